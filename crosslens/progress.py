@@ -9,7 +9,12 @@ Item = TypeVar("Item")
 
 
 def track(
-    items: Iterable[Item], what: str, *, total: int | None = None, unit: str = "it", every: float = 10
+    items: Iterable[Item],
+    what: str,
+    *,
+    total: int | None = None,
+    unit: str = "it",
+    every: float = 10,
 ) -> Iterator[Item]:
     """Iterate over `items`, showing progress; in a log one line at most every `every` seconds."""
     if total is None and hasattr(items, "__len__"):
