@@ -16,7 +16,7 @@ def one_line(log: str | Path) -> Iterator[None]:
     """Run a script's main with stdout and stderr going to `log`; an InputError becomes one line.
 
     The line is printed on the terminal as well, so that it is seen without opening the log. File
-    descriptors are redirected, not only `sys.stdout`, so engines run as subprocesses are logged too.
+    descriptors are redirected, not only `sys.stdout`: engines run as subprocesses are logged too.
     """
     terminal = os.dup(2)
     Path(log).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,34 @@
+"""An InputError is one line; anything else keeps its traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from crosslens.errors import InputError, one_line
+with one_line(sys.argv[1]):
+    print("working")
+    raise {error}
+"""
+
+
+def run(tmp_path: Path, error: str) -> tuple[subprocess.CompletedProcess, str]:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", PROGRAM.format(error=error), str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done, log.read_text()
+
+
+def test_an_input_error_is_one_line_on_the_terminal_and_in_the_log(tmp_path: Path) -> None:
+    done, log = run(tmp_path, "InputError('file x: no column y')")
+    assert done.returncode == 1
+    assert done.stderr == "Error: file x: no column y\n"
+    assert "Error: file x: no column y" in log and "working" in log
+    assert "Traceback" not in done.stderr + log
+
+
+def test_a_bug_keeps_its_traceback_in_the_log(tmp_path: Path) -> None:
+    done, log = run(tmp_path, "KeyError('bug')")
+    assert done.returncode == 1
+    assert "Traceback" in log and "KeyError" in log
