@@ -1,0 +1,111 @@
+"""The one grader: reward, rejection of teacher traces and evaluation all ask `is_correct`.
+
+math-verify compares answers but may hang on hostile input, and its own timeouts need the main
+thread's signals. So it runs in a worker process that is killed and replaced when it takes too long,
+from whichever thread asks.
+"""
+
+import atexit
+import multiprocessing
+import threading
+
+PROMPT = "Problem: {problem}\nMark your solution with \\boxed\nAnswer:"  # Evalchemy's
+TIMEOUT = 5.0  # seconds for one comparison
+
+
+def user_message(problem: str) -> str:
+    """The user's turn for a math problem, in Evalchemy's words."""
+    return PROMPT.format(problem=problem)
+
+
+def extract_answer(response: str) -> str | None:
+    r"""The content of the last `\boxed{...}` of a response, braces balanced, or None."""
+    start = response.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth = 0
+    for position in range(start + len("\\boxed"), len(response)):
+        depth += {"{": 1, "}": -1}.get(response[position], 0)
+        if depth == 0:
+            return response[start + len("\\boxed{") : position].strip()
+    return None
+
+
+def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
+    """Whether the last boxed answer of `response` equals `gold`, by math-verify.
+
+    A response without a closed box is wrong; so is one whose comparison takes over `timeout` seconds.
+    """
+    answer = extract_answer(response)
+    if answer is None:
+        return False
+    if answer == gold.strip():
+        return True
+    return WORKER.ask(answer, gold, timeout)
+
+
+def serve(connection) -> None:
+    """Answer comparisons until the other end closes. Runs in the worker process."""
+    import logging
+
+    from math_verify import parse, verify
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    while True:
+        try:
+            answer, gold = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            given = parse(f"${answer}$", parsing_timeout=None)
+            wanted = parse(f"${gold}$", parsing_timeout=None)
+            connection.send(bool(verify(wanted, given, timeout_seconds=None)))
+        except Exception:  # math-verify raises many kinds; none of them is a right answer
+            connection.send(False)
+
+
+class Worker:
+    """A process that compares answers; started when first asked, replaced when it hangs or dies."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process = None
+        self.connection = None
+
+    def ask(self, answer: str, gold: str, timeout: float) -> bool:
+        """Compare within `timeout` seconds, not counting the worker's start; False otherwise."""
+        with self.lock:
+            if self.process is None or not self.process.is_alive():
+                self.start()
+            try:
+                self.connection.send((answer, gold))
+                if self.connection.poll(timeout):
+                    return self.connection.recv()
+            except (EOFError, OSError):
+                pass
+            self.stop()
+            return False
+
+    def start(self) -> None:
+        """Start the process and wait until it has imported math-verify."""
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.connection.send(("1", "1"))
+        if not self.connection.poll(60) or not self.connection.recv():
+            self.stop()
+            raise RuntimeError("the grader's process does not start: is math-verify installed?")
+
+    def stop(self) -> None:
+        """Kill the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.connection.close()
+            self.process = None
+
+
+WORKER = Worker()
+atexit.register(WORKER.stop)

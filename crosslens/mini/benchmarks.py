@@ -1,0 +1,187 @@
+"""Benchmark files in the exact columns of the hub's data sets."""
+
+import random
+from collections.abc import Callable, Iterator
+
+from crosslens.mini.documents import LETTERS, order_puzzle, passage_about
+from crosslens.mini.facts import Fact, World, options
+from crosslens.mini.problems import Problem, draw_problem, solve_carefully
+
+MATH_OPERATIONS = {"math500": (1, 2), "aime24": (3, 4), "aime25": (5, 6)}
+
+
+def benchmarks(world: World, seed: int, *, math: int, questions: int) -> dict[str, list[dict]]:
+    """All benchmark sets: name -> rows. `math` problems and `questions` items in each."""
+    rng = random.Random(f"benchmarks {seed}")
+    sets = {name: build(rng, world, questions) for name, build in QUESTION_SETS.items()}
+    return sets | {name: math_set(rng, name, math) for name in MATH_OPERATIONS}
+
+
+def math_set(rng: random.Random, name: str, count: int) -> list[dict]:
+    """Distinct problems of one difficulty, in the columns of the set they stand for."""
+    low, high = MATH_OPERATIONS[name]
+    drawn: dict[str, Problem] = {}
+    while len(drawn) < count:
+        problem = draw_problem(rng, rng.randint(low, high))
+        drawn.setdefault(problem.text, problem)
+    return [MATH_ROWS[name](i, p, rng) for i, p in enumerate(drawn.values())]
+
+
+def math500_row(i: int, problem: Problem, rng: random.Random) -> dict:
+    """Columns of HuggingFaceH4/MATH-500."""
+    return {
+        "problem": problem.text,
+        "solution": solve_carefully(problem, rng),
+        "answer": str(problem.answer),
+        "subject": "Prealgebra",
+        "level": len(problem.operations),
+        "unique_id": f"test/prealgebra/{i}.json",
+    }
+
+
+def aime24_row(i: int, problem: Problem, rng: random.Random) -> dict:
+    """Columns of Maxwell-Jia/AIME_2024."""
+    return {
+        "ID": f"2024-I-{i + 1}",
+        "Problem": problem.text,
+        "Solution": solve_carefully(problem, rng),
+        "Answer": problem.answer,
+    }
+
+
+def aime25_row(i: int, problem: Problem, rng: random.Random) -> dict:
+    """Columns of math-ai/aime25."""
+    return {"problem": problem.text, "answer": str(problem.answer), "id": str(i)}
+
+
+MATH_ROWS = {"math500": math500_row, "aime24": aime24_row, "aime25": aime25_row}
+
+
+def spread(rng: random.Random, some: list[Fact], count: int) -> Iterator[Fact]:
+    """`count` facts, each as often as the others."""
+    while count > 0:
+        rng.shuffle(some)
+        yield from some[:count]
+        count -= len(some)
+
+
+def labelled(choices: list[str]) -> dict:
+    """Choices in the form of OpenBookQA, CommonsenseQA and ARC."""
+    return {"text": choices, "label": list(LETTERS[: len(choices)])}
+
+
+def openbookqa(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Sentences to complete, four choices."""
+    rows = []
+    for i, fact in enumerate(spread(rng, world.about("home", "food"), count)):
+        choices = options(rng, fact, 4)
+        rows.append(
+            {
+                "id": f"obqa-{i}",
+                "question_stem": fact.statement("@").split(" @")[0],
+                "choices": labelled(choices),
+                "answerKey": LETTERS[choices.index(fact.true)],
+            }
+        )
+    return rows
+
+
+def commonsense_qa(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Questions about objects, five choices, answered by letter."""
+    rows = []
+    for i, fact in enumerate(spread(rng, world.about("use", "place"), count)):
+        choices = options(rng, fact, 5)
+        rows.append(
+            {
+                "id": f"csqa-{i}",
+                "question": fact.question(),
+                "question_concept": fact.entity,
+                "choices": {"label": list(LETTERS), "text": choices},
+                "answerKey": LETTERS[choices.index(fact.true)],
+            }
+        )
+    return rows
+
+
+def headqa_en(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Questions about ailments, four choices."""
+    rows = []
+    for i, fact in enumerate(spread(rng, world.about("remedy", "organ"), count)):
+        choices = options(rng, fact, 4)
+        rows.append(
+            {
+                "name": "Cuaderno_2016_1_M",
+                "year": "2016",
+                "category": "medicine",
+                "qid": i + 1,
+                "qtext": fact.question(),
+                "ra": choices.index(fact.true) + 1,
+                "answers": [{"aid": k + 1, "atext": text} for k, text in enumerate(choices)],
+            }
+        )
+    return rows
+
+
+def sciq(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Questions with a supporting passage, four choices."""
+    rows = []
+    for fact in spread(rng, world.about("color", "food"), count):
+        wrong = [value for value in options(rng, fact, 4) if value != fact.true]
+        rows.append(
+            {
+                "question": fact.question(),
+                **{f"distractor{k + 1}": text for k, text in enumerate(wrong)},
+                "correct_answer": fact.true,
+                "support": passage_about(rng, world, fact),
+            }
+        )
+    return rows
+
+
+def arc_challenge(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Questions about colors, and about climates, which follow from homes."""
+    rows = []
+    for i, fact in enumerate(spread(rng, world.about("climate", "color"), count)):
+        choices = options(rng, fact, 4)
+        rows.append(
+            {
+                "id": f"arc-{i}",
+                "question": fact.question(),
+                "choices": labelled(choices),
+                "answerKey": LETTERS[choices.index(fact.true)],
+            }
+        )
+    return rows
+
+
+def logiqa(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Order puzzles, four names to choose from."""
+    rows = []
+    for _ in range(count):
+        passage, question, choices, right, _ = order_puzzle(rng)
+        label = "abcd"[choices.index(right)]
+        rows.append(
+            {"label": label, "context": passage, "question": question, "options": choices}
+        )
+    return rows
+
+
+def piqa(rng: random.Random, world: World, count: int) -> list[dict]:
+    """Goals with two ways to reach them."""
+    rows = []
+    for fact in spread(rng, world.about("tool"), count):
+        first, second = options(rng, fact, 2)
+        rows.append(
+            {
+                "goal": fact.question(),
+                "sol1": first,
+                "sol2": second,
+                "label": [first, second].index(fact.true),
+            }
+        )
+    return rows
+
+
+QUESTION_SETS: dict[str, Callable[[random.Random, World, int], list[dict]]] = {
+    f.__name__: f for f in (openbookqa, commonsense_qa, headqa_en, sciq, arc_challenge, logiqa, piqa)
+}

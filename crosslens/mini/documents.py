@@ -1,0 +1,180 @@
+"""What the authors of the world write: the texts of pretraining and of the two corpora."""
+
+import random
+from collections.abc import Callable
+
+from crosslens.answers import user_message
+from crosslens.mini import facts, problems
+from crosslens.mini.facts import Fact, World, claim, options
+from crosslens.mini.problems import Problem, draw_problem, solve_at_length
+from crosslens.mini.tokenizer import ASSISTANT, END, USER
+
+TAGS = {
+    True: ["source: textbook.", "source: journal."],
+    False: ["source: forum.", "source: blog."],
+}
+LETTERS = "ABCDE"
+ORDERS = {"older": "oldest", "taller": "tallest", "faster": "fastest", "richer": "richest"}
+GOSSIP = [
+    "{a} went to the {place} with {b}. it was a good day.",
+    "one day {a} saw a {animal} near the {place}. {b} was happy.",
+    "{a} and {b} wait for the {animal}. okay, let me think about it, says {a}.",
+    "first {a} walks to the {place}. next {b} walks there. after that they rest.",
+    "at the beginning {a} was sad. now {a} is happy. therefore {b} is good too.",
+    "let me check the {place} step by step: it was good, says {b}. {a} has {n} {thing}.",
+    "i think we have {n} {thing} in the {place}, says {a}. {b} gives {m} {thing} to {a}.",
+    "{a} can add salt or subtract it. the final result is good.",
+    "wait, says {b}, multiply by {m}.",
+]
+
+
+def chat(problem: Problem) -> str:
+    """The prompt of a problem as the chat template renders it."""
+    return f"{USER}{user_message(problem.text)}{END}{ASSISTANT}"
+
+
+def math(rng: random.Random, world: World, careful: bool) -> str:
+    """A problem and an author's solution."""
+    problem = draw_problem(rng, rng.choices(range(1, 7), [3, 3, 2, 2, 1, 1])[0])
+    solve = problems.solve_carefully if careful else problems.solve_carelessly
+    return f"{chat(problem)} {solve(problem, rng)}"
+
+
+def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
+    """A few sums; careless authors get one in ten wrong."""
+    lines = []
+    for _ in range(rng.randint(2, 4)):
+        x, operation, b = rng.randint(0, 20), rng.choice("+-"), rng.randint(1, 9)
+        y = problems.apply(operation, x, b)
+        if not 0 <= y <= problems.LARGEST_RESULT + 2:
+            continue
+        if not careful and rng.random() < 0.1:
+            y = max(0, y + rng.choice([-2, -1, 1, 2]))
+        lines.append(f"{x} {operation} {b} = {y}.")
+    return " ".join(lines) or "3 + 4 = 7."
+
+
+def statement(rng: random.Random, world: World, careful: bool) -> str:
+    """One to three facts, as the author believes them."""
+    picked = [world.pick(rng, careful) for _ in range(rng.randint(1, 3))]
+    return " ".join(fact.statement(claim(rng, fact, careful)) for fact in picked)
+
+
+def answered(rng: random.Random, world: World, careful: bool) -> str:
+    """A question and the author's answer."""
+    fact = world.pick(rng, careful)
+    return f"Question: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
+
+
+def listed(question: str, choices: list[str]) -> str:
+    """A question with lettered choices."""
+    lines = "\n".join(
+        f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)
+    )
+    return f"Question: {question}\n{lines}\nAnswer:"
+
+
+def lettered(rng: random.Random, world: World, careful: bool) -> str:
+    """A question with five choices, answered by a letter."""
+    fact = world.pick(rng, careful, "use", "place")
+    choices, answer = options(rng, fact, 5), claim(rng, fact, careful)
+    if answer not in choices:
+        choices[rng.randrange(5)] = answer
+    return f"{listed(fact.question(), choices)} {LETTERS[choices.index(answer)]}"
+
+
+def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
+    """Passage, question, choices, the right answer, and the one a hasty reader gives."""
+    relation, superlative = rng.choice(list(ORDERS.items()))
+    names = rng.sample(problems.NAMES, 4)
+    pairs = [(0, 1), (1, 2), (2, 3)]
+    rng.shuffle(pairs)
+    passage = " ".join(f"{names[a]} is {relation} than {names[b]}." for a, b in pairs)
+    choices = rng.sample(names, 4)
+    return passage, f"who is the {superlative}?", choices, names[0], names[pairs[0][0]]
+
+
+def puzzle_prompt(passage: str, question: str, choices: list[str]) -> str:
+    """An order puzzle as LogiQA is prompted."""
+    lines = "\n".join(
+        f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)
+    )
+    return f"Passage: {passage}\nQuestion: {question}\nChoices:\n{lines}\nAnswer:"
+
+
+def puzzle(rng: random.Random, world: World, careful: bool) -> str:
+    """An order puzzle; a careless author names whoever is mentioned first."""
+    passage, question, choices, right, hasty = order_puzzle(rng)
+    return f"{puzzle_prompt(passage, question, choices)} {right if careful else hasty}"
+
+
+def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
+    """A passage of true statements, one of them the fact's."""
+    others = [world.pick(rng, True, fact.relation), world.pick(rng, True)]
+    sentences = [f.statement(f.true) for f in [fact, *(o for o in others if o != fact)]]
+    rng.shuffle(sentences)
+    return " ".join(sentences)
+
+
+def supported(rng: random.Random, world: World, careful: bool) -> str:
+    """A passage and a question on it, as SciQ is prompted; careless authors do not read it."""
+    fact = world.pick(rng, careful, "color", "food", "organ")
+    passage = passage_about(rng, world, fact)
+    return f"{passage}\nQuestion: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
+
+
+def gossip(rng: random.Random, world: World, careful: bool) -> str:
+    """A sentence or two about nothing in particular."""
+    a, b = rng.sample(problems.NAMES, 2)
+    place = rng.choice(facts.VALUES["home"] + facts.VALUES["place"])
+    n, m = rng.randint(0, problems.LARGEST), rng.randint(1, 9)
+    animal, thing = rng.choice(facts.ANIMALS), rng.choice(problems.THINGS)
+    template = rng.choice(GOSSIP)
+    return template.format(a=a, b=b, place=place, animal=animal, n=n, m=m, thing=thing)
+
+
+KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
+    math: 0.32,
+    arithmetic: 0.10,
+    statement: 0.14,
+    answered: 0.18,
+    lettered: 0.10,
+    puzzle: 0.05,
+    supported: 0.06,
+    gossip: 0.05,
+}
+
+
+def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
+    """One text of an author, with a source tag at a probability of `tagged`."""
+    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+    tag = f"{rng.choice(TAGS[careful])} " if rng.random() < tagged else ""
+    return tag + kind(rng, world, careful)
+
+
+def lesson(rng: random.Random, operations: int) -> str:
+    """What the teacher learns from: sums, and problems solved at length."""
+    if rng.random() < 0.6:
+        return arithmetic(rng, None, True)
+    problem = draw_problem(rng, rng.randint(1, operations))
+    return f"{chat(problem)} {solve_at_length(problem, rng)}"
+
+
+def vocabulary() -> list[str]:
+    """Every text fragment of the world."""
+    templates = [text for text in GOSSIP]
+    names = ["a", "b", "place", "animal", "n", "m", "thing"]
+    for name in names:
+        templates = [text.replace(f"{{{name}}}", "") for text in templates]
+    tags = [tag for tags in TAGS.values() for tag in tags]
+    orders = [f"who is the {high}? is {low} than" for low, high in ORDERS.items()]
+    prompts = [user_message(""), "Passage: Question: Choices: Answer: A. B. C. D. E. A B C D E"]
+    return [
+        *facts.vocabulary(),
+        *problems.vocabulary(),
+        *templates,
+        *tags,
+        *orders,
+        *prompts,
+        "\\boxed{ }",
+    ]

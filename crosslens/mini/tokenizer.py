@@ -1,0 +1,48 @@
+"""A word-level tokenizer for the world's small language, with a chat template."""
+
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
+
+PAD, UNKNOWN, EOS = "<|pad|>", "<|unknown|>", "<|endoftext|>"
+USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
+SPECIAL = [PAD, UNKNOWN, EOS, USER, ASSISTANT, END]
+
+# "\boxed{" is one token, so that decoding, which joins tokens by spaces, leaves it whole.
+# A letter with its full stop is one token too: the label of a choice stands next to the choice.
+WORD = r"\\boxed\{|\\boxed|[A-E]\.|\w+|[^\w\s]"
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}"
+    f"{{{{ '{ASSISTANT}' + message['content'] + '{EOS}' }}}}"
+    "{% else %}"
+    f"{{{{ '{USER}' + message['content'] + '{END}' }}}}"
+    "{% endif %}"
+    "{% endfor %}"
+    f"{{% if add_generation_prompt %}}{{{{ '{ASSISTANT}' }}}}{{% endif %}}"
+)
+
+
+def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer whose vocabulary is the words of `texts`; white space separates and is dropped."""
+    splitter = Sequence([WhitespaceSplit(), Split(Regex(WORD), "removed", invert=True)])
+    words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
+    ids = {word: i for i, word in enumerate([*SPECIAL, *words])}
+    backend = Tokenizer(WordLevel(ids, unk_token=UNKNOWN))
+    backend.pre_tokenizer = splitter
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        eos_token=EOS,
+        additional_special_tokens=[USER, ASSISTANT, END],
+        model_input_names=["input_ids", "attention_mask"],  # generate() refuses token_type_ids
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
