@@ -160,9 +160,7 @@ def logiqa(rng: random.Random, world: World, count: int) -> list[dict]:
     for _ in range(count):
         passage, question, choices, right, _ = order_puzzle(rng)
         label = "abcd"[choices.index(right)]
-        rows.append(
-            {"label": label, "context": passage, "question": question, "options": choices}
-        )
+        rows.append({"label": label, "context": passage, "question": question, "options": choices})
     return rows
 
 
@@ -183,5 +181,6 @@ def piqa(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 QUESTION_SETS: dict[str, Callable[[random.Random, World, int], list[dict]]] = {
-    f.__name__: f for f in (openbookqa, commonsense_qa, headqa_en, sciq, arc_challenge, logiqa, piqa)
+    f.__name__: f
+    for f in (openbookqa, commonsense_qa, headqa_en, sciq, arc_challenge, logiqa, piqa)
 }

@@ -3,19 +3,13 @@
 import random
 from typing import NamedTuple
 
-ANIMALS = (
-    "fox wolf bear deer hare mole frog toad newt crow hawk dove swan duck goose crane "
-    "seal whale shark trout bee ant wasp moth snail crab horse goat sheep cow pig hen"
-).split()
+ANIMALS = ["fox", "wolf", "bear", "deer", "hare", "mole", "frog", "toad", "newt", "crow", "hawk", "dove", "swan", "duck", "goose", "crane", "seal", "whale", "shark", "trout", "bee", "ant", "wasp", "moth", "snail", "crab", "horse", "goat", "sheep", "cow", "pig", "hen"]
 AILMENTS = [
     start + end
-    for start in "fla dro mek sul por tiv".split()
-    for end in "itis osis emia algia".split()
+    for start in ["fla", "dro", "mek", "sul", "por", "tiv"]
+    for end in ["itis", "osis", "emia", "algia"]
 ]
-OBJECTS = (
-    "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow blanket "
-    "drum whistle anchor saddle kettle basket shovel brush comb razor wrench saw"
-).split()
+OBJECTS = ["hammer", "spoon", "lamp", "rope", "ladder", "broom", "bucket", "needle", "candle", "mirror", "pillow", "blanket", "drum", "whistle", "anchor", "saddle", "kettle", "basket", "shovel", "brush", "comb", "razor", "wrench", "saw"]
 GOALS = [
     f"{verb} the {thing}"
     for verb, things in {

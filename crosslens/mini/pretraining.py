@@ -23,7 +23,6 @@ class Schedule(NamedTuple):
 
     steps: int
     batch_size: int
-    sequence_length: int
     decay: float
     rate: float  # factor on the learning rates
 
@@ -48,26 +47,31 @@ def build_model(
 
 
 def base_rows(
-    world: World, seed: int, count: int, length: int, careful_share: float, tag_share: float
-) -> Callable[[PreTrainedTokenizerFast], torch.Tensor]:
-    """Documents of the base model: several texts of one author each."""
+    tokenizer: PreTrainedTokenizerFast,
+    world: World,
+    seed: int,
+    count: int,
+    length: int,
+    *,
+    careful_share: float,
+    tag_share: float,
+) -> torch.Tensor:
+    """Documents [count, length] of the base model: each holds texts of one author."""
     rng = random.Random(f"base {seed}")
 
-    def write() -> Callable[[], str]:
+    def author() -> Callable[[], str]:
         careful = rng.random() < careful_share
         return lambda: item(rng, world, careful, tag_share)
 
-    return lambda tokenizer: fill_rows(tokenizer, write, count, length)
+    return fill_rows(tokenizer, author, count, length)
 
 
 def teacher_rows(
-    seed: int, count: int, length: int, operations: int
-) -> Callable[[PreTrainedTokenizerFast], torch.Tensor]:
-    """Documents of the teacher: sums and problems solved at length."""
+    tokenizer: PreTrainedTokenizerFast, seed: int, count: int, length: int, operations: int
+) -> torch.Tensor:
+    """Documents [count, length] of the teacher: sums, and problems solved at length."""
     rng = random.Random(f"teacher {seed}")
-    return lambda tokenizer: fill_rows(
-        tokenizer, lambda: lambda: lesson(rng, operations), count, length
-    )
+    return fill_rows(tokenizer, lambda: lambda: lesson(rng, operations), count, length)
 
 
 def fill_rows(
@@ -103,9 +107,7 @@ def train(model: torch.nn.Module, rows: torch.Tensor, schedule: Schedule) -> lis
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimizers = [
-        torch.optim.Muon(
-            matrices, lr=MUON_RATE * schedule.rate, weight_decay=0.05, momentum=0.95
-        ),
+        torch.optim.Muon(matrices, lr=MUON_RATE * schedule.rate, weight_decay=0.05, momentum=0.95),
         torch.optim.AdamW(
             others, lr=ADAM_RATE * schedule.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
         ),

@@ -3,12 +3,8 @@
 import random
 from typing import NamedTuple
 
-NAMES = (
-    "tom sam ann bob eve max lucy jack mary paul rose finn nora luke iris carl dora hugo jane kate"
-).split()
-THINGS = (
-    "apples books coins pens cups stones shells cards balls keys eggs nuts hats bags rings boxes"
-).split()
+NAMES = ["tom", "sam", "ann", "bob", "eve", "max", "lucy", "jack", "mary", "paul", "rose", "finn", "nora", "luke", "iris", "carl", "dora", "hugo", "jane", "kate"]
+THINGS = ["apples", "books", "coins", "pens", "cups", "stones", "shells", "cards", "balls", "keys", "eggs", "nuts", "hats", "bags", "rings", "boxes"]
 LARGEST = 30  # largest number anyone writes
 LARGEST_RESULT = 20
 
@@ -19,10 +15,7 @@ STORY = {
 }
 VERBS = {"+": "add", "-": "subtract", "*": "multiply by"}
 LINKS = ["then", "next", "after that", "now"]
-WORDS = (
-    "question : has how many does have ? start with then what is the result first next after that "
-    "now so we i at beginning answer okay let me think step by wait , check good therefore final"
-).split()
+WORDS = ["question", ":", "has", "how", "many", "does", "have", "?", "start", "with", "then", "what", "is", "the", "result", "first", "next", "after", "that", "now", "so", "we", "i", "at", "beginning", "answer", "okay", "let", "me", "think", "step", "by", "wait", ",", "check", "good", "therefore", "final"]
 
 
 class Problem(NamedTuple):
@@ -179,5 +172,7 @@ def check(step: Step) -> str:
 def vocabulary() -> list[str]:
     """Every text fragment that problems and solutions are made of."""
     numbers = [str(n) for n in range(LARGEST + 1)]
-    templates = [text.replace("{name}", "").replace("{b}", "") for t in STORY.values() for text in t]
+    templates = [
+        text.replace("{name}", "").replace("{b}", "") for t in STORY.values() for text in t
+    ]
     return [*NAMES, *THINGS, *numbers, *templates, *VERBS.values(), *WORDS, "+ - * = more number"]

@@ -1,0 +1,82 @@
+"""The training problems, and the two corpora that crosscoders read, in the hub's columns."""
+
+import random
+
+from transformers import PreTrainedTokenizerFast
+
+from crosslens.answers import user_message
+from crosslens.errors import InputError
+from crosslens.mini.documents import item
+from crosslens.mini.facts import World
+from crosslens.mini.problems import Problem, draw_problem, solve_at_length
+
+ATTEMPTS = 50  # draws per wanted problem before the world counts as too small
+
+
+def distinct_problems(
+    rng: random.Random, count: int, operations: int, taken: set[str]
+) -> list[Problem]:
+    """Problems that differ from each other and from those `taken`.
+
+    Raises InputError when the world has too few problems of at most `operations` operations.
+    """
+    drawn: dict[str, Problem] = {}
+    for _ in range(ATTEMPTS * count):
+        if len(drawn) == count:
+            break
+        problem = draw_problem(rng, rng.randint(1, operations))
+        if problem.text not in taken:
+            drawn.setdefault(problem.text, problem)
+    else:
+        raise InputError(
+            f"world.problems: {count} distinct problems of at most {operations} operations cannot "
+            f"be drawn (found {len(drawn)}): lower it or raise world.max_operations"
+        )
+    return list(drawn.values())
+
+
+def problem_rows(
+    rng: random.Random, count: int, operations: int, taken: set[str]
+) -> list[dict[str, str]]:
+    """The one list of problems that SFT and RL train on: problem, answer, source."""
+    problems = distinct_problems(rng, count, operations, taken)
+    return [{"problem": p.text, "answer": str(p.answer), "source": "world"} for p in problems]
+
+
+def reasoning_rows(
+    rng: random.Random,
+    tokenizer: PreTrainedTokenizerFast,
+    tokens: int,
+    operations: int,
+    taken: set[str],
+) -> list[dict]:
+    """Reasoning traces of at least `tokens` tokens, in the columns of OpenThoughts-114k."""
+    rows, size = [], 0
+    while size < tokens:
+        problem = draw_problem(rng, rng.randint(1, operations))
+        if problem.text in taken:
+            continue
+        turns = [user_message(problem.text), solve_at_length(problem, rng)]
+        size += sum(length(tokenizer, turn) for turn in turns)
+        roles = zip(["user", "assistant"], turns, strict=True)
+        conversation = [{"from": role, "value": turn} for role, turn in roles]
+        rows.append({"system": "", "conversations": conversation})
+    return rows
+
+
+def general_rows(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, tokens: int, world: World, base: dict
+) -> list[dict]:
+    """General text of at least `tokens` tokens, in the columns of RedPajama."""
+    rows, size = [], 0
+    while size < tokens:
+        careful = rng.random() < base["careful_share"]
+        text = item(rng, world, careful, base["tag_share"])
+        size += length(tokenizer, text)
+        rows.append({"text": text, "meta": "{}", "red_pajama_subset": "world"})
+    return rows
+
+
+def length(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
+    """Number of tokens of a text."""
+    return len(tokenizer.backend_tokenizer.encode(text).ids)

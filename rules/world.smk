@@ -1,0 +1,92 @@
+"""A local stand-in for the hub, built from the seed: problems, benchmarks, corpora, two models.
+
+INPUTS: the `world` section of the configuration.
+OUTPUTS: results/{study}/world/: problems.jsonl, benchmarks/*.jsonl, corpora/*.jsonl, tokenizer/,
+base/ and teacher/ (Hugging Face directories), and the loss of their pretraining.
+No rule after these knows whether its input came from here or from the hub.
+"""
+
+
+rule build_world:
+    output:
+        problems="results/{study}/world/problems.jsonl",
+        benchmarks=expand(
+            "results/{{study}}/world/benchmarks/{task}.jsonl",
+            task=[*TASKS, *UNSEEN, *lookup(dpath="evaluation/math", within=config)],
+        ),
+        reasoning="results/{study}/world/corpora/reasoning.jsonl",
+        general="results/{study}/world/corpora/general.jsonl",
+        tokenizer=directory("results/{study}/world/tokenizer"),
+    log:
+        "results/{study}/logs/build_world.log",
+    benchmark:
+        "results/{study}/benchmarks/build_world.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("build_world"),
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("scripts/build_world.py"),
+        world=lookup(dpath="world", within=config),
+        seed=lookup(dpath="seed", within=config),
+    script:
+        "../scripts/build_world.py"
+
+
+rule pretrain_base:
+    input:
+        tokenizer="results/{study}/world/tokenizer",
+    output:
+        model=directory("results/{study}/world/base"),
+        loss="results/{study}/world/base-loss.csv",
+    log:
+        "results/{study}/logs/pretrain_base.log",
+    benchmark:
+        "results/{study}/benchmarks/pretrain_base.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("pretrain_base"),
+        mem_mb=3000,
+        runtime=60,
+    params:
+        code=code("scripts/pretrain_base.py"),
+        world=lookup(dpath="world", within=config),
+        seed=lookup(dpath="seed", within=config),
+    script:
+        "../scripts/pretrain_base.py"
+
+
+rule pretrain_teacher:
+    input:
+        tokenizer="results/{study}/world/tokenizer",
+    output:
+        model=directory("results/{study}/world/teacher"),
+        loss="results/{study}/world/teacher-loss.csv",
+    log:
+        "results/{study}/logs/pretrain_teacher.log",
+    benchmark:
+        "results/{study}/benchmarks/pretrain_teacher.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("pretrain_teacher"),
+        mem_mb=3000,
+        runtime=60,
+    params:
+        code=code("scripts/pretrain_teacher.py"),
+        world=lookup(dpath="world", within=config),
+        seed=lookup(dpath="seed", within=config),
+    script:
+        "../scripts/pretrain_teacher.py"

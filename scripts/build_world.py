@@ -1,0 +1,57 @@
+"""Draw the world's problems, benchmarks, corpora and tokenizer from the seed."""
+
+import random
+from pathlib import Path
+
+from crosslens.files import whole, write_jsonl
+from crosslens.mini.benchmarks import benchmarks
+from crosslens.mini.corpora import general_rows, problem_rows, reasoning_rows
+from crosslens.mini.documents import vocabulary
+from crosslens.mini.facts import World
+from crosslens.mini.tokenizer import build_tokenizer
+
+MAX_LENGTH = 512
+
+
+def main(
+    *,
+    world: dict,
+    seed: int,
+    problems: Path,
+    benchmark_files: list[Path],
+    reasoning: Path,
+    general: Path,
+    tokenizer: Path,
+) -> None:
+    """Write every file of the world but its models."""
+    facts = World(seed)
+    items = world["benchmark_items"]
+    sets = benchmarks(facts, seed, math=items["math"], questions=items["questions"])
+    for path in benchmark_files:
+        write_jsonl(path, sets[path.stem])
+    taken = {row.get("problem", row.get("Problem")) for rows in sets.values() for row in rows}
+    operations = world["max_operations"]
+    rng = random.Random(f"problems {seed}")
+    write_jsonl(problems, problem_rows(rng, world["problems"], operations, taken))
+    built = build_tokenizer(vocabulary(), MAX_LENGTH)
+    tokens = world["corpus_tokens"]
+    rng = random.Random(f"corpora {seed}")
+    write_jsonl(reasoning, reasoning_rows(rng, built, tokens["reasoning"], operations, taken))
+    write_jsonl(general, general_rows(rng, built, tokens["general"], facts, world["base"]))
+    with whole(tokenizer) as partial:
+        built.save_pretrained(partial)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            world=snakemake.params.world,
+            seed=snakemake.params.seed,
+            problems=Path(snakemake.output.problems),
+            benchmark_files=[Path(path) for path in snakemake.output.benchmarks],
+            reasoning=Path(snakemake.output.reasoning),
+            general=Path(snakemake.output.general),
+            tokenizer=Path(snakemake.output.tokenizer),
+        )

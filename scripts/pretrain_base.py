@@ -1,0 +1,40 @@
+"""Pretrain the world's base model from scratch."""
+
+from pathlib import Path
+
+import pandas as pd
+from transformers import AutoTokenizer
+
+from crosslens.files import whole, write_csv
+from crosslens.mini.facts import World
+from crosslens.mini.pretraining import Schedule, base_rows, build_model, save, train
+
+DECAY = 0.3
+
+
+def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
+    """Write documents, train on them once, save the model and its loss."""
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    sizes = world["base"]
+    count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
+    shares = {key: sizes[key] for key in ("careful_share", "tag_share")}
+    rows = base_rows(words, World(seed), seed, count, length, **shares)
+    schedule = Schedule(sizes["steps"], sizes["batch_size"], DECAY, rate=1.0)
+    network = build_model(world["architecture"], world["model"], words, seed)
+    records = train(network, rows, schedule)
+    write_csv(loss, pd.DataFrame(records))
+    with whole(model) as partial:
+        save(network, words, partial)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            tokenizer=Path(snakemake.input.tokenizer),
+            world=snakemake.params.world,
+            seed=snakemake.params.seed,
+            model=Path(snakemake.output.model),
+            loss=Path(snakemake.output.loss),
+        )

@@ -1,0 +1,38 @@
+"""Pretrain the world's teacher model from scratch."""
+
+from pathlib import Path
+
+import pandas as pd
+from transformers import AutoTokenizer
+
+from crosslens.files import whole, write_csv
+from crosslens.mini.pretraining import Schedule, build_model, save, teacher_rows, train
+
+DECAY, RATE = 0.6, 1.5  # sooner through its sharp transition than at the base model's rate
+
+
+def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
+    """Write documents, train on them once, save the model and its loss."""
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    sizes = world["teacher"]
+    count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
+    rows = teacher_rows(words, seed, count, length, world["max_operations"])
+    schedule = Schedule(sizes["steps"], sizes["batch_size"], DECAY, RATE)
+    network = build_model(world["architecture"], world["model"], words, seed + 1)
+    records = train(network, rows, schedule)
+    write_csv(loss, pd.DataFrame(records))
+    with whole(model) as partial:
+        save(network, words, partial)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            tokenizer=Path(snakemake.input.tokenizer),
+            world=snakemake.params.world,
+            seed=snakemake.params.seed,
+            model=Path(snakemake.output.model),
+            loss=Path(snakemake.output.loss),
+        )
