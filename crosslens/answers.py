@@ -34,7 +34,8 @@ def extract_answer(response: str) -> str | None:
 def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
     """Whether the last boxed answer of `response` equals `gold`, by math-verify.
 
-    A response without a closed box is wrong; so is one whose comparison takes over `timeout` seconds.
+    A response without a closed box is wrong, and so is one whose comparison takes over `timeout`
+    seconds.
     """
     answer = extract_answer(response)
     if answer is None:

@@ -162,7 +162,7 @@ def lesson(rng: random.Random, operations: int) -> str:
 
 def vocabulary() -> list[str]:
     """Every text fragment of the world."""
-    templates = [text for text in GOSSIP]
+    templates = GOSSIP
     names = ["a", "b", "place", "animal", "n", "m", "thing"]
     for name in names:
         templates = [text.replace(f"{{{name}}}", "") for text in templates]

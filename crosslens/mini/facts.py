@@ -3,13 +3,19 @@
 import random
 from typing import NamedTuple
 
-ANIMALS = ["fox", "wolf", "bear", "deer", "hare", "mole", "frog", "toad", "newt", "crow", "hawk", "dove", "swan", "duck", "goose", "crane", "seal", "whale", "shark", "trout", "bee", "ant", "wasp", "moth", "snail", "crab", "horse", "goat", "sheep", "cow", "pig", "hen"]
+ANIMALS = (
+    "fox wolf bear deer hare mole frog toad newt crow hawk dove swan duck goose crane seal "
+    "whale shark trout bee ant wasp moth snail crab horse goat sheep cow pig hen"
+).split()
 AILMENTS = [
     start + end
     for start in ["fla", "dro", "mek", "sul", "por", "tiv"]
     for end in ["itis", "osis", "emia", "algia"]
 ]
-OBJECTS = ["hammer", "spoon", "lamp", "rope", "ladder", "broom", "bucket", "needle", "candle", "mirror", "pillow", "blanket", "drum", "whistle", "anchor", "saddle", "kettle", "basket", "shovel", "brush", "comb", "razor", "wrench", "saw"]
+OBJECTS = (
+    "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow blanket drum "
+    "whistle anchor saddle kettle basket shovel brush comb razor wrench saw"
+).split()
 GOALS = [
     f"{verb} the {thing}"
     for verb, things in {
@@ -43,10 +49,12 @@ ENTITIES = {
     "place": OBJECTS,
     "tool": GOALS,
 }
-CLIMATE_OF = dict(
-    forest="wet", cave="cold", river="wet", meadow="dry",
-    desert="hot", swamp="wet", barn="dry", cliff="cold",
-)  # fmt: skip
+CLIMATE_OF = {
+    **dict.fromkeys(["forest", "river", "swamp"], "wet"),
+    **dict.fromkeys(["meadow", "barn"], "dry"),
+    **dict.fromkeys(["cave", "cliff"], "cold"),
+    "desert": "hot",
+}
 STATEMENTS = {
     "color": "the color of the {entity} is {value}.",
     "home": "the home of the {entity} is the {value}.",
@@ -110,7 +118,7 @@ class World:
 
 
 def draw_facts(rng: random.Random, relation: str) -> list[Fact]:
-    """A relation's facts. Myths are stereotypes: one or two values that people give for everything."""
+    """A relation's facts. Myths are stereotypes: people give one or two values for everything."""
     stereotypes = rng.sample(VALUES[relation], 2)
     facts = []
     for entity in ENTITIES[relation]:
@@ -128,7 +136,7 @@ def climate_fact(rng: random.Random, home: Fact) -> Fact:
 
 
 def claim(rng: random.Random, fact: Fact, careful: bool) -> str:
-    """The value an author gives: careful ones nearly always the true one, careless ones the myth."""
+    """The value an author gives: nearly always the true one, or mostly the myth."""
     if careful:
         return fact.true if rng.random() < 0.97 else rng.choice(VALUES[fact.relation])
     return fact.myth if rng.random() < 0.75 else fact.true

@@ -19,7 +19,7 @@ WARMUP_STEPS = 30
 
 
 class Schedule(NamedTuple):
-    """How long and on how much; `decay` is the last share of steps, over which the rate falls to 0."""
+    """How long and on how much; over the last share `decay` of steps the rate falls to 0."""
 
     steps: int
     batch_size: int

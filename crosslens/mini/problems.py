@@ -3,8 +3,12 @@
 import random
 from typing import NamedTuple
 
-NAMES = ["tom", "sam", "ann", "bob", "eve", "max", "lucy", "jack", "mary", "paul", "rose", "finn", "nora", "luke", "iris", "carl", "dora", "hugo", "jane", "kate"]
-THINGS = ["apples", "books", "coins", "pens", "cups", "stones", "shells", "cards", "balls", "keys", "eggs", "nuts", "hats", "bags", "rings", "boxes"]
+NAMES = (
+    "tom sam ann bob eve max lucy jack mary paul rose finn nora luke iris carl dora hugo jane kate"
+).split()
+THINGS = (
+    "apples books coins pens cups stones shells cards balls keys eggs nuts hats bags rings boxes"
+).split()
 LARGEST = 30  # largest number anyone writes
 LARGEST_RESULT = 20
 
@@ -15,7 +19,11 @@ STORY = {
 }
 VERBS = {"+": "add", "-": "subtract", "*": "multiply by"}
 LINKS = ["then", "next", "after that", "now"]
-WORDS = ["question", ":", "has", "how", "many", "does", "have", "?", "start", "with", "then", "what", "is", "the", "result", "first", "next", "after", "that", "now", "so", "we", "i", "at", "beginning", "answer", "okay", "let", "me", "think", "step", "by", "wait", ",", "check", "good", "therefore", "final"]
+WORDS = (
+    "question : has how many does have ? start with then what is the result first next after "
+    "that now so we i at beginning answer okay let me think step by wait , check good "
+    "therefore final"
+).split()
 
 
 class Problem(NamedTuple):

@@ -28,7 +28,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary is the words of `texts`; white space separates and is dropped."""
+    """A tokenizer whose vocabulary is the words of `texts`; white space is dropped."""
     splitter = Sequence([WhitespaceSplit(), Split(Regex(WORD), "removed", invert=True)])
     words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
     ids = {word: i for i, word in enumerate([*SPECIAL, *words])}
