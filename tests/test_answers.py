@@ -1,0 +1,69 @@
+"""The one grader, from any thread, with a timeout that works."""
+
+import threading
+import time
+
+import pytest
+
+from crosslens import answers
+from crosslens.answers import extract_answer, is_correct, user_message
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"so \boxed{12}.", "12"),
+        (r"first \boxed{1}, no: \boxed{ 12 } .", "12"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{12", None),
+        ("12", None),
+        (r"\boxed 12", None),
+    ],
+)
+def test_the_last_closed_box_is_the_answer(response: str, answer: str | None) -> None:
+    assert extract_answer(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "right"),
+    [
+        (r"\boxed{12}", "12", True),
+        (r"\boxed{12}", "13", False),
+        (r"\boxed{0.5}", r"\frac{1}{2}", True),
+        (r"\boxed{\frac{2}{4}}", "1/2", True),
+        (r"\boxed{x + 1}", "1 + x", True),
+        (r"\boxed{}", "0", False),
+        ("the answer is 12", "12", False),
+    ],
+)
+def test_equal_values_count_however_they_are_written(
+    response: str, gold: str, right: bool
+) -> None:
+    assert is_correct(response, gold) == right
+
+
+def test_it_works_off_the_main_thread() -> None:
+    results = []
+    thread = threading.Thread(target=lambda: results.append(is_correct(r"\boxed{2/4}", "0.5")))
+    thread.start()
+    thread.join()
+    assert results == [True]
+
+
+def test_a_comparison_that_hangs_is_wrong_and_the_grader_lives_on() -> None:
+    assert is_correct(r"\boxed{2/4}", "0.5")  # the worker runs
+    started = time.monotonic()
+    assert not is_correct(r"\boxed{9^{9^{9^{9}}}}", r"7^{7^{7^{7^{7}}}}", timeout=1.0)
+    assert time.monotonic() - started < 5
+    assert is_correct(r"\boxed{2/4}", "0.5")
+
+
+def test_a_worker_that_died_is_replaced() -> None:
+    assert is_correct(r"\boxed{2/4}", "0.5")
+    answers.WORKER.process.kill()
+    answers.WORKER.process.join()
+    assert is_correct(r"\boxed{2/4}", "0.5")
+
+
+def test_prompt_is_evalchemys() -> None:
+    assert user_message("1+1?") == "Problem: 1+1?\nMark your solution with \\boxed\nAnswer:"
