@@ -139,7 +139,9 @@ def main(names: list[str], envs: Path = ENVS, venvs: Path = ENVS.parent / ".venv
     names = names or sorted(file.stem for file in envs.glob("*.yaml"))
     status = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = [pool.submit(lambda n=name: build(read(envs / f"{n}.yaml", venvs))) for name in names]
+        jobs = [
+            pool.submit(lambda n=name: build(read(envs / f"{n}.yaml", venvs))) for name in names
+        ]
         for job in jobs:
             try:
                 print(job.result(), flush=True)

@@ -1,0 +1,58 @@
+"""Keep the teacher's right traces; write the training data of SFT and RL, and what they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from crosslens import traces as library
+from crosslens.files import read_jsonl, sha256, whole, write_json
+
+
+def main(
+    *,
+    traces: Path,
+    problems: Path,
+    sft: Path,
+    grpo: Path,
+    manifest: Path,
+    settings: dict[str, Any],
+    batch_size: int,
+) -> None:
+    """Write a LLaMA-Factory dataset (directory), a verl parquet file and the manifest."""
+    listed, sampled = library.read_problems(problems), read_jsonl(traces)
+    grpo_rows = library.grpo_rows(listed, batch_size)
+    kept = library.keep_correct(sampled, settings["teacher"])
+    library.assert_same_problems(kept, grpo_rows)
+    with whole(sft) as partial:
+        partial.mkdir()
+        write_json(partial / "dataset_info.json", library.dataset_info())
+        write_json(partial / f"{library.DATASET}.json", library.sft_rows(kept))
+    with whole(grpo) as partial:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(grpo_rows), partial)
+    summary = {
+        **library.counts(listed, sampled, kept),
+        "sft_problems_subset_of_rl_problems": True,  # asserted above
+        "settings": settings,
+        "sha256": {
+            path.name: sha256(path) for path in (problems, traces, grpo, *sorted(sft.iterdir()))
+        },
+    }
+    write_json(manifest, summary)
+    print(f"kept {len(kept)} of {len(sampled)} traces")
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            traces=Path(snakemake.input.traces),
+            problems=Path(snakemake.input.problems),
+            sft=Path(snakemake.output.sft),
+            grpo=Path(snakemake.output.grpo),
+            manifest=Path(snakemake.output.manifest),
+            settings=snakemake.params.traces,
+            batch_size=snakemake.params.batch_size,
+        )

@@ -1,0 +1,194 @@
+"""The teacher's traces: sampled, graded, and written for both engines."""
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crosslens import teacher, traces
+from crosslens.errors import InputError
+from crosslens.files import read_json, write_jsonl
+from tests.tiny import tiny_model, tiny_problems, tiny_traces
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {"teacher": "teacher", "backend": "transformers"}
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("models") / "teacher")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script of scripts/ by name."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return lambda name: __import__(name)
+
+
+def filtered(script, tmp_path: Path, sampled: list[dict], problems: list[dict], **changes) -> Path:
+    write_jsonl(tmp_path / "traces.jsonl", sampled)
+    write_jsonl(tmp_path / "problems.jsonl", problems)
+    script("filter_traces").main(
+        **{
+            "traces": tmp_path / "traces.jsonl",
+            "problems": tmp_path / "problems.jsonl",
+            "sft": tmp_path / "sft",
+            "grpo": tmp_path / "grpo.parquet",
+            "manifest": tmp_path / "manifest.json",
+            "settings": SETTINGS,
+            "batch_size": 4,
+        }
+        | changes
+    )
+    return tmp_path
+
+
+def test_greedy_sampling_equals_transformers_own(model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    network = AutoModelForCausalLM.from_pretrained(model).eval()
+    messages = ["what is 1 plus 2 ?", "what is 3 ?", "the answer is 4 so what is 5 plus 6 ?"]
+    ours = teacher.answers(
+        model,
+        messages,
+        backend="transformers",
+        temperature=0.0,
+        max_new_tokens=12,
+        batch_size=3,
+        seed=0,
+    )
+    for message, answer in zip(messages, ours, strict=True):
+        ids = torch.tensor([teacher.prompt_ids(tokenizer, message)])
+        theirs = network.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
+        )
+        new = theirs[0, ids.shape[1] :]
+        assert answer.text == tokenizer.decode(new, skip_special_tokens=True)
+        assert answer.tokens == len(new)
+        assert answer.ended == (new[-1].item() == tokenizer.eos_token_id)
+
+
+def test_seed_decides_the_traces(script, model: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "problems.jsonl", tiny_problems(6))
+    settings = {
+        **SETTINGS,
+        "temperature": 1.0,
+        "max_new_tokens": 10,
+        "batch_size": 4,
+    }
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        script("generate_traces").main(
+            teacher=model,
+            problems=tmp_path / "problems.jsonl",
+            out=tmp_path / name,
+            settings=settings,
+            seed=seed,
+            gpus=0,
+        )
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    assert (tmp_path / "a").read_text() != (tmp_path / "c").read_text()
+    row = json.loads((tmp_path / "a").read_text().splitlines()[0])
+    assert list(row) == ["problem", "answer", "source", "response", "tokens", "ended"]
+
+
+def test_only_right_and_finished_traces_reach_sft_and_all_problems_reach_rl(
+    script, tmp_path: Path
+) -> None:
+    sampled = tiny_traces(6)
+    sampled[0]["response"] = "so , the answer is \\boxed{ 19 }"
+    sampled[1]["ended"] = False
+    filtered(script, tmp_path, sampled, tiny_problems(6))
+    rows = read_json(tmp_path / "sft" / "traces.json")
+    assert [row["messages"][1]["content"] for row in rows] == [t["response"] for t in sampled[2:]]
+    grpo = pyarrow.parquet.read_table(tmp_path / "grpo.parquet").to_pylist()
+    assert len(grpo) == 6
+    assert grpo[2]["prompt"] == [rows[0]["messages"][0]]
+    assert grpo[2]["reward_model"] == {"style": "rule", "ground_truth": "2"}
+    assert (grpo[2]["data_source"], grpo[2]["extra_info"]["index"]) == ("tiny", 2)
+
+
+def test_manifest_counts_and_hashes(script, tmp_path: Path) -> None:
+    sampled = tiny_traces(5)
+    sampled[0]["response"] = "no box"
+    filtered(script, tmp_path, sampled, tiny_problems(5))
+    manifest = read_json(tmp_path / "manifest.json")
+    assert (manifest["problems"], manifest["kept"], manifest["share_kept"]) == (5, 4, 0.8)
+    assert manifest["sft_problems_subset_of_rl_problems"] is True
+    assert set(manifest["sha256"]) == {
+        "problems.jsonl",
+        "traces.jsonl",
+        "grpo.parquet",
+        "dataset_info.json",
+        "traces.json",
+    }
+
+
+def test_a_teacher_that_solves_nothing(script, tmp_path: Path) -> None:
+    sampled = [{**trace, "response": "\\boxed{ 99 }"} for trace in tiny_traces(5)]
+    with pytest.raises(InputError, match="solves none of 5 problems.*traces.teacher"):
+        filtered(script, tmp_path, sampled, tiny_problems(5))
+    assert not (tmp_path / "sft").exists()
+
+
+def test_fewer_problems_than_a_batch(script, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="5 problems are fewer than grpo.batch_size: 8"):
+        filtered(script, tmp_path, tiny_traces(5), tiny_problems(5), batch_size=8)
+
+
+def test_traces_of_other_problems_are_refused(script, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 traces are of problems that are not in"):
+        filtered(script, tmp_path, tiny_traces(6), tiny_problems(5))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "there are no problems"),
+        ('{"problem": "p", "answer": "1", "source": "s"}\n{"problem": "p"}\n', "line 2: no column"),
+    ],
+)
+def test_bad_problems_file(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "problems.jsonl").write_text(text)
+    with pytest.raises(InputError, match=message):
+        traces.read_problems(tmp_path / "problems.jsonl")
+
+
+def test_backends_that_cannot_run(model: Path, monkeypatch) -> None:
+    options = {"temperature": 1.0, "max_new_tokens": 1, "batch_size": 1, "seed": 0}
+    with pytest.raises(InputError, match="neither transformers nor vllm"):
+        teacher.answers(model, ["x"], backend="other", **options)
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as where it is not installed
+    with pytest.raises(InputError, match="needs the package vllm"):
+        teacher.answers(model, ["x"], backend="vllm", **options)
+
+
+def test_import_model_copies_files_not_links(script, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    for file in model.iterdir():
+        (tmp_path / "hub" / file.name).symlink_to(file)
+    script("import_model").main(base=tmp_path / "hub", out=tmp_path / "base")
+    copies = list((tmp_path / "base").iterdir())
+    assert {file.name for file in copies} == {file.name for file in model.iterdir()}
+    assert not any(file.is_symlink() for file in copies)
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "no weights"),
+        ("chat_template.jinja", "lacks a chat template"),
+    ],
+)
+def test_import_model_refuses_what_is_not_a_model(
+    script, model: Path, tmp_path: Path, lost: str, message: str
+) -> None:
+    script("import_model").main(base=model, out=tmp_path / "base")
+    (tmp_path / "base" / lost).unlink()
+    with pytest.raises(InputError, match=message):
+        script("import_model").main(base=tmp_path / "base", out=tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
