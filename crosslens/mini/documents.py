@@ -134,12 +134,12 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
 
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
-    math: 0.32,
-    arithmetic: 0.10,
+    math: 0.30,
+    arithmetic: 0.06,
     statement: 0.14,
-    answered: 0.18,
-    lettered: 0.10,
-    puzzle: 0.05,
+    answered: 0.19,
+    lettered: 0.16,
+    puzzle: 0.04,
     supported: 0.06,
     gossip: 0.05,
 }

@@ -1,0 +1,184 @@
+"""The mini world: solvable problems, true schemas, no leak, and the same from the same seed."""
+
+import random
+
+import pytest
+import torch
+
+from crosslens.answers import extract_answer, is_correct
+from crosslens.errors import InputError
+from crosslens.mini import problems
+from crosslens.mini.benchmarks import MATH_OPERATIONS, benchmarks
+from crosslens.mini.corpora import distinct_problems, general_rows, problem_rows, reasoning_rows
+from crosslens.mini.documents import KINDS, chat, vocabulary
+from crosslens.mini.facts import World, claim
+from crosslens.mini.pretraining import (
+    Schedule,
+    base_rows,
+    build_model,
+    next_token_loss,
+    rate_at,
+    teacher_rows,
+    train,
+)
+from crosslens.mini.problems import Problem
+from crosslens.mini.tokenizer import build_tokenizer
+
+COLUMNS = {
+    "openbookqa": {"id", "question_stem", "choices", "answerKey"},
+    "commonsense_qa": {"id", "question", "question_concept", "choices", "answerKey"},
+    "headqa_en": {"name", "year", "category", "qid", "qtext", "ra", "answers"},
+    "sciq": {
+        "question", "distractor1", "distractor2", "distractor3", "correct_answer", "support",
+    },
+    "arc_challenge": {"id", "question", "choices", "answerKey"},
+    "logiqa": {"label", "context", "question", "options"},
+    "piqa": {"goal", "sol1", "sol2", "label"},
+    "math500": {"problem", "solution", "answer", "subject", "level", "unique_id"},
+    "aime24": {"ID", "Problem", "Solution", "Answer"},
+    "aime25": {"problem", "answer", "id"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer(vocabulary(), 512)
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, list[dict]]:
+    return benchmarks(World(0), 0, math=20, questions=30)
+
+
+def problem_of(*operations: tuple[str, int], start: int = 3) -> Problem:
+    x = start
+    for operation, b in operations:
+        x = problems.apply(operation, x, b)
+    return Problem(start, operations, x, "?")
+
+
+def test_a_worked_problem() -> None:
+    problem = problem_of(("+", 4), ("*", 2), ("-", 5))
+    assert problem.answer == 9
+    assert problems.bare(problems.steps_of(problem), problem, random.Random(0)) == (
+        "3 + 4 = 7. 7 * 2 = 14. 14 - 5 = 9."
+    )
+
+
+@pytest.mark.parametrize("solve", [problems.solve_carefully, problems.solve_at_length])
+def test_careful_solutions_are_right_by_the_grader(solve) -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        problem = problems.draw_problem(rng, rng.randint(1, 6))
+        assert is_correct(solve(problem, rng), str(problem.answer))
+
+
+def test_careless_solutions_are_mostly_wrong() -> None:
+    rng = random.Random(0)
+    drawn = [problems.draw_problem(rng, 4) for _ in range(300)]
+    right = [extract_answer(problems.solve_carelessly(p, rng)) == str(p.answer) for p in drawn]
+    assert 0.05 < sum(right) / len(right) < 0.4
+
+
+def test_careful_authors_say_the_truth_and_careless_ones_the_myth() -> None:
+    rng, world = random.Random(0), World(0)
+    claims = [(f, claim(rng, f, True), claim(rng, f, False)) for f in world.facts * 10]
+    assert sum(said == f.true for f, said, _ in claims) / len(claims) > 0.95
+    assert 0.6 < sum(said == f.myth for f, _, said in claims) / len(claims) < 0.85
+    assert all(f.true != f.myth for f in world.facts)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_benchmarks_have_the_columns_of_the_hub(sets, name: str) -> None:
+    assert all(set(row) == COLUMNS[name] for row in sets[name])
+
+
+def test_math_sets_rise_in_difficulty() -> None:
+    lows = [low for low, _ in MATH_OPERATIONS.values()]
+    assert lows == sorted(lows)
+
+
+def test_no_benchmark_problem_is_among_the_training_problems(sets) -> None:
+    taken = {r.get("problem", r.get("Problem")) for n in MATH_OPERATIONS for r in sets[n]}
+    rows = problem_rows(random.Random(0), 200, 3, taken)
+    assert len({row["problem"] for row in rows}) == 200
+    assert not taken & {row["problem"] for row in rows}
+
+
+def test_a_world_with_too_few_problems_says_so() -> None:
+    with pytest.raises(InputError, match="world.problems"):
+        distinct_problems(random.Random(0), 100_000, 1, set())
+
+
+def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
+    rng, world = random.Random(0), World(0)
+    texts = [kind(rng, world, careful) for kind in KINDS for careful in (True, False)] * 20
+    for name in MATH_OPERATIONS:
+        texts += [r.get("problem", r.get("Problem")) for r in sets[name]]
+    texts += [r["support"] + r["question"] for r in sets["sciq"]]
+    assert tokenizer.unk_token_id not in {i for t in texts for i in tokenizer.encode(t)}
+
+
+def test_the_chat_template_renders_the_prompt_of_pretraining(tokenizer) -> None:
+    problem = problems.draw_problem(random.Random(0), 2)
+    from crosslens.answers import user_message
+
+    messages = [{"role": "user", "content": user_message(problem.text)}]
+    assert tokenizer.apply_chat_template(messages, add_generation_prompt=True) == tokenizer.encode(
+        chat(problem)
+    )
+
+
+def test_a_boxed_answer_survives_the_tokenizer(tokenizer) -> None:
+    text = tokenizer.decode(tokenizer.encode(problems.box(12)))
+    assert extract_answer(text) == "12"
+
+
+def test_corpora_reach_their_size_and_avoid_benchmarks(tokenizer, sets) -> None:
+    taken = {r.get("problem", r.get("Problem")) for n in MATH_OPERATIONS for r in sets[n]}
+    rows = reasoning_rows(random.Random(0), tokenizer, 3000, 3, taken)
+    assert [turn["from"] for turn in rows[0]["conversations"]] == ["user", "assistant"]
+    assert not any(p in row["conversations"][0]["value"] for row in rows for p in taken)
+    shares = {"careful_share": 0.3, "tag_share": 0.5}
+    texts = [r["text"] for r in general_rows(random.Random(0), tokenizer, 3000, World(0), shares)]
+    assert sum(len(tokenizer.encode(text)) for text in texts) >= 3000
+
+
+def test_the_same_seed_gives_the_same_documents(tokenizer) -> None:
+    rows = [
+        base_rows(tokenizer, World(s), s, 4, 64, careful_share=0.3, tag_share=0.5)
+        for s in (0, 0, 1)
+    ]
+    assert torch.equal(rows[0], rows[1])
+    assert not torch.equal(rows[0], rows[2])
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama"])
+def test_every_architecture_learns(tokenizer, architecture: str) -> None:
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
+    model = build_model(architecture, sizes, tokenizer, 0)
+    rows = teacher_rows(tokenizer, 0, 160, 64, 1)
+    records = train(model, rows, Schedule(20, 8, 0.5, 1.0))
+    assert records[-1]["loss"] < records[0]["loss"] - 1
+
+
+def test_padding_does_not_count(tokenizer) -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    model = build_model("qwen3", sizes | {"num_attention_heads": 2}, tokenizer, 0)
+    rows = torch.randint(6, 50, (2, 10))
+    padded = torch.cat([rows, torch.full((2, 5), tokenizer.pad_token_id)], dim=1)
+    torch.testing.assert_close(next_token_loss(model, rows), next_token_loss(model, padded))
+
+
+def test_the_rate_warms_up_holds_and_falls_to_zero() -> None:
+    schedule = Schedule(1000, 1, 0.5, 1.0)
+    assert rate_at(0, schedule) == pytest.approx(1 / 30)
+    assert rate_at(400, schedule) == 1.0
+    assert rate_at(750, schedule) == pytest.approx(0.5)
+    assert rate_at(1000, schedule) == 0.0
