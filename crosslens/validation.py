@@ -1,0 +1,295 @@
+"""What must hold before any job starts; a fault is one InputError with one line.
+
+Cheap, and only local files are read. A file that rules/world.smk will make is judged by the `world`
+section instead. Runs where Snakemake runs: no torch, no transformers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from crosslens.errors import InputError
+from crosslens.schema import suggestion, validate_config
+
+CHECKPOINTS = 5  # one per fifth of the epoch: training needs a step for each
+PROBLEM_COLUMNS = ("problem", "answer", "source")
+CORPUS_COLUMNS = ("text", "conversations")  # RedPajama's, OpenThoughts-114k's: one of them
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+MODELS = ("world/base", "world/teacher")
+
+# What lm-eval 0.4.13's task code reads from a row of each hub data set.
+TASK_COLUMNS = {
+    "openbookqa": ("question_stem", "choices", "answerKey"),
+    "commonsense_qa": ("question", "choices", "answerKey"),
+    "headqa_en": ("qtext", "ra", "answers"),
+    "sciq": ("question", "distractor1", "distractor2", "distractor3", "correct_answer", "support"),
+    "arc_challenge": ("question", "choices", "answerKey"),
+    "logiqa": ("context", "question", "options", "label"),
+    "piqa": ("goal", "sol1", "sol2", "label"),
+    "math500": ("problem", "answer"),
+    "aime24": ("Problem", "Answer"),
+    "aime25": ("problem", "answer"),
+}
+
+
+def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> None:
+    """Check the configuration, filling in its defaults, and every local file it names.
+
+    `gpus` is the limit given by `--resources gpu=N`, None where there is none. Paths are relative
+    to the working directory. Raises InputError at the first fault.
+    """
+    validate_config(config, yaml.safe_load(schema.read_text()))
+    check_resources(config, {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")})
+    check_gpus(config, gpus)
+    check_numbers(config)
+    check_names(config)
+    check_world(config)
+    check_problems(config)
+    check_model("traces.teacher", config["traces"]["teacher"], config)
+    for family, entry in config["families"].items():
+        layers = check_model(f"families.{family}.base", entry["base"], config)
+        check_layer(config["activations"]["layer"], layers, family)
+        check_tokenizers(family, variants(config, family))
+    check_benchmarks(config)
+    check_corpus(config)
+
+
+def check_resources(config: dict[str, Any], rules: set[str]) -> None:
+    """Only rules that exist can be given resources (a rule is called as its script)."""
+    for rule in config["resources"]:
+        if rule not in rules:
+            raise InputError(f"resources.{rule}: unknown rule{suggestion(rule, sorted(rules))}")
+
+
+def check_gpus(config: dict[str, Any], limit: int | None) -> None:
+    """Snakemake would silently scale a rule down to the limit."""
+    for rule, needs in config["resources"].items():
+        if limit is not None and needs.get("gpu", 0) > limit:
+            raise InputError(
+                f"resources.{rule}.gpu: the rule needs {needs['gpu']} GPUs, and --resources "
+                f"gpu={limit} allows {limit}: raise the limit or lower the need"
+            )
+
+
+def check_numbers(config: dict[str, Any]) -> None:
+    """Sizes that must fit each other."""
+    grpo, sft = config["grpo"], config["sft"]
+    divides("grpo.mini_batch_size", grpo["mini_batch_size"], "grpo.batch_size", grpo["batch_size"])
+    divides("sft.micro_batch_size", sft["micro_batch_size"], "sft.batch_size", sft["batch_size"])
+    if "world" in config:
+        sizes = config["world"]["model"]
+        heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
+        where = "world.model."
+        divides(where + "num_key_value_heads", groups, where + "num_attention_heads", heads)
+        if "head_dim" not in sizes:
+            divides(
+                where + "num_attention_heads", heads, where + "hidden_size", sizes["hidden_size"]
+            )
+
+
+def divides(key: str, part: int, of: str, whole: int) -> None:
+    """Raise InputError unless `part` divides `whole`."""
+    if whole % part:
+        raise InputError(f"{key}: {part} does not divide {of}: {whole}")
+
+
+def check_names(config: dict[str, Any]) -> None:
+    """Names in one section that another section must know."""
+    for family in config["figures"]["families"]:
+        if family not in config["families"]:
+            raise InputError(
+                f"figures.families: unknown family {family}{suggestion(family, config['families'])}"
+            )
+    known = tasks(config)
+    for task in config["evaluation"]["files"]:
+        if task not in known:
+            raise InputError(f"evaluation.files.{task}: unknown task{suggestion(task, known)}")
+    for task in config["evaluation"]["unseen"]:
+        if task in config["evaluation"]["tasks"]:
+            raise InputError(f"evaluation.unseen: {task} stands in evaluation.tasks as well")
+
+
+def tasks(config: dict[str, Any]) -> list[str]:
+    """All benchmarks of the study."""
+    evaluation = config["evaluation"]
+    return [*evaluation["tasks"], *evaluation["unseen"], *evaluation["math"]]
+
+
+def named_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, path) of everything the configuration reads."""
+    yield "problems", config["problems"]
+    yield "traces.teacher", config["traces"]["teacher"]
+    for family, entry in config["families"].items():
+        yield f"families.{family}.base", entry["base"]
+    for task, path in config["evaluation"]["files"].items():
+        yield f"evaluation.files.{task}", path
+    for source, path in config["corpus"]["sources"].items():
+        yield f"corpus.sources.{source}", path
+
+
+def made_here(path: str, config: dict[str, Any]) -> bool:
+    """Whether rules/world.smk makes a file of this name."""
+    return PurePosixPath(path).is_relative_to(f"results/{config['study']}/world")
+
+
+def check_world(config: dict[str, Any]) -> None:
+    """Paths below results/<study>/world/ are those that the world's rules make, and only those."""
+    corpora = [f"world/corpora/{name}.jsonl" for name in ("reasoning", "general")]
+    sets = [f"world/benchmarks/{task}.jsonl" for task in tasks(config) if task in TASK_COLUMNS]
+    products = ["world/problems.jsonl", *MODELS, *corpora, *sets]
+    known = [f"results/{config['study']}/{product}" for product in products]
+    for key, path in named_paths(config):
+        if not made_here(path, config):
+            continue
+        if "world" not in config:
+            raise InputError(
+                f"{key}: {path} would be made by the section `world`, which is missing"
+            )
+        if path not in known:
+            raise InputError(f"{key}: no rule makes {path}{suggestion(path, known)}")
+
+
+def check_problems(config: dict[str, Any]) -> None:
+    """The training problems have their columns and fill one batch for each checkpoint."""
+    path, size = config["problems"], config["grpo"]["batch_size"]
+    if made_here(path, config):
+        key, count = "world.problems", config["world"]["problems"]
+    else:
+        key, count = f"problems: {path}", count_lines("problems", path, CHECKPOINTS * size)
+        check_columns("problems", path, PROBLEM_COLUMNS)
+    if count < size:
+        raise InputError(f"{key}: {count} problems are fewer than one grpo.batch_size: {size}")
+    if count < CHECKPOINTS * size:
+        raise InputError(
+            f"{key}: {count} problems make {count // size} steps of grpo.batch_size: {size}, and "
+            f"the {CHECKPOINTS} checkpoints need {CHECKPOINTS}"
+        )
+
+
+def count_lines(key: str, path: str, enough: int) -> int:
+    """Number of lines of a file that are not empty, counted up to `enough`."""
+    with existing(key, path).open() as lines:
+        return sum(1 for _ in islice(filter(str.strip, lines), enough))
+
+
+def existing(key: str, path: str) -> Path:
+    """A file that is there.
+
+    Raises InputError naming the key, with a hint where the path belongs to another study.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{key}: there is no file {path}")
+    return Path(path)
+
+
+def check_columns(key: str, path: str, columns: Iterable[str]) -> None:
+    """The first row of a JSON-lines file has these columns."""
+    row = first_row(key, path)
+    for column in columns:
+        if column not in row:
+            raise InputError(f"{key}: {path} lacks the column {column}; it has {', '.join(row)}")
+
+
+def first_row(key: str, path: str) -> dict[str, Any]:
+    """The first row of a JSON-lines file."""
+    with existing(key, path).open() as lines:
+        line = next(filter(str.strip, lines), "")
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        row = None
+    if not isinstance(row, dict):
+        raise InputError(f"{key}: the first line of {path} is not a JSON object")
+    return row
+
+
+def check_model(key: str, path: str, config: dict[str, Any]) -> int:
+    """A model directory is complete; returns its number of decoder layers."""
+    if made_here(path, config):
+        return config["world"]["model"]["num_hidden_layers"]
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(f"{key}: there is no model directory {path}{other_study(path, config)}")
+    if not any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
+        raise InputError(f"{key}: {path} has no weights ({' or '.join(WEIGHTS)})")
+    return read_object(key, folder / "config.json").get("num_hidden_layers", 0)
+
+
+def other_study(path: str, config: dict[str, Any]) -> str:
+    """A hint for a path into the world of a study of another name."""
+    parts = PurePosixPath(path).parts
+    if len(parts) > 3 and (parts[0], parts[2]) == ("results", "world"):
+        here = PurePosixPath("results", config["study"], *parts[2:])
+        return f"; the world of this study would be at {here}"
+    return ""
+
+
+def read_object(key: str, path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object."""
+    try:
+        value = json.loads(existing(key, str(path)).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{key}: {path} is not a JSON object")
+    return value
+
+
+def check_layer(layer: str | int, layers: int, family: str) -> None:
+    """The layer lies within the model: it is the input of a decoder layer, not of the first."""
+    if isinstance(layer, int) and not 1 <= layer < layers:
+        raise InputError(
+            f"activations.layer: {layer} is out of range for families.{family}, whose model has "
+            f"{layers} layers: 1 to {layers - 1}, or middle"
+        )
+
+
+def variants(config: dict[str, Any], family: str) -> list[Path]:
+    """Directories of a family's models that exist already: the base model and its variants."""
+    made = Path("results", config["study"], "models", family)
+    found = [Path(config["families"][family]["base"]), *sorted(made.glob("*/"))]
+    return [folder for folder in found if (folder / "tokenizer.json").is_file()]
+
+
+def check_tokenizers(family: str, folders: list[Path]) -> None:
+    """All models of a family read the same token ids: else their activations cannot be compared."""
+    vocabularies = {folder: vocabulary(folder / "tokenizer.json") for folder in folders}
+    for folder in folders[1:]:
+        if vocabularies[folder] != vocabularies[folders[0]]:
+            raise InputError(
+                f"families.{family}: the tokenizers of {folders[0]} and {folder} differ: every "
+                "variant must have the base model's"
+            )
+
+
+def vocabulary(path: Path) -> str:
+    """Hash of what a tokenizer maps to token ids, added tokens included.
+
+    Not of the file: libraries write the same vocabulary in other words.
+    """
+    tokenizer = read_object("tokenizer", path)
+    added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+    entries = tokenizer.get("model", {}).get("vocab", {})
+    pairs = entries.items() if isinstance(entries, dict) else enumerate(map(str, entries))
+    text = json.dumps([sorted(pairs, key=str), sorted(added.items())])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_benchmarks(config: dict[str, Any]) -> None:
+    """Every local benchmark file is there and has the columns its task reads."""
+    for task, path in config["evaluation"]["files"].items():
+        if not made_here(path, config):
+            check_columns(f"evaluation.files.{task}", path, TASK_COLUMNS.get(task, ()))
+
+
+def check_corpus(config: dict[str, Any]) -> None:
+    """Every source of the corpus is there and holds text or conversations."""
+    for source, path in config["corpus"]["sources"].items():
+        key = f"corpus.sources.{source}"
+        if not made_here(path, config) and not set(CORPUS_COLUMNS) & set(first_row(key, path)):
+            raise InputError(f"{key}: {path} lacks the column {' or '.join(CORPUS_COLUMNS)}")
