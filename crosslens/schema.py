@@ -122,8 +122,8 @@ def dotted(path: list) -> str:
 
 def shown(value: Any) -> str:
     """A value found in the configuration, in short and with its type."""
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({KINDS.get(type(value), type(value).__name__)})"
+    text, kind = repr(value), KINDS.get(type(value), type(value).__name__)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
 
 
 def allowed(part: dict) -> str:

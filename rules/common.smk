@@ -22,8 +22,11 @@ from crosslens.validation import preflight
 os.environ["PYTHONPATH"] = str(ROOT)
 os.environ.setdefault("BASH_ENV", str(ROOT / "envs" / "module.bash"))
 
+# Jobs read this file again, with their own share of the machine as the limit: only the first counts.
+limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
+
 try:
-    preflight(config, ROOT / "schemas" / "config.schema.yaml")
+    preflight(config, ROOT / "schemas" / "config.schema.yaml", getattr(limit, "value", limit))
 except InputError as error:
     sys.exit(f"Error: {error}")
 

@@ -1,0 +1,84 @@
+"""Run the real Snakefile on a configuration, in a directory of its own."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MINI = yaml.safe_load((ROOT / "mini.yaml").read_text())
+TINY = yaml.safe_load((ROOT / "tests" / "config" / "tiny.yaml").read_text())
+
+
+class Study:
+    """A working directory with one configuration."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = copy.deepcopy(config)
+
+    def change(self, key: str, value: Any) -> None:
+        """Set a key given with dots."""
+        section = self.config
+        *path, last = key.split(".")
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = value
+
+    def model(self, name: str, *, layers: int = 4, words: str = "a b") -> Path:
+        """A model directory as far as it can be judged before it is loaded."""
+        path = self.folder / name
+        path.mkdir(parents=True)
+        (path / "config.json").write_text(json.dumps({"num_hidden_layers": layers}))
+        (path / "model.safetensors").touch()
+        vocabulary = {word: i for i, word in enumerate(words.split())}
+        (path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
+        return path
+
+    def rows(self, name: str, *rows: dict) -> str:
+        """A file with one JSON object a line."""
+        (self.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return name
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run Snakemake in the working directory; its output, both streams together."""
+        file = self.folder / "config.yaml"
+        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+                *("--workflow-profile", str(ROOT / "profiles" / "default")),
+                *("--directory", str(self.folder), "--configfile", str(file), *arguments),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+        )
+
+    def dry_run(self, *arguments: str) -> dict[str, int]:
+        """Jobs by rule that a run would do."""
+        done = self.snakemake("--dry-run", "--cores", "2", *arguments)
+        assert done.returncode == 0, done.stdout
+        return jobs(done.stdout)
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The table of jobs by rule in Snakemake's output."""
+    table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
+    lines = table[1].splitlines() if table else []
+    return {rule: int(count) for rule, count in (line.split() for line in lines)}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """The mini study in an empty directory."""
+    return Study(tmp_path, MINI)

@@ -1,0 +1,183 @@
+"""What preflight refuses, and how it says so, with every default filled in."""
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from conftest import ROOT, Study
+
+from crosslens.errors import InputError
+from crosslens.validation import preflight
+
+SCHEMA = ROOT / "schemas" / "config.schema.yaml"
+PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
+
+
+@pytest.fixture(autouse=True)
+def inside(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in the study's directory."""
+    monkeypatch.chdir(study.folder)
+
+
+def refusal(study: Study, gpus: int | None = None) -> str:
+    """The message of the InputError: one line."""
+    with pytest.raises(InputError) as error:
+        preflight(study.config, SCHEMA, gpus)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("crosscoder.d_spars", 64, "crosscoder.d_spars: unknown key; did you mean d_sparse?"),
+        ("crosscodr", {}, "crosscodr: unknown key; did you mean crosscoder?"),
+        ("grpo.rollouts", "eight", "grpo.rollouts: found 'eight' (text), must be a whole number"),
+        ("sft.learning_rate", "1e-3", "(write it as 0.001, without quotes)"),
+        ("crosscoder.beta", -1, "crosscoder.beta: found -1"),
+        ("sft", 5, "sft: found 5 (a whole number), must be a section of keys"),
+        ("world.architecture", "gpt2", "must be one of qwen3, qwen2, llama"),
+        ("activations.layer", 4, "activations.layer: 4 is out of range for families.tiny"),
+        ("activations.layer", "last", "activations.layer: found 'last'"),
+        ("traces.teacher", "teacher", "traces.teacher: there is no model directory teacher"),
+        ("families.tiny.base", "no/model", "families.tiny.base: there is no model directory"),
+        ("families.tiny.base", "results/other/world/base", "would be at results/mini/world/base"),
+        ("problems", "p.jsonl", "problems: there is no file p.jsonl"),
+        ("evaluation.files.piqa", "p.jsonl", "evaluation.files.piqa: there is no file p.jsonl"),
+        ("evaluation.files.piqua", "p.jsonl", "unknown task; did you mean piqa?"),
+        ("corpus.sources.general", "g.jsonl", "corpus.sources.general: there is no file"),
+        ("world.problems", 31, "31 problems are fewer than one grpo.batch_size: 32"),
+        ("world.problems", 100, "100 problems make 3 steps of grpo.batch_size: 32"),
+        ("grpo.mini_batch_size", 20, "20 does not divide grpo.batch_size: 32"),
+        ("sft.micro_batch_size", 3, "3 does not divide sft.batch_size: 8"),
+        ("figures.families", ["tiny", "tiny", "tin"], "unknown family tin; did you mean tiny?"),
+        ("resources.train_crosscoders", {"gpu": 1}, "did you mean train_crosscoder?"),
+    ],
+)
+def test_a_bad_value_is_refused(study: Study, key: str, value: object, said: str) -> None:
+    study.change(key, value)
+    assert said in refusal(study)
+
+
+def test_a_missing_key_is_named(study: Study) -> None:
+    del study.config["corpus"]["tokens"]
+    assert "corpus.tokens: missing; Tokens of all training shards" in refusal(study)
+
+
+def test_world_files_need_the_world_section(study: Study) -> None:
+    del study.config["world"]
+    assert "made by the section `world`, which is missing" in refusal(study)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("config.json", "families.tiny.base: there is no file base/config.json"),
+        ("model.safetensors", "families.tiny.base: base has no weights"),
+    ],
+)
+def test_an_incomplete_model_directory(study: Study, missing: str, said: str) -> None:
+    (study.model("base") / missing).unlink()
+    study.change("families.tiny.base", "base")
+    assert said in refusal(study)
+
+
+def test_a_layer_out_of_range_of_a_given_model(study: Study) -> None:
+    study.model("base", layers=3)
+    study.change("families.tiny.base", "base")
+    study.change("activations.layer", 3)
+    assert "whose model has 3 layers: 1 to 2, or middle" in refusal(study)
+
+
+def test_tokenizers_that_differ(study: Study) -> None:
+    study.model("base")
+    study.model("results/mini/models/tiny/rl-3", words="a c")
+    study.change("families.tiny.base", "base")
+    said = "tokenizers of base and results/mini/models/tiny/rl-3 differ"
+    assert said in refusal(study)
+
+
+def test_a_benchmark_file_without_a_column(study: Study) -> None:
+    row = {"goal": "open it", "sol1": "key", "label": 0}
+    study.change("evaluation.files.piqa", study.rows("piqa.jsonl", row))
+    assert "piqa.jsonl lacks the column sol2; it has goal, sol1, label" in refusal(study)
+
+
+def test_a_problems_file_without_a_column(study: Study) -> None:
+    rows = [{"question": "1 + 1", "answer": "2", "source": "here"}] * 200
+    study.change("problems", study.rows("problems.jsonl", *rows))
+    assert "problems.jsonl lacks the column problem" in refusal(study)
+
+
+def test_fewer_problems_than_a_batch(study: Study) -> None:
+    study.change("problems", study.rows("problems.jsonl", *[PROBLEM] * 31))
+    said = "problems: problems.jsonl: 31 problems are fewer than one grpo.batch_size: 32"
+    assert said in refusal(study)
+
+
+def test_a_file_that_is_not_json(study: Study) -> None:
+    (study.folder / "piqa.jsonl").write_text("goal,sol1\n")
+    study.change("evaluation.files.piqa", "piqa.jsonl")
+    assert "the first line of piqa.jsonl is not a JSON object" in refusal(study)
+
+
+def test_a_corpus_without_text(study: Study) -> None:
+    study.change("corpus.sources.general", study.rows("general.jsonl", {"words": "a b"}))
+    assert "general.jsonl lacks the column text or conversations" in refusal(study)
+
+
+def test_a_gpu_limit_below_a_rules_need(study: Study) -> None:
+    study.change("resources.train_grpo", {"gpu": 8})
+    said = "resources.train_grpo.gpu: the rule needs 8 GPUs, and --resources gpu=4 allows 4"
+    assert said in refusal(study, gpus=4)
+
+
+def test_vocabularies_are_compared_not_files(study: Study) -> None:
+    base, tuned = study.model("base"), study.model("results/mini/models/tiny/sft-1")
+    text = (base / "tokenizer.json").read_text()
+    (tuned / "tokenizer.json").write_text(text.replace(", ", ",\n"))
+    study.change("families.tiny.base", "base")
+    preflight(study.config, SCHEMA)
+
+
+def test_defaults_are_filled_in(study: Study) -> None:
+    del study.config["crosscoder"]["beta"], study.config["interventions"]
+    preflight(study.config, SCHEMA)
+    assert study.config["crosscoder"]["beta"] == 2.0
+    assert study.config["interventions"] == {"amplify_to": 3.0, "random_sets": 5}
+
+
+@pytest.mark.parametrize("file", ["mini.yaml", "tests/config/tiny.yaml"])
+def test_our_own_configurations_hold_every_key(file: str) -> None:
+    """Each states every key of the schema, so that nobody has to look for one."""
+    config = yaml.safe_load((ROOT / file).read_text())
+    preflight(config, SCHEMA)
+    stated = yaml.safe_load((ROOT / file).read_text())
+    assert config == {**stated, "resources": {}}
+
+
+def parts(part: dict, path: str = "") -> Iterator[tuple[str, dict]]:
+    """(path, schema) of every key of the schema."""
+    for key, below in part.get("properties", {}).items():
+        yield f"{path}{key}", below
+        yield from parts(below, f"{path}{key}.")
+    for word in ("items", "additionalProperties", "propertyNames"):
+        if isinstance(part.get(word), dict):
+            yield f"{path}<{word}>", part[word]
+            yield from parts(part[word], f"{path}<{word}>.")
+
+
+@pytest.mark.parametrize(("key", "part"), list(parts(yaml.safe_load(SCHEMA.read_text()))))
+def test_every_key_has_a_description_and_a_range(key: str, part: dict) -> None:
+    definitions = yaml.safe_load(SCHEMA.read_text())["$defs"]
+    part = {**definitions.get(part.get("$ref", "").rpartition("/")[2], {}), **part}
+    assert part["description"].endswith(".")
+    kinds = {"integer": {"minimum"}, "number": {"minimum", "exclusiveMinimum"}}
+    kind = part.get("type", "name")
+    kind = kind[-1] if isinstance(kind, list) else kind
+    if kind == "object":
+        assert part["additionalProperties"] is False or "propertyNames" in part
+    elif kind in kinds:
+        assert kinds[kind] & part.keys() and {"maximum", "exclusiveMaximum"} & part.keys()
+    elif kind == "string" and not key.endswith("<items>"):
+        assert {"enum", "pattern", "minLength"} & part.keys()
