@@ -26,7 +26,9 @@ os.environ.setdefault("BASH_ENV", str(ROOT / "envs" / "module.bash"))
 limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
 
 try:
-    preflight(config, ROOT / "schemas" / "config.schema.yaml", getattr(limit, "value", limit))
+    preflight(
+        config, ROOT / "schemas" / "config.schema.yaml", getattr(limit, "value", limit)
+    )
 except InputError as error:
     sys.exit(f"Error: {error}")
 
