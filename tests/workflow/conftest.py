@@ -18,10 +18,11 @@ TINY = yaml.safe_load((ROOT / "tests" / "config" / "tiny.yaml").read_text())
 
 
 class Study:
-    """A working directory with one configuration."""
+    """A working directory with one configuration, and the project that runs it."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], root: Path = ROOT) -> None:
         self.folder = folder
+        self.root = root
         self.config = copy.deepcopy(config)
 
     def change(self, key: str, value: Any) -> None:
@@ -53,8 +54,8 @@ class Study:
         file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         return subprocess.run(
             [
-                *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-                *("--workflow-profile", str(ROOT / "profiles" / "default")),
+                *(sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")),
+                *("--workflow-profile", str(self.root / "profiles" / "default")),
                 *("--directory", str(self.folder), "--configfile", str(file), *arguments),
             ],
             stdout=subprocess.PIPE,
@@ -63,12 +64,6 @@ class Study:
             check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
         )
-
-    def dry_run(self, *arguments: str) -> dict[str, int]:
-        """Jobs by rule that a run would do."""
-        done = self.snakemake("--dry-run", "--cores", "2", *arguments)
-        assert done.returncode == 0, done.stdout
-        return jobs(done.stdout)
 
 
 def jobs(output: str) -> dict[str, int]:

@@ -1,0 +1,115 @@
+"""The graph of jobs is the designed one, and every rule says what a job needs."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import MINI, ROOT, Study, jobs
+
+SCHEMA = yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
+CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
+VARIANTS = 11
+
+
+def rules() -> dict[str, str]:
+    """Name and text of every rule in rules/*.smk."""
+    found = {}
+    for file in sorted((ROOT / "rules").glob("*.smk")):
+        for block in re.split(r"^(?=rule )", file.read_text(), flags=re.MULTILINE)[1:]:
+            found[re.match(r"rule (\w+):", block)[1]] = block
+    return found
+
+
+RULES = rules()
+
+
+def planned(study: Study, *arguments: str) -> str:
+    """Output of a dry run."""
+    done = study.snakemake("--dry-run", "--cores", "2", *arguments)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_jobs_of_the_mini_study(study: Study) -> None:
+    output = planned(study)
+    count = jobs(output)
+    shards, replicas = MINI["activations"]["shards"], 2 * MINI["crosscoder"]["replicas"]
+    expected = {
+        "build_world": 1,
+        "pretrain_base": 1,
+        "pretrain_teacher": 1,
+        "import_model": 1,
+        "generate_traces": 1,
+        "filter_traces": 1,
+        "train_sft": 1,
+        "train_grpo": 1,
+        "evaluate_model": 3,
+        "tokenize_corpus": 1,
+        "extract_activations": VARIANTS * (shards + 1),
+        "train_crosscoder": (CROSSCODERS + replicas) * shards,
+        "evaluate_crosscoder": CROSSCODERS + replicas,
+        "intervene": 2,
+        "write_report": 1,
+    }
+    assert {rule: count.get(rule) for rule in expected} == expected
+    for number in range(1, 14):
+        assert f"results/mini/figures/figure{number}.pdf" in output
+    for number in range(1, 6):
+        assert f"results/mini/tables/table{number}.pdf" in output
+
+
+def test_every_rule_of_the_default_target_is_in_the_graph(study: Study) -> None:
+    assert set(jobs(planned(study))) == {*RULES, "all"}
+
+
+def test_jobs_multiply_with_families_shards_and_replicas(study: Study) -> None:
+    study.change("families.other", {"label": "Other", "base": "results/mini/world/base"})
+    study.change("activations.shards", 5)
+    study.change("crosscoder.replicas", 2)
+    count = jobs(planned(study))
+    assert count["build_world"] == 1
+    assert count["train_sft"] == 2
+    assert count["extract_activations"] == 2 * VARIANTS * 6
+    assert count["train_crosscoder"] == 2 * (CROSSCODERS + 4) * 5
+
+
+def test_the_other_engine_changes_the_environment_only(study: Study) -> None:
+    before = jobs(planned(study))
+    study.change("grpo.engine", "trl")
+    assert jobs(planned(study)) == before
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_says_what_its_jobs_need(rule: str) -> None:
+    text = RULES[rule]
+    keys = ("output", "log", "benchmark", "conda", "envmodules", "threads", "resources", "script")
+    missing = [key for key in keys if not re.search(rf"^    {key}:", text, re.MULTILINE)]
+    assert not missing
+    for resource in ("gpu", "mem_mb", "runtime"):
+        assert f"        {resource}=" in text
+    assert f'"../scripts/{rule}.py"' in text
+    assert f'code("scripts/{rule}.py"' in text
+    for folder in ("logs", "benchmarks"):
+        assert f"results/{{study}}/{folder}/{rule}" in text
+
+
+def test_a_script_for_every_rule() -> None:
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(RULES)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "rules").glob("*.smk")), ids=lambda path: path.stem)
+def test_a_rule_file_opens_with_what_goes_in_and_out(file: Path) -> None:
+    docstring = file.read_text().split('"""')[1]
+    assert "INPUTS:" in docstring and "OUTPUTS:" in docstring
+
+
+def test_the_linter_finds_nothing(study: Study) -> None:
+    done = study.snakemake("--lint")
+    assert done.returncode == 0, done.stdout
+
+
+def test_rulegraph(study: Study) -> None:
+    done = study.snakemake("--rulegraph", "mermaid-js")
+    assert done.returncode == 0, done.stdout
+    assert "train_crosscoder" in done.stdout
