@@ -1,0 +1,50 @@
+"""Training engines run as subprocesses: their words go to the log, their failure is one line."""
+
+import importlib.machinery
+import os
+import subprocess
+import sys
+import types
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from crosslens.errors import InputError
+
+
+def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command, passing on its output line by line.
+
+    Raises InputError with the command's own `Error: ...` line, or else its last line, if it fails.
+    """
+    last: deque[str] = deque(maxlen=200)
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.strip():
+                last.append(line.strip())
+    if process.returncode:
+        named = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
+        reason = named[-1] if named else last[-1] if last else "it said nothing"
+        raise InputError(f"{what} failed (exit status {process.returncode}): {reason}")
+
+
+def hide_media_packages() -> None:
+    """Keep torchvision and torchaudio from being imported: call before transformers or an engine.
+
+    LLaMA-Factory requires both, but training on text uses neither, and their builds break on
+    import wherever they do not match the build of torch (CUDA builds on a CPU-only torch, above
+    all). To Python torchvision then is not installed, which transformers and TRL allow for;
+    torchaudio, which LLaMA-Factory imports unconditionally, is an empty module.
+    """
+    sys.modules.setdefault("torchvision", None)
+    if "torchaudio" not in sys.modules:
+        empty = types.ModuleType("torchaudio", "Hidden by crosslens: see hide_media_packages.")
+        empty.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
+        sys.modules["torchaudio"] = empty

@@ -1,0 +1,256 @@
+"""SFT through LLaMA-Factory's own parser, data pipeline and trainer."""
+
+import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crosslens import engines, llama_factory, sft
+from crosslens.errors import InputError
+from crosslens.files import read_json, write_json
+from crosslens.traces import DATASET, dataset_info, sft_rows
+from tests.tiny import tiny_model, tiny_traces
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+import train_sft  # noqa: E402
+
+TRACES = 43  # batches of 4: 11 steps, which 5 does not divide
+SETTINGS = {
+    "learning_rate": 1.0e-2,
+    "batch_size": 4,
+    "micro_batch_size": 2,
+    "max_length": 64,
+    "warmup_ratio": 0.1,
+    "lr_scheduler": "cosine",
+    "bf16": False,
+    "options": {"disable_gradient_checkpointing": True},
+}
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    write_json(path / "dataset_info.json", dataset_info())
+    write_json(path / f"{DATASET}.json", sft_rows(tiny_traces(TRACES)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def models(base: Path, data: Path, tmp_path_factory) -> Path:
+    """The outputs of one real run."""
+    models = tmp_path_factory.mktemp("study")
+    train_sft.main(
+        base=base,
+        data=data,
+        checkpoints=[models / f"sft-{k}" for k in range(1, 6)],
+        loss=models / "sft-loss.csv",
+        settings=SETTINGS,
+        seed=0,
+        gpus=0,
+    )
+    return models
+
+
+def settings_of(base: Path, data: Path, run: Path, **changes) -> dict:
+    return sft.engine_settings(
+        base=base,
+        data=data,
+        run=run,
+        settings=SETTINGS | changes,
+        seed=3,
+        devices=1,
+        cpu=True,
+    )
+
+
+def parsed(settings: dict):
+    """What LLaMA-Factory understands, its tokenizer and its template."""
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams import get_train_args
+    from llamafactory.model import load_tokenizer
+
+    arguments = get_train_args(dict(settings))
+    module = load_tokenizer(arguments[0])
+    template = get_template_and_fix_tokenizer(module["tokenizer"], arguments[1])
+    return arguments, module, template
+
+
+@pytest.mark.parametrize(
+    ("steps", "saved"),
+    [
+        (5, [1, 2, 3, 4, 5]),
+        (11, [3, 5, 7, 9, 11]),
+        (13, [3, 6, 8, 11, 13]),
+        (16, [4, 7, 10, 13, 16]),
+        (320, [64, 128, 192, 256, 320]),
+    ],
+)
+def test_fifths_of_any_number_of_steps(steps: int, saved: list[int]) -> None:
+    assert sft.fifths(steps) == saved
+
+
+def test_fewer_steps_than_checkpoints() -> None:
+    with pytest.raises(InputError, match="only 4 steps"):
+        sft.fifths(4)
+
+
+@pytest.mark.parametrize(("devices", "steps"), [(1, 16), (2, 8), (8, 2), (16, 1)])
+def test_the_batch_is_the_same_on_any_devices(devices: int, steps: int) -> None:
+    assert sft.accumulation(128, 8, devices) == steps
+    assert sft.accumulation(128, 8, devices) * 8 * devices == 128
+
+
+@pytest.mark.parametrize("devices", [3, 32])
+def test_a_batch_that_cannot_be_split(devices: int) -> None:
+    with pytest.raises(InputError, match="sft.batch_size: 128 is no multiple"):
+        sft.accumulation(128, 8, devices)
+
+
+def test_llama_factory_reads_our_settings(base: Path, data: Path, tmp_path: Path) -> None:
+    (model, dataset, training, tuning, _), _, _ = parsed(settings_of(base, data, tmp_path))
+    assert (tuning.stage, tuning.finetuning_type) == ("sft", "full")
+    assert model.model_name_or_path == str(base)
+    assert (dataset.dataset, dataset.cutoff_len, dataset.template) == ([DATASET], 64, None)
+    assert not dataset.train_on_prompt
+    assert (training.num_train_epochs, training.learning_rate) == (1.0, 1.0e-2)
+    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (2, 2)
+    assert (training.warmup_ratio, training.lr_scheduler_type) == (0.1, "cosine")
+    assert (training.bf16, training.use_cpu, training.seed) == (False, True, 3)
+    assert training.save_only_model
+
+
+def test_unknown_options_are_refused_by_llama_factory(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="not_a_key"):
+        parsed(settings_of(base, data, tmp_path, options={"not_a_key": 1}))
+
+
+def test_labels_are_the_trace_and_its_end_only(base: Path, data: Path, tmp_path: Path) -> None:
+    from llamafactory.data import get_dataset
+
+    (model, dataset, training, *_), module, template = parsed(settings_of(base, data, tmp_path))
+    rows = get_dataset(template, model, dataset, training, stage="sft", **module)["train_dataset"]
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    assert len(rows) == TRACES
+    for row, expected in zip(rows, sft_rows(tiny_traces(TRACES)), strict=True):
+        user, assistant = expected["messages"]
+        prompt = tokenizer.apply_chat_template([user], add_generation_prompt=True)
+        trace = tokenizer(assistant["content"])["input_ids"] + [tokenizer.eos_token_id]
+        assert row["input_ids"] == prompt + trace
+        assert row["labels"] == [-100] * len(prompt) + trace
+
+
+def test_the_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
+    _, module, template = parsed(settings_of(base, data, tmp_path))
+    messages = sft_rows(tiny_traces(1))[0]["messages"]
+    llama_factory.check_template(
+        AutoTokenizer.from_pretrained(base), module["tokenizer"], template, messages
+    )
+
+
+def test_another_template_than_the_tokenizers_is_refused(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    _, module, template = parsed(settings_of(base, data, tmp_path, options={"template": "alpaca"}))
+    messages = sft_rows(tiny_traces(1))[0]["messages"]
+    original = AutoTokenizer.from_pretrained(base)
+    with pytest.raises(InputError, match="differs from the tokenizer's chat template"):
+        llama_factory.check_template(original, module["tokenizer"], template, messages)
+
+
+def test_a_trace_without_end_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
+    _, module, template = parsed(settings_of(base, data, tmp_path))
+    template.format_assistant.slots = ["{{content}}"]
+    messages = sft_rows(tiny_traces(1))[0]["messages"]
+    original = AutoTokenizer.from_pretrained(base)
+    with pytest.raises(InputError, match="do not end with the end token"):
+        llama_factory.check_template(original, module["tokenizer"], template, messages)
+
+
+def test_another_batch_than_configured_is_refused() -> None:
+    arguments = SimpleNamespace(
+        world_size=2, per_device_train_batch_size=4, gradient_accumulation_steps=1
+    )
+    llama_factory.Batch(8).on_train_begin(arguments, None, None)
+    with pytest.raises(InputError, match="sft.batch_size is 16, but 2 device"):
+        llama_factory.Batch(16).on_train_begin(arguments, None, None)
+
+
+def test_five_plain_checkpoints(base: Path, models: Path) -> None:
+    wanted = {file.name for file in base.iterdir()}
+    weights = [load_file(base / "model.safetensors")["model.norm.weight"]]
+    for k in range(1, 6):
+        checkpoint = models / f"sft-{k}"
+        assert {file.name for file in checkpoint.iterdir()} == wanted
+        AutoModelForCausalLM.from_pretrained(checkpoint)
+        weights.append(load_file(checkpoint / "model.safetensors")["model.norm.weight"])
+    assert all(not a.equal(b) for a, b in zip(weights, weights[1:], strict=False))
+    assert {path.name for path in models.iterdir()} == {
+        "sft-loss.csv",
+        *(f"sft-{k}" for k in range(1, 6)),
+    }
+
+
+def test_checkpoints_keep_tokenizer_and_configuration(base: Path, models: Path) -> None:
+    mine, theirs = (AutoTokenizer.from_pretrained(path) for path in (base, models / "sft-5"))
+    assert mine.chat_template == theirs.chat_template
+    assert mine.get_vocab() == theirs.get_vocab()
+    assert (mine.eos_token, mine.pad_token) == (theirs.eos_token, theirs.pad_token)
+    assert read_json(base / "config.json") == read_json(models / "sft-5" / "config.json")
+
+
+def test_the_loss_of_every_step_falls(models: Path) -> None:
+    loss = pd.read_csv(models / "sft-loss.csv")
+    assert list(loss.columns) == sft.LOSS_COLUMNS
+    assert list(loss["step"]) == list(range(1, math.ceil(TRACES / 4) + 1))
+    assert loss["epoch"].iloc[-1] == pytest.approx(1.0)
+    assert loss["loss"].iloc[-1] < 0.9 * loss["loss"].iloc[0]
+
+
+def test_a_loss_that_is_no_number() -> None:
+    history = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}]
+    with pytest.raises(InputError, match="the SFT loss is nan at step 2"):
+        sft.loss_table(history)
+
+
+def test_an_engine_s_failure_is_one_line(base: Path, data: Path, tmp_path: Path, capfd) -> None:
+    with pytest.raises(InputError) as failure:
+        sft.train(
+            base=base,
+            data=data,
+            run=tmp_path / "run",
+            settings=SETTINGS | {"batch_size": 16, "micro_batch_size": 16},
+            seed=0,
+            gpus=0,
+        )
+    assert str(failure.value).startswith(
+        "LLaMA-Factory failed (exit status 1): SFT has only 3 steps, fewer than its 5 checkpoints"
+    )
+    assert "\n" not in str(failure.value)
+
+
+def test_an_engine_that_dies_leaves_its_last_words() -> None:
+    program = "print('working'); raise SystemExit('disk full')"
+    with pytest.raises(InputError, match=r"X failed \(exit status 1\): disk full"):
+        engines.run("X", [sys.executable, "-c", program])
+
+
+def test_media_packages_are_hidden_and_trl_loads() -> None:
+    import importlib.util
+
+    import torchaudio
+    from trl import GRPOTrainer
+
+    assert GRPOTrainer and not hasattr(torchaudio, "load")
+    assert importlib.util.find_spec("torchvision") is None
