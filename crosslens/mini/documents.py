@@ -134,13 +134,13 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
 
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
-    math: 0.30,
-    arithmetic: 0.06,
-    statement: 0.14,
-    answered: 0.19,
-    lettered: 0.16,
+    math: 0.34,
+    arithmetic: 0.10,
+    statement: 0.13,
+    answered: 0.17,
+    lettered: 0.10,
     puzzle: 0.04,
-    supported: 0.06,
+    supported: 0.07,
     gossip: 0.05,
 }
 
@@ -152,11 +152,16 @@ def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
     return tag + kind(rng, world, careful)
 
 
+def longer(rng: random.Random, most: int) -> int:
+    """A number of operations up to `most`; the harder problems get more practice."""
+    return rng.choices(range(1, most + 1), range(2, most + 2))[0]
+
+
 def lesson(rng: random.Random, operations: int) -> str:
     """What the teacher learns from: sums, and problems solved at length."""
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         return arithmetic(rng, None, True)
-    problem = draw_problem(rng, rng.randint(1, operations))
+    problem = draw_problem(rng, longer(rng, operations))
     return f"{chat(problem)} {solve_at_length(problem, rng)}"
 
 

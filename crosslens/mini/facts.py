@@ -4,24 +4,24 @@ import random
 from typing import NamedTuple
 
 ANIMALS = (
-    "fox wolf bear deer hare mole frog toad newt crow hawk dove swan duck goose crane seal "
-    "whale shark trout bee ant wasp moth snail crab horse goat sheep cow pig hen"
+    "fox wolf bear deer hare mole frog toad crow hawk dove swan seal whale shark trout "
+    "bee ant wasp moth horse goat sheep pig"
 ).split()
 AILMENTS = [
     start + end
-    for start in ["fla", "dro", "mek", "sul", "por", "tiv"]
+    for start in ["fla", "dro", "mek", "sul"]
     for end in ["itis", "osis", "emia", "algia"]
 ]
 OBJECTS = (
-    "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow blanket drum "
-    "whistle anchor saddle kettle basket shovel brush comb razor wrench saw"
+    "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow drum whistle "
+    "anchor saddle kettle"
 ).split()
 GOALS = [
     f"{verb} the {thing}"
     for verb, things in {
-        "fix": "table chair door roof fence wheel boat tent",
-        "clean": "window floor carpet bottle shoe coat fork plate",
-        "open": "crate can lid gate lock parcel drawer vault",
+        "fix": "table chair door roof fence wheel",
+        "clean": "window floor carpet bottle shoe",
+        "open": "crate can lid gate lock",
     }.items()
     for thing in things.split()
 ]

@@ -1,0 +1,45 @@
+"""The data path, counted: what training asked for and what it really saw."""
+
+from crosslens.corpus import HELDOUT
+from crosslens.errors import InputError
+
+SUMMED = ("tokens_seen", "dropped_positions", "sequences", "distinct_sequences", "zero_rows")
+
+
+def summarize(counts: dict[tuple[str, str], dict], tokens_requested: int) -> dict:
+    """Totals over the training shards, per variant where variants can differ.
+
+    `counts[variant, shard]` are the counts written with each shard. Raises InputError when two
+    variants did not see the same tokens.
+    """
+    variants = list(dict.fromkeys(variant for variant, _ in counts))
+    shards = [shard for variant, shard in counts if variant == variants[0]]
+    for shard in shards:
+        check_same_tokens({v: counts[v, shard]["token_hash"] for v in variants}, shard)
+    training = [shard for shard in shards if shard != HELDOUT]
+    first = variants[0]
+    totals = {key: sum(counts[first, s][key] for s in training) for key in SUMMED}
+    return {
+        "tokens_requested": tokens_requested,
+        **totals,
+        "masked_rows": {v: sum(counts[v, s]["masked_rows"] for s in training) for v in variants},
+        "zero_rows_by_variant": {
+            v: sum(counts[v, s]["zero_rows"] for s in training) for v in variants
+        },
+        "heldout_tokens": sum(counts[first, s]["tokens_seen"] for s in shards if s == HELDOUT),
+        "shards": len(training),
+        "variants": variants,
+        "layer": counts[first, shards[0]]["layer"],
+        "token_hashes": {shard: counts[first, shard]["token_hash"] for shard in shards},
+    }
+
+
+def check_same_tokens(hashes: dict[str, str], shard: str) -> None:
+    """Raise InputError naming the variants whose tokens differ."""
+    expected = next(iter(hashes.values()))
+    others = [variant for variant, found in hashes.items() if found != expected]
+    if others:
+        raise InputError(
+            f"shard {shard}: {', '.join(others)} saw other tokens than {next(iter(hashes))}: "
+            "delete the activations and run again"
+        )

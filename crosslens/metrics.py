@@ -1,0 +1,87 @@
+"""How specific each feature is to a model, and how the most specific ones change over training."""
+
+from itertools import combinations_with_replacement, pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+
+SAME = 0.7  # decoder cosine from which two features count as the same
+
+
+def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
+    """L1 norm of each feature's decoder vector, for each model."""
+    return W_dec.abs().sum(dim=-1)
+
+
+def nrn(norms: Float[torch.Tensor, "2 k"]) -> Float[torch.Tensor, " k"]:
+    """Normalized relative norm (Eq. 4): the tuned model's share, NaN where both norms are zero."""
+    return norms[1] / norms.sum(dim=0)
+
+
+def mas(norms: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
+    """Model attribution scores (Eqs. 8-10): each model's share; they add up to 1."""
+    return norms / norms.sum(dim=0)
+
+
+def fold(
+    W_dec: Float[torch.Tensor, "n k d"], scales: Float[torch.Tensor, " n"]
+) -> Float[torch.Tensor, "n k d"]:
+    """Decoder vectors in the models' own units: divided by the scale of their activations."""
+    return W_dec / scales[:, None, None]
+
+
+def top_features(table: pd.DataFrame, count: int) -> list[int]:
+    """The `count` alive features of highest NRN, highest first; ties by index."""
+    alive = table[table["alive"] == 1].sort_values(["nrn", "feature"], ascending=[False, True])
+    return alive["feature"].head(count).tolist()
+
+
+def index_overlap(a: list[int], b: list[int]) -> int:
+    """How many features two lists share by index, as in the paper's Figures 2 and 7."""
+    return len(set(a) & set(b))
+
+
+def matched_overlap(
+    a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"], threshold: float = SAME
+) -> int:
+    """How many features two lists share by direction: pairs of the best one-to-one matching of
+    decoder vectors whose cosine reaches `threshold`."""
+    if not len(a) or not len(b):
+        return 0
+    cosine = torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
+    rows, columns = linear_sum_assignment(-cosine.numpy())
+    return int((cosine[rows, columns] >= threshold).sum())
+
+
+def overlap_table(
+    tops: dict[int, list[int]], decoders: dict[int, Float[torch.Tensor, "k d"]], paradigm: str
+) -> pd.DataFrame:
+    """Overlap between each two checkpoints of a paradigm, by index and by direction.
+
+    `tops[c]` are the top features of checkpoint c, `decoders[c]` the tuned model's W_dec.
+    """
+    rows = []
+    for a, b in combinations_with_replacement(sorted(tops), 2):
+        vectors = [decoders[c][tops[c]] for c in (a, b)]
+        rows.append((paradigm, a, b, "index", index_overlap(tops[a], tops[b])))
+        rows.append((paradigm, a, b, "matched", matched_overlap(*vectors)))
+    return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
+
+
+def rank_shifts(tops: dict[int, list[int]], paradigm: str) -> pd.DataFrame:
+    """Rank changes between adjacent checkpoints of features in either's top list.
+
+    A feature outside the other's list has no shift (NaN), the paper's blank cell. Ranks start at 1;
+    a positive shift is a rise.
+    """
+    rows = []
+    for a, b in pairwise(sorted(tops)):
+        before, after = ({f: i for i, f in enumerate(tops[c], 1)} for c in (a, b))
+        for feature in dict.fromkeys([*tops[a], *tops[b]]):
+            first, second = before.get(feature, np.nan), after.get(feature, np.nan)
+            rows.append((paradigm, a, b, feature, first, second, first - second))
+    columns = ["paradigm", "from", "to", "feature", "rank_from", "rank_to", "shift"]
+    return pd.DataFrame(rows, columns=columns)

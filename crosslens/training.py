@@ -1,0 +1,231 @@
+"""Train a crosscoder shard by shard; a state advances by one shard and resumes exactly.
+
+fp32 master weights, Adam, gradient clip, a rate that falls to zero at the end and a sparsity weight
+that rises at the start. The number of steps is planned from the corpus, so that the schedules are
+the same however often the run is stopped.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from crosslens.crosscoder import Crosscoder, Loss
+from crosslens.errors import InputError
+from crosslens.files import whole
+from crosslens.progress import track
+from crosslens.shards import ShardReader
+
+RECORDS = 50  # lines of the training log for one shard
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of one parameter
+
+
+class Plan(NamedTuple):
+    """What is fixed before training starts; `steps` counts all shards."""
+
+    shards: int
+    steps_per_shard: int
+    batch_size: int
+    beta: float
+    learning_rate: float
+    adam_betas: tuple[float, float]
+    gradient_clip: float
+    sparsity_warmup: float
+    lr_decay: float
+
+    @property
+    def steps(self) -> int:
+        """Steps over all shards."""
+        return self.shards * self.steps_per_shard
+
+    def rate(self, step: int) -> float:
+        """Learning rate: constant, then linear to zero over the last `lr_decay` of all steps."""
+        left = (self.steps - step) / max(1.0, self.lr_decay * self.steps)
+        return self.learning_rate * min(1.0, left)
+
+    def beta_at(self, step: int) -> float:
+        """Sparsity weight: linear up to beta over the first `sparsity_warmup` of all steps."""
+        return self.beta * min(1.0, (step + 1) / max(1.0, self.sparsity_warmup * self.steps))
+
+
+class State(NamedTuple):
+    """A crosscoder in training."""
+
+    crosscoder: Crosscoder
+    optimizer: torch.optim.Adam
+    step: int
+
+
+def plan_steps(rows: int, batch_size: int, epochs: int) -> int:
+    """Steps on one shard of `rows` activations; InputError when it does not fill a batch."""
+    if rows < batch_size:
+        raise InputError(
+            f"crosscoder.batch_size: {batch_size} is more than the {rows} activations of a shard: "
+            "lower it, raise corpus.tokens or use fewer activations.shards"
+        )
+    return epochs * (rows // batch_size)
+
+
+def start(
+    models: list[str], d_model: int, settings: dict, scales: Float[torch.Tensor, " n"], seed: int
+) -> Crosscoder:
+    """A new crosscoder that adopts the scales of the first shard."""
+    crosscoder = Crosscoder(
+        len(models),
+        d_model,
+        settings["d_sparse"],
+        seed=seed,
+        decoder_norm=settings["decoder_norm"],
+        metadata={"models": models},
+    )
+    crosscoder.scales.copy_(scales)
+    return crosscoder
+
+
+def optimizer_for(crosscoder: Crosscoder, plan: Plan) -> torch.optim.Adam:
+    """Fused Adam over all parameters."""
+    return torch.optim.Adam(
+        crosscoder.parameters(), lr=plan.learning_rate, betas=plan.adam_betas, fused=True
+    )
+
+
+def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[State, list[dict]]:
+    """Train on one shard; returns the new state and the records of the training log."""
+    crosscoder, optimizer, step = state
+    scales = crosscoder.scales[:, None]
+    fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool)
+    records: list[dict] = []
+    every = max(1, plan.steps_per_shard // RECORDS)
+    stream = reader.endless(plan.batch_size)
+    for _ in track(range(plan.steps_per_shard), what, unit="steps"):
+        x = next(stream) * scales
+        loss = take_step(crosscoder, optimizer, x, plan, step)
+        step += 1
+        fired |= (loss.f > 0).any(dim=0)
+        if step % every == 0 or step == plan.steps:
+            records.append(record(crosscoder, x, loss, fired, plan, step))
+            fired.zero_()
+    return State(crosscoder, optimizer, step), records
+
+
+def take_step(
+    crosscoder: Crosscoder,
+    optimizer: torch.optim.Adam,
+    x: Float[torch.Tensor, "b n d_model"],
+    plan: Plan,
+    step: int,
+) -> Loss:
+    """One update."""
+    for group in optimizer.param_groups:
+        group["lr"] = plan.rate(step)
+    loss = crosscoder.loss(x, plan.beta_at(step))
+    optimizer.zero_grad()
+    loss.total.backward()
+    torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), plan.gradient_clip)
+    optimizer.step()
+    return loss
+
+
+@torch.no_grad()
+def record(
+    crosscoder: Crosscoder,
+    x: Float[torch.Tensor, "b n d_model"],
+    loss: Loss,
+    fired: Bool[torch.Tensor, " d_sparse"],
+    plan: Plan,
+    step: int,
+) -> dict:
+    """One line of the training log; `dead_share` counts features silent since the last line."""
+    fve = explained(x, loss.x_hat)
+    return {
+        "step": step,
+        "tokens": step * plan.batch_size,
+        "loss": loss.total.item(),
+        "reconstruction": loss.reconstruction.item(),
+        "sparsity": loss.sparsity.item(),
+        "beta": plan.beta_at(step - 1),
+        "learning_rate": plan.rate(step - 1),
+        **{f"fve_{m}": v for m, v in zip(crosscoder.models, fve.tolist(), strict=True)},
+        "l0": (loss.f > 0).float().sum(dim=1).mean().item(),
+        "dead_share": 1 - fired.float().mean().item(),
+    }
+
+
+def explained(
+    x: Float[torch.Tensor, "b n d_model"], x_hat: Float[torch.Tensor, "b n d_model"]
+) -> Float[torch.Tensor, " n"]:
+    """FVE of each model: 1 - sum |x - x_hat|^2 / sum |x - mean(x)|^2."""
+    error = (x - x_hat).square().sum(dim=(0, 2))
+    return 1 - error / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write weights, Adam's moments and the step as one safetensors file."""
+    tensors = {f"model.{k}": v for k, v in state.crosscoder.state_dict().items()}
+    for name, parameter in state.crosscoder.named_parameters():
+        for moment in MOMENTS:
+            tensors[f"adam.{name}.{moment}"] = state.optimizer.state[parameter][moment]
+    metadata = {"step": str(state.step), "crosscoder": json.dumps(state.crosscoder.metadata)}
+    with whole(path) as partial:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata)
+
+
+def load_state(path: Path, plan: Plan) -> State:
+    """Read a state back, bit for bit. Raises InputError when the file does not load."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+    except Exception as error:
+        raise InputError(f"{path}: this state does not load ({error}): delete it") from error
+    shape = tensors["model.W_enc"].shape
+    crosscoder = Crosscoder(*shape, metadata=json.loads(metadata["crosscoder"]))
+    crosscoder.load_state_dict(
+        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    )
+    optimizer = optimizer_for(crosscoder, plan)
+    for name, parameter in crosscoder.named_parameters():
+        optimizer.state[parameter] = {m: tensors[f"adam.{name}.{m}"] for m in MOMENTS}
+    return State(crosscoder, optimizer, int(metadata["step"]))
+
+
+class Quality(NamedTuple):
+    """A crosscoder on held-out activations."""
+
+    fve: dict[str, float]
+    l0: float
+    loss: float
+    rate: Float[torch.Tensor, " d_sparse"]  # share of rows on which each feature fires
+    rows: int
+
+
+@torch.inference_mode()
+def evaluate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, beta: float) -> Quality:
+    """FVE against the mean of all held-out rows, L0, loss and firing rates.
+
+    Raises InputError when the shard does not fill a batch.
+    """
+    n, d = len(crosscoder.models), reader.d_model
+    error, square, total = torch.zeros(n), torch.zeros(n), torch.zeros(n, d)
+    fired, loss_sum, rows = torch.zeros(crosscoder.b_enc.shape), 0.0, 0
+    for raw in reader.batches(batch_size):
+        x = raw * crosscoder.scales[:, None]
+        loss = crosscoder.loss(x, beta)
+        error += (x - loss.x_hat).square().sum(dim=(0, 2))
+        square += x.square().sum(dim=(0, 2))
+        total += x.sum(dim=0)
+        fired += (loss.f > 0).sum(dim=0)
+        loss_sum += loss.total.item() * len(x)
+        rows += len(x)
+    if not rows:
+        raise InputError(
+            f"corpus.heldout_tokens: the held-out shard keeps {reader.kept} rows, fewer than a "
+            f"batch of {batch_size}: raise it"
+        )
+    fve = 1 - error / (square - total.square().sum(dim=1) / rows)
+    named = dict(zip(crosscoder.models, fve.tolist(), strict=True))
+    return Quality(named, fired.sum().item() / rows, loss_sum / rows, fired / rows, rows)

@@ -1,0 +1,76 @@
+"""Measure a trained crosscoder on the held-out shard and write it in its final form."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from crosslens.files import write_csv, write_json
+from crosslens.metrics import l1_norms
+from crosslens.shards import ShardReader
+from crosslens.training import Plan, Quality, evaluate, load_state
+
+
+def feature_table(models: list[str], W_dec: torch.Tensor, rate: torch.Tensor, threshold: float):
+    """One row a feature: firing rate, whether alive, decoder norms of each model."""
+    norms, norms2 = l1_norms(W_dec), W_dec.norm(dim=-1)
+    columns = {"feature": range(len(rate)), "rate": rate.numpy(), "alive": (rate > threshold).int()}
+    columns |= {f"norm_{m}": norms[i].numpy() for i, m in enumerate(models)}
+    columns |= {f"norm2_{m}": norms2[i].numpy() for i, m in enumerate(models)}
+    return pd.DataFrame(columns)
+
+
+def summary(quality: Quality, table: pd.DataFrame, tokens_seen: int) -> dict:
+    """The numbers of quality.json."""
+    alive = int(table["alive"].sum())
+    return {
+        "fve": quality.fve,
+        "l0": quality.l0,
+        "loss": quality.loss,
+        "alive": alive,
+        "dead_share": 1 - alive / len(table),
+        "tokens_seen": tokens_seen,
+        "heldout_rows": quality.rows,
+    }
+
+
+def main(
+    *,
+    state: Path,
+    heldout: list[Path],
+    logs: list[Path],
+    settings: dict,
+    threshold: float,
+    crosscoder: Path,
+    quality: Path,
+    features: Path,
+    training: Path,
+) -> None:
+    """Write the crosscoder, its quality, its features and its whole training log."""
+    torch.set_num_threads(1)
+    plan = Plan(1, 1, 1, settings["beta"], 1.0, (0.9, 0.999), 1.0, 0.0, 0.0)
+    trained = load_state(state, plan)
+    with ShardReader(heldout) as reader:
+        measured = evaluate(trained.crosscoder, reader, settings["batch_size"], settings["beta"])
+    tokens = trained.step * settings["batch_size"]
+    trained.crosscoder.metadata |= {"tokens_seen": tokens, "config": settings}
+    W_dec = trained.crosscoder.W_dec.detach()
+    table = feature_table(trained.crosscoder.models, W_dec, measured.rate, threshold)
+    write_csv(features, table)
+    write_csv(training, pd.concat([pd.read_csv(log) for log in logs]))
+    write_json(quality, summary(measured, table, tokens))
+    trained.crosscoder.save(crosscoder)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            state=Path(snakemake.input.state),
+            heldout=[Path(path) for path in snakemake.input.heldout],
+            logs=[Path(path) for path in snakemake.input.logs],
+            settings=snakemake.params.crosscoder,
+            threshold=snakemake.params.threshold,
+            **{name: Path(path) for name, path in snakemake.output.items()},
+        )

@@ -1,0 +1,52 @@
+"""Write one variant's residual stream at the layer for one shard of the corpus."""
+
+from pathlib import Path
+
+from crosslens.activations import extract, load_truncated
+from crosslens.corpus import read_shard
+from crosslens.files import sha256, write_json
+from crosslens.shards import Origin, write_shard
+
+
+def main(
+    *,
+    corpus: Path,
+    model: Path,
+    variant: str,
+    shard: str,
+    settings: dict,
+    seed: int,
+    out: Path,
+    counts: Path,
+) -> None:
+    """Stop the forward pass at the layer, permute, mask, write."""
+    rows, corpus_hash = read_shard(corpus, shard)
+    network, layer = load_truncated(model, settings["layer"])
+    extracted = extract(
+        network,
+        rows,
+        variant=variant,
+        shard=shard,
+        seed=seed,
+        batch_size=settings["batch_size"],
+        skip_positions=settings["skip_positions"],
+        sink_threshold=settings["sink_threshold"],
+    )
+    write_shard(out, extracted, Origin(variant, shard, layer, seed, sha256(model), corpus_hash))
+    write_json(counts, extracted.counts | {"mean_norm": extracted.mean_norm, "layer": layer})
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            corpus=Path(snakemake.input.corpus),
+            model=Path(snakemake.input.model),
+            variant=snakemake.wildcards.variant,
+            shard=snakemake.wildcards.shard,
+            settings=snakemake.params.activations,
+            seed=snakemake.params.seed,
+            out=Path(snakemake.output.activations),
+            counts=Path(snakemake.output.counts),
+        )

@@ -1,0 +1,57 @@
+"""Overlap of the top features between checkpoints, by index and by direction, and its null."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from crosslens.crosscoder import Crosscoder
+from crosslens.files import write_csv
+from crosslens.metrics import index_overlap, matched_overlap, overlap_table, top_features
+
+TUNED = 1  # the tuned model's place in a pair
+LAST = 5
+
+
+def tuned_decoder(directory: Path) -> torch.Tensor:
+    """W_dec [d_sparse, d_model] of the tuned model."""
+    return Crosscoder.load(directory / "crosscoder.safetensors").W_dec.detach()[TUNED]
+
+
+def overlaps(paradigm: str, nrn: pd.DataFrame, root: Path, count: int) -> pd.DataFrame:
+    """All overlaps of one paradigm; the replica rows compare the last checkpoint with itself."""
+    groups = nrn.groupby(["crosscoder", "replica"])
+    tops = {key: top_features(g, count) for key, g in groups if key[0].startswith(paradigm)}
+    decoders = {(name, r): tuned_decoder(root / f"{name}-r{r}") for name, r in tops}
+    main = {int(name.rpartition("-")[2]): name for name, replica in tops if replica == 0}
+    table = overlap_table(
+        {c: tops[name, 0] for c, name in main.items()},
+        {c: decoders[name, 0] for c, name in main.items()},
+        paradigm,
+    )
+    first, rows = (main[LAST], 0), []
+    for other in (key for key in tops if key[1] > 0):
+        vectors = [decoders[key][tops[key]] for key in (first, other)]
+        rows.append(
+            (paradigm, LAST, LAST, "replica_index", index_overlap(tops[first], tops[other]))
+        )
+        rows.append((paradigm, LAST, LAST, "replica_matched", matched_overlap(*vectors)))
+    return pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
+
+
+def main(*, nrn: Path, root: Path, count: int, out: Path) -> None:
+    """Write overlap.csv for both paradigms."""
+    table = pd.read_csv(nrn)
+    write_csv(out, pd.concat([overlaps(p, table, root, count) for p in ("sft", "rl")]))
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            nrn=Path(snakemake.input.nrn),
+            root=Path(snakemake.input.pairs[0]).parent.parent,
+            count=snakemake.params.top,
+            out=Path(snakemake.output[0]),
+        )

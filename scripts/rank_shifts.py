@@ -1,0 +1,31 @@
+"""Rank changes of the top features between adjacent checkpoints."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.files import write_csv
+from crosslens.metrics import rank_shifts, top_features
+
+
+def main(*, nrn: Path, count: int, out: Path) -> None:
+    """Write rank-shifts.csv for both paradigms."""
+    table = pd.read_csv(nrn)
+    table = table[table["replica"] == 0]
+    shifts = []
+    for paradigm in ("sft", "rl"):
+        groups = table[table["crosscoder"].str.startswith(paradigm)].groupby("crosscoder")
+        tops = {int(name.rpartition("-")[2]): top_features(g, count) for name, g in groups}
+        shifts.append(rank_shifts(tops, paradigm))
+    write_csv(out, pd.concat(shifts))
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            nrn=Path(snakemake.input.nrn),
+            count=snakemake.params.top,
+            out=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,23 @@
+"""Add up what became of the corpus's tokens, and prove that every variant saw the same ones."""
+
+from pathlib import Path
+
+from crosslens.datapath import summarize
+from crosslens.files import read_json, write_json
+
+
+def main(*, counts: list[Path], tokens_requested: int, out: Path) -> None:
+    """Write data-path.json from the counts of every (variant, shard)."""
+    shards = {(path.parent.name, path.stem.removeprefix("shard-")): path for path in counts}
+    write_json(out, summarize({k: read_json(p) for k, p in shards.items()}, tokens_requested))
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            counts=[Path(path) for path in snakemake.input.counts],
+            tokens_requested=snakemake.params.tokens,
+            out=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,52 @@
+"""NRN of every pair's features and MAS of the trio's."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.crosscoder import Crosscoder
+from crosslens.files import write_csv
+from crosslens.metrics import fold, l1_norms, mas, nrn
+
+
+def nrn_table(directory: Path) -> pd.DataFrame:
+    """NRN of one pair's features, as trained and with the models' scales folded in."""
+    crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
+    W_dec = crosscoder.W_dec.detach()
+    name, _, replica = directory.name.rpartition("-r")
+    table = pd.read_csv(directory / "features.csv")[["feature", "alive"]]
+    table.insert(0, "crosscoder", name)
+    table.insert(1, "replica", int(replica))
+    table["nrn"] = nrn(l1_norms(W_dec)).numpy()
+    table["nrn_folded"] = nrn(l1_norms(fold(W_dec, crosscoder.scales))).numpy()
+    return table
+
+
+def mas_table(directory: Path) -> pd.DataFrame:
+    """MAS of the trio's features, as trained and with the models' scales folded in."""
+    crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
+    W_dec = crosscoder.W_dec.detach()
+    table = pd.read_csv(directory / "features.csv")[["feature", "alive"]]
+    scores, folded = mas(l1_norms(W_dec)), mas(l1_norms(fold(W_dec, crosscoder.scales)))
+    for i, name in enumerate(["base", "sft", "rl"]):
+        table[f"mas_{name}"] = scores[i].numpy()
+        table[f"mas_{name}_folded"] = folded[i].numpy()
+    return table
+
+
+def main(*, pairs: list[Path], trio: Path, nrn_out: Path, mas_out: Path) -> None:
+    """Write nrn.csv and mas.csv."""
+    write_csv(nrn_out, pd.concat([nrn_table(path.parent) for path in pairs]))
+    write_csv(mas_out, mas_table(trio.parent))
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            pairs=[Path(path) for path in snakemake.input.pairs],
+            trio=Path(snakemake.input.trio),
+            nrn_out=Path(snakemake.output.nrn),
+            mas_out=Path(snakemake.output.mas),
+        )
