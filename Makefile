@@ -1,0 +1,49 @@
+# `make mini` or `make test` may be the first command on a fresh clone: Python 3.11 with pip is all they need.
+PYTHON ?= python3.11
+CORES ?= 2
+VENVS := .venvs
+# One thread a process: several share the machine, and tiny matrices lose by being split.
+export OMP_NUM_THREADS = 1
+export PYTHONPATH = $(CURDIR)
+MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
+SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
+PYTEST = -m pytest -o cache_dir=.pytest_cache
+
+.PHONY: help environments mini test check lint clean
+
+help:
+	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
+	@echo "make test          build the environments, then run every test in its environment"
+	@echo "make check         ruff, snakefmt, snakemake --lint, then the tests"
+	@echo "make environments  build the environments of envs/*.yaml under $(VENVS), or find them up to date"
+	@echo "make clean         delete results/mini and all caches; environments stay"
+
+environments:
+	@$(MAKE_ENVIRONMENTS)
+
+mini: environments
+	@started=$$(date +%s); \
+	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) && \
+	echo "report: results/mini/report.html ($$(($$(date +%s) - started)) s)"
+
+# Each environment runs the tests of what it is for; all of them run even if one fails.
+test: environments
+	@status=0; \
+	$(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow || status=1; \
+	$(VENVS)/sft/bin/python $(PYTEST) tests/sft || status=1; \
+	$(VENVS)/grpo/bin/python $(PYTEST) tests/grpo || status=1; \
+	$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow || status=1; \
+	exit $$status
+
+check: environments
+	@$(MAKE) --no-print-directory lint test
+
+lint:
+	$(VENVS)/workflow/bin/ruff check .
+	$(VENVS)/workflow/bin/ruff format --check .
+	$(VENVS)/workflow/bin/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+clean:
+	rm -rf results/mini .snakemake .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENVS)/*' -prune -exec rm -rf {} +
