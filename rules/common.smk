@@ -39,6 +39,12 @@ FINAL = {"base": "base", "sft": "sft-5", "rl": "rl-5"}
 FAMILIES = list(config["families"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
+FINAL_PAIRS = [FINAL["sft"], FINAL["rl"]]
+PAIRS = [f"{v}-r0" for v in TUNED] + [
+    f"{v}-r{r}"
+    for v in FINAL_PAIRS
+    for r in range(1, config["crosscoder"]["replicas"] + 1)
+]
 GRPO_ENV = {"verl": "grpo", "trl": "sft"}[config["grpo"]["engine"]]
 
 
@@ -70,3 +76,50 @@ def need(rule, resource, default):
 def gpus(rule):
     """GPUs that one job of a rule takes."""
     return need(rule, "gpu", 0)
+
+
+def heldout_rows_of(w):
+    """The held-out shards of a crosscoder's models, in their order."""
+    return [shard_of(w, variant, "heldout") for variant in models_of(w)]
+
+
+def shard_of(w, variant, shard):
+    return f"results/{w.study}/activations/{w.family}/{variant}/shard-{shard}.h5"
+
+
+def models_of(w):
+    """The variants a crosscoder aligns, base first."""
+    return list(FINAL.values()) if w.crosscoder == "trio" else ["base", w.crosscoder]
+
+
+def shards_of(w):
+    """The shards of a crosscoder's models, in their order."""
+    return [shard_of(w, variant, w.shard) for variant in models_of(w)]
+
+
+def previous_state(w):
+    """The state a shard starts from: none for the first."""
+    shard = int(w.shard) - 1
+    return state_of(w, f"{w.crosscoder}-r{w.replica}", shard) if shard >= 0 else []
+
+
+def state_of(w, crosscoder, shard):
+    return f"results/{w.study}/crosscoders/{w.family}/{crosscoder}/state-{shard}.safetensors"
+
+
+def crosscoders_reading(variant):
+    """Every crosscoder, replicas included, that reads a variant's shards."""
+    pairs = [pair for pair in PAIRS if variant in ("base", pair.rpartition("-r")[0])]
+    return pairs + (["trio-r0"] if variant in FINAL.values() else [])
+
+
+def back_pressure(w):
+    """A shard waits until those `window` before it are consumed: so many exist at once, no more."""
+    if w.shard == "heldout":
+        return []
+    shard = int(w.shard) - config["activations"]["window"]
+    return [
+        state_of(w, name, shard)
+        for name in crosscoders_reading(w.variant)
+        if shard >= 0
+    ]

@@ -7,8 +7,16 @@ import torch
 
 from crosslens.files import write_csv
 from crosslens.shards import ShardReader
-from crosslens.training import Plan, State, advance, load_state, optimizer_for, plan_steps
-from crosslens.training import save_state, start
+from crosslens.training import (
+    Plan,
+    State,
+    advance,
+    load_state,
+    optimizer_for,
+    plan_steps,
+    save_state,
+    start,
+)
 
 
 def main(
