@@ -109,8 +109,10 @@ def train(
 ) -> None:
     """Run LLaMA-Factory in processes of its own, one per device, writing to the directory `run`.
 
-    Raises InputError, with its last words, when it fails.
+    Raises InputError, with its last words, when it fails, and beforehand when the traces are too
+    few for one step per checkpoint.
     """
+    fifths(-(-len(read_json(data / f"{DATASET}.json")) // settings["batch_size"]))
     devices = max(1, gpus)
     remove(run)
     run.mkdir(parents=True)

@@ -218,31 +218,55 @@ def test_the_loss_of_every_step_falls(models: Path) -> None:
     assert loss["loss"].iloc[-1] < 0.9 * loss["loss"].iloc[0]
 
 
+def test_two_devices_take_the_same_steps(
+    base: Path, data: Path, models: Path, tmp_path: Path
+) -> None:
+    # Two processes that share the CPU stand in for two GPUs.
+    options = SETTINGS["options"] | {"use_cpu": True, "ddp_backend": "gloo"}
+    train_sft.main(
+        base=base,
+        data=data,
+        checkpoints=[tmp_path / f"sft-{k}" for k in range(1, 6)],
+        loss=tmp_path / "sft-loss.csv",
+        settings=SETTINGS | {"options": options},
+        seed=0,
+        gpus=2,
+    )
+    one, two = (pd.read_csv(path / "sft-loss.csv")["loss"] for path in (models, tmp_path))
+    # The last batch, of three traces, is filled up with one more on two devices.
+    assert list(two[:-1]) == pytest.approx(list(one[:-1]), rel=1e-3)
+
+
 def test_a_loss_that_is_no_number() -> None:
     history = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}]
     with pytest.raises(InputError, match="the SFT loss is nan at step 2"):
         sft.loss_table(history)
 
 
-def test_an_engine_s_failure_is_one_line(base: Path, data: Path, tmp_path: Path, capfd) -> None:
-    with pytest.raises(InputError) as failure:
+def test_too_few_traces_are_noticed_before_the_engine_starts(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="SFT has only 3 steps, fewer than its 5 checkpoints"):
         sft.train(
             base=base,
             data=data,
             run=tmp_path / "run",
-            settings=SETTINGS | {"batch_size": 16, "micro_batch_size": 16},
+            settings=SETTINGS | {"batch_size": 16},
             seed=0,
             gpus=0,
         )
-    assert str(failure.value).startswith(
-        "LLaMA-Factory failed (exit status 1): SFT has only 3 steps, fewer than its 5 checkpoints"
-    )
-    assert "\n" not in str(failure.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_engine_that_dies_leaves_its_last_words() -> None:
     program = "print('working'); raise SystemExit('disk full')"
-    with pytest.raises(InputError, match=r"X failed \(exit status 1\): disk full"):
+    with pytest.raises(InputError, match=r"^X failed \(exit status 1\): disk full$"):
+        engines.run("X", [sys.executable, "-c", program])
+
+
+def test_of_an_engine_s_last_words_those_after_error_count() -> None:
+    program = "print('Error: the key a.b is wrong'); print('bye'); raise SystemExit(3)"
+    with pytest.raises(InputError, match=r"^X failed \(exit status 3\): the key a.b is wrong$"):
         engines.run("X", [sys.executable, "-c", program])
 
 
