@@ -1,0 +1,239 @@
+"""Which features carry generalization: critical samples, their scores, and the selected sets."""
+
+import random
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from crosslens.activations import residual_stream
+from crosslens.crosscoder import Crosscoder
+from crosslens.errors import InputError
+
+READOUTS = ("branch", "branch_scaled", "joint", "swap")
+BASE, RL = 0, 2  # their places in the trio
+ACTIVE = 0.1  # share of critical samples on which a feature must fire in RL to count as active
+
+
+def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict[str, dict]:
+    """Per task, the documents that base gets wrong and RL gets right, and those RL lost.
+
+    Joined on document id and hash. Raises InputError when the two runs saw different documents.
+    """
+    result = {}
+    for task in tasks:
+        before, after = (
+            {key(r): r["correct"] for r in rows if r["task"] == task} for rows in (base, rl)
+        )
+        if before.keys() != after.keys():
+            raise InputError(f"{task}: base and RL were evaluated on different documents")
+        gained = [doc for doc in before if after[doc] and not before[doc]]
+        lost = [doc for doc in before if before[doc] and not after[doc]]
+        result[task] = {
+            "documents": len(before),
+            "critical": [{"doc_id": i, "doc_hash": h} for i, h in gained],
+            "lost": len(lost),
+        }
+    return result
+
+
+def key(row: dict) -> tuple[int, str]:
+    """What identifies a document."""
+    return row["doc_id"], row["doc_hash"]
+
+
+@torch.no_grad()
+def features_of(
+    crosscoder: Crosscoder,
+    activations: Float[torch.Tensor, "b n d_model"],
+    model: int,
+    readout: str,
+) -> Float[torch.Tensor, "b d_sparse"]:
+    """The features of one model at one token, from all models' activations there (unscaled).
+
+    With x^j = s_j a^j and i the model:
+    branch         ReLU(W_enc^i x^i + b_enc), the paper's; b_enc was trained for the sum over models
+    branch_scaled  ReLU(n W_enc^i x^i + b_enc)
+    swap           ReLU(sum_j W_enc^j x^i + b_enc): as if all models were this one
+    joint          ReLU(sum_j W_enc^j x^j + b_enc), with base's x in RL's place when i is not RL
+    """
+    x = activations * crosscoder.scales[:, None]
+    if readout == "branch":
+        return crosscoder.encode_branch(x[:, model], model)
+    if readout == "branch_scaled":
+        return crosscoder.encode_branch(len(crosscoder.scales) * x[:, model], model)
+    if readout == "swap":
+        return crosscoder.encode(x[:, model, None].expand_as(x).contiguous())
+    if model != RL:
+        x = torch.cat([x[:, :RL], x[:, BASE, None], x[:, RL + 1 :]], dim=1)
+    return crosscoder.encode(x)
+
+
+def score_task(
+    crosscoder: Crosscoder, activations: Float[torch.Tensor, "b n d_model"], readout: str
+) -> pd.DataFrame:
+    """Score_k = mean over critical samples of f_k^RL - f_k^Base (Eq. 11), and RL's firing rate."""
+    rl, base = (features_of(crosscoder, activations, i, readout) for i in (RL, BASE))
+    scores = (rl - base).mean(dim=0)
+    table = pd.DataFrame({"feature": range(len(scores)), "score": scores.numpy()})
+    return table.assign(rl_rate=(rl > 0).float().mean(dim=0).numpy(), readout=readout)
+
+
+def select(scores: pd.Series, threshold: float) -> list[int]:
+    """Features whose score exceeds `threshold` times the task's maximum; none if that is not
+    positive. `scores` is indexed by feature."""
+    if scores.empty or scores.max() <= 0:
+        return []
+    return scores.index[scores > threshold * scores.max()].tolist()
+
+
+def intersection(selected: dict[str, list[int]]) -> list[int]:
+    """Features selected in every task."""
+    return sorted(set.intersection(*map(set, selected.values())))
+
+
+def majority(selected: dict[str, list[int]]) -> list[int]:
+    """Features selected in more than half of the tasks."""
+    counts: dict[int, int] = {}
+    for features in selected.values():
+        for feature in features:
+            counts[feature] = counts.get(feature, 0) + 1
+    return sorted(feature for feature, count in counts.items() if count > len(selected) / 2)
+
+
+def overlap(a: list[int], b: list[int]) -> dict[str, float]:
+    """Jaccard index of two sets, and the share of the smaller found in the other; NaN if empty."""
+    common, union, smaller = len({*a} & {*b}), len({*a} | {*b}), min(len(a), len(b))
+    return {
+        "jaccard": common / union if union else np.nan,
+        "share": common / smaller if smaller else np.nan,
+    }
+
+
+def overlaps(selected: dict[str, list[int]]) -> list[dict]:
+    """Overlap of each two tasks' sets."""
+    return [
+        {
+            "a": a,
+            "b": b,
+            **{k: none_if_nan(v) for k, v in overlap(selected[a], selected[b]).items()},
+        }
+        for a, b in combinations(selected, 2)
+    ]
+
+
+def none_if_nan(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else value
+
+
+def controls(pool: list[int], avoid: set[int], size: int, count: int, seed: int) -> list[list[int]]:
+    """`count` random sets of `size` features of a pool, or of all that a smaller pool has."""
+    rest = sorted(set(pool) - avoid)
+    rng = random.Random(seed)
+    return [sorted(rng.sample(rest, min(size, len(rest)))) for _ in range(count)]
+
+
+def reference_size(sets: dict[str, list[int]], selected: dict[str, list[int]]) -> tuple[str, int]:
+    """Which set the controls are sized after: the first that is not empty of the intersection, the
+    majority and the largest task's own."""
+    for name in ("intersection", "majority"):
+        if sets[name]:
+            return name, len(sets[name])
+    largest = max(selected, key=lambda task: len(selected[task]), default=None)
+    return "per_task", len(selected[largest]) if largest else 0
+
+
+def explain(selected: dict[str, list[int]], scores: dict[str, pd.Series]) -> str:
+    """Why the intersection is empty, with the numbers that led to it; "" when it is not."""
+    if intersection(selected):
+        return ""
+    parts = [
+        f"{task} {len(features)} (maximum score {scores[task].max():.3g})"
+        if len(scores[task])
+        else f"{task} 0 (no critical sample)"
+        for task, features in selected.items()
+    ]
+    return "No feature is selected in every task. Selected: " + ", ".join(parts) + "."
+
+
+def select_all(
+    scores: pd.DataFrame,
+    tasks: list[str],
+    threshold: float,
+    alive: list[int],
+    random_sets: int,
+    seed: int,
+) -> dict:
+    """Everything one readout selects: per task, in common, and random sets of equal size.
+
+    `scores` has columns task, feature, score, rl_rate of one readout. Controls are drawn once from
+    the alive features and once from those that fire in RL on the critical samples.
+    """
+    by_task = {t: scores[scores["task"] == t].set_index("feature")["score"] for t in tasks}
+    selected = {task: select(column, threshold) for task, column in by_task.items()}
+    sets = {"intersection": intersection(selected), "majority": majority(selected)}
+    reference, size = reference_size(sets, selected)
+    avoid = set(sets["intersection"]) | set(sets["majority"])
+    rates = scores[scores["task"].isin(tasks)].groupby("feature")["rl_rate"].mean()
+    active = rates.index[rates >= ACTIVE].tolist()
+    return {
+        "tasks": {
+            task: {
+                "max_score": float(column.max()) if len(column) else None,
+                "selected": selected[task],
+            }
+            for task, column in by_task.items()
+        },
+        **sets,
+        "overlap": overlaps(selected),
+        "why_empty": explain(selected, by_task),
+        "reference": {"kind": reference, "size": size},
+        "pools": {"alive": len(set(alive) - avoid), "active": len(set(active) - avoid)},
+        "controls": {
+            "random_alive": controls(alive, avoid, size, random_sets, seed),
+            "random_active": controls(active, avoid, size, random_sets, seed + 1),
+        },
+    }
+
+
+class FeatureSet(NamedTuple):
+    """Features to edit together, and the tasks to evaluate under the edit."""
+
+    name: str
+    kind: str
+    index: int
+    features: list[int]
+    tasks: list[str]
+
+
+def feature_sets(chosen: dict, tasks: list[str]) -> list[FeatureSet]:
+    """The sets of an intervention run: the intersection, the majority, each task's own on itself,
+    and the controls. `chosen` is the content of features.json."""
+    sets = [FeatureSet(kind, kind, 0, chosen[kind], tasks) for kind in ("intersection", "majority")]
+    for task, found in chosen["tasks"].items():
+        if task in tasks:
+            sets.append(FeatureSet(f"own-{task}", "per_task", 0, found["selected"], [task]))
+    for kind, draws in chosen["controls"].items():
+        sets += [FeatureSet(f"{kind}-{i}", kind, i, f, tasks) for i, f in enumerate(draws)]
+    return sets
+
+
+@torch.inference_mode()
+def final_token(
+    model: torch.nn.Module, prompts: list[list[int]], batch_size: int
+) -> Float[torch.Tensor, "b d_model"]:
+    """A truncated model's activation at each prompt's last token."""
+    rows = []
+    for start in range(0, len(prompts), batch_size):
+        batch = prompts[start : start + batch_size]
+        ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
+        for row, prompt in zip(ids, batch, strict=True):
+            row[: len(prompt)] = torch.tensor(prompt)  # padding on the right is never attended to
+        x = residual_stream(model, ids.to(model.device))
+        last = torch.tensor([len(prompt) - 1 for prompt in batch])
+        rows.append(x[torch.arange(len(batch)), last].float().cpu())
+    return torch.cat(rows)

@@ -1,0 +1,84 @@
+"""Edit features in a running model: set their activations, keep the reconstruction error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+
+from crosslens.crosscoder import Crosscoder
+from crosslens.generalization import features_of
+
+Others = Callable[[torch.Tensor], Float[torch.Tensor, "b n d_model"]]
+
+
+def edit(
+    h: Float[torch.Tensor, "b d_model"],
+    f: Float[torch.Tensor, "b k"],
+    value: float,
+    W_dec: Float[torch.Tensor, "k d_model"],
+    scale: float,
+) -> Float[torch.Tensor, "b d_model"]:
+    """h + (value - f) W_dec / scale: only the chosen features' share of h changes, so whatever the
+    crosscoder does not reconstruct stays."""
+    return h + ((value - f) @ W_dec / scale).to(h.dtype)
+
+
+@contextmanager
+def intervene(
+    model: torch.nn.Module,
+    crosscoder: Crosscoder,
+    *,
+    index: int,
+    features: list[int],
+    value: float,
+    layer: int,
+    readout: str,
+    others: Others | None = None,
+) -> Iterator[None]:
+    """Within the context, set `features` to `value` at every position, after `layer` layers.
+
+    index: the model's place in the crosscoder. `others(input_ids)` gives all models' activations
+    [b, n, d_model], flattened over positions; the readout "joint" needs it.
+    """
+    chosen = torch.tensor(features, dtype=torch.long)
+    reduced = restrict(crosscoder, chosen).to(next(model.parameters()).device)
+    scale = crosscoder.scales[index].item()
+    seen: dict[str, torch.Tensor] = {}
+
+    def remember(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+        seen["ids"] = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+
+    def hook(module: torch.nn.Module, args: tuple, output):
+        h = output[0] if isinstance(output, tuple) else output
+        flat = h.flatten(0, 1)
+        x = (
+            others(seen["ids"])
+            if readout == "joint"
+            else flat.float()[:, None].expand(-1, len(crosscoder.scales), -1)
+        )
+        f = features_of(reduced, x, index, readout)
+        new = edit(flat, f, value, reduced.W_dec[index], scale).view_as(h)
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    handles = [
+        model.model.register_forward_pre_hook(remember, with_kwargs=True),
+        model.model.layers[layer - 1].register_forward_hook(hook),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def restrict(crosscoder: Crosscoder, features: torch.Tensor) -> Crosscoder:
+    """A crosscoder of only some features: the others cost time and change nothing."""
+    n, d, _ = crosscoder.W_enc.shape
+    small = Crosscoder(n, d, max(1, len(features)), metadata=crosscoder.metadata)
+    small.W_enc = torch.nn.Parameter(crosscoder.W_enc[:, :, features])
+    small.b_enc = torch.nn.Parameter(crosscoder.b_enc[features])
+    small.W_dec = torch.nn.Parameter(crosscoder.W_dec[:, features])
+    small.scales.copy_(crosscoder.scales)
+    return small.requires_grad_(False)

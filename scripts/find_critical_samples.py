@@ -1,0 +1,23 @@
+"""Find the samples that base gets wrong and the RL model gets right."""
+
+from pathlib import Path
+
+from crosslens.files import read_jsonl, write_json
+from crosslens.generalization import critical_samples
+
+
+def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:
+    """Write critical.json: documents, critical samples and lost ones of each task."""
+    write_json(out, critical_samples(read_jsonl(base), read_jsonl(rl), tasks))
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            base=Path(snakemake.input.base),
+            rl=Path(snakemake.input.rl),
+            tasks=snakemake.params.tasks,
+            out=Path(snakemake.output[0]),
+        )

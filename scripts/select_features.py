@@ -1,0 +1,52 @@
+"""Select each task's generalization features, their intersection, and random sets as controls."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.files import read_json, write_json
+from crosslens.generalization import READOUTS, select_all
+
+
+def main(
+    *,
+    scores: Path,
+    critical: Path,
+    features: Path,
+    tasks: list[str],
+    readout: str,
+    threshold: float,
+    random_sets: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Write features.json: the main readout in full, the others as they compare."""
+    table = pd.read_csv(scores)
+    counts = read_json(critical)
+    alive = pd.read_csv(features).query("alive == 1")["feature"].tolist()
+    chosen = {
+        name: select_all(
+            table[table["readout"] == name], tasks, threshold, alive, random_sets, seed
+        )
+        for name in READOUTS
+    }
+    for task in tasks:
+        chosen[readout]["tasks"][task]["critical"] = len(counts[task]["critical"])
+    write_json(out, {"readout": readout, **chosen[readout], "readouts": chosen})
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            scores=Path(snakemake.input.scores),
+            critical=Path(snakemake.input.critical),
+            features=Path(snakemake.input.features),
+            tasks=snakemake.params.tasks,
+            readout=snakemake.params.generalization["readout"],
+            threshold=snakemake.params.generalization["threshold"],
+            random_sets=snakemake.params.random_sets,
+            seed=snakemake.params.seed,
+            out=Path(snakemake.output[0]),
+        )
