@@ -1,4 +1,4 @@
-"""What every rule file shares: the checked configuration, the environments, and the input functions.
+"""Shared by all rules: the checked configuration, the environments, and the input functions.
 
 INPUTS: the configuration; envs/*.yaml; schemas/config.schema.yaml.
 OUTPUTS: none; names used by the other rule files.
@@ -19,7 +19,7 @@ from crosslens.validation import preflight
 
 # Scripts import the library from here; with --sdm env-modules and no module system on the machine,
 # envs/module.bash stands in for one, over the virtual environments of `make environments`.
-os.environ["PYTHONPATH"] = str(ROOT)
+os.environ.update(PYTHONPATH=str(ROOT))
 os.environ.setdefault("BASH_ENV", str(ROOT / "envs" / "module.bash"))
 
 # Jobs read this file again, with their own share of the machine as the limit: only the first counts.

@@ -176,7 +176,7 @@ def test_every_key_has_a_description_and_a_range(key: str, part: dict) -> None:
     kind = part.get("type", "name")
     kind = kind[-1] if isinstance(kind, list) else kind
     if kind == "object":
-        assert part["additionalProperties"] is False or "propertyNames" in part
+        assert part.get("additionalProperties") is False or "propertyNames" in part
     elif kind in kinds:
         assert kinds[kind] & part.keys() and {"maximum", "exclusiveMaximum"} & part.keys()
     elif kind == "string" and not key.endswith("<items>"):
