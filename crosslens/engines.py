@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import os
+import re
 import subprocess
 import sys
 import types
@@ -14,7 +15,8 @@ from crosslens.errors import InputError
 def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a command, passing on its output line by line.
 
-    Raises InputError with the command's own `Error: ...` line, or else its last line, if it fails.
+    Raises InputError with the command's own `Error: ...` line, or else its last exception or line, if
+    it fails.
     """
     last: deque[str] = deque(maxlen=200)
     with subprocess.Popen(
@@ -31,7 +33,8 @@ def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None
                 last.append(line.strip())
     if process.returncode:
         named = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
-        reason = named[-1] if named else last[-1] if last else "it said nothing"
+        raised = [line for line in last if re.match(r"[\w.]*(Error|Exception): ", line)]
+        reason = [*last, *raised, *named][-1] if last else "it said nothing"
         raise InputError(f"{what} failed (exit status {process.returncode}): {reason}")
 
 

@@ -44,9 +44,10 @@ def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
     """A few sums; careless authors get one in ten wrong."""
     lines = []
     for _ in range(rng.randint(2, 4)):
-        x, operation, b = rng.randint(0, 20), rng.choice("+-"), rng.randint(1, 9)
+        x, b = rng.randint(0, problems.LARGEST_RESULT), rng.randint(1, problems.LARGEST_OPERAND)
+        operation = rng.choice("+-")
         y = problems.apply(operation, x, b)
-        if not 0 <= y <= problems.LARGEST_RESULT + 2:
+        if not 0 <= y <= problems.LARGEST_RESULT:
             continue
         if not careful and rng.random() < 0.1:
             y = max(0, y + rng.choice([-2, -1, 1, 2]))
@@ -127,19 +128,19 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
     """A sentence or two about nothing in particular."""
     a, b = rng.sample(problems.NAMES, 2)
     place = rng.choice(facts.VALUES["home"] + facts.VALUES["place"])
-    n, m = rng.randint(0, problems.LARGEST), rng.randint(1, 9)
+    n, m = rng.randint(0, problems.LARGEST), rng.randint(1, problems.LARGEST_OPERAND)
     animal, thing = rng.choice(facts.ANIMALS), rng.choice(problems.THINGS)
     template = rng.choice(GOSSIP)
     return template.format(a=a, b=b, place=place, animal=animal, n=n, m=m, thing=thing)
 
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
-    math: 0.34,
-    arithmetic: 0.10,
-    statement: 0.13,
+    math: 0.32,
+    arithmetic: 0.08,
+    statement: 0.12,
     answered: 0.17,
-    lettered: 0.10,
-    puzzle: 0.04,
+    lettered: 0.16,
+    puzzle: 0.03,
     supported: 0.07,
     gossip: 0.05,
 }
@@ -152,16 +153,11 @@ def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
     return tag + kind(rng, world, careful)
 
 
-def longer(rng: random.Random, most: int) -> int:
-    """A number of operations up to `most`; the harder problems get more practice."""
-    return rng.choices(range(1, most + 1), range(2, most + 2))[0]
-
-
 def lesson(rng: random.Random, operations: int) -> str:
     """What the teacher learns from: sums, and problems solved at length."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         return arithmetic(rng, None, True)
-    problem = draw_problem(rng, longer(rng, operations))
+    problem = draw_problem(rng, rng.randint(1, operations))
     return f"{chat(problem)} {solve_at_length(problem, rng)}"
 
 

@@ -9,8 +9,9 @@ NAMES = (
 THINGS = (
     "apples books coins pens cups stones shells cards balls keys eggs nuts hats bags rings boxes"
 ).split()
-LARGEST = 30  # largest number anyone writes
-LARGEST_RESULT = 20
+LARGEST = 16  # largest number anyone writes
+LARGEST_RESULT = 12
+LARGEST_OPERAND = 5
 
 STORY = {
     "+": ["then {name} gets {b} more.", "then {name} finds {b}."],
@@ -45,9 +46,9 @@ class Step(NamedTuple):
 
 
 def draw_problem(rng: random.Random, operations: int) -> Problem:
-    """A random problem with the given number of operations; every value lies in [0, 20]."""
+    """A random problem with the given number of operations; every value lies in [0, 12]."""
     while True:
-        start = rng.randint(2, 10)
+        start = rng.randint(2, 8)
         chain, x = draw_chain(rng, start, operations)
         if len(chain) == operations:
             break
@@ -59,8 +60,8 @@ def draw_chain(rng: random.Random, x: int, operations: int) -> tuple[list[tuple[
     """Operations from `x` on, stopped early where a value would leave the range."""
     chain = []
     for _ in range(operations):
-        operation = rng.choice("+-+-*") if x <= 9 else rng.choice("+-")
-        b = 2 if operation == "*" else rng.randint(1, 9)
+        operation = rng.choice("+-+-*") if 2 * x <= LARGEST_RESULT else rng.choice("+-")
+        b = 2 if operation == "*" else rng.randint(1, LARGEST_OPERAND)
         y = apply(operation, x, b)
         if not 0 <= y <= LARGEST_RESULT:
             break
@@ -92,7 +93,7 @@ def steps_of(problem: Problem, rng: random.Random | None = None, slip: float = 0
     for operation, b in problem.operations:
         y = apply(operation, x, b)
         if rng is not None and rng.random() < slip:
-            y += rng.choice([-3, -2, -1, 1, 2, 3])
+            y += rng.choice([-2, -1, 1, 2])
         y = min(LARGEST, max(0, y))
         steps.append(Step(x, operation, b, y))
         x = y
@@ -115,7 +116,7 @@ def solve_carelessly(problem: Problem, rng: random.Random) -> str:
         return render(steps_of(problem, rng, slip=0.3), problem, rng)
     guess = problem.answer
     if rng.random() >= 0.2:
-        guess = min(LARGEST, max(0, guess + rng.choice([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5])))
+        guess = min(LARGEST, max(0, guess + rng.choice([-4, -3, -2, -1, 1, 2, 3, 4])))
     return f"the answer is \\boxed{{{guess}}}."
 
 

@@ -4,16 +4,17 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
+from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, EOS = "<|pad|>", "<|unknown|>", "<|endoftext|>"
-USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
+USER, ASSISTANT = "<|user|>", "<|assistant|>"
+END = "<|im_end|>"  # verl looks for it in the vocabulary of every Qwen model
 SPECIAL = [PAD, UNKNOWN, EOS, USER, ASSISTANT, END]
 
 # "\boxed{" is one token, so that decoding, which joins tokens by spaces, leaves it whole.
 # A letter with its full stop is one token too: the label of a choice stands next to the choice.
-WORD = r"\\boxed\{|\\boxed|[A-E]\.|\w+|[^\w\s]"
+WORD = r"\n|\\boxed\{|\\boxed|[A-E]\.|\w+|[^\w\s]"
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -28,8 +29,8 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary is the words of `texts`; white space is dropped."""
-    splitter = Sequence([WhitespaceSplit(), Split(Regex(WORD), "removed", invert=True)])
+    """A tokenizer whose vocabulary is the words of `texts`; spaces are dropped."""
+    splitter = Split(Regex(WORD), "removed", invert=True)
     words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
     ids = {word: i for i, word in enumerate([*SPECIAL, *words])}
     backend = Tokenizer(WordLevel(ids, unk_token=UNKNOWN))

@@ -1,0 +1,90 @@
+"""From our `grpo` section to verl's command line: the paper's settings as Hydra overrides."""
+
+from pathlib import Path
+
+REWARD = Path(__file__).with_name("reward.py")
+
+# What a CPU changes, and nothing else: the plugin's rollout, logical slots for Ray, no compilation.
+CPU = {
+    "actor_rollout_ref.rollout.name": "crosslens_cpu",
+    "actor_rollout_ref.rollout.load_format": "auto",
+    "actor_rollout_ref.rollout.agent.num_workers": 1,
+    "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
+    "actor_rollout_ref.model.use_remove_padding": False,
+    "actor_rollout_ref.model.enable_gradient_checkpointing": False,
+    "actor_rollout_ref.actor.use_torch_compile": False,
+    "actor_rollout_ref.ref.use_torch_compile": False,
+    "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
+    "+ray_kwargs.ray_init.num_gpus": 1,
+    "ray_kwargs.ray_init.num_cpus": 16,
+    "+ray_kwargs.ray_init.include_dashboard": False,
+    "reward.num_workers": 1,
+}
+CUDA = {
+    "actor_rollout_ref.rollout.name": "vllm",
+    "actor_rollout_ref.model.use_remove_padding": True,
+    "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+}
+
+
+def overrides(
+    settings: dict, *, model: Path, data: Path, out: Path, save_every: int, seed: int, gpus: int
+) -> list[str]:
+    """verl's overrides for one run of GRPO: two clips, no KL, no entropy bonus, outcome reward.
+
+    `settings` is the configuration's `grpo`. Batch sizes count prompts (Appendix A.3); a token
+    budget holds one whole group's prompts and responses or more.
+    """
+    length = settings["max_prompt_length"] + settings["max_response_length"]
+    tokens = settings.get("tokens_per_device", length * settings["rollouts"] * 16)
+    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+    common = {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.use_kl_in_reward": False,
+        "data.train_files": f"[{data}]",
+        "data.val_files": f"[{data}]",  # must exist even where validation is off
+        "data.train_batch_size": settings["batch_size"],
+        "data.max_prompt_length": settings["max_prompt_length"],
+        "data.max_response_length": settings["max_response_length"],
+        "data.filter_overlong_prompts": True,
+        "data.truncation": "error",
+        "data.shuffle": True,
+        "data.seed": seed,
+        "data.dataloader_num_workers": 0,
+        "actor_rollout_ref.model.path": model,
+        f"{actor}.strategy": "fsdp2",
+        f"{actor}.optim.lr": settings["learning_rate"],
+        f"{actor}.ppo_mini_batch_size": settings["mini_batch_size"],
+        f"{actor}.ppo_epochs": 1,
+        f"{actor}.use_dynamic_bsz": True,
+        f"{actor}.ppo_max_token_len_per_gpu": tokens,
+        f"{actor}.clip_ratio_low": settings["clip_low"],
+        f"{actor}.clip_ratio_high": settings["clip_high"],
+        f"{actor}.use_kl_loss": False,
+        f"{actor}.kl_loss_coef": 0,
+        f"{actor}.entropy_coeff": 0,
+        f"{actor}.calculate_entropy": True,
+        f"{actor}.checkpoint.save_contents": "[hf_model]",
+        f"{rollout}.n": settings["rollouts"],
+        f"{rollout}.tensor_model_parallel_size": 1,
+        f"{rollout}.temperature": settings["temperature"],
+        f"{rollout}.log_prob_use_dynamic_bsz": True,
+        f"{rollout}.log_prob_max_token_len_per_gpu": tokens,
+        "reward.custom_reward_function.path": REWARD,
+        "reward.custom_reward_function.name": "compute_score",
+        "reward.reward_manager.name": "naive",
+        "trainer.critic_warmup": 0,
+        "trainer.val_before_train": False,
+        "trainer.test_freq": -1,
+        "trainer.total_epochs": 1,
+        "trainer.save_freq": save_every,
+        "trainer.nnodes": 1,
+        "trainer.n_gpus_per_node": max(1, gpus),
+        "trainer.logger": "[console,file]",
+        "trainer.project_name": "crosslens",
+        "trainer.experiment_name": "grpo",
+        "trainer.default_local_dir": out,
+        "trainer.resume_mode": "disable",  # with weights alone, resuming would restart from base
+    }
+    device = CUDA if settings["device"] == "cuda" else CPU
+    return [f"{k}={v}" for k, v in (common | device | settings.get("options", {})).items()]

@@ -1,0 +1,79 @@
+"""Run verl's own `main_ppo` and keep five plain checkpoints and the curves of it."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens import engines
+from crosslens.errors import InputError
+from crosslens.grpo.curves import verl_curves
+from crosslens.grpo.overrides import overrides
+from crosslens.grpo.reward import MARK
+from crosslens.grpo.steps import export, fifths, spacing
+
+PLUGIN = "crosslens.grpo.cpu_platform"
+
+
+def train(
+    *, settings: dict, model: Path, data: Path, steps: int, seed: int, gpus: int, out: list[Path]
+) -> pd.DataFrame:
+    """One epoch of GRPO; writes the checkpoints `out` and returns the curves.
+
+    Raises InputError, in one line, when verl fails or when a reward other than ours was in use.
+    """
+    run = Path(tempfile.mkdtemp(prefix="grpo-", dir=out[0].parent)).resolve()
+    sockets = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
+    try:
+        log, mark = run / "metrics.jsonl", run / "reward-was-ours"
+        command = [sys.executable, "-m", "verl.trainer.main_ppo"] + overrides(
+            settings,
+            model=model.resolve(),
+            data=data.resolve(),
+            out=run / "checkpoints",
+            save_every=spacing(steps),
+            seed=seed,
+            gpus=gpus,
+        )
+        engines.run("verl", command, environment(settings, sockets, log, mark))
+        check_reward(mark)
+        for step, checkpoint in zip(fifths(steps), out, strict=True):
+            weights = run / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
+            export(weights, model, checkpoint)
+        return verl_curves(log)
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def check_reward(mark: Path) -> None:
+    """Raise InputError unless our reward was called."""
+    if not mark.exists():
+        raise InputError(
+            "grpo: verl trained with another reward than crosslens.grpo.reward.compute_score: "
+            "check grpo.options for reward settings"
+        )
+
+
+def environment(settings: dict, sockets: Path, log: Path, mark: Path) -> dict[str, str]:
+    """What verl's processes need to know."""
+    common = {
+        "VERL_FILE_LOGGER_PATH": str(log),
+        MARK: str(mark),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "RAY_TMPDIR": str(sockets),
+    }
+    if settings["device"] == "cuda":
+        return common
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    return common | {
+        "VERL_USE_EXTERNAL_MODULES": PLUGIN,
+        "VERL_PLATFORM": "cpu",
+        "VERL_ENGINE_DEVICE": "cuda",
+        "OMP_NUM_THREADS": "1",
+    }
