@@ -15,7 +15,7 @@ from crosslens.errors import InputError
 def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a command, passing on its output line by line.
 
-    Raises InputError with the command's own `Error: ...` line, or else its last exception or line, if
+    Raises InputError with the command's own `Error: ...` line, or its last exception or line, if
     it fails.
     """
     last: deque[str] = deque(maxlen=200)

@@ -15,6 +15,8 @@ CPU = {
     "actor_rollout_ref.actor.use_torch_compile": False,
     "actor_rollout_ref.ref.use_torch_compile": False,
     "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
+    "actor_rollout_ref.actor.fsdp_config.dtype": "float32",
+    "actor_rollout_ref.rollout.dtype": "float32",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 16,
     "+ray_kwargs.ray_init.include_dashboard": False,

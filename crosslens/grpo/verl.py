@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ from crosslens.grpo.curves import verl_curves
 from crosslens.grpo.overrides import overrides
 from crosslens.grpo.reward import MARK
 from crosslens.grpo.steps import export, fifths, spacing
+
+if TYPE_CHECKING:  # verl imports it in its own processes; named here so that its changes rerun
+    from crosslens.grpo import cpu_platform  # noqa: F401
 
 PLUGIN = "crosslens.grpo.cpu_platform"
 

@@ -1,0 +1,39 @@
+"""Reinforcement of each family's base model by GRPO, on the outcome of its answers alone.
+
+INPUTS: results/{study}/models/{family}/base, results/{study}/data/grpo.parquet.
+OUTPUTS: results/{study}/models/{family}/: rl-1 ... rl-5 (Hugging Face directories after each fifth
+of the epoch), grpo-curves.csv (reward, length, clip fraction, entropy).
+"""
+
+
+rule train_grpo:
+    input:
+        model="results/{study}/models/{family}/base",
+        data="results/{study}/data/grpo.parquet",
+    output:
+        checkpoints=directory(
+            expand(
+                "results/{{study}}/models/{{family}}/rl-{k}",
+                k=CHECKPOINTS,
+            )
+        ),
+        curves="results/{study}/models/{family}/grpo-curves.csv",
+    log:
+        "results/{study}/logs/train_grpo/{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/train_grpo/{family}.tsv"
+    conda:
+        f"../envs/{GRPO_ENV}.yaml"
+    envmodules:
+        module(GRPO_ENV),
+    threads: 1
+    resources:
+        gpu=gpus("train_grpo"),
+        mem_mb=need("train_grpo", "mem_mb", 8000),
+        runtime=need("train_grpo", "runtime", 240),
+    params:
+        code=code("scripts/train_grpo.py"),
+        grpo=lookup(dpath="grpo", within=config),
+        seed=lookup(dpath="seed", within=config),
+    script:
+        "../scripts/train_grpo.py"
