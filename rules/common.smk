@@ -55,6 +55,7 @@ wildcard_constraints:
     shard=r"\d+|heldout",
     crosscoder="(sft|rl)-[1-5]|trio",
     replica=r"\d+",
+    target="base|rl-5",
 
 
 def code(*scripts):
@@ -123,3 +124,8 @@ def back_pressure(w):
         for name in crosscoders_reading(w.variant)
         if shard >= 0
     ]
+
+
+def value_of(w):
+    """What an intervention sets features to: zero in RL, `amplify_to` in base."""
+    return config["interventions"]["amplify_to"] if w.target == "base" else 0.0

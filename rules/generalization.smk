@@ -1,0 +1,92 @@
+"""Features that carry generalization: found on the samples that RL gets right and base does not.
+
+INPUTS: results/{study}/evaluation/{family}/{base,rl-5}/samples.jsonl, the trio crosscoder, the three models.
+OUTPUTS: results/{study}/generalization/{family}/: critical.json, scores.csv, features.json.
+"""
+
+
+rule find_critical_samples:
+    input:
+        base="results/{study}/evaluation/{family}/base/samples.jsonl",
+        rl="results/{study}/evaluation/{family}/rl-5/samples.jsonl",
+    output:
+        "results/{study}/generalization/{family}/critical.json",
+    log:
+        "results/{study}/logs/find_critical_samples/{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/find_critical_samples/{family}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("find_critical_samples"),
+        mem_mb=need("find_critical_samples", "mem_mb", 500),
+        runtime=need("find_critical_samples", "runtime", 10),
+    params:
+        code=code("scripts/find_critical_samples.py"),
+        tasks=[*TASKS, *UNSEEN],
+    script:
+        "../scripts/find_critical_samples.py"
+
+
+rule score_features:
+    input:
+        critical="results/{study}/generalization/{family}/critical.json",
+        models=expand(
+            "results/{{study}}/models/{{family}}/{variant}", variant=FINAL.values()
+        ),
+        crosscoder="results/{study}/crosscoders/{family}/trio-r0/crosscoder.safetensors",
+        files=list(config["evaluation"].get("files", {}).values()),
+    output:
+        "results/{study}/generalization/{family}/scores.csv",
+    log:
+        "results/{study}/logs/score_features/{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/score_features/{family}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("score_features"),
+        mem_mb=need("score_features", "mem_mb", 4000),
+        runtime=need("score_features", "runtime", 60),
+    params:
+        code=code("scripts/score_features.py"),
+        evaluation=lookup(dpath="evaluation", within=config),
+        tasks=TASKS,
+    script:
+        "../scripts/score_features.py"
+
+
+rule select_features:
+    input:
+        scores="results/{study}/generalization/{family}/scores.csv",
+        critical="results/{study}/generalization/{family}/critical.json",
+        features="results/{study}/crosscoders/{family}/trio-r0/features.csv",
+    output:
+        "results/{study}/generalization/{family}/features.json",
+    log:
+        "results/{study}/logs/select_features/{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/select_features/{family}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("select_features"),
+        mem_mb=need("select_features", "mem_mb", 1000),
+        runtime=need("select_features", "runtime", 10),
+    params:
+        code=code("scripts/select_features.py"),
+        tasks=TASKS,
+        generalization=lookup(dpath="generalization", within=config),
+        random_sets=lookup(dpath="interventions/random_sets", within=config),
+        seed=lookup(dpath="seed", within=config),
+    script:
+        "../scripts/select_features.py"

@@ -1,0 +1,37 @@
+"""Causal interventions on the critical samples: zeroing features in RL, amplifying them in base.
+
+INPUTS: results/{study}/generalization/{family}/, the trio crosscoder, the three models.
+OUTPUTS: results/{study}/interventions/{family}/{target}.csv: one row for each feature set and task.
+"""
+
+
+rule intervene:
+    input:
+        features="results/{study}/generalization/{family}/features.json",
+        critical="results/{study}/generalization/{family}/critical.json",
+        models=expand(
+            "results/{{study}}/models/{{family}}/{variant}", variant=FINAL.values()
+        ),
+        crosscoder="results/{study}/crosscoders/{family}/trio-r0/crosscoder.safetensors",
+        files=list(config["evaluation"].get("files", {}).values()),
+    output:
+        "results/{study}/interventions/{family}/{target}.csv",
+    log:
+        "results/{study}/logs/intervene/{family}/{target}.log",
+    benchmark:
+        "results/{study}/benchmarks/intervene/{family}/{target}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=gpus("intervene"),
+        mem_mb=need("intervene", "mem_mb", 4000),
+        runtime=need("intervene", "runtime", 240),
+    params:
+        code=code("scripts/intervene.py"),
+        evaluation=lookup(dpath="evaluation", within=config),
+        value=value_of,
+    script:
+        "../scripts/intervene.py"
