@@ -16,23 +16,12 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.hendrycks_math.utils import is_equiv
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from crosslens import columns
 from crosslens.answers import extract_answer, is_correct, user_message
 from crosslens.errors import InputError
 from crosslens.sampling import sample
 
 HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
-COLUMNS = {  # what the harness's task code reads of each document
-    "openbookqa": ["question_stem", "choices", "answerKey"],
-    "commonsense_qa": ["question", "choices", "answerKey"],
-    "headqa_en": ["qtext", "ra", "answers"],
-    "sciq": ["support", "question", "distractor1", "distractor2", "distractor3", "correct_answer"],
-    "arc_challenge": ["question", "choices", "answerKey"],
-    "logiqa": ["label", "context", "question", "options"],
-    "piqa": ["goal", "sol1", "sol2", "label"],
-    "math500": ["problem", "answer"],
-    "aime24": ["Problem", "Answer"],
-    "aime25": ["problem", "answer"],
-}
 SEED = 1234  # Evalchemy's; repetition i adds i
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
@@ -199,7 +188,7 @@ def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, Configurabl
 def check_columns(task: ConfigurableTask, name: str, file: str | None) -> None:
     """Raise InputError unless the documents have the columns the task code reads."""
     have = task.eval_docs.column_names
-    missing = [column for column in COLUMNS.get(name, []) if column not in have]
+    missing = [column for column in columns.TASKS.get(name, ()) if column not in have]
     if missing:
         where = file or task.DATASET_PATH
         raise InputError(f"{where}: no column {missing[0]}, which the task {name} reads")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.answers import is_correct, user_message
+from crosslens.columns import PROBLEMS
 from crosslens.errors import InputError
 from crosslens.files import read_jsonl
 from crosslens.progress import track
 
-COLUMNS = ("problem", "answer", "source")
 DATASET = "traces"  # its name in LLaMA-Factory's dataset_info.json
 
 
@@ -24,7 +24,7 @@ def read_problems(path: Path) -> list[dict]:
     if not problems:
         raise InputError(f"{path}: there are no problems in this file")
     for number, problem in enumerate(problems, 1):
-        for column in COLUMNS:
+        for column in PROBLEMS:
             if column not in problem:
                 raise InputError(f"{path}, line {number}: no column `{column}`")
     return problems

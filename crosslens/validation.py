@@ -13,28 +13,13 @@ from typing import Any
 
 import yaml
 
+from crosslens import columns
 from crosslens.errors import InputError
 from crosslens.schema import suggestion, validate_config
 
 CHECKPOINTS = 5  # one per fifth of the epoch: training needs a step for each
-PROBLEM_COLUMNS = ("problem", "answer", "source")
-CORPUS_COLUMNS = ("text", "conversations")  # RedPajama's, OpenThoughts-114k's: one of them
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 MODELS = ("world/base", "world/teacher")
-
-# What lm-eval 0.4.13's task code reads from a row of each hub data set.
-TASK_COLUMNS = {
-    "openbookqa": ("question_stem", "choices", "answerKey"),
-    "commonsense_qa": ("question", "choices", "answerKey"),
-    "headqa_en": ("qtext", "ra", "answers"),
-    "sciq": ("question", "distractor1", "distractor2", "distractor3", "correct_answer", "support"),
-    "arc_challenge": ("question", "choices", "answerKey"),
-    "logiqa": ("context", "question", "options", "label"),
-    "piqa": ("goal", "sol1", "sol2", "label"),
-    "math500": ("problem", "answer"),
-    "aime24": ("Problem", "Answer"),
-    "aime25": ("problem", "answer"),
-}
 
 
 def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> None:
@@ -140,7 +125,7 @@ def made_here(path: str, config: dict[str, Any]) -> bool:
 def check_world(config: dict[str, Any]) -> None:
     """Paths below results/<study>/world/ are those that the world's rules make, and only those."""
     corpora = [f"world/corpora/{name}.jsonl" for name in ("reasoning", "general")]
-    sets = [f"world/benchmarks/{task}.jsonl" for task in tasks(config) if task in TASK_COLUMNS]
+    sets = [f"world/benchmarks/{task}.jsonl" for task in tasks(config) if task in columns.TASKS]
     products = ["world/problems.jsonl", *MODELS, *corpora, *sets]
     known = [f"results/{config['study']}/{product}" for product in products]
     for key, path in named_paths(config):
@@ -161,7 +146,7 @@ def check_problems(config: dict[str, Any]) -> None:
         key, count = "world.problems", config["world"]["problems"]
     else:
         key, count = f"problems: {path}", count_lines("problems", path, CHECKPOINTS * size)
-        check_columns("problems", path, PROBLEM_COLUMNS)
+        check_columns("problems", path, columns.PROBLEMS)
     if count < size:
         raise InputError(f"{key}: {count} problems are fewer than one grpo.batch_size: {size}")
     if count < CHECKPOINTS * size:
@@ -187,10 +172,10 @@ def existing(key: str, path: str) -> Path:
     return Path(path)
 
 
-def check_columns(key: str, path: str, columns: Iterable[str]) -> None:
+def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
     """The first row of a JSON-lines file has these columns."""
     row = first_row(key, path)
-    for column in columns:
+    for column in needed:
         if column not in row:
             raise InputError(f"{key}: {path} lacks the column {column}; it has {', '.join(row)}")
 
@@ -284,12 +269,12 @@ def check_benchmarks(config: dict[str, Any]) -> None:
     """Every local benchmark file is there and has the columns its task reads."""
     for task, path in config["evaluation"]["files"].items():
         if not made_here(path, config):
-            check_columns(f"evaluation.files.{task}", path, TASK_COLUMNS.get(task, ()))
+            check_columns(f"evaluation.files.{task}", path, columns.TASKS.get(task, ()))
 
 
 def check_corpus(config: dict[str, Any]) -> None:
     """Every source of the corpus is there and holds text or conversations."""
     for source, path in config["corpus"]["sources"].items():
         key = f"corpus.sources.{source}"
-        if not made_here(path, config) and not set(CORPUS_COLUMNS) & set(first_row(key, path)):
-            raise InputError(f"{key}: {path} lacks the column {' or '.join(CORPUS_COLUMNS)}")
+        if not made_here(path, config) and not set(columns.CORPUS) & set(first_row(key, path)):
+            raise InputError(f"{key}: {path} lacks the column {' or '.join(columns.CORPUS)}")

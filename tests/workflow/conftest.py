@@ -75,5 +75,9 @@ def jobs(output: str) -> dict[str, int]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    """The mini study in an empty directory."""
-    return Study(tmp_path, MINI)
+    """The mini study in an empty directory, with the sizes that tests count on."""
+    study = Study(tmp_path, MINI)
+    study.config["world"]["model"].update(num_hidden_layers=4)
+    study.config["sft"].update(batch_size=8, micro_batch_size=4)
+    study.config["grpo"].update(batch_size=32, mini_batch_size=16)
+    return study

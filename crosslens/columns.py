@@ -1,0 +1,16 @@
+"""What is read from a row of each kind of file; light, for the checks before any job."""
+
+PROBLEMS = ("problem", "answer", "source")
+CORPUS = ("text", "conversations")  # RedPajama's or OpenThoughts-114k's: one of them
+TASKS = {  # what lm-eval 0.4.13's task code reads of each document
+    "openbookqa": ("question_stem", "choices", "answerKey"),
+    "commonsense_qa": ("question", "choices", "answerKey"),
+    "headqa_en": ("qtext", "ra", "answers"),
+    "sciq": ("question", "distractor1", "distractor2", "distractor3", "correct_answer", "support"),
+    "arc_challenge": ("question", "choices", "answerKey"),
+    "logiqa": ("context", "question", "options", "label"),
+    "piqa": ("goal", "sol1", "sol2", "label"),
+    "math500": ("problem", "answer"),
+    "aime24": ("Problem", "Answer"),
+    "aime25": ("problem", "answer"),
+}
