@@ -1,0 +1,57 @@
+"""Training curves of SFT, GRPO and the crosscoders."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from crosslens.plotting.style import COLORS
+
+GRPO_PANELS = {
+    "reward": "mean reward",
+    "response_length": "response length (tokens)",
+    "clip_fraction": "share of clipped tokens",
+    "entropy": "entropy (nats)",
+}
+FINAL = {"sft-5": COLORS["sft"], "rl-5": COLORS["rl"], "trio": "black"}
+
+
+def draw_sft(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
+    """The loss on the traces, one line a family."""
+    figure, axes = plt.subplots(figsize=(3.4, 2.3))
+    for family, part in curves.groupby("family", sort=False):
+        axes.plot(part["step"], part["loss"], lw=0.8, label=labels[family])
+    axes.set(xlabel="step", ylabel="cross-entropy on the trace", yscale="log")
+    axes.legend()
+    return figure
+
+
+def draw_grpo(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
+    """Reward, length, clip fraction and entropy."""
+    figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
+    for axes, (column, name) in zip(grid, GRPO_PANELS.items(), strict=True):
+        for family, part in curves.groupby("family", sort=False):
+            axes.plot(part["step"], part[column], lw=0.9, label=labels[family])
+        axes.set(xlabel="step", title=name)
+    grid[0].legend()
+    return figure
+
+
+def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
+    """Reconstruction, L0 and dead share of every crosscoder; the final ones in colour."""
+    panels = {"reconstruction": "reconstruction error", "l0": "L0", "dead_share": "silent share"}
+    figure, grid = plt.subplots(1, 3, figsize=(7.4, 2.2))
+    for axes, (column, name) in zip(grid, panels.items(), strict=True):
+        for (_, crosscoder, replica), part in curves.groupby(["family", "crosscoder", "replica"]):
+            main = replica == 0 and crosscoder in FINAL
+            axes.plot(
+                part["step"],
+                part[column],
+                color=FINAL[crosscoder] if main else "#c8c8c8",
+                lw=0.9 if main else 0.5,
+                zorder=2 if main else 1,
+                label=crosscoder if main else None,
+            )
+        axes.set(xlabel="step", title=name)
+    grid[0].set_yscale("log")
+    handles = dict(zip(*grid[0].get_legend_handles_labels()[::-1], strict=True))
+    grid[2].legend(handles.values(), handles.keys())
+    return figure

@@ -1,0 +1,113 @@
+"""The rows of Tables 1 to 5: our numbers, their intervals and controls, and the paper's."""
+
+import pandas as pd
+
+VARIANTS = {"base": "Base", "sft-5": "SFT", "rl-5": "RL"}
+KINDS = {
+    "intersection": "all tasks' features",
+    "majority": "most tasks' features",
+    "per_task": "the task's own features",
+    "random_alive": "random, alive",
+    "random_active": "random, active",
+}
+CONTROLS = ("random_alive", "random_active")
+MISSING = "–"
+
+
+def accuracy_rows(
+    results: dict[tuple[str, str], dict], tasks: list[str], labels: dict[str, str], paper: dict
+) -> pd.DataFrame:
+    """Table 1 in long form, in percent: one row for each family, model and task, and one for the
+    difference of RL and SFT. `paper` has the paper's rows under `table1`, by label."""
+    rows = []
+    for family, label in labels.items():
+        published = paper["table1"].get(label, {})
+        for variant, name in VARIANTS.items():
+            for i, task in enumerate(tasks):
+                found = results[family, variant][task]
+                low, high = (100 * x for x in found["ci95"])
+                theirs = published.get(variant, [None] * len(tasks))[i]
+                value = 100 * found["accuracy"]
+                rows.append((family, label, name, task, value, low, high, found["n"], theirs))
+        rows += differences(rows, family, label, tasks)
+    columns = ["family", "label", "model", "task", "accuracy", "ci_low", "ci_high", "n", "paper"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def differences(rows: list[tuple], family: str, label: str, tasks: list[str]) -> list[tuple]:
+    """The row RL - SFT, as in the paper."""
+    value = {(row[2], row[3]): (row[4], row[8]) for row in rows if row[0] == family}
+    found = []
+    for task in tasks:
+        (rl, paper_rl), (sft, paper_sft) = value["RL", task], value["SFT", task]
+        paper = None if paper_rl is None else round(paper_rl - paper_sft, 1)
+        found.append((family, label, "RL - SFT", task, rl - sft, None, None, None, paper))
+    return found
+
+
+def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
+    """Table 1 as strings, and the rows before which a family begins."""
+    cells, rules = [], []
+    for (label, model), part in rows.groupby(["label", "model"], sort=False):
+        if model == "Base" and cells:
+            rules.append(len(cells))
+        found = part.set_index("task")
+        line = {"Model": f"{label}-{model}" if model != "RL - SFT" else "Δ (RL − SFT)"}
+        for task in tasks:
+            at = found.loc[task]
+            interval = "" if pd.isna(at.ci_low) else f" [{at.ci_low:.0f}, {at.ci_high:.0f}]"
+            line[task] = f"{at.accuracy:.1f}{interval}"
+        cells.append(line)
+    return pd.DataFrame(cells), rules
+
+
+def intervention_rows(
+    found: dict[str, pd.DataFrame], tasks: list[str], labels: dict[str, str], paper: dict
+) -> pd.DataFrame:
+    """Tables 2 to 5 in long form: one row for each family, kind of set and task.
+
+    For random sets `change` is the mean over the sets and the interval their range; for others it
+    is the 95% interval of the change.
+    """
+    rows = []
+    for family, table in found.items():
+        label = labels[family]
+        published = dict(zip(tasks, paper.get(label, [None] * len(tasks)), strict=True))
+        for kind in KINDS:
+            for task in tasks:
+                part = table[(table["kind"] == kind) & (table["task"] == task)]
+                theirs = published[task] if kind == "intersection" else None
+                rows.append((family, label, kind, task, *effect(part, kind), theirs))
+    columns = ["family", "label", "kind", "task", "change", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "n_features", "n_samples", "sets", "paper"])
+
+
+def effect(part: pd.DataFrame, kind: str) -> tuple:
+    """Change, its bounds, and how many features, samples and sets it comes from."""
+    if part.empty:
+        return None, None, None, None, 0, 0
+    control = kind in CONTROLS
+    low = part["change"].min() if control else part["ci_low"].iloc[0]
+    high = part["change"].max() if control else part["ci_high"].iloc[0]
+    sizes = int(part["n_features"].max()), int(part["n_samples"].iloc[0]), len(part)
+    return part["change"].mean(), low, high, *sizes
+
+
+def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
+    """Tables 2 to 5 as strings, and the rows before which a family begins."""
+    cells, rules = [], []
+    for (label, kind), part in rows.groupby(["label", "kind"], sort=False):
+        if kind == "intersection" and cells:
+            rules.append(len(cells))
+        line = {"Features edited": f"{label}: {KINDS[kind]}"}
+        for task, at in part.set_index("task").loc[tasks].iterrows():
+            line[task] = cell(at)
+        cells.append(line)
+    return pd.DataFrame(cells), rules
+
+
+def cell(at: pd.Series) -> str:
+    """A change with its bounds; a dash where nothing was edited."""
+    if pd.isna(at["change"]) or at["n_features"] == 0:
+        return f"{MISSING} (no feature)" if at["sets"] else MISSING
+    return f"{at['change']:+.1f} [{at['low']:+.0f}, {at['high']:+.0f}]"

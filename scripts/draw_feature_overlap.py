@@ -1,0 +1,37 @@
+"""Figure 4: overlap of the tasks' generalization features."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.files import read_json
+from crosslens.plotting.features import draw_feature_overlap, overlap_rows
+from crosslens.plotting.style import save
+
+
+def main(
+    *,
+    features: dict[str, Path],
+    tasks: list[str],
+    labels: dict[str, str],
+    outputs: dict[str, Path],
+) -> None:
+    """`features` maps families to their features.json."""
+    found = {family: read_json(path) for family, path in features.items()}
+    table = pd.concat(overlap_rows(f, family) for family, f in found.items())
+    common = {family: len(f["intersection"]) for family, f in found.items()}
+    save(draw_feature_overlap(table, tasks, labels, common), table, outputs)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            features=dict(
+                zip(snakemake.params.families, map(Path, snakemake.input.tables), strict=True)
+            ),
+            tasks=snakemake.params.tasks,
+            labels=snakemake.params.labels,
+            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
+        )

@@ -1,0 +1,26 @@
+"""Figures 3 and 5: distributions of MAS over base, SFT and RL."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.plotting.specificity import draw_mas, mas_counts
+from crosslens.plotting.style import save
+
+
+def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, Path]) -> None:
+    """One family's mas.csv."""
+    counts = mas_counts(pd.read_csv(mas), family)
+    save(draw_mas(counts, labels), counts, outputs)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            mas=Path(snakemake.input.tables[0]),
+            family=snakemake.params.families[0],
+            labels=snakemake.params.labels,
+            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
+        )

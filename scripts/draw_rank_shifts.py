@@ -1,0 +1,28 @@
+"""Figures 8 to 13: rank shifts of the top features between adjacent checkpoints."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.plotting.dynamics import draw_rank_shifts
+from crosslens.plotting.style import save
+
+
+def main(*, shifts: Path, label: str, paradigm: str, top: int, outputs: dict[str, Path]) -> None:
+    """One family's rank-shifts.csv, one paradigm of it."""
+    table = pd.read_csv(shifts)
+    table = table[table["paradigm"] == paradigm]
+    save(draw_rank_shifts(table, label, paradigm, top), table, outputs)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            shifts=Path(snakemake.input.tables[0]),
+            label=snakemake.params.labels[snakemake.params.families[0]],
+            paradigm=snakemake.params.paradigm,
+            top=snakemake.params.top,
+            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
+        )

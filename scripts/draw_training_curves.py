@@ -1,0 +1,39 @@
+"""Training curves of SFT, of GRPO or of the crosscoders."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
+from crosslens.plotting.style import save
+
+DRAW = {"sft-loss": draw_sft, "grpo-curves": draw_grpo, "crosscoder-training": draw_crosscoders}
+
+
+def read(path: Path, curves: str) -> pd.DataFrame:
+    """A table of curves with the names that its place gives it."""
+    table = pd.read_csv(path)
+    if curves != "crosscoder-training":
+        return table.assign(family=path.parent.name)
+    name, _, replica = path.parent.name.rpartition("-r")
+    return table.assign(family=path.parents[1].name, crosscoder=name, replica=int(replica))
+
+
+def main(
+    *, tables: list[Path], curves: str, labels: dict[str, str], outputs: dict[str, Path]
+) -> None:
+    """Draw all tables of one kind into one figure."""
+    table = pd.concat(read(path, curves) for path in tables)
+    save(DRAW[curves](table, labels), table, outputs)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            tables=[Path(path) for path in snakemake.input.tables],
+            curves=snakemake.wildcards.curves,
+            labels=snakemake.params.labels,
+            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
+        )

@@ -1,0 +1,36 @@
+"""Table 1: accuracies of base, SFT and RL on every benchmark."""
+
+from pathlib import Path
+
+from crosslens.files import read_json
+from crosslens.plotting.style import save
+from crosslens.plotting.tables import draw_table
+from crosslens.results import accuracy_cells, accuracy_rows
+
+
+def main(
+    *,
+    results: list[Path],
+    tasks: list[str],
+    labels: dict[str, str],
+    paper: dict,
+    outputs: dict[str, Path],
+) -> None:
+    """`results` lie at {family}/{variant}/results.json."""
+    found = {(p.parents[1].name, p.parent.name): read_json(p)["tasks"] for p in results}
+    rows = accuracy_rows(found, tasks, labels, paper)
+    cells, rules = accuracy_cells(rows, tasks)
+    save(draw_table(cells, "Table 1. Accuracy in %, with 95% intervals.", rules), rows, outputs)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            results=[Path(path) for path in snakemake.input.results],
+            tasks=snakemake.params.tasks,
+            labels=snakemake.params.labels,
+            paper=read_json(snakemake.input.paper),
+            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
+        )

@@ -1,0 +1,44 @@
+"""Tables 2 to 5: effect of editing features, beside random sets of equal size."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crosslens.files import read_json
+from crosslens.plotting.style import save
+from crosslens.plotting.tables import draw_table
+from crosslens.results import intervention_cells, intervention_rows
+
+
+def main(
+    *,
+    interventions: dict[str, Path],
+    number: int,
+    tasks: list[str],
+    labels: dict[str, str],
+    paper: dict,
+    outputs: dict[str, Path],
+) -> None:
+    """`interventions` maps families to the CSV of one target."""
+    found = {family: pd.read_csv(path) for family, path in interventions.items()}
+    rows = intervention_rows(found, tasks, labels, paper[f"table{number}"])
+    cells, rules = intervention_cells(rows, tasks)
+    what = "zeroing features in RL" if number in (2, 4) else "amplifying features in base"
+    title = f"Table {number}. Change in points of accuracy on critical samples by {what}."
+    save(draw_table(cells, title, rules), rows, outputs)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            interventions=dict(
+                zip(snakemake.params.families, map(Path, snakemake.input.tables), strict=True)
+            ),
+            number=int(snakemake.wildcards.number),
+            tasks=snakemake.params.tasks,
+            labels=snakemake.params.labels,
+            paper=read_json(snakemake.input.paper),
+            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
+        )
