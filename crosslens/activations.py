@@ -2,30 +2,19 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from crosslens.corpus import batches
+from crosslens.corpus import batches, distinct
 from crosslens.errors import InputError
 from crosslens.progress import track
+from crosslens.shards import Extracted
 
 MIDDLE = "middle"
-
-
-class Extracted(NamedTuple):
-    """Rows of one shard in their permuted order, and what became of the corpus's tokens."""
-
-    activations: np.ndarray  # uint16 [rows, d_model]: bfloat16 bits
-    tokens: np.ndarray  # uint32 [rows]
-    positions: np.ndarray  # uint16 [rows]
-    sequences: np.ndarray  # uint32 [rows]: which row of the shard
-    mask: np.ndarray  # uint8 [rows]: 1 = keep, 0 = attention sink
-    mean_norm: float  # over kept rows
-    counts: dict[str, int | str]
 
 
 def layer_index(config: PretrainedConfig, layer: str | int) -> int:
@@ -51,14 +40,16 @@ def load_truncated(path: Path, layer: str | int) -> tuple[torch.nn.Module, int]:
     try:
         index = layer_index(AutoConfig.from_pretrained(path), layer)
         dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-        model = AutoModel.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
+        model, info = AutoModel.from_pretrained(path, dtype=dtype, output_loading_info=True)
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: this checkpoint does not load: {reason}") from error
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return truncate(model, index), index
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])  # transformers would fill them with random numbers
+        raise InputError(f"{path}: {len(missing)} weights are missing, the first is {missing[0]}")
+    return truncate(model, index).to("cuda" if torch.cuda.is_available() else "cpu"), index
 
 
 def truncate(model: torch.nn.Module, layer: int) -> torch.nn.Module:
@@ -95,15 +86,16 @@ def extract(
     """Activations of a shard's rows but for the first positions of each, permuted.
 
     The permutation depends on seed and shard only, so it is the same for every variant. Rows whose
-    norm exceeds `sink_threshold` medians are masked, not moved. One shard is held in memory.
+    norm exceeds `sink_threshold` medians are masked, not moved. One shard is held in memory: its
+    rows go straight to their places.
 
     Raises InputError when an activation is not finite.
     """
-    per_row = rows.shape[1] - skip_positions
-    count = len(rows) * per_row
-    place = np.argsort(permutation(seed, shard, count))
-    activations = np.empty((count, model.config.hidden_size), dtype=np.uint16)
-    norms = np.empty(count, dtype=np.float32)
+    kept = rows[:, skip_positions:]
+    order = permutation(seed, shard, kept.size)
+    place = np.argsort(order)
+    activations = np.empty((kept.size, model.config.hidden_size), dtype=np.uint16)
+    norms = np.empty(kept.size, dtype=np.float32)
     done = 0
     groups = list(batches(rows, batch_size))
     for group in track(groups, f"extracting {variant}, shard {shard}", unit="batches"):
@@ -115,30 +107,34 @@ def extract(
         norms[where] = x.float().norm(dim=1).cpu().numpy()
         done += len(x)
     mask = norms <= sink_threshold * np.median(norms)
-    kept = rows[:, skip_positions:]
-    tokens, positions, sequences = (np.empty(count, t) for t in (np.uint32, np.uint16, np.uint32))
-    tokens[place] = kept.flatten()
-    positions[place] = np.tile(np.arange(skip_positions, rows.shape[1]), len(rows))
-    sequences[place] = np.repeat(np.arange(len(rows)), per_row)
-    counts = {
+    tokens = kept.flatten()[order]
+    positions = np.tile(np.arange(skip_positions, rows.shape[1], dtype=np.uint16), len(rows))
+    sequences = np.repeat(np.arange(len(rows), dtype=np.uint32), kept.shape[1])
+    return Extracted(
+        activations,
+        tokens,
+        positions[order],
+        sequences[order],
+        mask.astype(np.uint8),
+        float(norms[mask].mean()),
+        count_tokens(rows, tokens, norms, mask),
+    )
+
+
+def count_tokens(
+    rows: np.ndarray, tokens: np.ndarray, norms: np.ndarray, mask: np.ndarray
+) -> dict[str, int | str]:
+    """What became of a shard's tokens; written beside it, and summed into data-path.json."""
+    return {
         "tokens_requested": rows.size,
-        "tokens_seen": count,
-        "dropped_positions": rows.size - count,
+        "tokens_seen": len(tokens),
+        "dropped_positions": rows.size - len(tokens),
         "sequences": len(rows),
-        "distinct_sequences": len(np.unique(rows, axis=0)),
+        "distinct_sequences": len(distinct(rows)),
         "zero_rows": int((norms == 0).sum()),
         "masked_rows": int((~mask).sum()),
         "token_hash": hashlib.sha256(tokens.tobytes()).hexdigest(),
     }
-    return Extracted(
-        activations,
-        tokens,
-        positions,
-        sequences,
-        mask.astype(np.uint8),
-        float(norms[mask].mean()),
-        counts,
-    )
 
 
 def permutation(seed: int, shard: str, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from crosslens.errors import InputError
@@ -90,19 +90,49 @@ class Crosscoder(torch.nn.Module):
 
     def save(self, path: Path) -> None:
         """Write weights, biases and scales as safetensors, the metadata as JSON strings."""
-        metadata = {key: json.dumps(value) for key, value in self.metadata.items()}
-        with whole(path) as partial:
-            save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial, metadata)
+        write_tensors(path, self.state_dict(), self.metadata)
 
     @classmethod
     def load(cls, path: Path) -> "Crosscoder":
         """Read a crosscoder. Raises InputError when the file does not load."""
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
-        except Exception as error:
-            raise InputError(f"{path}: this crosscoder does not load ({error})") from error
+        return cls.of(*read_tensors(path))
+
+    @classmethod
+    def of(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> "Crosscoder":
+        """A crosscoder from the tensors of its state_dict."""
         crosscoder = cls(*tensors["W_enc"].shape, metadata=metadata)
         crosscoder.load_state_dict(tensors)
         return crosscoder
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    """Write a safetensors file whole; the same content gives the same bytes.
+
+    Metadata values are stored as JSON strings, as the format allows only strings.
+    """
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    with whole(path) as partial:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, partial, texts)
+        sort_header(partial)
+
+
+def sort_header(path: Path) -> None:
+    """Put the header's keys in order: safetensors writes the metadata in a random one."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        ordered = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        file.seek(8)
+        file.write(ordered.encode().ljust(size))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and metadata of a safetensors file. Raises InputError when it does not load."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return tensors, {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: this file does not load ({error}): delete it and run again"
+        ) from error

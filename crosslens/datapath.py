@@ -3,29 +3,34 @@
 from crosslens.corpus import HELDOUT
 from crosslens.errors import InputError
 
-SUMMED = ("tokens_seen", "dropped_positions", "sequences", "distinct_sequences", "zero_rows")
+SUMMED = ("tokens_seen", "dropped_positions", "sequences")
+BY_VARIANT = ("zero_rows", "masked_rows")
 
 
-def summarize(counts: dict[tuple[str, str], dict], tokens_requested: int) -> dict:
+def summarize(
+    counts: dict[tuple[str, str], dict], tokens_requested: int, distinct_sequences: int
+) -> dict:
     """Totals over the training shards, per variant where variants can differ.
 
-    `counts[variant, shard]` are the counts written with each shard. Raises InputError when two
-    variants did not see the same tokens.
+    `counts[variant, shard]` are the counts written with each shard. `distinct_sequences` is counted
+    over all training shards together. Raises InputError when two variants did not see the same
+    tokens.
     """
     variants = list(dict.fromkeys(variant for variant, _ in counts))
     shards = [shard for variant, shard in counts if variant == variants[0]]
     for shard in shards:
         check_same_tokens({v: counts[v, shard]["token_hash"] for v in variants}, shard)
     training = [shard for shard in shards if shard != HELDOUT]
+
+    def total(variant: str, key: str) -> int:
+        return sum(counts[variant, shard][key] for shard in training)
+
     first = variants[0]
-    totals = {key: sum(counts[first, s][key] for s in training) for key in SUMMED}
     return {
         "tokens_requested": tokens_requested,
-        **totals,
-        "masked_rows": {v: sum(counts[v, s]["masked_rows"] for s in training) for v in variants},
-        "zero_rows_by_variant": {
-            v: sum(counts[v, s]["zero_rows"] for s in training) for v in variants
-        },
+        **{key: total(first, key) for key in SUMMED},
+        "distinct_sequences": distinct_sequences,
+        **{key: {variant: total(variant, key) for variant in variants} for key in BY_VARIANT},
         "heldout_tokens": sum(counts[first, s]["tokens_seen"] for s in shards if s == HELDOUT),
         "shards": len(training),
         "variants": variants,

@@ -5,22 +5,19 @@ that rises at the start. The number of steps is planned from the corpus, so that
 the same however often the run is stopped.
 """
 
-import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from crosslens.crosscoder import Crosscoder, Loss
+from crosslens.crosscoder import Crosscoder, Loss, read_tensors, write_tensors
 from crosslens.errors import InputError
-from crosslens.files import whole
 from crosslens.progress import track
 from crosslens.shards import ShardReader
 
 RECORDS = 50  # lines of the training log for one shard
+MODEL = "model."  # prefix of the crosscoder's tensors in a state
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of one parameter
 
 
@@ -36,6 +33,7 @@ class Plan(NamedTuple):
     gradient_clip: float
     sparsity_warmup: float
     lr_decay: float
+    seed: int
 
     @property
     def steps(self) -> int:
@@ -70,6 +68,11 @@ def plan_steps(rows: int, batch_size: int, epochs: int) -> int:
     return epochs * (rows // batch_size)
 
 
+def first_pass(kept: int, plan: Plan) -> int:
+    """Rows of a shard that training sees for the first time; later passes add less than a batch."""
+    return min(plan.steps_per_shard, kept // plan.batch_size) * plan.batch_size
+
+
 def start(
     models: list[str], d_model: int, settings: dict, scales: Float[torch.Tensor, " n"], seed: int
 ) -> Crosscoder:
@@ -100,7 +103,7 @@ def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[S
     fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool)
     records: list[dict] = []
     every = max(1, plan.steps_per_shard // RECORDS)
-    stream = reader.endless(plan.batch_size)
+    stream = reader.endless(plan.batch_size, seed=[plan.seed, step])
     for _ in track(range(plan.steps_per_shard), what, unit="steps"):
         x = next(stream) * scales
         loss = take_step(crosscoder, optimizer, x, plan, step)
@@ -165,32 +168,34 @@ def explained(
 
 def save_state(state: State, path: Path) -> None:
     """Write weights, Adam's moments and the step as one safetensors file."""
-    tensors = {f"model.{k}": v for k, v in state.crosscoder.state_dict().items()}
+    tensors = {f"{MODEL}{k}": v for k, v in state.crosscoder.state_dict().items()}
     for name, parameter in state.crosscoder.named_parameters():
         for moment in MOMENTS:
             tensors[f"adam.{name}.{moment}"] = state.optimizer.state[parameter][moment]
-    metadata = {"step": str(state.step), "crosscoder": json.dumps(state.crosscoder.metadata)}
-    with whole(path) as partial:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata)
+    metadata = {"step": state.step, "crosscoder": state.crosscoder.metadata}
+    write_tensors(path, tensors, metadata)
 
 
 def load_state(path: Path, plan: Plan) -> State:
     """Read a state back, bit for bit. Raises InputError when the file does not load."""
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()
-    except Exception as error:
-        raise InputError(f"{path}: this state does not load ({error}): delete it") from error
-    shape = tensors["model.W_enc"].shape
-    crosscoder = Crosscoder(*shape, metadata=json.loads(metadata["crosscoder"]))
-    crosscoder.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    )
+    tensors, metadata = read_tensors(path)
+    crosscoder = crosscoder_of(tensors, metadata)
     optimizer = optimizer_for(crosscoder, plan)
     for name, parameter in crosscoder.named_parameters():
         optimizer.state[parameter] = {m: tensors[f"adam.{name}.{m}"] for m in MOMENTS}
-    return State(crosscoder, optimizer, int(metadata["step"]))
+    return State(crosscoder, optimizer, metadata["step"])
+
+
+def load_trained(path: Path) -> tuple[Crosscoder, int]:
+    """The crosscoder of a state, and its step. Raises InputError when the file does not load."""
+    tensors, metadata = read_tensors(path)
+    return crosscoder_of(tensors, metadata), metadata["step"]
+
+
+def crosscoder_of(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> Crosscoder:
+    """The crosscoder within a state's tensors."""
+    weights = {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}
+    return Crosscoder.of(weights, metadata["crosscoder"])
 
 
 class Quality(NamedTuple):
@@ -205,14 +210,12 @@ class Quality(NamedTuple):
 
 @torch.inference_mode()
 def evaluate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, beta: float) -> Quality:
-    """FVE against the mean of all held-out rows, L0, loss and firing rates.
-
-    Raises InputError when the shard does not fill a batch.
-    """
+    """FVE against the mean of all held-out rows, L0, loss and firing rates, over every kept row."""
     n, d = len(crosscoder.models), reader.d_model
-    error, square, total = torch.zeros(n), torch.zeros(n), torch.zeros(n, d)
-    fired, loss_sum, rows = torch.zeros(crosscoder.b_enc.shape), 0.0, 0
-    for raw in reader.batches(batch_size):
+    # float64: the variance is a difference of two sums over all rows
+    error, square, total = (torch.zeros(s, dtype=torch.float64) for s in ((n,), (n,), (n, d)))
+    fired, loss_sum, rows = torch.zeros_like(crosscoder.b_enc), 0.0, 0
+    for raw in reader.batches(batch_size, rest=True):
         x = raw * crosscoder.scales[:, None]
         loss = crosscoder.loss(x, beta)
         error += (x - loss.x_hat).square().sum(dim=(0, 2))
@@ -222,10 +225,7 @@ def evaluate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, beta:
         loss_sum += loss.total.item() * len(x)
         rows += len(x)
     if not rows:
-        raise InputError(
-            f"corpus.heldout_tokens: the held-out shard keeps {reader.kept} rows, fewer than a "
-            f"batch of {batch_size}: raise it"
-        )
+        raise InputError(f"{reader.paths[0]}: no row of the held-out shard is kept in every model")
     fve = 1 - error / (square - total.square().sum(dim=1) / rows)
     named = dict(zip(crosscoder.models, fve.tolist(), strict=True))
     return Quality(named, fired.sum().item() / rows, loss_sum / rows, fired / rows, rows)

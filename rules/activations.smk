@@ -67,6 +67,7 @@ rule extract_activations:
 
 rule report_data_path:
     input:
+        corpus="results/{study}/activations/{family}/corpus.h5",
         counts=expand(
             "results/{{study}}/activations/{{family}}/{variant}/shard-{shard}.json",
             variant=VARIANTS,

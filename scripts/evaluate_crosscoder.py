@@ -8,7 +8,7 @@ import torch
 from crosslens.files import write_csv, write_json
 from crosslens.metrics import l1_norms
 from crosslens.shards import ShardReader
-from crosslens.training import Plan, Quality, evaluate, load_state
+from crosslens.training import Quality, evaluate, load_trained
 
 
 def feature_table(models: list[str], W_dec: torch.Tensor, rate: torch.Tensor, threshold: float):
@@ -20,8 +20,8 @@ def feature_table(models: list[str], W_dec: torch.Tensor, rate: torch.Tensor, th
     return pd.DataFrame(columns)
 
 
-def summary(quality: Quality, table: pd.DataFrame, tokens_seen: int) -> dict:
-    """The numbers of quality.json."""
+def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
+    """The numbers of quality.json; `tokens_seen` counts a token once for each pass."""
     alive = int(table["alive"].sum())
     return {
         "fve": quality.fve,
@@ -29,7 +29,8 @@ def summary(quality: Quality, table: pd.DataFrame, tokens_seen: int) -> dict:
         "loss": quality.loss,
         "alive": alive,
         "dead_share": 1 - alive / len(table),
-        "tokens_seen": tokens_seen,
+        "tokens_seen": metadata["tokens_seen"],
+        "distinct_tokens": metadata["distinct_tokens"],
         "heldout_rows": quality.rows,
     }
 
@@ -48,18 +49,15 @@ def main(
 ) -> None:
     """Write the crosscoder, its quality, its features and its whole training log."""
     torch.set_num_threads(1)
-    plan = Plan(1, 1, 1, settings["beta"], 1.0, (0.9, 0.999), 1.0, 0.0, 0.0)
-    trained = load_state(state, plan)
+    trained, step = load_trained(state)
     with ShardReader(heldout) as reader:
-        measured = evaluate(trained.crosscoder, reader, settings["batch_size"], settings["beta"])
-    tokens = trained.step * settings["batch_size"]
-    trained.crosscoder.metadata |= {"tokens_seen": tokens, "config": settings}
-    W_dec = trained.crosscoder.W_dec.detach()
-    table = feature_table(trained.crosscoder.models, W_dec, measured.rate, threshold)
+        measured = evaluate(trained, reader, settings["batch_size"], settings["beta"])
+    trained.metadata |= {"tokens_seen": step * settings["batch_size"], "config": settings}
+    table = feature_table(trained.models, trained.W_dec.detach(), measured.rate, threshold)
     write_csv(features, table)
     write_csv(training, pd.concat([pd.read_csv(log) for log in logs]))
-    write_json(quality, summary(measured, table, tokens))
-    trained.crosscoder.save(crosscoder)
+    write_json(quality, summary(measured, table, trained.metadata))
+    trained.save(crosscoder)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+from crosslens.corpus import distinct_training_sequences
 from crosslens.datapath import summarize
 from crosslens.files import read_json, write_json
 
 
-def main(*, counts: list[Path], tokens_requested: int, out: Path) -> None:
-    """Write data-path.json from the counts of every (variant, shard)."""
-    shards = {(path.parent.name, path.stem.removeprefix("shard-")): path for path in counts}
-    write_json(out, summarize({k: read_json(p) for k, p in shards.items()}, tokens_requested))
+def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) -> None:
+    """Write data-path.json from the corpus and the counts of every (variant, shard)."""
+    shards = {
+        (path.parent.name, path.stem.removeprefix("shard-")): read_json(path) for path in counts
+    }
+    write_json(out, summarize(shards, tokens_requested, distinct_training_sequences(corpus)))
 
 
 if __name__ == "__main__":
@@ -17,6 +20,7 @@ if __name__ == "__main__":
 
     with one_line(snakemake.log[0]):
         main(
+            corpus=Path(snakemake.input.corpus),
             counts=[Path(path) for path in snakemake.input.counts],
             tokens_requested=snakemake.params.tokens,
             out=Path(snakemake.output[0]),

@@ -11,6 +11,7 @@ from crosslens.training import (
     Plan,
     State,
     advance,
+    first_pass,
     load_state,
     optimizer_for,
     plan_steps,
@@ -45,6 +46,7 @@ def main(
             settings["gradient_clip"],
             settings["sparsity_warmup"],
             settings["lr_decay"],
+            seed,
         )
         if previous is None:
             crosscoder = start(models, reader.d_model, settings, reader.scales, seed)
@@ -55,6 +57,8 @@ def main(
             "layer": reader.attribute("layer")[0],
             "corpus_hash": reader.attribute("corpus_hash")[0],
             "model_hashes": reader.attribute("model_hash"),
+            "distinct_tokens": current.crosscoder.metadata.get("distinct_tokens", 0)
+            + first_pass(reader.kept, plan),
         }
         current, records = advance(current, reader, plan, what)
     write_csv(log, pd.DataFrame(records))
