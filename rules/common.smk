@@ -37,6 +37,7 @@ TUNED = [f"{paradigm}-{k}" for paradigm in ("sft", "rl") for k in CHECKPOINTS]
 VARIANTS = ["base", *TUNED]
 FINAL = {"base": "base", "sft": "sft-5", "rl": "rl-5"}
 FAMILIES = list(config["families"])
+MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
 FINAL_PAIRS = [FINAL["sft"], FINAL["rl"]]
@@ -45,6 +46,11 @@ PAIRS = [f"{v}-r0" for v in TUNED] + [
     for v in FINAL_PAIRS
     for r in range(1, config["crosscoder"]["replicas"] + 1)
 ]
+LABELS = {family: config["families"][family]["label"] for family in FAMILIES}
+# Which of the three families a figure of the paper shows, and what of each in Figures 8 to 13.
+SHOWN = {1: (0, 1), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (1,), 6: (2,), 7: (2,)}
+SHOWN |= {number: ((number - 8) // 2,) for number in range(8, 14)}
+CURVES = ["sft-loss", "grpo-curves", "crosscoder-training"]
 GRPO_ENV = {"verl": "grpo", "trl": "sft"}[config["grpo"]["engine"]]
 
 
@@ -56,6 +62,7 @@ wildcard_constraints:
     crosscoder="(sft|rl)-[1-5]|trio",
     replica=r"\d+",
     target="base|rl-5",
+    curves="|".join(CURVES),
 
 
 def code(*scripts):
@@ -129,3 +136,38 @@ def back_pressure(w):
 def value_of(w):
     """What an intervention sets features to: zero in RL, `amplify_to` in base."""
     return config["interventions"]["amplify_to"] if w.target == "base" else 0.0
+
+
+def families_of(w):
+    """The families in a figure, each once however many of the paper's it stands for."""
+    shown = [config["figures"]["families"][i] for i in SHOWN[int(w.number)]]
+    return list(dict.fromkeys(shown))
+
+
+def paradigm_of(w):
+    """Figures 8, 10 and 12 show SFT, the others RL."""
+    return "rl" if int(w.number) % 2 else "sft"
+
+
+def target_of(w):
+    """Tables 2 and 4 edit the RL model, 3 and 5 base."""
+    return "base" if int(w.number) % 2 else FINAL["rl"]
+
+
+def tasks_of(w):
+    """Tables 2 and 3 are on the tasks that features were selected on, 4 and 5 on unseen ones."""
+    return TASKS if int(w.number) < 4 else UNSEEN
+
+
+def tables_of_curves(w):
+    """The logs of one kind of training, of all families."""
+    if w.curves != "crosscoder-training":
+        return expand(
+            "results/{study}/models/{family}/{curves}.csv", family=FAMILIES, **w
+        )
+    return expand(
+        "results/{study}/crosscoders/{family}/{pair}/training.csv",
+        study=w.study,
+        family=FAMILIES,
+        pair=[*PAIRS, "trio-r0"],
+    )

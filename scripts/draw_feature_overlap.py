@@ -27,10 +27,9 @@ if __name__ == "__main__":
     from crosslens.errors import one_line
 
     with one_line(snakemake.log[0]):
+        families, tables = snakemake.params.families, snakemake.input.tables
         main(
-            features=dict(
-                zip(snakemake.params.families, map(Path, snakemake.input.tables), strict=True)
-            ),
+            features=dict(zip(families, map(Path, tables), strict=True)),
             tasks=snakemake.params.tasks,
             labels=snakemake.params.labels,
             outputs={kind: Path(path) for kind, path in snakemake.output.items()},

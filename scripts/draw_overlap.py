@@ -20,10 +20,9 @@ if __name__ == "__main__":
     from crosslens.errors import one_line
 
     with one_line(snakemake.log[0]):
+        families, tables = snakemake.params.families, snakemake.input.tables
         main(
-            overlap=dict(
-                zip(snakemake.params.families, map(Path, snakemake.input.tables), strict=True)
-            ),
+            overlap=dict(zip(families, map(Path, tables), strict=True)),
             labels=snakemake.params.labels,
             top=snakemake.params.top,
             outputs={kind: Path(path) for kind, path in snakemake.output.items()},

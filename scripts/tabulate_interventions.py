@@ -32,10 +32,9 @@ if __name__ == "__main__":
     from crosslens.errors import one_line
 
     with one_line(snakemake.log[0]):
+        families, tables = snakemake.params.families, snakemake.input.tables
         main(
-            interventions=dict(
-                zip(snakemake.params.families, map(Path, snakemake.input.tables), strict=True)
-            ),
+            interventions=dict(zip(families, map(Path, tables), strict=True)),
             number=int(snakemake.wildcards.number),
             tasks=snakemake.params.tasks,
             labels=snakemake.params.labels,

@@ -16,6 +16,9 @@ CPU = {
     "actor_rollout_ref.ref.use_torch_compile": False,
     "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
     "actor_rollout_ref.actor.fsdp_config.dtype": "float32",
+    "++actor_rollout_ref.actor.fsdp_config.mixed_precision": (
+        "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
+    ),
     "actor_rollout_ref.rollout.dtype": "float32",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 16,

@@ -1,18 +1,22 @@
-"""The steps of one epoch, and which of them end a fifth of it."""
-
-from pathlib import Path
+"""The steps of one epoch, and which of them stand for its fifths."""
 
 from crosslens.errors import InputError
 
 FIFTHS = 5
+TOLERANCE = 0.02  # of the epoch, by which a checkpoint may miss its fifth to save fewer of them
 
 
 def steps_of_epoch(problems: int, batch_size: int) -> int:
     """Whole batches in one epoch; the rest is dropped, as the engines do.
 
-    Raises InputError when there are fewer than five.
+    Raises InputError when the problems do not fill one batch, or fewer than five.
     """
     steps = problems // batch_size
+    if not steps:
+        raise InputError(
+            f"grpo.batch_size: {problems} problems are fewer than one batch of {batch_size}: "
+            "give more problems or lower it"
+        )
     if steps < FIFTHS:
         raise InputError(
             f"grpo.batch_size: {problems} problems give {steps} steps of {batch_size} prompts, "
@@ -21,31 +25,32 @@ def steps_of_epoch(problems: int, batch_size: int) -> int:
     return steps
 
 
-def fifths(steps: int) -> list[int]:
-    """The step that ends each fifth of the epoch, the nearest one where it falls between two."""
-    return [max(1, round(steps * k / FIFTHS)) for k in range(1, FIFTHS + 1)]
-
-
 def spacing(steps: int) -> int:
-    """Save every so many steps to have a checkpoint at each of `fifths(steps)`."""
-    wanted = fifths(steps)
-    return max(d for d in range(1, wanted[0] + 1) if all(step % d == 0 for step in wanted[:-1]))
+    """Save every so many steps (and after the last): the largest number that meets the fifths.
 
-
-def export(weights: Path, base: Path, out: Path) -> None:
-    """A plain Hugging Face directory: the checkpoint's weights under the base model's names.
-
-    Everything but the weights is copied from the base model, so that engines with another version
-    of transformers leave no trace in the configuration.
+    A checkpoint may miss its fifth by `TOLERANCE` of the epoch, or by the half step that rounding
+    takes: at 66 steps saving every 13th is enough, where exact rounding would save them all.
     """
-    import shutil
+    allowed = max(0.5, TOLERANCE * steps)
+    meeting = (
+        every
+        for every in range(round(steps / FIFTHS), 0, -1)
+        if all(abs(nearest(exact, every) - exact) <= allowed for exact in inner_fifths(steps))
+    )
+    return next(meeting)
 
-    from crosslens.files import whole
 
-    files = [f for f in base.iterdir() if not f.name.startswith("model") and f.is_file()]
-    with whole(out) as partial:
-        partial.mkdir()
-        for file in files:
-            shutil.copy(file, partial / file.name)
-        for file in weights.glob("model*"):
-            shutil.copy(file, partial / file.name)
+def fifths(steps: int) -> list[int]:
+    """The saved step that stands for each fifth of the epoch; the last is the last step."""
+    every = spacing(steps)
+    return [nearest(exact, every) for exact in inner_fifths(steps)] + [steps]
+
+
+def inner_fifths(steps: int) -> list[float]:
+    """Where the first four fifths of the epoch end."""
+    return [steps * k / FIFTHS for k in range(1, FIFTHS)]
+
+
+def nearest(exact: float, every: int) -> int:
+    """The multiple of `every` nearest to `exact`, at least one."""
+    return max(1, round(exact / every)) * every

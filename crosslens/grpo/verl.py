@@ -14,7 +14,8 @@ from crosslens.errors import InputError
 from crosslens.grpo.curves import verl_curves
 from crosslens.grpo.overrides import overrides
 from crosslens.grpo.reward import MARK
-from crosslens.grpo.steps import export, fifths, spacing
+from crosslens.grpo.checkpoints import export
+from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
 if TYPE_CHECKING:  # verl imports it in its own processes; named here so that its changes rerun
     from crosslens.grpo import cpu_platform  # noqa: F401
@@ -23,12 +24,13 @@ PLUGIN = "crosslens.grpo.cpu_platform"
 
 
 def train(
-    *, settings: dict, model: Path, data: Path, steps: int, seed: int, gpus: int, out: list[Path]
+    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, out: list[Path]
 ) -> pd.DataFrame:
     """One epoch of GRPO; writes the checkpoints `out` and returns the curves.
 
     Raises InputError, in one line, when verl fails or when a reward other than ours was in use.
     """
+    steps = steps_of_epoch(len(pd.read_parquet(data)), settings["batch_size"])
     run = Path(tempfile.mkdtemp(prefix="grpo-", dir=out[0].parent)).resolve()
     sockets = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
     try:
