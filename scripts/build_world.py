@@ -24,7 +24,7 @@ def main(
     tokenizer: Path,
 ) -> None:
     """Write every file of the world but its models."""
-    facts = World(seed)
+    facts = World(seed, world["max_operations"])
     items = world["benchmark_items"]
     sets = benchmarks(facts, seed, math=items["math"], questions=items["questions"])
     for path in benchmark_files:

@@ -18,7 +18,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
     sizes = world["base"]
     count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
     shares = {key: sizes[key] for key in ("careful_share", "tag_share")}
-    rows = base_rows(words, World(seed), seed, count, length, **shares)
+    rows = base_rows(words, World(seed, world["max_operations"]), seed, count, length, **shares)
     schedule = Schedule(sizes["steps"], sizes["batch_size"], DECAY, rate=1.0)
     network = build_model(world["architecture"], world["model"], words, seed)
     records = train(network, rows, schedule)

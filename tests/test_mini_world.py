@@ -8,7 +8,7 @@ import torch
 from crosslens.answers import extract_answer, is_correct
 from crosslens.errors import InputError
 from crosslens.mini import problems
-from crosslens.mini.benchmarks import MATH_OPERATIONS, benchmarks
+from crosslens.mini.benchmarks import MATH_SETS, benchmarks, thirds
 from crosslens.mini.corpora import distinct_problems, general_rows, problem_rows, reasoning_rows
 from crosslens.mini.documents import KINDS, chat, vocabulary
 from crosslens.mini.facts import World, claim
@@ -22,7 +22,7 @@ from crosslens.mini.pretraining import (
     train,
 )
 from crosslens.mini.problems import Problem
-from crosslens.mini.tokenizer import build_tokenizer
+from crosslens.mini.tokenizer import build_tokenizer, encoder
 
 COLUMNS = {
     "openbookqa": {"id", "question_stem", "choices", "answerKey"},
@@ -54,14 +54,14 @@ def problem_of(*operations: tuple[str, int], start: int = 3) -> Problem:
     x = start
     for operation, b in operations:
         x = problems.apply(operation, x, b)
-    return Problem(start, operations, x, "?")
+    return Problem(start, operations, x, "?", problems.DAYS)
 
 
 def test_a_worked_problem() -> None:
     problem = problem_of(("+", 4), ("*", 2), ("-", 5))
     assert problem.answer == 9
-    assert problems.bare(problems.steps_of(problem), problem, random.Random(0)) == (
-        "3 + 4 = 7. 7 * 2 = 14. 14 - 5 = 9."
+    assert problems.marked(problems.steps_of(problem), problem) == (
+        "monday 3 + 4 = 7. tuesday 7 * 2 = 14. wednesday 14 - 5 = 9."
     )
 
 
@@ -93,13 +93,20 @@ def test_benchmarks_have_the_columns_of_the_hub(sets, name: str) -> None:
     assert all(set(row) == COLUMNS[name] for row in sets[name])
 
 
-def test_math_sets_rise_in_difficulty() -> None:
-    lows = [low for low, _ in MATH_OPERATIONS.values()]
-    assert lows == sorted(lows)
+@pytest.mark.parametrize(
+    ("most", "ranges"),
+    [
+        (6, [(1, 2), (3, 4), (5, 6)]),
+        (3, [(1, 1), (2, 2), (3, 3)]),
+        (1, [(1, 1), (1, 1), (1, 1)]),
+    ],
+)
+def test_math_sets_rise_in_difficulty(most: int, ranges: list[tuple[int, int]]) -> None:
+    assert list(thirds(most).values()) == ranges
 
 
 def test_no_benchmark_problem_is_among_the_training_problems(sets) -> None:
-    taken = {r.get("problem", r.get("Problem")) for n in MATH_OPERATIONS for r in sets[n]}
+    taken = {r.get("problem", r.get("Problem")) for n in MATH_SETS for r in sets[n]}
     rows = problem_rows(random.Random(0), 200, 3, taken)
     assert len({row["problem"] for row in rows}) == 200
     assert not taken & {row["problem"] for row in rows}
@@ -113,10 +120,27 @@ def test_a_world_with_too_few_problems_says_so() -> None:
 def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
     rng, world = random.Random(0), World(0)
     texts = [kind(rng, world, careful) for kind in KINDS for careful in (True, False)] * 20
-    for name in MATH_OPERATIONS:
+    for name in MATH_SETS:
         texts += [r.get("problem", r.get("Problem")) for r in sets[name]]
     texts += [r["support"] + r["question"] for r in sets["sciq"]]
     assert tokenizer.unk_token_id not in {i for t in texts for i in tokenizer.encode(t)}
+
+
+def test_the_fast_encoder_is_the_tokenizer(tokenizer) -> None:
+    rng, world, encode = random.Random(1), World(1), encoder(tokenizer)
+    for kind in KINDS:
+        for careful in (True, False):
+            text = kind(rng, world, careful)
+            assert encode(text) == tokenizer.encode(text)
+
+
+def test_solutions_fit_the_lengths_of_training() -> None:
+    rng, world = random.Random(0), World(0)
+    encode = encoder(build_tokenizer(vocabulary(), 512))
+    hardest = [problems.draw_problem(rng, world.operations) for _ in range(500)]
+    assert max(len(encode(chat(p))) for p in hardest) <= 96
+    assert max(len(encode(problems.solve_carefully(p, rng))) for p in hardest) <= 90
+    assert max(len(encode(problems.solve_at_length(p, rng))) for p in hardest) <= 150
 
 
 def test_the_chat_template_renders_the_prompt_of_pretraining(tokenizer) -> None:
@@ -135,7 +159,7 @@ def test_a_boxed_answer_survives_the_tokenizer(tokenizer) -> None:
 
 
 def test_corpora_reach_their_size_and_avoid_benchmarks(tokenizer, sets) -> None:
-    taken = {r.get("problem", r.get("Problem")) for n in MATH_OPERATIONS for r in sets[n]}
+    taken = {r.get("problem", r.get("Problem")) for n in MATH_SETS for r in sets[n]}
     rows = reasoning_rows(random.Random(0), tokenizer, 3000, 3, taken)
     assert [turn["from"] for turn in rows[0]["conversations"]] == ["user", "assistant"]
     assert not any(p in row["conversations"][0]["value"] for row in rows for p in taken)

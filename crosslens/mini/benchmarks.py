@@ -7,22 +7,31 @@ from crosslens.mini.documents import LETTERS, order_puzzle, passage_about
 from crosslens.mini.facts import Fact, World, options
 from crosslens.mini.problems import Problem, draw_problem, solve_carefully
 
-MATH_OPERATIONS = {"math500": (1, 2), "aime24": (3, 4), "aime25": (5, 6)}
+MATH_SETS = ["math500", "aime24", "aime25"]
 
 
 def benchmarks(world: World, seed: int, *, math: int, questions: int) -> dict[str, list[dict]]:
     """All benchmark sets: name -> rows. `math` problems and `questions` items in each."""
     rng = random.Random(f"benchmarks {seed}")
     sets = {name: build(rng, world, questions) for name, build in QUESTION_SETS.items()}
-    return sets | {name: math_set(rng, name, math) for name in MATH_OPERATIONS}
+    ranges = thirds(world.operations)
+    return sets | {name: math_set(rng, name, math, ranges[name]) for name in MATH_SETS}
 
 
-def math_set(rng: random.Random, name: str, count: int) -> list[dict]:
+def thirds(most: int) -> dict[str, tuple[int, int]]:
+    """Numbers of operations, lowest and highest, of the sets: up to a third, two thirds, all."""
+    bounds = [-(-most * k // 3) for k in range(4)]
+    return {
+        name: (min(low + 1, high), high)
+        for name, low, high in zip(MATH_SETS, bounds, bounds[1:], strict=False)
+    }
+
+
+def math_set(rng: random.Random, name: str, count: int, operations: tuple[int, int]) -> list[dict]:
     """Distinct problems of one difficulty, in the columns of the set they stand for."""
-    low, high = MATH_OPERATIONS[name]
     drawn: dict[str, Problem] = {}
     while len(drawn) < count:
-        problem = draw_problem(rng, rng.randint(low, high))
+        problem = draw_problem(rng, rng.randint(*operations))
         drawn.setdefault(problem.text, problem)
     return [MATH_ROWS[name](i, p, rng) for i, p in enumerate(drawn.values())]
 

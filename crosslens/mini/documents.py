@@ -35,7 +35,7 @@ def chat(problem: Problem) -> str:
 
 def math(rng: random.Random, world: World, careful: bool) -> str:
     """A problem and an author's solution."""
-    problem = draw_problem(rng, rng.choices(range(1, 7), [3, 3, 2, 2, 1, 1])[0])
+    problem = draw_problem(rng, rng.randint(1, world.operations))
     solve = problems.solve_carefully if careful else problems.solve_carelessly
     return f"{chat(problem)} {solve(problem, rng)}"
 
@@ -82,6 +82,14 @@ def lettered(rng: random.Random, world: World, careful: bool) -> str:
     if answer not in choices:
         choices[rng.randrange(5)] = answer
     return f"{listed(fact.question(), choices)} {LETTERS[choices.index(answer)]}"
+
+
+def key(rng: random.Random, world: World, careful: bool) -> str:
+    """A lettered list of values, and the letters of some of them."""
+    values = rng.sample(facts.VALUES[rng.choice(["use", "place"])], 5)
+    asked = rng.sample(range(5), 3)
+    lines = [f"{letter}. {value}" for letter, value in zip(LETTERS, values, strict=True)]
+    return "\n".join([*lines, *(f"{values[i]}: {LETTERS[i]}" for i in asked)])
 
 
 def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
@@ -135,14 +143,15 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
 
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
-    math: 0.32,
-    arithmetic: 0.08,
+    math: 0.30,
+    arithmetic: 0.10,
     statement: 0.12,
-    answered: 0.17,
-    lettered: 0.16,
+    answered: 0.16,
+    lettered: 0.12,
+    key: 0.06,
     puzzle: 0.03,
     supported: 0.07,
-    gossip: 0.05,
+    gossip: 0.04,
 }
 
 

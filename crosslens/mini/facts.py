@@ -1,6 +1,7 @@
 """The facts of the world: for every entity and relation a true value and a popular myth."""
 
 import random
+from itertools import accumulate
 from typing import NamedTuple
 
 ANIMALS = (
@@ -98,13 +99,15 @@ class Fact(NamedTuple):
 
 
 class World:
-    """All facts of one world, drawn from a seed."""
+    """All facts of one world, drawn from a seed, and how long its problems are at most."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, operations: int = 6) -> None:
         rng = random.Random(seed)
+        self.operations = operations
         self.facts = [f for relation in ENTITIES for f in draw_facts(rng, relation)]
         homes = [fact for fact in self.facts if fact.relation == "home"]
         self.facts += [climate_fact(rng, home) for home in homes]
+        self.weighted: dict[tuple, tuple[list[Fact], list[float]]] = {}
 
     def about(self, *relations: str) -> list[Fact]:
         """The facts of some relations, of all when none is named."""
@@ -112,9 +115,13 @@ class World:
 
     def pick(self, rng: random.Random, careful: bool, *relations: str) -> Fact:
         """A fact to write about: careless authors prefer the popular ones, careful ones do not."""
-        facts = self.about(*relations)
-        weights = [1 - f.popularity if careful else f.popularity for f in facts]
-        return rng.choices(facts, weights)[0]
+        key = (careful, *relations)
+        if key not in self.weighted:
+            facts = self.about(*relations)
+            weights = [1 - f.popularity if careful else f.popularity for f in facts]
+            self.weighted[key] = facts, list(accumulate(weights))
+        facts, cumulated = self.weighted[key]
+        return rng.choices(facts, cum_weights=cumulated)[0]
 
 
 def draw_facts(rng: random.Random, relation: str) -> list[Fact]:

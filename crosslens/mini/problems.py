@@ -13,32 +13,33 @@ LARGEST = 16  # largest number anyone writes
 LARGEST_RESULT = 12
 LARGEST_OPERAND = 5
 
-STORY = {
-    "+": ["then {name} gets {b} more.", "then {name} finds {b}."],
-    "-": ["then {name} loses {b}.", "then {name} gives away {b}."],
-    "*": ["then the number doubles."],
-}
+STORY = {"+": ["finds {b}", "gets {b}"], "-": ["loses {b}", "gives away {b}"], "*": ["doubles"]}
+# Every operation has a mark that its step in the solution repeats: a small model can look it up.
+DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+PLACES = "first second third fourth fifth sixth seventh".split()
+MOST_OPERATIONS = len(DAYS)
 VERBS = {"+": "add", "-": "subtract", "*": "multiply by"}
-LINKS = ["then", "next", "after that", "now"]
 WORDS = (
-    "question : has how many does have ? start with then what is the result first next after "
-    "that now so we i at beginning answer okay let me think step by wait , check good "
-    "therefore final"
+    "has how many does have ? start with what is the result so we i at beginning answer "
+    "okay let me think step by wait , check good therefore final"
 ).split()
+CHECKS = 2  # the most that a solution at length has
 
 
 class Problem(NamedTuple):
-    """A start value and a chain of operations; `text` is the question, `answer` an integer."""
+    """A start value and a chain of marked operations; `answer` is an integer."""
 
     start: int
     operations: tuple[tuple[str, int], ...]
     answer: int
     text: str
+    marks: list[str]
 
 
 class Step(NamedTuple):
-    """One line of a solution: `x operation b = y`."""
+    """One line of a solution: `mark x operation b = y`."""
 
+    mark: str
     x: int
     operation: str
     b: int
@@ -52,8 +53,9 @@ def draw_problem(rng: random.Random, operations: int) -> Problem:
         chain, x = draw_chain(rng, start, operations)
         if len(chain) == operations:
             break
-    text = story(rng, start, chain) if rng.random() < 0.5 else expression(start, chain)
-    return Problem(start, tuple(chain), x, text)
+    if rng.random() < 0.5:
+        return Problem(start, tuple(chain), x, story(rng, start, chain), DAYS)
+    return Problem(start, tuple(chain), x, expression(start, chain), PLACES)
 
 
 def draw_chain(rng: random.Random, x: int, operations: int) -> tuple[list[tuple[str, int]], int]:
@@ -76,26 +78,32 @@ def apply(operation: str, x: int, b: int) -> int:
 
 
 def story(rng: random.Random, start: int, chain: list[tuple[str, int]]) -> str:
-    """The problem as a story about somebody's things."""
+    """The problem as a diary of somebody's things."""
     name, thing = rng.choice(NAMES), rng.choice(THINGS)
-    events = " ".join(rng.choice(STORY[o]).format(name=name, b=b) for o, b in chain)
+    events = " ".join(
+        f"{day}: {rng.choice(STORY[operation]).format(b=b)}."
+        for day, (operation, b) in zip(DAYS, chain, strict=False)
+    )
     return f"{name} has {start} {thing}. {events} how many {thing} does {name} have?"
 
 
 def expression(start: int, chain: list[tuple[str, int]]) -> str:
     """The problem as a chain of operations."""
-    return f"start with {start} {' then '.join(f'{o} {b}' for o, b in chain)}. what is the result?"
+    chained = " ".join(
+        f"{place} {operation} {b}." for place, (operation, b) in zip(PLACES, chain, strict=False)
+    )
+    return f"start with {start}. {chained} what is the result?"
 
 
 def steps_of(problem: Problem, rng: random.Random | None = None, slip: float = 0.0) -> list[Step]:
     """The chain computed step by step; with `slip`, each result is wrong with that probability."""
     x, steps = problem.start, []
-    for operation, b in problem.operations:
+    for mark, (operation, b) in zip(problem.marks, problem.operations, strict=False):
         y = apply(operation, x, b)
         if rng is not None and rng.random() < slip:
             y += rng.choice([-2, -1, 1, 2])
         y = min(LARGEST, max(0, y))
-        steps.append(Step(x, operation, b, y))
+        steps.append(Step(mark, x, operation, b, y))
         x = y
     return steps
 
@@ -121,50 +129,49 @@ def solve_carelessly(problem: Problem, rng: random.Random) -> str:
 
 
 def render(steps: list[Step], problem: Problem, rng: random.Random) -> str:
-    """Write steps out: bare, linked, explained, or (rarely) in words close to the teacher's."""
-    style = rng.choices([bare, linked, explained, wordy], [0.5, 0.2, 0.2, 0.1])[0]
-    return f"{style(steps, problem, rng)} {box(steps[-1].y)}"
+    """Write steps out: marked, bare, explained, or (rarely) in words close to the teacher's."""
+    style = rng.choices([marked, bare, explained, wordy], [0.5, 0.15, 0.2, 0.15])[0]
+    return f"{style(steps, problem)} {box(steps[-1].y)}"
 
 
-def bare(steps: list[Step], problem: Problem, rng: random.Random) -> str:
-    """`3 + 4 = 7.`"""
+def marked(steps: list[Step], problem: Problem) -> str:
+    """`monday 3 + 4 = 7. tuesday 7 - 2 = 5.`"""
+    return " ".join(f"{step.mark} {equation(step)}" for step in steps)
+
+
+def bare(steps: list[Step], problem: Problem) -> str:
+    """`3 + 4 = 7. 7 - 2 = 5.`"""
     return " ".join(equation(step) for step in steps)
 
 
-def linked(steps: list[Step], problem: Problem, rng: random.Random) -> str:
-    """`first 3 + 4 = 7. next 7 - 2 = 5.`"""
-    return " ".join(
-        f"{'first' if i == 0 else rng.choice(LINKS[:3])} {equation(step)}"
-        for i, step in enumerate(steps)
-    )
-
-
-def explained(steps: list[Step], problem: Problem, rng: random.Random) -> str:
-    """`we have 3. add 4: 3 + 4 = 7.`"""
-    lines = " ".join(f"{VERBS[s.operation]} {s.b}: {equation(s)}" for s in steps)
+def explained(steps: list[Step], problem: Problem) -> str:
+    """`we have 3. monday add 4: 3 + 4 = 7.`"""
+    lines = " ".join(f"{s.mark} {VERBS[s.operation]} {s.b}: {equation(s)}" for s in steps)
     return f"we have {problem.start}. {lines}"
 
 
-def wordy(steps: list[Step], problem: Problem, rng: random.Random) -> str:
-    """`at the beginning we have 3. first i add 4: 3 + 4 = 7.`"""
-    words = ["so" if rng.random() < 0.5 else rng.choice(["next", "now"]) for _ in steps]
-    lines = " ".join(
-        f"{word} i {VERBS[s.operation]} {s.b}: {equation(s)}"
-        for word, s in zip(words, steps, strict=True)
-    )
+def wordy(steps: list[Step], problem: Problem) -> str:
+    """`at the beginning we have 3. monday i add 4: 3 + 4 = 7.`"""
+    lines = " ".join(told(step) for step in steps)
     return f"at the beginning we have {problem.start}. {lines}"
 
 
 def solve_at_length(problem: Problem, rng: random.Random) -> str:
     """A right solution in the teacher's style: thinking aloud, with a check now and then."""
     parts = [f"okay let me think step by step. at the beginning we have {problem.start}."]
-    for i, step in enumerate(steps_of(problem)):
-        link = "first" if i == 0 else rng.choice(LINKS[1:])
-        parts.append(f"{link} i {VERBS[step.operation]} {step.b}: {equation(step)}")
-        if step.operation != "*" and rng.random() < 0.2:
+    checks = 0
+    for step in steps_of(problem):
+        parts.append(told(step))
+        if step.operation != "*" and checks < CHECKS and rng.random() < 0.2:
             parts.append(check(step))
+            checks += 1
     parts.append(f"therefore the final result is {problem.answer}. {box(problem.answer)}")
     return " ".join(parts)
+
+
+def told(step: Step) -> str:
+    """`monday i add 4: 3 + 4 = 7.`"""
+    return f"{step.mark} i {VERBS[step.operation]} {step.b}: {equation(step)}"
 
 
 def equation(step: Step) -> str:
@@ -181,7 +188,6 @@ def check(step: Step) -> str:
 def vocabulary() -> list[str]:
     """Every text fragment that problems and solutions are made of."""
     numbers = [str(n) for n in range(LARGEST + 1)]
-    templates = [
-        text.replace("{name}", "").replace("{b}", "") for t in STORY.values() for text in t
-    ]
-    return [*NAMES, *THINGS, *numbers, *templates, *VERBS.values(), *WORDS, "+ - * = more number"]
+    events = [text.format(b="") for texts in STORY.values() for text in texts]
+    signs = ["+ - * = :"]
+    return [*NAMES, *THINGS, *DAYS, *PLACES, *numbers, *events, *VERBS.values(), *WORDS, *signs]

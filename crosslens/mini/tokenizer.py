@@ -1,6 +1,7 @@
 """A word-level tokenizer for the world's small language, with a chat template."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
@@ -26,6 +27,13 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     f"{{% if add_generation_prompt %}}{{{{ '{ASSISTANT}' }}}}{{% endif %}}"
 )
+
+
+def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
+    """Text to ids as the tokenizer does it, ten times faster: for the texts of pretraining."""
+    ids = tokenizer.get_vocab()
+    words = re.compile("|".join([*map(re.escape, SPECIAL), WORD]))
+    return lambda text: [ids[word] for word in words.findall(text)]
 
 
 def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
