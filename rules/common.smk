@@ -50,6 +50,9 @@ LABELS = {family: config["families"][family]["label"] for family in FAMILIES}
 # Which of the three families a figure of the paper shows, and what of each in Figures 8 to 13.
 SHOWN = {1: (0, 1), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (1,), 6: (2,), 7: (2,)}
 SHOWN |= {number: ((number - 8) // 2,) for number in range(8, 14)}
+DRAWING = sorted(
+    f"scripts/{path.name}" for path in (ROOT / "scripts").glob("draw_*.py")
+)
 CURVES = ["sft-loss", "grpo-curves", "crosscoder-training"]
 GRPO_ENV = {"verl": "grpo", "trl": "sft"}[config["grpo"]["engine"]]
 
@@ -171,3 +174,18 @@ def tables_of_curves(w):
         family=FAMILIES,
         pair=[*PAIRS, "trio-r0"],
     )
+
+
+def results_of_all(w):
+    """Everything the report reads of every family."""
+    files = [
+        *(f"evaluation/{{family}}/{v}/results.json" for v in FINAL.values()),
+        *(f"crosscoders/{{family}}/{p}/quality.json" for p in [*PAIRS, "trio-r0"]),
+        "generalization/{family}/features.json",
+        "generalization/{family}/critical.json",
+        "interventions/{family}/base.csv",
+        "interventions/{family}/rl-5.csv",
+        "activations/{family}/data-path.json",
+        "metrics/{family}/nrn.csv",
+    ]
+    return [f"results/{w.study}/{f}".format(family=x) for x in FAMILIES for f in files]

@@ -310,3 +310,55 @@ rule tabulate_interventions:
         labels=LABELS,
     script:
         "../scripts/tabulate_interventions.py"
+
+
+rule write_report:
+    input:
+        figures=[
+            ancient(path)
+            for path in expand(
+                "results/{{study}}/figures/{name}.png",
+                name=[*(f"figure{number}" for number in range(1, 14)), *CURVES],
+            )
+        ],
+        tables=expand("results/{{study}}/tables/table{number}.csv", number=range(1, 6)),
+        results=results_of_all,
+        manifest="results/{study}/data/manifest.json",
+        template=workflow.source_path("../report/report.html.j2"),
+        captions=[
+            workflow.source_path(f"../report/{name}.rst")
+            for name in [
+                "draw_nrn",
+                "draw_overlap",
+                "draw_mas",
+                "draw_feature_overlap",
+                "draw_rank_shifts",
+            ]
+        ],
+    output:
+        page=report(
+            "results/{study}/report.html",
+            caption="../report/write_report.rst",
+            category="Report",
+        ),
+        summary="results/{study}/summary.json",
+    log:
+        "results/{study}/logs/write_report.log",
+    benchmark:
+        "results/{study}/benchmarks/write_report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=need("write_report", "mem_mb", 2000),
+        runtime=need("write_report", "runtime", 20),
+    params:
+        # The figures are ancient, so that redrawing one for its own sake writes no new report;
+        # the code of all that draw counts here instead.
+        code=code("scripts/write_report.py", *DRAWING),
+        config=config,
+    script:
+        "../scripts/write_report.py"

@@ -1,0 +1,279 @@
+"""Everything a study found: for machines as summary.json, for readers as one page."""
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from crosslens.files import read_json, sha256
+from crosslens.results import CONTROLS, KINDS
+
+FIGURES = {
+    1: "NRN of the final SFT and RL models against base",
+    2: "Overlap of the most model-specific features between checkpoints",
+    3: "MAS over base, SFT and RL",
+    4: "Overlap of generalization features between tasks",
+    5: "MAS over base, SFT and RL, second family",
+    6: "NRN of the final SFT and RL models against base, third family",
+    7: "Overlap between checkpoints, third family",
+    8: "Rank shifts during SFT",
+    9: "Rank shifts during RL",
+    10: "Rank shifts during SFT, second family",
+    11: "Rank shifts during RL, second family",
+    12: "Rank shifts during SFT, third family",
+    13: "Rank shifts during RL, third family",
+}
+
+
+class Study(NamedTuple):
+    """Where a study's results lie, and its configuration."""
+
+    root: Path
+    config: dict[str, Any]
+
+    @property
+    def families(self) -> dict[str, str]:
+        """Families and their labels."""
+        return {name: family["label"] for name, family in self.config["families"].items()}
+
+
+def summarize(study: Study) -> dict[str, Any]:
+    """All numbers of the report, for machines."""
+    return {
+        "study": study.config["study"],
+        "seed": study.config["seed"],
+        "families": {family: summarize_family(study, family) for family in study.families},
+        "training_data": read_json(study.root / "data" / "manifest.json"),
+        "seconds": seconds_by_rule(study.root / "benchmarks"),
+        "config": study.config,
+    }
+
+
+def summarize_family(study: Study, family: str) -> dict[str, Any]:
+    """One family's numbers."""
+    root = study.root
+    crosscoders = sorted((root / "crosscoders" / family).glob("*/quality.json"))
+    results = sorted((root / "evaluation" / family).glob("*/results.json"))
+    features = read_json(root / "generalization" / family / "features.json")
+    critical = read_json(root / "generalization" / family / "critical.json")
+    evaluated = {path.parent.name: read_json(path) for path in results}
+    return {
+        "label": study.families[family],
+        "accuracy": {variant: found["tasks"] for variant, found in evaluated.items()},
+        "versions": next(iter(evaluated.values()))["versions"],
+        "models": {variant: found["model_hash"] for variant, found in evaluated.items()},
+        "critical": {task: count_samples(found) for task, found in critical.items()},
+        "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
+        "features": {
+            "readout": features["readout"],
+            "why_empty": features["why_empty"],
+            "pools": features["pools"],
+            "controls_sized_as": features["reference"],
+            "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
+        },
+        "interventions": {
+            path.stem: effects(pd.read_csv(path))
+            for path in sorted((root / "interventions" / family).glob("*.csv"))
+        },
+        "data_path": read_json(root / "activations" / family / "data-path.json"),
+        "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
+    }
+
+
+def count_samples(found: dict) -> dict[str, int]:
+    """Documents, critical samples and lost ones of a task."""
+    return {
+        "documents": found["documents"],
+        "critical": len(found["critical"]),
+        "lost": found["lost"],
+    }
+
+
+def count_features(found: dict) -> dict[str, Any]:
+    """Selected features per task, in the majority and in all."""
+    return {
+        "per_task": {task: len(value["selected"]) for task, value in found["tasks"].items()},
+        "max_score": {task: value["max_score"] for task, value in found["tasks"].items()},
+        "majority": len(found["majority"]),
+        "intersection": len(found["intersection"]),
+    }
+
+
+def effects(table: pd.DataFrame) -> dict[str, dict]:
+    """Per task: the change by each kind of set, controls as a list over the sets."""
+    found: dict[str, dict] = {}
+    for (task, kind), part in table.groupby(["task", "kind"], sort=False):
+        changes = part["change"].tolist()
+        entry = found.setdefault(task, {"n_samples": int(part["n_samples"].iloc[0])})
+        entry[kind] = {
+            "n_features": int(part["n_features"].max()),
+            "change": changes if kind in CONTROLS else changes[0],
+        }
+        if kind not in CONTROLS:
+            entry[kind]["ci95"] = part[["ci_low", "ci_high"]].iloc[0].tolist()
+    return found
+
+
+def tails(nrn: pd.DataFrame) -> dict[str, dict]:
+    """Per pair: how wide the alive features' NRN spreads, and how many lie far out."""
+    found = {}
+    for (name, replica), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replica"]):
+        values = part["nrn"]
+        found[f"{name}-r{replica}"] = {
+            "alive": len(values),
+            "std": float(values.std()),
+            **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
+            **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
+        }
+    return found
+
+
+def seconds_by_rule(benchmarks: Path) -> dict[str, dict[str, float]]:
+    """Jobs, seconds and peak memory of each rule, from Snakemake's benchmark files."""
+    found: dict[str, dict[str, float]] = {}
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        row = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
+        entry = found.setdefault(rule, {"jobs": 0, "seconds": 0.0, "max_rss_mb": 0.0})
+        entry["jobs"] += 1
+        entry["seconds"] += float(row["s"])
+        entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"] or 0))
+    return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
+
+
+def findings(summary: dict[str, Any]) -> list[str]:
+    """What the numbers say, in sentences computed from them and claiming no more."""
+    sentences = []
+    for family in summary["families"].values():
+        label = family["label"]
+        sentences.append(about_accuracy(label, family["accuracy"]))
+        sentences.append(about_specificity(label, family["specificity"]))
+        sentences += about_features(label, family)
+    return sentences
+
+
+def about_accuracy(label: str, accuracy: dict[str, dict]) -> str:
+    """How SFT and RL changed the mean accuracy on math and elsewhere."""
+    means = {}
+    for variant in ("base", "sft-5", "rl-5"):
+        for kind in ("math", "choice"):
+            values = [v["accuracy"] for v in accuracy[variant].values() if v["kind"] == kind]
+            means[variant, kind] = 100 * sum(values) / len(values)
+    parts = []
+    for variant, name in (("sft-5", "SFT"), ("rl-5", "RL")):
+        math, other = (means[variant, k] - means["base", k] for k in ("math", "choice"))
+        parts.append(f"{name} changes math by {math:+.1f} and the other tasks by {other:+.1f}")
+    return f"{label}, mean accuracy in points against base: {'; '.join(parts)}."
+
+
+def about_specificity(label: str, tails: dict[str, dict]) -> str:
+    """How many features are specific to a model after SFT and after RL."""
+    counts = {p: tails[f"{p}-5-r0"] for p in ("sft", "rl")}
+    far = {p: c["below_0.3"] + c["above_0.7"] for p, c in counts.items()}
+    return (
+        f"{label}, features far from shared (NRN below 0.3 or above 0.7): {far['sft']} of "
+        f"{counts['sft']['alive']} alive after SFT, {far['rl']} of {counts['rl']['alive']} after RL; "
+        f"standard deviation of NRN {counts['sft']['std']:.3f} and {counts['rl']['std']:.3f}."
+    )
+
+
+def about_features(label: str, family: dict[str, Any]) -> list[str]:
+    """Whether the selected features do more than random ones."""
+    readout = family["features"]["readout"]
+    counts = family["features"]["readouts"][readout]
+    said = [
+        f"{label}, generalization features by the readout {readout}: {counts['intersection']} in "
+        f"all tasks, {counts['majority']} in most. {family['features']['why_empty']}".strip()
+    ]
+    for target, tasks in family["interventions"].items():
+        for kind in ("intersection", "majority", "per_task"):
+            if sentence := compare(target, tasks, kind):
+                said.append(f"{label}, {sentence}")
+    return said
+
+
+def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
+    """In how many tasks a kind of set does more than every random set; "" if there is none."""
+    what = "amplifying in base" if target == "base" else "zeroing in RL"
+    sign = 1 if target == "base" else -1
+    beyond, tried = [], 0
+    for task, found in tasks.items():
+        if not found.get(kind, {}).get("n_features"):
+            continue
+        tried += 1
+        controls = [
+            sign * c for control in CONTROLS if control in found for c in found[control]["change"]
+        ]
+        if controls and sign * found[kind]["change"] > max(controls):
+            beyond.append(task)
+    if not tried:
+        return ""
+    names = f" ({', '.join(beyond)})" if beyond else ""
+    return (
+        f"{what} {KINDS[kind]}: a larger effect than every random set in {len(beyond)} of "
+        f"{tried} tasks{names}; elsewhere not distinguishable from random sets."
+    )
+
+
+def picture(path: Path) -> str:
+    """A PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+CAPTIONS = {"draw_nrn": (1, 6), "draw_overlap": (2, 7), "draw_mas": (3, 5)}
+CAPTIONS |= {"draw_feature_overlap": (4,), "draw_rank_shifts": tuple(range(8, 14))}
+
+
+def caption(number: int, captions: dict[str, str]) -> str:
+    """The caption of a figure: that of the rule that draws it."""
+    return next(captions[rule] for rule, numbers in CAPTIONS.items() if number in numbers)
+
+
+def distinct_figures(study: Study, captions: dict[str, str]) -> Iterable[dict[str, Any]]:
+    """Each different picture once, with all figure numbers it stands for."""
+    seen: dict[str, dict[str, Any]] = {}
+    for number, title in FIGURES.items():
+        path = study.root / "figures" / f"figure{number}.png"
+        same = seen.setdefault(sha256(path), {"numbers": [], "title": title, "path": path})
+        same["numbers"].append(number)
+    for found in seen.values():
+        numbers = [str(n) for n in found["numbers"]]
+        yield {
+            "name": f"Figure{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}",
+            "title": found["title"],
+            "picture": picture(found["path"]),
+            "caption": caption(found["numbers"][0], captions),
+        }
+
+
+def page(study: Study, summary: dict[str, Any], template: str, captions: dict[str, str]) -> str:
+    """The report: one page without outside references."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["number"] = number
+    return environment.from_string(template).render(
+        study=study,
+        summary=summary,
+        findings=findings(summary),
+        figures=list(distinct_figures(study, captions)),
+        tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in range(1, 6)},
+        kinds=KINDS,
+        curves={
+            p.stem: picture(p)
+            for p in sorted((study.root / "figures").glob("*.png"))
+            if not p.stem.startswith("figure")
+        },
+        config=yaml.safe_dump(study.config, sort_keys=False),
+        repeated=len(set(study.config["figures"]["families"])) < 3,
+    )
+
+
+def number(value: Any, digits: int = 1, signed: bool = False) -> str:
+    """A number as text, a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:{'+' if signed else ''}.{digits}f}"

@@ -1,0 +1,31 @@
+"""Gather all results into summary.json and the one page that a reader opens first."""
+
+from pathlib import Path
+
+from crosslens.files import write_json, write_text
+from crosslens.report import Study, page, summarize
+
+
+def main(
+    *, root: Path, config: dict, template: Path, captions: list[Path], page_out: Path, summary: Path
+) -> None:
+    """`root` is results/{study}, whose files the rule declares as inputs."""
+    study = Study(root, config)
+    found = summarize(study)
+    texts = {path.stem: path.read_text().strip() for path in captions}
+    write_text(page_out, page(study, found, template.read_text(), texts))
+    write_json(summary, found)
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            root=Path(snakemake.output.page).parent,
+            config=snakemake.params.config,
+            template=Path(snakemake.input.template),
+            captions=[Path(path) for path in snakemake.input.captions],
+            page_out=Path(snakemake.output.page),
+            summary=Path(snakemake.output.summary),
+        )
