@@ -1,0 +1,92 @@
+"""An edit changes the chosen features' share and nothing else."""
+
+import pytest
+import torch
+from helpers_models import tiny_network
+
+from crosslens.crosscoder import Crosscoder
+from crosslens.generalization import features_of
+from crosslens.intervention import edit, intervene
+
+LAYER, INDEX = 2, 1
+IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+
+
+@pytest.fixture(params=["qwen3", "qwen2", "llama"])
+def model(request) -> torch.nn.Module:
+    return tiny_network(request.param)
+
+
+@pytest.fixture
+def crosscoder() -> Crosscoder:
+    torch.manual_seed(0)
+    crosscoder = Crosscoder(3, 16, 8, decoder_norm=1.0, metadata={"models": ["a", "b", "c"]})
+    crosscoder.b_enc.data.normal_()
+    crosscoder.scales.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    return crosscoder
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        return model(IDS).logits
+
+
+def run(model, crosscoder, **changes) -> torch.Tensor:
+    options = {"index": INDEX, "features": [1, 4], "value": 0.0, "layer": LAYER}
+    with intervene(model, crosscoder, **{**options, "readout": "branch", **changes}):
+        return logits(model)
+
+
+def test_the_edit_by_hand() -> None:
+    h, f = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5]])
+    new = edit(h, f, 3.0, torch.tensor([[4.0, -2.0]]), scale=2.0)
+    assert new.tolist() == [[1 + 2.5 * 4 / 2, 2 - 2.5 * 2 / 2]]
+
+
+def test_no_features_is_the_identity(model, crosscoder) -> None:
+    torch.testing.assert_close(run(model, crosscoder, features=[]), logits(model))
+
+
+def test_features_with_zero_decoder_are_the_identity(model, crosscoder) -> None:
+    crosscoder.W_dec.data.zero_()
+    torch.testing.assert_close(run(model, crosscoder, value=3.0), logits(model))
+
+
+def test_setting_a_feature_to_its_own_value_is_the_identity() -> None:
+    h, f = torch.randn(5, 16), torch.full((5, 1), 0.7)
+    torch.testing.assert_close(edit(h, f, 0.7, torch.randn(1, 16), 2.0), h)
+
+
+@pytest.mark.parametrize("readout", ["branch", "branch_scaled", "swap"])
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_the_hook_edits_the_residual_stream(model, crosscoder, readout, value) -> None:
+    features = [1, 4]
+    with torch.no_grad():
+        h = model(IDS, output_hidden_states=True).hidden_states[LAYER]
+        x = h.flatten(0, 1)[:, None].expand(-1, 3, -1)
+        f = features_of(crosscoder, x, INDEX, readout)[:, features]
+        W_dec = crosscoder.W_dec[INDEX, features]
+        wanted = h + ((value - f) @ W_dec / 2.0).view_as(h)
+    seen = {}
+    after = model.model.layers[LAYER].register_forward_pre_hook(
+        lambda module, args, kwargs: seen.update(h=args[0] if args else kwargs["hidden_states"]),
+        with_kwargs=True,
+    )
+    run(model, crosscoder, readout=readout, value=value)
+    after.remove()
+    torch.testing.assert_close(seen["h"], wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_joint_reads_the_other_models_too(model, crosscoder) -> None:
+    def others(ids: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(ids.numel(), 3, 16)
+
+    crosscoder.b_enc.data.fill_(-1.0)  # all inputs zero: no feature fires, zeroing changes nothing
+    same = run(model, crosscoder, readout="joint", others=others)
+    torch.testing.assert_close(same, logits(model))
+
+
+def test_the_model_is_itself_again_afterwards(model, crosscoder) -> None:
+    before = logits(model)
+    assert not torch.allclose(run(model, crosscoder, value=3.0), before)
+    torch.testing.assert_close(logits(model), before)
