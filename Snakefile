@@ -38,4 +38,8 @@ rule all:
             number=range(1, 6),
             format=["pdf", "png", "csv"],
         ),
-        expand("results/{study}/{file}", study=config["study"], file=["report.html", "summary.json"]),
+        expand(
+            "results/{study}/{file}",
+            study=config["study"],
+            file=["report.html", "summary.json"],
+        ),

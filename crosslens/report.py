@@ -175,8 +175,8 @@ def about_specificity(label: str, tails: dict[str, dict]) -> str:
     far = {p: c["below_0.3"] + c["above_0.7"] for p, c in counts.items()}
     return (
         f"{label}, features far from shared (NRN below 0.3 or above 0.7): {far['sft']} of "
-        f"{counts['sft']['alive']} alive after SFT, {far['rl']} of {counts['rl']['alive']} after RL; "
-        f"standard deviation of NRN {counts['sft']['std']:.3f} and {counts['rl']['std']:.3f}."
+        f"{counts['sft']['alive']} alive after SFT, {far['rl']} of {counts['rl']['alive']} after "
+        f"RL; standard deviation of NRN {counts['sft']['std']:.3f} and {counts['rl']['std']:.3f}."
     )
 
 

@@ -8,7 +8,7 @@ of the epoch), grpo-curves.csv (reward, length, clip fraction, entropy).
 
 rule train_grpo:
     input:
-        model="results/{study}/models/{family}/base",
+        base="results/{study}/models/{family}/base",
         data="results/{study}/data/grpo.parquet",
     output:
         checkpoints=directory(
