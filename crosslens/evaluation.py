@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from crosslens import columns
 from crosslens.answers import extract_answer, is_correct, user_message
 from crosslens.errors import InputError
+from crosslens.files import read_jsonl
 from crosslens.sampling import sample
 
 HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
@@ -179,19 +180,20 @@ def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, Configurabl
                 else harness_config(name)
             )
             if file := settings.get("files", {}).get(name):
+                check_columns(Path(file), name)
                 config = local(config, Path(file), Path(cache))
             tasks[name] = ConfigurableTask(config=config)
-            check_columns(tasks[name], name, file)
         yield tasks
 
 
-def check_columns(task: ConfigurableTask, name: str, file: str | None) -> None:
-    """Raise InputError unless the documents have the columns the task code reads."""
-    have = task.eval_docs.column_names
-    missing = [column for column in columns.TASKS.get(name, ()) if column not in have]
-    if missing:
-        where = file or task.DATASET_PATH
-        raise InputError(f"{where}: no column {missing[0]}, which the task {name} reads")
+def check_columns(file: Path, name: str) -> None:
+    """Raise InputError unless a local file's documents have the columns the task code reads."""
+    docs = read_jsonl(file)
+    if not docs:
+        raise InputError(f"{file}: the file of the task {name} has no document")
+    for column in columns.TASKS.get(name, ()):
+        if column not in docs[0]:
+            raise InputError(f"{file}: no column {column}, which the task {name} reads")
 
 
 def run(

@@ -1,0 +1,127 @@
+"""lm-eval on local files: its own task code, our files; every repetition graded and kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from helpers_models import letters, tiny_network
+
+from crosslens.errors import InputError
+from crosslens.evaluation import (
+    Model,
+    grade,
+    harness_config,
+    load_model,
+    outcomes,
+    prompts_of,
+    run,
+    tasks_of,
+)
+
+CHOICES = ["c d", "e", "f g"]
+DOCS = [
+    {
+        "id": str(i),
+        "question_stem": f"a {letter}",
+        "choices": {"text": CHOICES, "label": ["A", "B", "C"]},
+        "answerKey": "ABC"[i % 3],
+    }
+    for i, letter in enumerate("bcdefg")
+]
+PROBLEMS = [{"problem": f"a {letter}", "answer": "1"} for letter in "bcd"]
+
+
+def write(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def settings(tmp_path: Path, docs: list[dict] = DOCS) -> dict:
+    return {
+        "math": {"math500": {"repeats": 3}},
+        "temperature": 0.7,
+        "max_new_tokens": 5,
+        "files": {
+            "openbookqa": write(tmp_path / "openbookqa.jsonl", docs),
+            "math500": write(tmp_path / "math500.jsonl", PROBLEMS),
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    network = tiny_network()
+    return Model(pretrained=network, tokenizer=letters(), batch_size=4, max_length=64)
+
+
+def log_likelihood(network: torch.nn.Module, context: list[int], choice: list[int]) -> float:
+    ids = torch.tensor([context + choice])
+    log_probs = network(ids).logits.log_softmax(-1)[0]
+    places = range(len(context) - 1, len(context) + len(choice) - 1)
+    return sum(log_probs[place, token].item() for place, token in zip(places, choice, strict=True))
+
+
+def test_multiple_choice_equals_log_likelihoods_by_hand(model: Model, tmp_path: Path) -> None:
+    with tasks_of(settings(tmp_path), ["openbookqa"]) as tasks:
+        records = run(model, tasks)["openbookqa"]
+    encode = model.tokenizer.encode
+    for record, doc in zip(records, DOCS, strict=True):
+        with torch.no_grad():
+            scores = [
+                log_likelihood(model.model, encode(doc["question_stem"]), encode(choice))
+                for choice in CHOICES
+            ]
+        best = max(range(3), key=scores.__getitem__)
+        assert record["acc"] == float(doc["answerKey"] == "ABC"[best])
+
+
+def test_every_repetition_is_graded_and_kept(model: Model, tmp_path: Path) -> None:
+    with tasks_of(settings(tmp_path), ["math500"]) as tasks:
+        records = run(model, tasks, math=True)["math500"]
+        again = run(model, tasks, math=True)["math500"]
+    rows = outcomes("math500", records, 3)
+    assert [(r["doc_id"], r["repetition"]) for r in rows] == [
+        (d, i) for d in range(3) for i in range(3)
+    ]
+    responses = [row["response"] for row in rows]
+    assert len(set(responses)) > 3, "repetitions have seeds of their own"
+    assert responses == [r["response"] for r in outcomes("math500", again, 3)]
+
+
+def test_grading_a_document() -> None:
+    responses = [r"\boxed{2/4}", r"\boxed{0.5}", "no box"]
+    assert grade("0.5", responses) == {
+        "repetition_0": 1.0,
+        "repetition_1": 1.0,
+        "repetition_2": 0.0,
+        "exact_match": pytest.approx(1 / 3),  # the harness compares text
+    }
+
+
+def test_only_some_documents(model: Model, tmp_path: Path) -> None:
+    with tasks_of(settings(tmp_path), ["openbookqa"]) as tasks:
+        whole = run(model, tasks)["openbookqa"]
+        some = run(model, tasks, only={"openbookqa": [4, 1]})["openbookqa"]
+        assert prompts_of(tasks["openbookqa"], [4, 1]) == ["a f", "a c"]
+    assert {r["doc_hash"]: r["acc"] for r in some} == {
+        whole[i]["doc_hash"]: whole[i]["acc"] for i in (1, 4)
+    }
+
+
+def test_a_missing_column_names_file_column_and_task(tmp_path: Path) -> None:
+    docs = [{k: v for k, v in doc.items() if k != "answerKey"} for doc in DOCS]
+    with pytest.raises(InputError, match=r"openbookqa.jsonl: .*answerKey.*openbookqa"):  # noqa: SIM117
+        with tasks_of(settings(tmp_path, docs), ["openbookqa"]):
+            pass
+
+
+def test_an_unknown_task_is_named() -> None:
+    with pytest.raises(InputError, match="no task nonsense_task"):
+        harness_config("nonsense_task")
+
+
+def test_a_checkpoint_that_does_not_load_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=str(tmp_path)):
+        load_model(tmp_path, 4)
