@@ -124,7 +124,7 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
         values = part["nrn"]
         found[f"{name}-r{replica}"] = {
             "alive": len(values),
-            "std": float(values.std()),
+            "std": float(values.std(ddof=0)),
             **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
             **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
         }
@@ -140,7 +140,8 @@ def seconds_by_rule(benchmarks: Path) -> dict[str, dict[str, float]]:
         entry = found.setdefault(rule, {"jobs": 0, "seconds": 0.0, "max_rss_mb": 0.0})
         entry["jobs"] += 1
         entry["seconds"] += float(row["s"])
-        entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"] or 0))
+        if pd.notna(row["max_rss"]):  # a job too short to be measured
+            entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"]))
     return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
 
 

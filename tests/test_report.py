@@ -1,0 +1,172 @@
+"""The report says what the numbers show, without outside references, empty results included."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crosslens.files import write_json
+from crosslens.plotting.style import plt
+from crosslens.report import Study, compare, findings, number, page, seconds_by_rule, summarize
+from crosslens.results import accuracy_rows, intervention_rows
+
+ROOT = Path(__file__).parent.parent
+LABELS = {"tiny": "Tiny"}
+CONFIG = {
+    "study": "t",
+    "seed": 0,
+    "families": {"tiny": {"label": "Tiny", "base": "b"}},
+    "figures": {"families": ["tiny", "tiny", "tiny"]},
+    "grpo": {"engine": "verl", "rollouts": 8, "clip_low": 0.22, "clip_high": 0.28},
+}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Balanced(HTMLParser):
+    """Fails on an element that is closed without having been opened, or the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def task(accuracy: float, kind: str) -> dict:
+    return {"accuracy": accuracy, "ci95": [accuracy, accuracy], "n": 10, "kind": kind}
+
+
+def intervention(kind: str, index: int, name: str, value: float, features: int) -> dict:
+    return {
+        "kind": kind, "index": index, "task": name, "n_features": features, "n_samples": 20,
+        "change": value, "ci_low": value, "ci_high": value,
+    }  # fmt: skip
+
+
+def results_tree(root: Path) -> Study:
+    """A whole results tree of one family, with an empty intersection."""
+    evaluated = {}
+    for variant, accuracy in (("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)):
+        tasks = {"math500": task(accuracy, "math"), "sciq": task(accuracy, "choice")}
+        evaluated["tiny", variant] = tasks
+        write_json(
+            root / "evaluation" / "tiny" / variant / "results.json",
+            {"tasks": tasks, "model_hash": "0" * 64, "versions": {"torch": "1"}},
+        )
+    found = {
+        "tasks": {"sciq": {"selected": [1], "max_score": 0.2}},
+        "intersection": [],
+        "majority": [],
+    }
+    generalization = root / "generalization" / "tiny"
+    write_json(
+        generalization / "features.json",
+        {"readout": "branch", "readouts": {"branch": found}, "why_empty": "None in every task.",
+         "pools": {}, "reference": {}},
+    )  # fmt: skip
+    critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
+    write_json(generalization / "critical.json", critical)
+    quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
+    quality |= {"tokens_seen": 1000}
+    write_json(root / "crosscoders" / "tiny" / "sft-5-r0" / "quality.json", quality)
+    (root / "metrics" / "tiny").mkdir(parents=True)
+    pd.DataFrame(
+        {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
+    ).to_csv(root / "metrics" / "tiny" / "nrn.csv")
+    rows = [intervention("intersection", 0, "sciq", 0.0, 0)]
+    rows += [intervention("per_task", 0, "sciq", -30.0, 1)]
+    rows += [intervention("random_alive", i, "sciq", -float(i), 1) for i in range(5)]
+    for target in ("base", "rl-5"):
+        (root / "interventions" / "tiny").mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(root / "interventions" / "tiny" / f"{target}.csv")
+    write_json(
+        root / "activations" / "tiny" / "data-path.json",
+        {"tokens_requested": 10, "layer": 2, "masked_rows": {"base": 0}},
+    )
+    write_json(root / "data" / "manifest.json", {"problems": 10})
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks" / "draw_nrn.tsv").write_text("s\th:m:s\tmax_rss\n2.5\t0:00:02\t100\n")
+    write_tables(root, evaluated, pd.DataFrame(rows))
+    write_figures(root / "figures")
+    return Study(root, CONFIG)
+
+
+def write_tables(root: Path, evaluated: dict, interventions: pd.DataFrame) -> None:
+    (root / "tables").mkdir()
+    accuracy = accuracy_rows(evaluated, ["math500", "sciq"], LABELS, {"table1": {}})
+    accuracy.to_csv(root / "tables" / "table1.csv")
+    rows = intervention_rows({"tiny": interventions}, ["sciq"], LABELS, {})
+    for n in range(2, 6):
+        rows.to_csv(root / "tables" / f"table{n}.csv")
+
+
+def write_figures(directory: Path) -> None:
+    directory.mkdir()
+    for n in range(1, 14):
+        figure = plt.figure(figsize=(1, 1))
+        figure.text(0.5, 0.5, "same" if n in (3, 5) else str(n))
+        figure.savefig(directory / f"figure{n}.png")
+        plt.close(figure)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return results_tree(tmp_path / "results")
+
+
+def test_the_page_is_whole_and_self_contained(study: Study) -> None:
+    captions = {path.stem: path.read_text() for path in (ROOT / "report").glob("*.rst")}
+    template = (ROOT / "report" / "report.html.j2").read_text()
+    html = page(study, summarize(study), template, captions)
+    parser = Balanced()
+    parser.feed(html)
+    assert parser.open == []
+    text = re.sub(r'data:image[^"]*', "", html)
+    assert "http" not in text and "nan" not in text.lower()
+    assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
+    assert "None in every task." in html
+
+
+def test_the_summary_is_json_with_every_section(study: Study) -> None:
+    summary = json.loads(json.dumps(summarize(study), allow_nan=False))
+    family = summary["families"]["tiny"]
+    assert family["critical"] == {"sciq": {"documents": 9, "critical": 0, "lost": 1}}
+    assert family["interventions"]["rl-5"]["sciq"]["per_task"]["change"] == -30.0
+    assert family["interventions"]["rl-5"]["sciq"]["random_alive"]["change"] == [0, -1, -2, -3, -4]
+    assert family["features"]["readouts"]["branch"]["intersection"] == 0
+    assert summary["seconds"]["draw_nrn"] == {"jobs": 1, "seconds": 2.5, "max_rss_mb": 100.0}
+
+
+def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
+    said = " ".join(findings(summarize(study)))
+    assert "SFT changes math by +20.0 and the other tasks by +20.0" in said
+    beyond = "the task's own features: a larger effect than every random set in"
+    assert f"zeroing in RL {beyond} 1" in said
+    assert f"amplifying in base {beyond} 0" in said
+
+
+def test_a_set_without_features_is_not_compared() -> None:
+    tasks = {"sciq": {"intersection": {"n_features": 0, "change": 0}}}
+    assert compare("base", tasks, "intersection") == compare("base", tasks, "majority") == ""
+
+
+def test_seconds_are_summed_over_the_jobs_of_a_rule(tmp_path: Path) -> None:
+    for i, seconds in enumerate((1.0, 2.0)):
+        path = tmp_path / "train_crosscoder" / "tiny" / f"{i}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
+    assert seconds_by_rule(tmp_path)["train_crosscoder"]["seconds"] == 3.0
+
+
+def test_numbers() -> None:
+    assert [number(1.25), number(1.25, 1, True), number(None), number(float("nan"))] == [
+        "1.2", "+1.2", "–", "–",
+    ]  # fmt: skip
