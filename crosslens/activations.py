@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt32
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
@@ -74,7 +74,7 @@ def residual_stream(
 
 def extract(
     model: torch.nn.Module,
-    rows: Int[np.ndarray, "n t"],
+    rows: UInt32[np.ndarray, "n t"],
     *,
     variant: str,
     shard: str,

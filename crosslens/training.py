@@ -58,14 +58,30 @@ class State(NamedTuple):
     step: int
 
 
-def plan_steps(rows: int, batch_size: int, epochs: int) -> int:
-    """Steps on one shard of `rows` activations; InputError when it does not fill a batch."""
-    if rows < batch_size:
+def make_plan(settings: dict[str, Any], *, rows: int, shards: int, seed: int) -> Plan:
+    """The plan for `shards` shards of `rows` activations each, from the section `crosscoder`.
+
+    All shards have as many rows (masked ones included) by construction, so that the plan is the
+    same whichever shard it is made from. Raises InputError when a shard does not fill a batch.
+    """
+    size = settings["batch_size"]
+    if rows < size:
         raise InputError(
-            f"crosscoder.batch_size: {batch_size} is more than the {rows} activations of a shard: "
+            f"crosscoder.batch_size: {size} is more than the {rows} activations of a shard: "
             "lower it, raise corpus.tokens or use fewer activations.shards"
         )
-    return epochs * (rows // batch_size)
+    return Plan(
+        shards=shards,
+        steps_per_shard=settings["epochs"] * (rows // size),
+        batch_size=size,
+        beta=settings["beta"],
+        learning_rate=settings["learning_rate"],
+        adam_betas=tuple(settings["adam_betas"]),
+        gradient_clip=settings["gradient_clip"],
+        sparsity_warmup=settings["sparsity_warmup"],
+        lr_decay=settings["lr_decay"],
+        seed=seed,
+    )
 
 
 def first_pass(kept: int, plan: Plan) -> int:
@@ -73,20 +89,35 @@ def first_pass(kept: int, plan: Plan) -> int:
     return min(plan.steps_per_shard, kept // plan.batch_size) * plan.batch_size
 
 
-def start(
-    models: list[str], d_model: int, settings: dict, scales: Float[torch.Tensor, " n"], seed: int
-) -> Crosscoder:
-    """A new crosscoder that adopts the scales of the first shard."""
+def start(models: list[str], reader: ShardReader, settings: dict[str, Any], plan: Plan) -> State:
+    """A new crosscoder, which adopts the scales of the first shard."""
     crosscoder = Crosscoder(
         len(models),
-        d_model,
+        reader.d_model,
         settings["d_sparse"],
-        seed=seed,
+        seed=plan.seed,
         decoder_norm=settings["decoder_norm"],
-        metadata={"models": models},
+        metadata={
+            "models": models,
+            "layer": reader.attribute("layer")[0],
+            "corpus_hash": reader.attribute("corpus_hash")[0],
+            "model_hashes": reader.attribute("model_hash"),
+            "distinct_tokens": 0,
+        },
     )
-    crosscoder.scales.copy_(scales)
-    return crosscoder
+    crosscoder.scales.copy_(reader.scales)
+    return State(crosscoder, optimizer_for(crosscoder, plan), 0)
+
+
+def check_same_origin(state: State, reader: ShardReader, path: Path) -> None:
+    """Raise InputError when a state was trained on another corpus or on other models."""
+    metadata = state.crosscoder.metadata
+    hashes = [reader.attribute("corpus_hash")[0], *reader.attribute("model_hash")]
+    if hashes != [metadata["corpus_hash"], *metadata["model_hashes"]]:
+        raise InputError(
+            f"{path}: this state was trained on another corpus or on other models than "
+            f"{reader.paths[0].parent.parent} holds: delete it and run again"
+        )
 
 
 def optimizer_for(crosscoder: Crosscoder, plan: Plan) -> torch.optim.Adam:
@@ -97,7 +128,10 @@ def optimizer_for(crosscoder: Crosscoder, plan: Plan) -> torch.optim.Adam:
 
 
 def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[State, list[dict]]:
-    """Train on one shard; returns the new state and the records of the training log."""
+    """Train on one shard; returns the new state and the records of the training log.
+
+    Raises InputError when the loss is no longer finite.
+    """
     crosscoder, optimizer, step = state
     scales = crosscoder.scales[:, None]
     fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool)
@@ -110,9 +144,20 @@ def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[S
         step += 1
         fired |= (loss.f > 0).any(dim=0)
         if step % every == 0 or step == plan.steps:
+            check_finite(loss, what, step)
             records.append(record(crosscoder, x, loss, fired, plan, step))
             fired.zero_()
+    crosscoder.metadata["distinct_tokens"] += first_pass(reader.kept, plan)
     return State(crosscoder, optimizer, step), records
+
+
+def check_finite(loss: Loss, what: str, step: int) -> None:
+    """Raise InputError when training has diverged."""
+    if not loss.total.isfinite():
+        raise InputError(
+            f"{what}: the loss is {loss.total.item()} at step {step}: lower "
+            "crosscoder.learning_rate"
+        )
 
 
 def take_step(

@@ -8,13 +8,10 @@ import torch
 from crosslens.files import write_csv
 from crosslens.shards import ShardReader
 from crosslens.training import (
-    Plan,
-    State,
     advance,
-    first_pass,
+    check_same_origin,
     load_state,
-    optimizer_for,
-    plan_steps,
+    make_plan,
     save_state,
     start,
 )
@@ -35,31 +32,12 @@ def main(
     """Start at the first shard, go on from the previous state after it."""
     torch.set_num_threads(1)
     with ShardReader(activations) as reader:
-        size = settings["batch_size"]
-        plan = Plan(
-            shards,
-            plan_steps(reader.rows, size, settings["epochs"]),
-            size,
-            settings["beta"],
-            settings["learning_rate"],
-            tuple(settings["adam_betas"]),
-            settings["gradient_clip"],
-            settings["sparsity_warmup"],
-            settings["lr_decay"],
-            seed,
-        )
+        plan = make_plan(settings, rows=reader.rows, shards=shards, seed=seed)
         if previous is None:
-            crosscoder = start(models, reader.d_model, settings, reader.scales, seed)
-            current = State(crosscoder, optimizer_for(crosscoder, plan), 0)
+            current = start(models, reader, settings, plan)
         else:
             current = load_state(previous, plan)
-        current.crosscoder.metadata |= {
-            "layer": reader.attribute("layer")[0],
-            "corpus_hash": reader.attribute("corpus_hash")[0],
-            "model_hashes": reader.attribute("model_hash"),
-            "distinct_tokens": current.crosscoder.metadata.get("distinct_tokens", 0)
-            + first_pass(reader.kept, plan),
-        }
+            check_same_origin(current, reader, previous)
         current, records = advance(current, reader, plan, what)
     write_csv(log, pd.DataFrame(records))
     save_state(current, state)

@@ -1,0 +1,144 @@
+"""The forward pass that stops at a layer, and what becomes of each row."""
+
+import numpy as np
+import pytest
+import torch
+from helpers_models import FIRST, tiny_network
+from safetensors.torch import load_file, save_file
+
+from crosslens.activations import extract, layer_index, load_truncated, residual_stream, truncate
+from crosslens.errors import InputError
+
+SETTINGS = {"seed": 0, "batch_size": 3, "skip_positions": 1, "sink_threshold": 10.0}
+
+
+def token_rows(count=10, length=8, seed=0):
+    return np.random.default_rng(seed).integers(FIRST, 20, (count, length)).astype(np.uint32)
+
+
+def extracted(model, rows, variant="base", shard="0", **changes):
+    return extract(
+        truncate(model.model, 2), rows, variant=variant, shard=shard, **SETTINGS | changes
+    )
+
+
+def as_floats(bits):
+    return torch.from_numpy(bits).view(torch.bfloat16).float()
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama"])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_stopping_at_a_layer_gives_the_full_models_hidden_state(architecture, layer, tmp_path):
+    full = tiny_network(architecture)
+    full.save_pretrained(tmp_path)
+    ids = torch.from_numpy(token_rows().astype(np.int64))
+    with torch.no_grad():
+        expected = full(ids, output_hidden_states=True).hidden_states[layer]
+    model, index = load_truncated(tmp_path, layer)
+    assert index == layer == len(model.layers)
+    assert torch.equal(residual_stream(model, ids), expected)
+
+
+def test_middle_is_half_of_the_layers_rounded_down():
+    assert layer_index(tiny_network(layers=3).config, "middle") == 1
+    assert layer_index(tiny_network(layers=4).config, "middle") == 2
+
+
+@pytest.mark.parametrize("layer", [0, 3, -1, 12])
+def test_a_layer_out_of_range_is_refused(layer):
+    with pytest.raises(InputError, match="out of range for a model of 3 layers"):
+        layer_index(tiny_network(layers=3).config, layer)
+
+
+def test_rows_hold_the_activation_of_their_token(tmp_path):
+    model, rows = tiny_network(), token_rows()
+    result = extracted(model, rows)
+    x = residual_stream(model.model, torch.from_numpy(rows.astype(np.int64)))
+    at = x[result.sequences.astype(int), result.positions.astype(int)]
+    torch.testing.assert_close(as_floats(result.activations), at.bfloat16().float())
+    assert (rows[result.sequences, result.positions] == result.tokens).all()
+
+
+def test_the_first_positions_are_dropped_and_all_others_come_once():
+    result = extracted(tiny_network(), token_rows(), skip_positions=2)
+    places = set(zip(result.sequences.tolist(), result.positions.tolist(), strict=True))
+    assert places == {(s, p) for s in range(10) for p in range(2, 8)}
+    assert len(result.tokens) == 60
+
+
+def test_every_variant_has_the_same_permutation_and_every_shard_another():
+    rows = token_rows()
+    base, tuned, moved = (
+        extracted(tiny_network(seed=0), rows),
+        extracted(tiny_network("llama", seed=1), rows, "rl-3", batch_size=7),
+        extracted(tiny_network(seed=0), rows, shard="1"),
+    )
+    for name in ("tokens", "positions", "sequences"):
+        assert (getattr(base, name) == getattr(tuned, name)).all()
+    assert (base.sequences != moved.sequences).any()
+    assert base.counts["token_hash"] == tuned.counts["token_hash"] != moved.counts["token_hash"]
+    assert (base.sequences[:-1] > base.sequences[1:]).any()
+
+
+def test_attention_sinks_are_masked_and_stay_out_of_the_mean_norm():
+    model, rows = tiny_network(), token_rows()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[FIRST] *= 1000
+    result = extracted(model, rows)
+    sinks = result.tokens == FIRST
+    assert sinks.sum() == result.counts["masked_rows"] > 0
+    assert (result.mask == ~sinks).all()
+    norms = as_floats(result.activations).norm(dim=1).numpy()
+    np.testing.assert_allclose(result.mean_norm, norms[~sinks].mean(), rtol=1e-2)
+
+
+def test_counts_of_the_data_path():
+    rows = token_rows()
+    rows[7:] = rows[0]
+    counts = extracted(tiny_network(), rows).counts
+    assert counts | {"token_hash": ""} == {
+        "tokens_requested": 80,
+        "tokens_seen": 70,
+        "dropped_positions": 10,
+        "sequences": 10,
+        "distinct_sequences": 7,
+        "zero_rows": 0,
+        "masked_rows": 0,
+        "token_hash": "",
+    }
+
+
+def test_zero_rows_are_counted():
+    model = tiny_network()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert extracted(model, token_rows()).counts["zero_rows"] == 70
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_one_line(value):
+    model, rows = tiny_network(), token_rows()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[rows[9, 7], 0] = value
+    with pytest.raises(InputError, match=r"activations of rl-3, shard 1: \d+ of \d+ rows hold NaN"):
+        extracted(model, rows, "rl-3", "1")
+
+
+def test_checkpoints_that_do_not_load_are_one_line(tmp_path):
+    with pytest.raises(InputError, match="does not load"):
+        load_truncated(tmp_path, "middle")
+    tiny_network().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="does not load"):
+        load_truncated(tmp_path, "middle")
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path):
+    tiny_network().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="1 weights are missing, the first is .*up_proj"):
+        load_truncated(tmp_path, "middle")
