@@ -1,46 +1,26 @@
-"""Reinforce a family's base model on the outcome of its answers: GRPO by verl or TRL."""
+"""Reinforce the base model with GRPO, by verl or by TRL."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from crosslens.files import remove, write_csv
-from crosslens.grpo.steps import steps_of_epoch
-
-
-def engine(name: str):
-    """The module that runs an engine; each lives in an environment of its own."""
-    if name == "verl":
-        from crosslens.grpo import verl
-
-        return verl
-    from crosslens.grpo import trl
-
-    return trl
+from crosslens.files import write_csv
 
 
 def main(
     *,
-    model: Path,
+    base: Path,
     data: Path,
-    settings: dict,
-    seed: int,
-    gpus: int,
     checkpoints: list[Path],
     curves: Path,
+    settings: dict[str, Any],
+    seed: int,
+    gpus: int,
 ) -> None:
-    """Write five checkpoints and the curves."""
-    for checkpoint in checkpoints:
-        remove(checkpoint)
-    problems = len(pd.read_parquet(data, columns=["ability"]))
-    table = engine(settings["engine"]).train(
-        settings=settings,
-        model=model,
-        data=data,
-        steps=steps_of_epoch(problems, settings["batch_size"]),
-        seed=seed,
-        gpus=gpus,
-        out=checkpoints,
+    """Write one plain model directory per fifth of the epoch, and the curves of every step."""
+    engine = import_module(f"crosslens.grpo.{settings['engine']}")
+    table = engine.train(
+        settings=settings, model=base, data=data, seed=seed, gpus=gpus, out=checkpoints
     )
     write_csv(curves, table)
 
@@ -50,11 +30,11 @@ if __name__ == "__main__":
 
     with one_line(snakemake.log[0]):
         main(
-            model=Path(snakemake.input.model),
+            base=Path(snakemake.input.base),
             data=Path(snakemake.input.data),
+            checkpoints=[Path(path) for path in snakemake.output.checkpoints],
+            curves=Path(snakemake.output.curves),
             settings=snakemake.params.grpo,
             seed=snakemake.params.seed,
             gpus=snakemake.resources.gpu,
-            checkpoints=[Path(path) for path in snakemake.output.checkpoints],
-            curves=Path(snakemake.output.curves),
         )

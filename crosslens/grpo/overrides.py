@@ -3,6 +3,7 @@
 from pathlib import Path
 
 REWARD = Path(__file__).with_name("reward.py")
+AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 
 # What a CPU changes, and nothing else: the plugin's rollout, logical slots for Ray, no compilation.
 CPU = {
@@ -71,6 +72,8 @@ def overrides(
         f"{actor}.calculate_entropy": True,
         f"{actor}.checkpoint.save_contents": "[hf_model]",
         f"{rollout}.n": settings["rollouts"],
+        f"{rollout}.agent.agent_loop_config_path": AGENT_LOOP,
+        f"{rollout}.agent.default_agent_loop": "crosslens",
         f"{rollout}.tensor_model_parallel_size": 1,
         f"{rollout}.temperature": settings["temperature"],
         f"{rollout}.log_prob_use_dynamic_bsz": True,
