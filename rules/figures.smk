@@ -317,7 +317,7 @@ rule write_report:
         figures=[
             ancient(path)
             for path in expand(
-                "results/{{study}}/figures/{name}.png",
+                "results/{{study}}/figures/{name}.csv",
                 name=[*(f"figure{number}" for number in range(1, 14)), *CURVES],
             )
         ],
@@ -356,7 +356,8 @@ rule write_report:
         mem_mb=need("write_report", "mem_mb", 2000),
         runtime=need("write_report", "runtime", 20),
     params:
-        # The figures are ancient, so that redrawing one for its own sake writes no new report;
+        # The figures' sources are ancient and stand for the images beside them, so that redrawing
+        # an image that was deleted writes no new report (an ancient file must exist to be ignored);
         # the code of all that draw counts here instead.
         code=code("scripts/write_report.py", *DRAWING),
         config=config,
