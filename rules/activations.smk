@@ -86,7 +86,7 @@ rule report_data_path:
     threads: 1
     resources:
         gpu=gpus("report_data_path"),
-        mem_mb=need("report_data_path", "mem_mb", 500),
+        mem_mb=need("report_data_path", "mem_mb", 2000),
         runtime=need("report_data_path", "runtime", 10),
     params:
         code=code("scripts/report_data_path.py"),
