@@ -92,6 +92,7 @@ def overrides(
         "trainer.project_name": "crosslens",
         "trainer.experiment_name": "grpo",
         "trainer.default_local_dir": out,
+        "hydra.run.dir": out.parent / "hydra",
         "trainer.resume_mode": "disable",  # with weights alone, resuming would restart from base
     }
     device = CUDA if settings["device"] == "cuda" else CPU

@@ -70,6 +70,7 @@ def environment(settings: dict, sockets: Path, log: Path, mark: Path) -> dict[st
         "VERL_FILE_LOGGER_PATH": str(log),
         MARK: str(mark),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # Ray's 15 starves the longest job of a busy machine
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "RAY_TMPDIR": str(sockets),
