@@ -36,9 +36,7 @@ def test_the_last_closed_box_is_the_answer(response: str, answer: str | None) ->
         ("the answer is 12", "12", False),
     ],
 )
-def test_equal_values_count_however_they_are_written(
-    response: str, gold: str, right: bool
-) -> None:
+def test_equal_values_count_however_they_are_written(response: str, gold: str, right: bool) -> None:
     assert is_correct(response, gold) == right
 
 

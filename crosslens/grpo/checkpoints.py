@@ -44,7 +44,7 @@ def tensors(files: list[Path]) -> dict[str, tuple[int, ...]]:
     shapes = {}
     for file in files:
         with safe_open(file, framework="pt") as opened:
-            shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
+            shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
     return shapes
 
 

@@ -1,14 +1,16 @@
 """The second engine: TRL's GRPOTrainer with the same settings as verl's run."""
 
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 
 from crosslens.engines import hide_media_packages
 from crosslens.errors import InputError
+from crosslens.grpo.checkpoints import export
 from crosslens.grpo.curves import trl_curves
 from crosslens.grpo.reward import trl_reward
-from crosslens.grpo.steps import export, fifths, spacing
+from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
 
 def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
@@ -50,11 +52,10 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
 
 
 def train(
-    *, settings: dict, model: Path, data: Path, steps: int, seed: int, gpus: int, out: list[Path]
+    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, out: list[Path]
 ) -> pd.DataFrame:
     """One epoch of GRPO; writes the checkpoints `out` and returns the curves."""
-    import tempfile
-
+    steps = steps_of_epoch(len(pd.read_parquet(data)), settings["batch_size"])
     hide_media_packages()
     import torch
     from transformers import AutoModelForCausalLM

@@ -11,10 +11,10 @@ import pandas as pd
 
 from crosslens import engines
 from crosslens.errors import InputError
+from crosslens.grpo.checkpoints import export
 from crosslens.grpo.curves import verl_curves
 from crosslens.grpo.overrides import overrides
 from crosslens.grpo.reward import MARK
-from crosslens.grpo.checkpoints import export
 from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
 if TYPE_CHECKING:  # verl imports it in its own processes; named here so that its changes rerun
