@@ -10,7 +10,7 @@ from crosslens.mini.documents import item
 from crosslens.mini.facts import World
 from crosslens.mini.problems import Problem, draw_problem, solve_at_length
 
-ATTEMPTS = 50  # draws per wanted problem before the world counts as too small
+PATIENCE = 100  # draws in a row that are not new, after which the world counts as exhausted
 
 
 def distinct_problems(
@@ -21,17 +21,18 @@ def distinct_problems(
     Raises InputError when the world has too few problems of at most `operations` operations.
     """
     drawn: dict[str, Problem] = {}
-    for _ in range(ATTEMPTS * count):
-        if len(drawn) == count:
-            break
+    misses = 0
+    while len(drawn) < count:
         problem = draw_problem(rng, rng.randint(1, operations))
-        if problem.text not in taken:
-            drawn.setdefault(problem.text, problem)
-    else:
-        raise InputError(
-            f"world.problems: {count} distinct problems of at most {operations} operations cannot "
-            f"be drawn (found {len(drawn)}): lower it or raise world.max_operations"
-        )
+        if problem.text in taken or problem.text in drawn:
+            misses += 1
+        else:
+            drawn[problem.text], misses = problem, 0
+        if misses == PATIENCE:
+            raise InputError(
+                f"world.problems: {count} distinct problems of at most {operations} operations "
+                f"cannot be drawn (found {len(drawn)}): lower it or raise world.max_operations"
+            )
     return list(drawn.values())
 
 
