@@ -219,9 +219,12 @@ def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
     )
 
 
-def picture(path: Path) -> str:
-    """A PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def picture(path: Path) -> dict[str, Any]:
+    """A PNG as a data URI, and the width it is shown at: 100 pixels an inch."""
+    data = path.read_bytes()
+    width = int.from_bytes(data[16:20], "big")  # of the header chunk
+    uri = "data:image/png;base64," + base64.b64encode(data).decode()
+    return {"uri": uri, "width": width // 2}
 
 
 CAPTIONS = {"draw_nrn": (1, 6), "draw_overlap": (2, 7), "draw_mas": (3, 5)}
