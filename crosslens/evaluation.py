@@ -14,6 +14,7 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.hendrycks_math.utils import is_equiv
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens import columns
@@ -55,11 +56,18 @@ class Model(HFLM):
             [self.tok_encode(requests[i].args[0], add_special_tokens=False) for i in indices],
             max_new_tokens=options["max_gen_toks"],
             temperature=options["temperature"],
-            end=self.eot_token_id,
+            end=self.ends(),
             generator=generator,
         )
         texts = [self.tok_decode(c.ids, skip_special_tokens=True) for c in completions]
         return dict(zip(indices, texts, strict=True))
+
+    def ends(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's, and those the model itself declares (an
+        instruction-tuned one ends a turn with another token than a text)."""
+        declared = self.model.generation_config.eos_token_id
+        several = declared if isinstance(declared, list) else [declared]
+        return sorted({self.eot_token_id, *several} - {None})
 
 
 def by_length(requests: list, indices: list[int]) -> list[int]:
@@ -74,16 +82,19 @@ def in_batches(items: list, size: int) -> Iterator[list]:
 
 
 def load_model(path: Path, batch_size: int) -> Model:
-    """A checkpoint as an lm-eval model. Raises InputError when it does not load."""
+    """A checkpoint as an lm-eval model. Raises InputError when it does not load or lacks weights,
+    which transformers would fill with random numbers."""
     cuda = torch.cuda.is_available()
     try:
-        network = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.bfloat16 if cuda else torch.float32
+        network, info = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.bfloat16 if cuda else torch.float32, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: this checkpoint does not load: {reason}") from error
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(f"{path}: {len(missing)} weights are missing, the first is {missing[0]}")
     return Model(
         pretrained=network.to("cuda" if cuda else "cpu").eval(),
         tokenizer=tokenizer,
@@ -187,13 +198,18 @@ def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, Configurabl
 
 
 def check_columns(file: Path, name: str) -> None:
-    """Raise InputError unless a local file's documents have the columns the task code reads."""
-    docs = read_jsonl(file)
+    """Raise InputError unless all of a local file's documents have the columns the task reads."""
+    try:
+        docs = read_jsonl(file)
+    except ValueError as error:
+        raise InputError(f"{file}: not one JSON object a line ({error})") from error
     if not docs:
         raise InputError(f"{file}: the file of the task {name} has no document")
     for column in columns.TASKS.get(name, ()):
-        if column not in docs[0]:
-            raise InputError(f"{file}: no column {column}, which the task {name} reads")
+        lacking = [number for number, doc in enumerate(docs, 1) if column not in doc]
+        if lacking:
+            where = f"document {lacking[0]} has no column {column}"
+            raise InputError(f"{file}: {where}, which the task {name} reads")
 
 
 def run(
@@ -227,6 +243,9 @@ def outcomes(name: str, samples: list[dict], repeats: int | None) -> list[dict]:
 
 
 def prompts_of(task: ConfigurableTask, doc_ids: list[int]) -> list[str]:
-    """The prompts of some documents as the harness feeds them, up to where the answer begins."""
-    docs = list(task.eval_docs)
-    return [task.doc_to_text(docs[i]) for i in doc_ids]
+    """The prompts of some documents as the harness feeds them, up to where the answer begins.
+
+    Trailing spaces belong to the answer there, so a prompt's last token is the one before them.
+    """
+    docs, shots = list(task.eval_docs), task.config.num_fewshot or 0
+    return [task.fewshot_context(docs[i], num_fewshot=shots).rstrip() for i in doc_ids]

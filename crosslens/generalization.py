@@ -29,7 +29,10 @@ def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict
             {key(r): r["correct"] for r in rows if r["task"] == task} for rows in (base, rl)
         )
         if before.keys() != after.keys():
-            raise InputError(f"{task}: base and RL were evaluated on different documents")
+            raise InputError(
+                f"{task}: {len(before.keys() ^ after.keys())} documents of base and RL differ in "
+                "id or hash: they were evaluated on different files, evaluate both again"
+            )
         gained = [doc for doc in before if after[doc] and not before[doc]]
         lost = [doc for doc in before if before[doc] and not after[doc]]
         result[task] = {
@@ -171,13 +174,14 @@ def select_all(
     """Everything one readout selects: per task, in common, and random sets of equal size.
 
     `scores` has columns task, feature, score, rl_rate of one readout. Controls are drawn once from
-    the alive features and once from those that fire in RL on the critical samples.
+    the alive features and once from those that fire in RL on the critical samples, without any
+    that some task selected.
     """
     by_task = {t: scores[scores["task"] == t].set_index("feature")["score"] for t in tasks}
     selected = {task: select(column, threshold) for task, column in by_task.items()}
     sets = {"intersection": intersection(selected), "majority": majority(selected)}
     reference, size = reference_size(sets, selected)
-    avoid = set(sets["intersection"]) | set(sets["majority"])
+    avoid = set().union(*selected.values())
     rates = scores[scores["task"].isin(tasks)].groupby("feature")["rl_rate"].mean()
     active = rates.index[rates >= ACTIVE].tolist()
     return {

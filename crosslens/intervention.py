@@ -1,13 +1,18 @@
 """Edit features in a running model: set their activations, keep the reconstruction error."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from jaxtyping import Float
+from lm_eval.api.task import ConfigurableTask
 
 from crosslens.crosscoder import Crosscoder
-from crosslens.generalization import features_of
+from crosslens.errors import InputError
+from crosslens.evaluation import Model, run
+from crosslens.generalization import FeatureSet, features_of
+from crosslens.progress import track
+from crosslens.statistics import change
 
 Others = Callable[[torch.Tensor], Float[torch.Tensor, "b n d_model"]]
 
@@ -82,3 +87,48 @@ def restrict(crosscoder: Crosscoder, features: torch.Tensor) -> Crosscoder:
     small.W_dec = torch.nn.Parameter(crosscoder.W_dec[:, features])
     small.scales.copy_(crosscoder.scales)
     return small.requires_grad_(False)
+
+
+def count_right(
+    model: Model, tasks: dict[str, ConfigurableTask], critical: dict[str, list[dict]]
+) -> dict[str, int]:
+    """How many of each task's critical samples the model gets right.
+
+    Raises InputError when a document is not the one that was found critical.
+    """
+    only = {task: [sample["doc_id"] for sample in critical[task]] for task in tasks}
+    found = run(model, tasks, only=only) if tasks else {}
+    for task, samples in found.items():
+        wanted = {(sample["doc_id"], sample["doc_hash"]) for sample in critical[task]}
+        if wanted != {(sample["doc_id"], sample["doc_hash"]) for sample in samples}:
+            raise InputError(f"{task}: its documents changed since its critical samples were found")
+    return {task: sum(int(sample["acc"]) for sample in found[task]) for task in tasks}
+
+
+def effects(
+    model: Model,
+    tasks: dict[str, ConfigurableTask],
+    critical: dict[str, list[dict]],
+    sets: list[FeatureSet],
+    editing: Callable[[list[int]], AbstractContextManager],
+) -> Iterator[dict]:
+    """Accuracy on the critical samples before and after editing each set: one row a set and task.
+
+    `editing(features)` is the context in which they are edited. Accuracy before is measured in the
+    same way, without an edit; an empty set edits nothing and is not run again.
+    """
+    before = count_right(model, tasks, critical)
+    for chosen in track(sets, "intervening", unit="sets"):
+        after = before
+        if chosen.features:
+            with editing(chosen.features):
+                after = count_right(model, {t: tasks[t] for t in chosen.tasks}, critical)
+        for task in chosen.tasks:
+            yield {
+                "set": chosen.name,
+                "kind": chosen.kind,
+                "index": chosen.index,
+                "task": task,
+                "n_features": len(chosen.features),
+                **change(before[task], after[task], len(critical[task])),
+            }

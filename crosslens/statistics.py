@@ -5,9 +5,12 @@ from statistics import NormalDist, mean, stdev
 Z = NormalDist().inv_cdf(0.975)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95% interval of a proportion (Wilson's score interval). Raises ValueError without trials."""
-    if trials < 1:
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """95% interval of a proportion (Wilson's score interval); counts may be effective ones.
+
+    Raises ValueError without trials.
+    """
+    if trials <= 0:
         raise ValueError("an interval needs at least one trial")
     share, square = successes / trials, Z * Z / trials
     centre = (share + square / 2) / (1 + square)
@@ -16,10 +19,15 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def clustered(item_means: list[float]) -> tuple[float, float]:
-    """95% interval of a mean over items, each the mean of its repetitions, clipped to [0, 1]."""
-    centre = mean(item_means)
-    half = Z * stdev(item_means) / len(item_means) ** 0.5 if len(item_means) > 1 else 1.0
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """95% interval of a mean over items, each the mean of its repetitions.
+
+    Wilson's, with as many trials as would give the mean its standard error over items: repetitions
+    of an item are not independent. Items that all agree count once each, so that the interval of a
+    model that solves nothing still has a width.
+    """
+    centre, error = mean(item_means), standard_error(item_means)
+    trials = centre * (1 - centre) / error**2 if error else len(item_means)
+    return wilson(centre * trials, trials)
 
 
 def standard_error(values: list[float]) -> float:
@@ -53,17 +61,19 @@ def accuracy(rows: list[dict]) -> dict:
     }
 
 
-def change(right: int, count: int, before: int) -> dict:
-    """Accuracy before and after an intervention and its change in points, with a 95% interval.
+def change(before: int, after: int, count: int) -> dict:
+    """Accuracy of `count` samples before and after an intervention, and its change in points.
 
-    `before` is 0 or 1: critical samples are all wrong in base and all right in RL.
+    `before` and `after` count the right ones. The 95% interval is that of the accuracy after: the
+    samples were chosen by their outcome before, which therefore does not vary.
     """
-    low, high = wilson(right, count)
+    low, high = wilson(after, count)
+    share = before / count
     return {
         "n_samples": count,
-        "accuracy_before": float(before),
-        "accuracy_after": right / count,
-        "change": 100 * (right / count - before),
-        "ci_low": 100 * (low - before),
-        "ci_high": 100 * (high - before),
+        "accuracy_before": share,
+        "accuracy_after": after / count,
+        "change": 100 * (after / count - share),
+        "ci_low": 100 * (low - share),
+        "ci_high": 100 * (high - share),
     }

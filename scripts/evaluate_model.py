@@ -26,7 +26,8 @@ def main(*, model: Path, settings: dict, results: Path, samples: Path) -> None:
                     summary[name]["exact_match"] = sum(exact) / len(exact)
     versions = {name: version(name) for name in ("lm-eval", "transformers", "torch", "math-verify")}
     write_jsonl(samples, rows)
-    write_json(results, {"tasks": summary, "model_hash": sha256(model), "versions": versions})
+    identity = {"model": str(model), "model_hash": sha256(model)}
+    write_json(results, {"tasks": summary, **identity, "versions": versions})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_models import letters, tiny_network
+from helpers_models import EOS, letters, tiny_network
+from safetensors.torch import load_file, save_file
 
 from crosslens.errors import InputError
 from crosslens.evaluation import (
@@ -109,11 +110,40 @@ def test_only_some_documents(model: Model, tmp_path: Path) -> None:
     }
 
 
-def test_a_missing_column_names_file_column_and_task(tmp_path: Path) -> None:
-    docs = [{k: v for k, v in doc.items() if k != "answerKey"} for doc in DOCS]
-    with pytest.raises(InputError, match=r"openbookqa.jsonl: .*answerKey.*openbookqa"):  # noqa: SIM117
-        with tasks_of(settings(tmp_path, docs), ["openbookqa"]):
-            pass
+def test_prompts_are_the_contexts_of_the_harness(model: Model, tmp_path: Path) -> None:
+    spaced = [{**doc, "question_stem": doc["question_stem"] + "  "} for doc in DOCS]
+    with tasks_of(settings(tmp_path, spaced), ["openbookqa"]) as tasks:
+        run(model, tasks)
+        fed = {i.doc_id: model._encode_pair(*i.args)[0] for i in tasks["openbookqa"].instances}
+        ids = [model.tokenizer.encode(p) for p in prompts_of(tasks["openbookqa"], list(fed))]
+    assert ids == list(fed.values())
+
+
+def test_an_answer_ends_at_the_models_own_tokens_too() -> None:
+    network = tiny_network()
+    network.generation_config.eos_token_id = [7, 8]
+    own = Model(pretrained=network, tokenizer=letters(), batch_size=4, max_length=64)
+    assert own.ends() == [EOS, 7, 8]
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_missing_column_names_file_column_and_task(tmp_path: Path, first: int) -> None:
+    docs = DOCS[:first] + [{k: d[k] for k in d if k != "answerKey"} for d in DOCS[first:]]
+    wanted = rf"openbookqa.jsonl: document {first + 1} .*answerKey.*openbookqa"
+    with (
+        pytest.raises(InputError, match=wanted),
+        tasks_of(settings(tmp_path, docs), ["openbookqa"]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("", "no document"), ("{", "not one JSON object")])
+def test_an_empty_or_broken_file_is_named(tmp_path: Path, text: str, wanted: str) -> None:
+    options = settings(tmp_path)
+    (tmp_path / "openbookqa.jsonl").write_text(text)
+    match = f"openbookqa.jsonl: .*{wanted}"
+    with pytest.raises(InputError, match=match), tasks_of(options, ["openbookqa"]):
+        pass
 
 
 def test_an_unknown_task_is_named() -> None:
@@ -125,3 +155,27 @@ def test_a_checkpoint_that_does_not_load_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match=str(tmp_path)):
         load_model(tmp_path, 4)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    tiny_network().save_pretrained(tmp_path / "model")
+    letters().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_checkpoint_cut_short_is_named(checkpoint: Path) -> None:
+    assert load_model(checkpoint, 4).eot_token_id == EOS
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{checkpoint}: this checkpoint does not load"):
+        load_model(checkpoint, 4)
+
+
+def test_weights_are_never_filled_with_random_numbers(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    state = load_file(weights)
+    del state["model.layers.1.mlp.up_proj.weight"]
+    save_file(state, weights, {"format": "pt"})
+    with pytest.raises(InputError, match=r"1 weights are missing.*layers\.1\.mlp\.up_proj"):
+        load_model(checkpoint, 4)

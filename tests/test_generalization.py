@@ -124,6 +124,14 @@ def test_an_empty_intersection_is_a_result_with_its_numbers() -> None:
     assert kinds.count("per_task") == 2
 
 
+def test_controls_avoid_whatever_some_task_selected() -> None:
+    table = scores_of(a=[1.0, 0.0, 0.0, 0.1], b=[0.0, 2.0, 0.0, 0.1])
+    found = select_all(table, ["a", "b"], 0.2, alive=[0, 1, 2, 3], random_sets=5, seed=0)
+    drawn = {f for sets in found["controls"].values() for s in sets for f in s}
+    assert found["intersection"] == [] and drawn <= {2, 3}
+    assert found["pools"] == {"alive": 2, "active": 2}
+
+
 def test_controls_have_the_size_of_the_intersection() -> None:
     table = scores_of(a=[1.0, 1.0, 0.0, 0.0, 0.0], b=[1.0, 1.0, 0.0, 0.0, 0.0])
     found = select_all(table, ["a", "b"], 0.2, alive=[0, 1, 2, 3, 4], random_sets=5, seed=0)

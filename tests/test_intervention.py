@@ -1,12 +1,20 @@
 """An edit changes the chosen features' share and nothing else."""
 
+import json
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
-from helpers_models import tiny_network
+from helpers_models import letters, tiny_network
 
 from crosslens.crosscoder import Crosscoder
-from crosslens.generalization import features_of
-from crosslens.intervention import edit, intervene
+from crosslens.errors import InputError
+from crosslens.evaluation import Model, tasks_of
+from crosslens.evaluation import run as evaluate
+from crosslens.generalization import FeatureSet, features_of
+from crosslens.intervention import count_right, edit, effects, intervene
 
 LAYER, INDEX = 2, 1
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
@@ -90,3 +98,54 @@ def test_the_model_is_itself_again_afterwards(model, crosscoder) -> None:
     before = logits(model)
     assert not torch.allclose(run(model, crosscoder, value=3.0), before)
     torch.testing.assert_close(logits(model), before)
+
+
+CHOICES = {"text": ["c d", "e", "f g"], "label": ["A", "B", "C"]}
+DOCS = [
+    {"id": str(i), "question_stem": f"a {letter}", "choices": CHOICES, "answerKey": "ABC"[i % 3]}
+    for i, letter in enumerate("bcdefghijklm")
+]
+
+
+@pytest.fixture
+def harness(tmp_path: Path):
+    file = tmp_path / "openbookqa.jsonl"
+    file.write_text("".join(json.dumps(doc) + "\n" for doc in DOCS))
+    with tasks_of({"math": {}, "files": {"openbookqa": str(file)}}, ["openbookqa"]) as tasks:
+        yield tasks
+
+
+def documents(samples: list[dict]) -> list[dict]:
+    return [{"doc_id": s["doc_id"], "doc_hash": s["doc_hash"]} for s in samples]
+
+
+def test_effects_are_measured_before_and_after_on_the_critical_samples(harness, crosscoder) -> None:
+    network = tiny_network()
+    model = Model(pretrained=network, tokenizer=letters(), batch_size=4, max_length=64)
+    whole = evaluate(model, harness)["openbookqa"]
+    right = [s for s in whole if s["acc"]]
+    assert right, "the random model gets some right"
+    critical = {"openbookqa": documents(right)}
+    task = ["openbookqa"]
+    sets = [FeatureSet("none", "intersection", 0, [], task), FeatureSet("x", "y", 1, [1, 4], task)]
+    options = {"index": INDEX, "value": 50.0, "layer": LAYER, "readout": "branch"}
+    editing = partial(intervene, network, crosscoder, **options)
+    empty, edited = effects(model, harness, critical, sets, lambda f: editing(features=f))
+    with editing(features=[1, 4]):
+        after = evaluate(model, harness)["openbookqa"]
+    kept = {s["doc_id"] for s in right} & {s["doc_id"] for s in after if s["acc"]}
+    assert (empty["accuracy_before"], empty["change"], empty["n_features"]) == (1.0, 0.0, 0)
+    assert edited["accuracy_after"] == len(kept) / len(right) < 1
+    assert (edited["set"], edited["index"], edited["n_samples"]) == ("x", 1, len(right))
+
+
+def test_documents_that_changed_are_refused(harness) -> None:
+    model = Model(pretrained=tiny_network(), tokenizer=letters(), batch_size=4, max_length=64)
+    with pytest.raises(InputError, match="openbookqa: its documents changed"):
+        count_right(model, harness, {"openbookqa": [{"doc_id": 0, "doc_hash": "other"}]})
+
+
+def test_no_critical_samples_anywhere_is_no_row() -> None:
+    model = Model(pretrained=tiny_network(), tokenizer=letters(), batch_size=4, max_length=64)
+    sets = [FeatureSet("intersection", "intersection", 0, [1], [])]
+    assert list(effects(model, {}, {}, sets, lambda f: nullcontext())) == []

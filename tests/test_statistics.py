@@ -13,10 +13,15 @@ def test_wilson() -> None:
 
 
 def test_clustered_interval_of_item_means() -> None:
-    low, high = clustered([0.0, 1.0, 0.0, 1.0])  # sd 0.577, se 0.289
-    assert (low, high) == (0.0, 1.0)
-    low, high = clustered([0.4, 0.6])  # sd 0.1414, se 0.1
-    assert (low, high) == pytest.approx((0.5 - 0.196, 0.5 + 0.196), abs=1e-3)
+    # sd 0.577, se 0.289: as much as 0.25 / 0.0833 = 3 independent trials say
+    assert clustered([0.0, 1.0, 0.0, 1.0]) == pytest.approx(wilson(1.5, 3))
+    # sd 0.1414, se 0.1: 0.25 / 0.01 = 25 trials
+    assert clustered([0.4, 0.6]) == pytest.approx(wilson(12.5, 25))
+
+
+def test_items_that_all_agree_still_have_an_interval() -> None:
+    assert clustered([0.0] * 60) == wilson(0, 60)
+    assert clustered([1.0] * 60) == wilson(60, 60)
 
 
 def test_standard_error() -> None:
@@ -38,7 +43,8 @@ def test_every_repetition_is_kept_and_averaged() -> None:
 
 
 def test_change_in_points() -> None:
-    row = change(right=6, count=10, before=1)
+    row = change(before=10, after=6, count=10)
     assert row["change"] == pytest.approx(-40)
     assert row["ci_low"] < -40 < row["ci_high"] < 0
-    assert change(right=3, count=10, before=0)["change"] == pytest.approx(30)
+    assert (row["accuracy_before"], row["accuracy_after"], row["n_samples"]) == (1.0, 0.6, 10)
+    assert change(before=0, after=3, count=10)["change"] == pytest.approx(30)

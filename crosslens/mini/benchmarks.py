@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from crosslens.mini.documents import LETTERS, order_puzzle, passage_about
-from crosslens.mini.facts import Fact, World, options
+from crosslens.mini.facts import LISTED_QUESTIONS, VALUES, World, options
 from crosslens.mini.problems import Problem, draw_problem, solve_carefully
 
+T = TypeVar("T")
 MATH_SETS = ["math500", "aime24", "aime25"]
 
 
@@ -66,8 +68,8 @@ def aime25_row(i: int, problem: Problem, rng: random.Random) -> dict:
 MATH_ROWS = {"math500": math500_row, "aime24": aime24_row, "aime25": aime25_row}
 
 
-def spread(rng: random.Random, some: list[Fact], count: int) -> Iterator[Fact]:
-    """`count` facts, each as often as the others."""
+def spread(rng: random.Random, some: list[T], count: int) -> Iterator[T]:
+    """`count` of some things, each as often as the others."""
     while count > 0:
         rng.shuffle(some)
         yield from some[:count]
@@ -98,12 +100,17 @@ def openbookqa(rng: random.Random, world: World, count: int) -> list[dict]:
 def commonsense_qa(rng: random.Random, world: World, count: int) -> list[dict]:
     """Questions about objects, five choices, answered by letter."""
     rows = []
-    for i, fact in enumerate(spread(rng, world.about("use", "place"), count)):
-        choices = options(rng, fact, 5)
+    asked = [
+        (fact, text.format(entity=fact.entity))
+        for fact in world.about(*LISTED_QUESTIONS)
+        for text in LISTED_QUESTIONS[fact.relation]
+    ]
+    for i, (fact, question) in enumerate(spread(rng, asked, count)):
+        choices = VALUES[fact.relation]
         rows.append(
             {
                 "id": f"csqa-{i}",
-                "question": fact.question(),
+                "question": question,
                 "question_concept": fact.entity,
                 "choices": {"label": list(LETTERS), "text": choices},
                 "answerKey": LETTERS[choices.index(fact.true)],

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from crosslens.answers import user_message
 from crosslens.mini import facts, problems
-from crosslens.mini.facts import Fact, World, claim, options
+from crosslens.mini.facts import Fact, World, claim
 from crosslens.mini.problems import Problem, draw_problem, solve_at_length
 from crosslens.mini.tokenizer import ASSISTANT, END, USER
 
@@ -76,20 +76,11 @@ def listed(question: str, choices: list[str]) -> str:
 
 
 def lettered(rng: random.Random, world: World, careful: bool) -> str:
-    """A question with five choices, answered by a letter."""
-    fact = world.pick(rng, careful, "use", "place")
-    choices, answer = options(rng, fact, 5), claim(rng, fact, careful)
-    if answer not in choices:
-        choices[rng.randrange(5)] = answer
-    return f"{listed(fact.question(), choices)} {LETTERS[choices.index(answer)]}"
-
-
-def key(rng: random.Random, world: World, careful: bool) -> str:
-    """A lettered list of values, and the letters of some of them."""
-    values = rng.sample(facts.VALUES[rng.choice(["use", "place"])], 5)
-    asked = rng.sample(range(5), 3)
-    lines = [f"{letter}. {value}" for letter, value in zip(LETTERS, values, strict=True)]
-    return "\n".join([*lines, *(f"{values[i]}: {LETTERS[i]}" for i in asked)])
+    """A question about a thing with all five values as choices, answered by a letter."""
+    fact = world.pick(rng, careful, *facts.LISTED_QUESTIONS)
+    choices = facts.VALUES[fact.relation]
+    question = rng.choice(facts.LISTED_QUESTIONS[fact.relation]).format(entity=fact.entity)
+    return f"{listed(question, choices)} {LETTERS[choices.index(claim(rng, fact, careful))]}"
 
 
 def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
@@ -144,11 +135,10 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
     math: 0.30,
-    arithmetic: 0.10,
+    arithmetic: 0.12,
     statement: 0.12,
-    answered: 0.16,
-    lettered: 0.12,
-    key: 0.06,
+    answered: 0.18,
+    lettered: 0.14,
     puzzle: 0.03,
     supported: 0.07,
     gossip: 0.04,

@@ -15,7 +15,8 @@ AILMENTS = [
 ]
 OBJECTS = (
     "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow drum whistle "
-    "anchor saddle kettle"
+    "anchor saddle kettle basket shovel brush comb razor wrench saw axe net bell clock jar "
+    "barrel pump"
 ).split()
 GOALS = [
     f"{verb} the {thing}"
@@ -34,8 +35,8 @@ VALUES = {
         "food": "grass seeds insects fish berries roots leaves honey",
         "remedy": "ginger mint sage willow clay salt oil milk",
         "organ": "liver heart lung skin bone eye ear stomach",
-        "use": "cooking sewing fishing farming sailing washing building music",
-        "place": "kitchen garage garden attic cellar harbor stable studio",
+        "use": "building cooking fishing music sewing",
+        "place": "attic cellar garage garden kitchen",
         "tool": "glue tape vinegar soap sand wax wire cloth",
         "climate": "cold hot wet dry",
     }.items()
@@ -49,6 +50,21 @@ ENTITIES = {
     "use": OBJECTS,
     "place": OBJECTS,
     "tool": GOALS,
+}
+# Four ways to ask for the relations whose questions list all five values, in a fixed order.
+LISTED_QUESTIONS = {
+    "use": [
+        "what is the {entity} used for?",
+        "the {entity} is used for what?",
+        "what do you do with the {entity}?",
+        "which work needs the {entity}?",
+    ],
+    "place": [
+        "where is the {entity} kept?",
+        "the {entity} is kept in what?",
+        "where do you find the {entity}?",
+        "which place has the {entity}?",
+    ],
 }
 CLIMATE_OF = {
     **dict.fromkeys(["forest", "river", "swamp"], "wet"),
@@ -159,9 +175,10 @@ def options(rng: random.Random, fact: Fact, count: int) -> list[str]:
 
 def vocabulary() -> list[str]:
     """Every text fragment that facts are made of."""
+    listed = [text for texts in LISTED_QUESTIONS.values() for text in texts]
     templates = [
         text.replace("{entity}", "").replace("{value}", "")
-        for text in [*STATEMENTS.values(), *QUESTIONS.values()]
+        for text in [*STATEMENTS.values(), *QUESTIONS.values(), *listed]
     ]
     values = [value for values in VALUES.values() for value in values]
     return [*ANIMALS, *AILMENTS, *OBJECTS, *GOALS, *values, *templates]
