@@ -6,18 +6,14 @@ import pandas as pd
 import torch
 
 from crosslens.files import write_csv, write_json
-from crosslens.metrics import l1_norms
 from crosslens.shards import ShardReader
 from crosslens.training import Quality, evaluate, load_trained
 
 
-def feature_table(models: list[str], W_dec: torch.Tensor, rate: torch.Tensor, threshold: float):
-    """One row a feature: firing rate, whether alive, decoder norms of each model."""
-    norms, norms2 = l1_norms(W_dec), W_dec.norm(dim=-1)
-    columns = {"feature": range(len(rate)), "rate": rate.numpy(), "alive": (rate > threshold).int()}
-    columns |= {f"norm_{m}": norms[i].numpy() for i, m in enumerate(models)}
-    columns |= {f"norm2_{m}": norms2[i].numpy() for i, m in enumerate(models)}
-    return pd.DataFrame(columns)
+def feature_table(rate: torch.Tensor, threshold: float) -> pd.DataFrame:
+    """One row a feature: firing rate, and whether it is alive."""
+    alive = (rate > threshold).int().numpy()
+    return pd.DataFrame({"feature": range(len(rate)), "rate": rate.numpy(), "alive": alive})
 
 
 def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
@@ -53,7 +49,7 @@ def main(
     with ShardReader(heldout) as reader:
         measured = evaluate(trained, reader, settings["batch_size"], settings["beta"])
     trained.metadata |= {"tokens_seen": step * settings["batch_size"], "config": settings}
-    table = feature_table(trained.models, trained.W_dec.detach(), measured.rate, threshold)
+    table = feature_table(measured.rate, threshold)
     write_csv(features, table)
     write_csv(training, pd.concat([pd.read_csv(log) for log in logs]))
     write_json(quality, summary(measured, table, trained.metadata))

@@ -1,6 +1,5 @@
 """Reinforce the base model with GRPO, by verl or by TRL."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ def main(
     gpus: int,
 ) -> None:
     """Write one plain model directory per fifth of the epoch, and the curves of every step."""
-    engine = import_module(f"crosslens.grpo.{settings['engine']}")
-    table = engine.train(
-        settings=settings, model=base, data=data, seed=seed, gpus=gpus, out=checkpoints
-    )
+    if settings["engine"] == "verl":  # each in its own environment
+        from crosslens.grpo.verl import train
+    else:
+        from crosslens.grpo.trl import train
+    table = train(settings=settings, model=base, data=data, seed=seed, gpus=gpus, out=checkpoints)
     write_csv(curves, table)
 
 

@@ -17,8 +17,8 @@ from crosslens.grpo.overrides import overrides
 from crosslens.grpo.reward import MARK
 from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
-if TYPE_CHECKING:  # verl imports it in its own processes; named here so that its changes rerun
-    from crosslens.grpo import cpu_platform  # noqa: F401
+if TYPE_CHECKING:  # verl imports them in its own processes; named here so that changes rerun
+    from crosslens.grpo import agent_loop, cpu_platform  # noqa: F401
 
 PLUGIN = "crosslens.grpo.cpu_platform"
 
