@@ -9,11 +9,14 @@ import types
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from crosslens import gpus
 from crosslens.errors import InputError
 
 
 def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a command, passing on its output line by line.
+
+    It inherits the locks on the job's GPUs: they stay taken until it is gone too.
 
     Raises InputError with the command's own `Error: ...` line, or its last exception or line, if
     it fails.
@@ -26,6 +29,7 @@ def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        pass_fds=gpus.locks,
     ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -20,6 +20,10 @@ from crosslens.schema import suggestion, validate_config
 CHECKPOINTS = 5  # one per fifth of the epoch: training needs a step for each
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 MODELS = ("world/base", "world/teacher")
+GPU_RULES = (  # their scripts hold GPUs (crosslens.gpus); the others compute on CPUs
+    *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
+    *("train_crosscoder", "evaluate_crosscoder", "score_features", "intervene"),
+)
 
 
 def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> None:
@@ -46,9 +50,14 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
 
 def check_resources(config: dict[str, Any], rules: set[str]) -> None:
     """Only rules that exist can be given resources (a rule is called as its script)."""
-    for rule in config["resources"]:
+    for rule, needs in config["resources"].items():
         if rule not in rules:
             raise InputError(f"resources.{rule}: unknown rule{suggestion(rule, sorted(rules))}")
+        if needs.get("gpu") and rule not in GPU_RULES:
+            raise InputError(
+                f"resources.{rule}.gpu: the rule runs on CPUs; those that use GPUs are "
+                f"{', '.join(GPU_RULES)}"
+            )
 
 
 def check_gpus(config: dict[str, Any], limit: int | None) -> None:

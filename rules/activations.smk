@@ -22,7 +22,7 @@ rule tokenize_corpus:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("tokenize_corpus"),
+        gpu=0,
         mem_mb=need("tokenize_corpus", "mem_mb", 4000),
         runtime=need("tokenize_corpus", "runtime", 60),
     params:
@@ -85,7 +85,7 @@ rule report_data_path:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("report_data_path"),
+        gpu=0,
         mem_mb=need("report_data_path", "mem_mb", 2000),
         runtime=need("report_data_path", "runtime", 10),
     params:

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
+from crosslens.gpus import check_machine
 from crosslens.validation import preflight
 
 # Scripts import the library from here; with --sdm env-modules and no module system on the machine,
@@ -31,6 +32,22 @@ try:
     )
 except InputError as error:
     sys.exit(f"Error: {error}")
+
+
+onstart:
+    # Jobs sent elsewhere find their GPUs there; those that run here would wait for what is not there.
+    if workflow.local_exec:
+        try:
+            check_machine(
+                {
+                    job.rule.name: job.resources.get("gpu", 0)
+                    for job in workflow.dag.needrun_jobs()
+                },
+                getattr(limit, "value", limit),
+            )
+        except InputError as error:
+            sys.exit(f"Error: {error}")
+
 
 CHECKPOINTS = range(1, 6)  # fifths of the epoch
 TUNED = [f"{paradigm}-{k}" for paradigm in ("sft", "rl") for k in CHECKPOINTS]

@@ -21,7 +21,7 @@ rule find_critical_samples:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("find_critical_samples"),
+        gpu=0,
         mem_mb=need("find_critical_samples", "mem_mb", 500),
         runtime=need("find_critical_samples", "runtime", 10),
     params:
@@ -79,7 +79,7 @@ rule select_features:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("select_features"),
+        gpu=0,
         mem_mb=need("select_features", "mem_mb", 1000),
         runtime=need("select_features", "runtime", 10),
     params:

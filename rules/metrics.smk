@@ -25,7 +25,7 @@ rule score_specificity:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("score_specificity"),
+        gpu=0,
         mem_mb=need("score_specificity", "mem_mb", 2000),
         runtime=need("score_specificity", "runtime", 20),
     params:
@@ -53,7 +53,7 @@ rule measure_overlap:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("measure_overlap"),
+        gpu=0,
         mem_mb=need("measure_overlap", "mem_mb", 2000),
         runtime=need("measure_overlap", "runtime", 20),
     params:
@@ -78,7 +78,7 @@ rule rank_shifts:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("rank_shifts"),
+        gpu=0,
         mem_mb=need("rank_shifts", "mem_mb", 1000),
         runtime=need("rank_shifts", "runtime", 20),
     params:

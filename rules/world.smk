@@ -27,7 +27,7 @@ rule build_world:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("build_world"),
+        gpu=0,
         mem_mb=2000,
         runtime=10,
     params:
@@ -54,7 +54,7 @@ rule pretrain_base:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("pretrain_base"),
+        gpu=0,
         mem_mb=3000,
         runtime=60,
     params:
@@ -81,7 +81,7 @@ rule pretrain_teacher:
         module("analysis"),
     threads: 1
     resources:
-        gpu=gpus("pretrain_teacher"),
+        gpu=0,
         mem_mb=3000,
         runtime=60,
     params:

@@ -58,8 +58,9 @@ def main(
 
 if __name__ == "__main__":
     from crosslens.errors import one_line
+    from crosslens.gpus import hold
 
-    with one_line(snakemake.log[0]):
+    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(
             state=Path(snakemake.input.state),
             heldout=[Path(path) for path in snakemake.input.heldout],

@@ -32,8 +32,9 @@ def main(*, model: Path, settings: dict, results: Path, samples: Path) -> None:
 
 if __name__ == "__main__":
     from crosslens.errors import one_line
+    from crosslens.gpus import hold
 
-    with one_line(snakemake.log[0]):
+    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(
             model=Path(snakemake.input.model),
             settings=snakemake.params.evaluation,

@@ -27,8 +27,9 @@ def main(
 
 if __name__ == "__main__":
     from crosslens.errors import one_line
+    from crosslens.gpus import hold
 
-    with one_line(snakemake.log[0]):
+    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(
             base=Path(snakemake.input.base),
             data=Path(snakemake.input.data),
