@@ -100,7 +100,7 @@ def test_the_model_is_itself_again_afterwards(model, crosscoder) -> None:
     torch.testing.assert_close(logits(model), before)
 
 
-CHOICES = {"text": ["c d", "e", "f g"], "label": ["A", "B", "C"]}
+CHOICES = {"text": ["c", "e", "g"], "label": ["A", "B", "C"]}
 DOCS = [
     {"id": str(i), "question_stem": f"a {letter}", "choices": CHOICES, "answerKey": "ABC"[i % 3]}
     for i, letter in enumerate("bcdefghijklm")
