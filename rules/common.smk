@@ -126,9 +126,9 @@ def shards_of(w):
 
 
 def previous_state(w):
-    """The state a shard starts from: none for the first."""
-    shard = int(w.shard) - 1
-    return state_of(w, f"{w.crosscoder}-r{w.replica}", shard) if shard >= 0 else []
+    """The state a shard starts from, in a list: an empty one for the first."""
+    before = range(int(w.shard))[-1:]
+    return [state_of(w, f"{w.crosscoder}-r{w.replica}", shard) for shard in before]
 
 
 def state_of(w, crosscoder, shard):
