@@ -80,12 +80,61 @@ def test_later_passes_come_in_another_order_that_the_seed_decides(tmp_path):
         assert passes(0) == [first, second, third]
 
 
+def block_by_block(x, mask, size, generator=None):
+    """One pass as it was first written: blocks read, shuffled within, and cut into batches."""
+    starts = np.arange(0, len(x), 16 * size)
+    left = x[:0]
+    for start in starts if generator is None else generator.permutation(starts):
+        block = x[start : start + 16 * size][mask[start : start + 16 * size]]
+        if generator is not None:
+            block = block[torch.from_numpy(generator.permutation(len(block)))]
+        block = torch.cat([left, block])
+        full = len(block) // size * size
+        yield from block[:full].split(size) if full else ()
+        left = block[full:]
+
+
+@pytest.mark.parametrize("masked", [0, 1, 40])
+def test_the_thread_gives_the_same_batches_as_reading_block_by_block(tmp_path, masked):
+    rng, size = np.random.default_rng(masked), 3
+    x = torch.from_numpy(rng.standard_normal((2, 200, D))).bfloat16().float()
+    masks = np.ones((2, 200), dtype=int)
+    masks[1, rng.choice(200, masked, replace=False)] = 0
+    paths = [
+        make_shard(tmp_path / name / "shard-0.h5", x[i], mask=masks[i].tolist())
+        for i, name in enumerate(("base", "rl-1"))
+    ]
+    kept, both = torch.from_numpy(masks[1] == 1), x.transpose(0, 1)
+    expected = list(block_by_block(both, kept, size))
+    for number in (1, 2):
+        generator = np.random.default_rng([7, 0, number])
+        expected += block_by_block(both, kept, size, generator)
+    with ShardReader(paths) as reader:
+        plain = reader.endless(size, [7, 0])
+        with reader.prefetch(size, [7, 0]) as stream:
+            for batch in expected:
+                assert torch.equal(next(plain), batch)
+                assert torch.equal(next(stream), batch)
+                assert stream.waited >= 0
+
+
+def test_activations_that_are_not_contiguous_are_one_line(pair):
+    with h5py.File(pair[1], "a") as file:
+        x = file["activations"][:]
+        del file["activations"]
+        file.create_dataset("activations", data=x, chunks=(5, D))
+    with pytest.raises(InputError, match="rl-1/shard-0.h5: activations are uint16 and not contig"):
+        ShardReader(pair)
+
+
 def test_a_shard_with_less_than_a_batch_is_refused(pair):
     with (
         ShardReader(pair) as reader,
         pytest.raises(InputError, match="8 rows kept, fewer than crosscoder.batch_size 9"),
     ):
         next(reader.endless(9, [0]))
+    with ShardReader(pair) as reader, pytest.raises(InputError, match="8 rows kept, fewer"):
+        reader.prefetch(9, [0])
 
 
 def test_a_file_cut_short_is_one_line(pair):
