@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 from crosslens.corpus import batches, distinct
 from crosslens.errors import InputError
 from crosslens.progress import track
-from crosslens.shards import Extracted
+from crosslens.shard_writer import Rows, ShardWriter
 
 MIDDLE = "middle"
 
@@ -38,9 +39,16 @@ def load_truncated(path: Path, layer: str | int) -> tuple[torch.nn.Module, int]:
     Raises InputError naming the directory when the checkpoint does not load.
     """
     try:
-        index = layer_index(AutoConfig.from_pretrained(path), layer)
-        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-        model, info = AutoModel.from_pretrained(path, dtype=dtype, output_loading_info=True)
+        config = AutoConfig.from_pretrained(path)
+        index = layer_index(config, layer)
+        config.num_hidden_layers = index  # the others are not even read
+        model, info = AutoModel.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -66,15 +74,29 @@ def residual_stream(
     input_ids: Int[torch.Tensor, "b t"],
     attention_mask: Int[torch.Tensor, "b t"] | None = None,
 ) -> Float[torch.Tensor, "b t d"]:
-    """Activations of a truncated model, equal to the full model's hidden_states[L]."""
+    """Activations of a truncated model, equal to the full model's hidden_states[L].
+
+    Without a mask every position counts. transformers is told so by a mask of ones: given none it
+    builds one of size t x t, in case documents were packed, and SDPA's fused causal kernel is lost.
+    """
+    if attention_mask is None:
+        attention_mask = torch.ones_like(input_ids)
     return model(
         input_ids=input_ids, attention_mask=attention_mask, use_cache=False
     ).last_hidden_state
 
 
+class Extracted(NamedTuple):
+    """What was found of a shard's rows, and what became of the corpus's tokens."""
+
+    rows: Rows
+    counts: dict[str, int | str]
+
+
 def extract(
     model: torch.nn.Module,
     rows: UInt32[np.ndarray, "n t"],
+    writer: ShardWriter,
     *,
     variant: str,
     shard: str,
@@ -83,42 +105,50 @@ def extract(
     skip_positions: int,
     sink_threshold: float,
 ) -> Extracted:
-    """Activations of a shard's rows but for the first positions of each, permuted.
+    """Write the activations of a shard's rows but for the first positions of each, permuted.
 
     The permutation depends on seed and shard only, so it is the same for every variant. Rows whose
-    norm exceeds `sink_threshold` medians are masked, not moved. One shard is held in memory: its
-    rows go straight to their places.
+    norm exceeds `sink_threshold` medians are masked, not moved. Every row goes to its place in the
+    file while the next batch is computed; what is held of a token is about 30 bytes, whatever
+    d_model: its id, its place, its norm.
 
-    Raises InputError when an activation is not finite.
+    Documents packed into one row see each other, as in pretraining: the mask is causal, nothing
+    else, so that SDPA's fused kernels apply.
+
+    Raises InputError when every activation is zero, and what `writer` raises.
     """
-    kept = rows[:, skip_positions:]
-    order = permutation(seed, shard, kept.size)
-    place = np.argsort(order)
-    activations = np.empty((kept.size, model.config.hidden_size), dtype=np.uint16)
-    norms = np.empty(kept.size, dtype=np.float32)
+    order = permutation(seed, shard, count_rows(rows, skip_positions))
+    place = inverse(order)
     done = 0
     groups = list(batches(rows, batch_size))
     for group in track(groups, f"extracting {variant}, shard {shard}", unit="batches"):
         ids = torch.from_numpy(group.astype(np.int64)).to(model.device)
         x = residual_stream(model, ids)[:, skip_positions:].flatten(0, 1)
-        check_finite(x, variant, shard)
-        where = place[done : done + len(x)]
-        activations[where] = x.bfloat16().view(torch.uint16).cpu().numpy()
-        norms[where] = x.float().norm(dim=1).cpu().numpy()
+        writer.put(place[done : done + len(x)], x)
         done += len(x)
+    norms = writer.finish()
+    if not norms.any():
+        raise InputError(f"activations of {variant}, shard {shard}: all are zero")
     mask = norms <= sink_threshold * np.median(norms)
-    tokens = kept.flatten()[order]
-    positions = np.tile(np.arange(skip_positions, rows.shape[1], dtype=np.uint16), len(rows))
-    sequences = np.repeat(np.arange(len(rows), dtype=np.uint32), kept.shape[1])
+    tokens, positions, sequences = described(rows, order, skip_positions)
     return Extracted(
-        activations,
-        tokens,
-        positions[order],
-        sequences[order],
-        mask.astype(np.uint8),
-        float(norms[mask].mean()),
+        Rows(tokens, positions, sequences, mask.astype(np.uint8), float(norms[mask].mean())),
         count_tokens(rows, tokens, norms, mask),
     )
+
+
+def count_rows(rows: np.ndarray, skip_positions: int) -> int:
+    """How many activations a shard has."""
+    return len(rows) * (rows.shape[1] - skip_positions)
+
+
+def described(
+    rows: np.ndarray, order: np.ndarray, skip_positions: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Token, position and sequence of every activation, in the order of the file."""
+    sequences, positions = np.divmod(order, np.uint32(rows.shape[1] - skip_positions))
+    positions += np.uint32(skip_positions)
+    return rows[sequences, positions], positions.astype(np.uint16), sequences
 
 
 def count_tokens(
@@ -137,17 +167,14 @@ def count_tokens(
     }
 
 
-def permutation(seed: int, shard: str, count: int) -> np.ndarray:
+def permutation(seed: int, shard: str, count: int) -> UInt32[np.ndarray, " count"]:
     """The order in which a shard's rows are written."""
     key = int.from_bytes(hashlib.sha256(f"{seed} {shard}".encode()).digest()[:8], "big")
-    return np.random.default_rng(key).permutation(count)
+    return np.random.default_rng(key).permutation(count).astype(np.uint32)
 
 
-def check_finite(x: torch.Tensor, variant: str, shard: str) -> None:
-    """Raise InputError when a row holds a NaN or an infinity."""
-    bad = int((~torch.isfinite(x)).any(dim=1).sum())
-    if bad:
-        raise InputError(
-            f"activations of {variant}, shard {shard}: {bad} of {len(x)} rows hold NaN or infinite "
-            "values: the checkpoint is damaged or overflows in this dtype"
-        )
+def inverse(order: UInt32[np.ndarray, " count"]) -> UInt32[np.ndarray, " count"]:
+    """Where each row goes."""
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order), dtype=np.uint32)
+    return place

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain, count, pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -14,52 +13,12 @@ import torch
 from jaxtyping import Float, Int, Shaped
 
 from crosslens.errors import InputError
-from crosslens.files import whole
 from crosslens.prefetch import Prefetch
 
 BLOCK = 16  # batches that a shuffled pass reads, and shuffles, together
 SCATTERED = 8  # rows a run, on average, below which gathering is faster than copying runs
 BUFFERS = 4  # batches read ahead, the ones in use included
 DATASETS = ("activations", "tokens", "positions", "sequences", "mask")
-
-
-class Extracted(NamedTuple):
-    """Rows of one shard in their permuted order, and what became of the corpus's tokens."""
-
-    activations: np.ndarray  # uint16 [rows, d_model]: bfloat16 bits
-    tokens: np.ndarray  # uint32 [rows]
-    positions: np.ndarray  # uint16 [rows]
-    sequences: np.ndarray  # uint32 [rows]: which row of the shard
-    mask: np.ndarray  # uint8 [rows]: 1 = keep, 0 = attention sink
-    mean_norm: float  # over kept rows
-    counts: dict[str, int | str]
-
-
-class Origin(NamedTuple):
-    """Where a shard's activations came from; written to the file's attributes."""
-
-    variant: str
-    shard: str
-    layer: int
-    seed: int
-    model_hash: str
-    corpus_hash: str
-
-
-def write_shard(path: Path, extracted: Extracted, origin: Origin) -> None:
-    """Write a shard: contiguous datasets, bfloat16 as uint16, the scale and hashes as attributes.
-
-    `scale` is sqrt(d_model) / mean norm of the kept rows.
-    """
-    d_model = extracted.activations.shape[1]
-    with whole(path) as partial, h5py.File(partial, "w") as file:
-        for name in DATASETS:
-            file.create_dataset(name, data=getattr(extracted, name))
-        file["activations"].attrs["dtype"] = "bfloat16"
-        file.attrs["mean_norm"] = extracted.mean_norm
-        file.attrs["scale"] = d_model**0.5 / extracted.mean_norm
-        for key, value in origin._asdict().items():
-            file.attrs[key] = value
 
 
 class ShardReader:

@@ -1,11 +1,12 @@
 """Write one variant's residual stream at the layer for one shard of the corpus."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crosslens.activations import extract, load_truncated
+from crosslens.activations import count_rows, extract, load_truncated
 from crosslens.corpus import read_shard
 from crosslens.files import sha256, write_json
-from crosslens.shards import Origin, write_shard
+from crosslens.shard_writer import Origin, write_shard
 
 
 def main(
@@ -22,18 +23,28 @@ def main(
     """Stop the forward pass at the layer, permute, mask, write."""
     rows, corpus_hash = read_shard(corpus, shard)
     network, layer = load_truncated(model, settings["layer"])
-    extracted = extract(
-        network,
-        rows,
-        variant=variant,
-        shard=shard,
-        seed=seed,
-        batch_size=settings["batch_size"],
-        skip_positions=settings["skip_positions"],
-        sink_threshold=settings["sink_threshold"],
-    )
-    write_shard(out, extracted, Origin(variant, shard, layer, seed, sha256(model), corpus_hash))
-    write_json(counts, extracted.counts | {"mean_norm": extracted.mean_norm, "layer": layer})
+    size = count_rows(rows, settings["skip_positions"]), network.config.hidden_size
+    what = f"activations of {variant}, shard {shard}"
+    with (
+        ThreadPoolExecutor(1) as beside,
+        write_shard(out, *size, what=what, device=network.device) as writer,
+    ):
+        model_hash = beside.submit(sha256, model)  # reads gigabytes: while the network computes
+        extracted = extract(
+            network,
+            rows,
+            writer,
+            variant=variant,
+            shard=shard,
+            seed=seed,
+            batch_size=settings["batch_size"],
+            skip_positions=settings["skip_positions"],
+            sink_threshold=settings["sink_threshold"],
+        )
+        origin = Origin(variant, shard, layer, seed, model_hash.result(), corpus_hash)
+        writer.complete(extracted.rows, origin)
+    mean_norm = extracted.rows.mean_norm
+    write_json(counts, extracted.counts | {"mean_norm": mean_norm, "layer": layer})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from transformers.models.llama import LlamaConfig
 from transformers.models.qwen2 import Qwen2Config
 from transformers.models.qwen3 import Qwen3Config
 
-from crosslens.shards import Extracted, Origin, write_shard
+from crosslens.shard_writer import Origin, Rows, write_shard
 
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -81,14 +81,15 @@ def make_shard(
     zeros = np.zeros(rows, dtype=np.uint32)
     kept = np.ones(rows, dtype=np.uint8) if mask is None else np.array(mask, dtype=np.uint8)
     norms = activations.norm(dim=1).numpy()[kept == 1]
-    extracted = Extracted(
-        activations.bfloat16().view(torch.uint16).numpy(),
+    described = Rows(
         np.arange(rows, dtype=np.uint32) if tokens is None else tokens,
         zeros.astype(np.uint16),
         zeros,
         kept,
         float(norms.mean()),
-        {},
     )
-    write_shard(path, extracted, Origin(path.parent.name, shard, layer, 0, "m", corpus_hash))
+    with write_shard(path, *activations.shape, what="activations") as writer:
+        writer.put(np.arange(rows, dtype=np.uint32), activations)
+        writer.finish()
+        writer.complete(described, Origin(path.parent.name, shard, layer, 0, "m", corpus_hash))
     return path
