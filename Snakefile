@@ -26,20 +26,48 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand(
-            "results/{study}/figures/figure{number}.{format}",
-            study=config["study"],
-            number=range(1, 14),
-            format=["pdf", "png", "csv"],
-        ),
-        expand(
-            "results/{study}/tables/table{number}.{format}",
-            study=config["study"],
-            number=range(1, 6),
-            format=["pdf", "png", "csv"],
-        ),
+        figures(*range(1, 14)),
+        tables(*range(1, 6)),
         expand(
             "results/{study}/{file}",
             study=config["study"],
             file=["report.html", "summary.json"],
         ),
+
+
+# Single targets: `snakemake figure2`, `snakemake table1`, and all of one family by its name.
+for number in range(1, 14):
+
+    rule:
+        name:
+            f"figure{number}"
+        input:
+            figures(number),
+        localrule: True
+
+
+for number in range(1, 6):
+
+    rule:
+        name:
+            f"table{number}"
+        input:
+            tables(number),
+        localrule: True
+
+
+for family in FAMILIES:
+
+    rule:
+        name:
+            family
+        input:
+            results_of(family),
+            expand(
+                "results/{study}/metrics/{family}/{table}.csv",
+                study=config["study"],
+                family=family,
+                table=["mas", "overlap", "rank-shifts"],
+            ),
+            figures(*figures_of(family)),
+        localrule: True

@@ -33,10 +33,11 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
     to the working directory. Raises InputError at the first fault.
     """
     validate_config(config, yaml.safe_load(schema.read_text()))
-    check_resources(config, {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")})
+    rules = {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")}
+    check_resources(config, rules)
     check_gpus(config, gpus)
     check_numbers(config)
-    check_names(config)
+    check_names(config, rules)
     check_world(config)
     check_problems(config)
     check_model("traces.teacher", config["traces"]["teacher"], config)
@@ -92,8 +93,11 @@ def divides(key: str, part: int, of: str, whole: int) -> None:
         raise InputError(f"{key}: {part} does not divide {of}: {whole}")
 
 
-def check_names(config: dict[str, Any]) -> None:
-    """Names in one section that another section must know."""
+def check_names(config: dict[str, Any], rules: set[str]) -> None:
+    """Names in one section that another section must know, and targets that share a name."""
+    targets = {"all", *rules, *(f"{x}{n}" for x in ("figure", "table") for n in range(1, 14))}
+    for family in targets & config["families"].keys():
+        raise InputError(f"families.{family}: a target has this name: choose another")
     for family in config["figures"]["families"]:
         if family not in config["families"]:
             raise InputError(

@@ -142,12 +142,15 @@ def crosscoders_reading(variant):
 
 
 def back_pressure(w):
-    """A shard waits until those `window` before it are consumed: so many exist at once, no more."""
+    """A shard waits until those `window` before it are consumed: so many exist at once, no more.
+
+    Consumed is what a training log says: the state beside it goes as soon as the next one is there.
+    """
     if w.shard == "heldout":
         return []
     shard = int(w.shard) - config["activations"]["window"]
     return [
-        state_of(w, name, shard)
+        f"results/{w.study}/crosscoders/{w.family}/{name}/log-{shard}.csv"
         for name in crosscoders_reading(w.variant)
         if shard >= 0
     ]
@@ -193,16 +196,40 @@ def tables_of_curves(w):
     )
 
 
-def results_of_all(w):
-    """Everything the report reads of every family."""
+def results_of(family):
+    """Everything the report reads of one family."""
     files = [
-        *(f"evaluation/{{family}}/{v}/results.json" for v in FINAL.values()),
-        *(f"crosscoders/{{family}}/{p}/quality.json" for p in [*PAIRS, "trio-r0"]),
-        "generalization/{family}/features.json",
-        "generalization/{family}/critical.json",
-        "interventions/{family}/base.csv",
-        "interventions/{family}/rl-5.csv",
-        "activations/{family}/data-path.json",
-        "metrics/{family}/nrn.csv",
+        *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
+        *(f"crosscoders/{family}/{p}/quality.json" for p in [*PAIRS, "trio-r0"]),
+        f"generalization/{family}/features.json",
+        f"generalization/{family}/critical.json",
+        f"interventions/{family}/base.csv",
+        f"interventions/{family}/rl-5.csv",
+        f"activations/{family}/data-path.json",
+        f"metrics/{family}/nrn.csv",
     ]
-    return [f"results/{w.study}/{f}".format(family=x) for x in FAMILIES for f in files]
+    return [f"results/{config['study']}/{file}" for file in files]
+
+
+def drawn(*names):
+    """A figure or table as PDF and PNG, with the CSV it was drawn from."""
+    formats = ["pdf", "png", "csv"]
+    return expand(
+        f"results/{config['study']}/{{name}}.{{format}}", name=names, format=formats
+    )
+
+
+def figures(*numbers):
+    """Figures of the paper, by number."""
+    return drawn(*(f"figures/figure{number}" for number in numbers))
+
+
+def tables(*numbers):
+    """Tables of the paper, by number."""
+    return drawn(*(f"tables/table{number}" for number in numbers))
+
+
+def figures_of(family):
+    """The figures that show one family and no other."""
+    shown = {n: {config["figures"]["families"][i] for i in SHOWN[n]} for n in SHOWN}
+    return sorted(number for number in shown if shown[number] == {family})

@@ -322,7 +322,7 @@ rule write_report:
             )
         ],
         tables=expand("results/{{study}}/tables/table{number}.csv", number=range(1, 6)),
-        results=results_of_all,
+        results=[file for family in FAMILIES for file in results_of(family)],
         manifest="results/{study}/data/manifest.json",
         template=workflow.source_path("../report/report.html.j2"),
         captions=[

@@ -1,0 +1,109 @@
+"""However jobs are scheduled, no more than `window` shards of a variant exist, and one held out."""
+
+import random
+import re
+from typing import NamedTuple
+
+import pytest
+from conftest import MINI, Study
+
+SHARDS, WINDOW, VARIANTS, CROSSCODERS = 7, 2, 11, 13
+SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
+STATE = re.compile(r"crosscoders/tiny/(?P<crosscoder>[\w-]+)/state-(?P<shard>\d+)\.safetensors$")
+
+
+class Job(NamedTuple):
+    """A job of the graph and the files between it and others."""
+
+    rule: str
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+
+
+def graph(output: str) -> list[Job]:
+    """The jobs that a dry run prints, each after those it needs."""
+    found = []
+    for block in re.split(r"^(?:local)?rule ", output, flags=re.MULTILINE)[1:]:
+        files = {
+            key: frozenset(line[1].split(", ")) if line else frozenset()
+            for key in ("input", "output")
+            for line in [re.search(rf"^    {key}: (.+)$", block, re.MULTILINE)]
+        }
+        found.append(Job(block.partition(":")[0], files["input"], files["output"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def rolling(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """The jobs of a study of seven shards."""
+    study = Study(tmp_path_factory.mktemp("study"), MINI)
+    study.change("activations.shards", SHARDS)
+    study.change("activations.window", WINDOW)
+    done = study.snakemake("--dry-run", "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    return graph(done.stdout)
+
+
+def ancestors(jobs: list[Job]) -> list[set[int]]:
+    """For each job, all that are finished before it starts."""
+    maker = {file: i for i, job in enumerate(jobs) for file in job.outputs}
+    found: list[set[int]] = [set() for _ in jobs]
+    for i, job in enumerate(jobs):  # in the order of a dry run, needed ones first
+        for parent in {maker[file] for file in job.inputs if file in maker}:
+            assert parent < i
+            found[i] |= {parent} | found[parent]
+    return found
+
+
+def test_a_shard_waits_for_all_readers_of_the_one_a_window_before(rolling: list[Job]) -> None:
+    before = ancestors(rolling)
+    makers = {
+        (match["variant"], match["shard"]): i
+        for i, job in enumerate(rolling)
+        for file in job.outputs
+        if (match := SHARD.search(file))
+    }
+    assert len(makers) == VARIANTS * (SHARDS + 1)
+    for (variant, shard), i in makers.items():
+        if shard == "heldout" or int(shard) < WINDOW:
+            continue
+        old = f"activations/tiny/{variant}/shard-{int(shard) - WINDOW}.h5"
+        readers = {j for j, job in enumerate(rolling) if any(f.endswith(old) for f in job.inputs)}
+        assert len(readers) == {"base": CROSSCODERS}.get(variant, 1 + 2 * variant.endswith("-5"))
+        assert readers <= before[i]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_order_of_jobs_keeps_more(rolling: list[Job], seed: int) -> None:
+    """Run the jobs in some allowed order, extracting whenever it may, and look at the disk."""
+    draw = random.Random(seed)
+    before, waiting, done = ancestors(rolling), set(range(len(rolling))), set()
+    readers = {
+        file: {i for i, job in enumerate(rolling) if file in job.inputs} for file in temps(rolling)
+    }
+    there: set[str] = set()
+    most = {"shards": 0, "heldout": 0, "states": 0}
+    while waiting:
+        ready = sorted(i for i in waiting if before[i] <= done)
+        eager = [i for i in ready if rolling[i].rule == "extract_activations"]
+        job = draw.choice(eager or ready)
+        there |= rolling[job].outputs & readers.keys()
+        found = [match["shard"] for file in there if (match := SHARD.search(file))]
+        counts = {
+            "shards": len(found) - found.count("heldout"),
+            "heldout": found.count("heldout"),
+            "states": len(there) - len(found),
+        }
+        most = {key: max(most[key], count) for key, count in counts.items()}
+        waiting.remove(job)
+        done.add(job)
+        there = {file for file in there if not readers[file] <= done}
+    assert most["shards"] == WINDOW * VARIANTS
+    assert most["heldout"] == VARIANTS
+    assert most["states"] <= CROSSCODERS + 1  # one is read while its successor is written
+    assert not there
+
+
+def temps(jobs: list[Job]) -> set[str]:
+    """The files that Snakemake deletes once all their readers are done."""
+    return {f for job in jobs for f in job.outputs if SHARD.search(f) or STATE.search(f)}
