@@ -1,0 +1,48 @@
+"""Gather the training problems, without repetitions and without those of the benchmarks."""
+
+from pathlib import Path
+from typing import Any
+
+from crosslens.files import sha256, write_json, write_jsonl
+from crosslens.problems import check_count, select
+from crosslens.sources import files_of, rows
+
+
+def main(*, settings: dict[str, Any], out: Path, manifest: Path) -> None:
+    """Write one row per problem (problem, answer, source), and the counts and hashes of it all."""
+    files = {
+        part: {name: files_of(source) for name, source in settings[part].items()}
+        for part in ("sources", "exclude")
+    }
+    read = {part: {name: rows(paths) for name, paths in files[part].items()} for part in files}
+    selection = select(read["sources"], read["exclude"], settings["ngram"])
+    check_count(len(selection.problems), settings["count"], selection.counts)
+    write_jsonl(out, selection.problems)
+    write_json(
+        manifest,
+        {
+            "problems": len(selection.problems),
+            "sha256": sha256(out),
+            "counts": selection.counts,
+            "settings": settings,
+            "files": {
+                part: {
+                    name: {path.name: sha256(path) for path in paths}
+                    for name, paths in files[part].items()
+                }
+                for part in files
+            },
+        },
+    )
+    print(f"{len(selection.problems)} problems: {selection.counts}")
+
+
+if __name__ == "__main__":
+    from crosslens.errors import one_line
+
+    with one_line(snakemake.log[0]):
+        main(
+            settings=snakemake.params.problems,
+            out=Path(snakemake.output.problems),
+            manifest=Path(snakemake.output.manifest),
+        )
