@@ -2,7 +2,7 @@
 
 if not workflow.overwrite_configfiles:
 
-    configfile: "mini.yaml"
+    configfile: "config.yaml"
 
 
 include: "rules/common.smk"

@@ -1,6 +1,7 @@
 """What is read from a row of each kind of file; light, for the checks before any job."""
 
 PROBLEMS = ("problem", "answer", "source")
+GIVEN_PROBLEMS = (("problem",), ("answer", "solution"))  # one of each, before they are prepared
 CORPUS = ("text", "conversations")  # RedPajama's or OpenThoughts-114k's: one of them
 TASKS = {  # what lm-eval 0.4.13's task code reads of each document
     "openbookqa": ("question_stem", "choices", "answerKey"),

@@ -1,8 +1,7 @@
 """The mixed corpus: tokenized, packed and jointly shuffled once, then cut into shards of rows."""
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from crosslens.errors import InputError
 from crosslens.files import whole
 from crosslens.progress import track
+from crosslens.sources import shuffled_rows
 
 HELDOUT = "heldout"
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
@@ -28,65 +28,67 @@ class Corpus(NamedTuple):
 
 
 def build_corpus(
-    sources: dict[str, Path],
+    sources: dict[str, list[Path]],
     tokenizer: PreTrainedTokenizerBase,
     *,
     tokens: int,
+    heldout_tokens: int,
     sequence_length: int,
     seed: int,
 ) -> Corpus:
     """Equal shares of tokens from each source, in packed rows without padding, jointly shuffled.
 
-    Raises InputError naming the file when a source has too few tokens or no text column.
+    Documents are drawn at random from all files of a source. The first rows are held out: they
+    hold equal shares of each source too, and so do the others (appendix A.1: 200 million tokens
+    each). Raises InputError naming the source when it has too few tokens or no text column.
     """
-    count = tokens // len(sources) // sequence_length
+    heldout = heldout_tokens // len(sources) // sequence_length
+    train = tokens // len(sources) // sequence_length
     packed = [
-        pack(path, tokenizer, count=count, sequence_length=sequence_length)
-        for path in sources.values()
+        pack(
+            shuffled_rows(files, seed),
+            tokenizer,
+            count=heldout + train,
+            sequence_length=sequence_length,
+            name=name,
+        )
+        for name, files in sources.items()
     ]
-    order = np.random.default_rng(seed).permutation(count * len(sources))
-    rows = np.concatenate(packed)[order]
-    source = np.repeat(np.arange(len(sources), dtype=np.uint8), count)[order]
-    digest = hashlib.sha256(rows.tobytes()).hexdigest()
-    return Corpus(rows, source, list(sources), digest)
+    random = np.random.default_rng(seed)
+    orders = [random.permutation(count * len(sources)) for count in (heldout, train)]
+    parts = [[rows[:heldout] for rows in packed], [rows[heldout:] for rows in packed]]
+    rows = np.concatenate(
+        [np.concatenate(part)[order] for part, order in zip(parts, orders, strict=True)]
+    )
+    names = np.arange(len(sources), dtype=np.uint8)
+    source = np.concatenate(
+        [np.repeat(names, len(order) // len(sources))[order] for order in orders]
+    )
+    return Corpus(rows, source, list(sources), hashlib.sha256(rows.tobytes()).hexdigest())
 
 
 def pack(
-    path: Path, tokenizer: PreTrainedTokenizerBase, *, count: int, sequence_length: int
+    rows: Iterable[dict],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    count: int,
+    sequence_length: int,
+    name: str,
 ) -> np.ndarray:
     """The first `count` rows of a source: its texts one after the other, each ended by eos."""
     wanted, found = count * sequence_length, 0
     parts: list[np.ndarray] = []  # arrays: a list of 200 million Python integers takes 8 GB
-    for row in track(lines(path), f"tokenizing {path.name}", unit="texts"):
+    for row in track(rows, f"tokenizing {name}", unit="texts"):
         if found >= wanted:
             break
-        parts.append(np.array(document(text_of(row, tokenizer, path), tokenizer), dtype=np.uint32))
+        parts.append(np.array(document(text_of(row, tokenizer, name), tokenizer), dtype=np.uint32))
         found += len(parts[-1])
     if found < wanted:
         raise InputError(
-            f"{path}: {found} tokens, but corpus.tokens and corpus.heldout_tokens ask for "
-            f"{wanted} from each source: lower them or give a larger file"
+            f"corpus.sources.{name}: {found} tokens, but corpus.tokens and corpus.heldout_tokens "
+            f"ask for {wanted} from each source: lower them or give a larger source"
         )
     return np.concatenate(parts)[:wanted].reshape(count, sequence_length)
-
-
-def lines(path: Path) -> Iterator[dict]:
-    """The rows of a JSON-lines file, one at a time: a corpus need not fit into memory."""
-    with path.open() as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield parse(line, path, number)
-
-
-def parse(line: str, path: Path, number: int) -> dict:
-    """One row. Raises InputError naming file and line when it is not a JSON object."""
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        row = None
-    if not isinstance(row, dict):
-        raise InputError(f"{path}, line {number}: not a JSON object")
-    return row
 
 
 def document(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -98,13 +100,14 @@ def document(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return start + ids + end
 
 
-def text_of(row: dict, tokenizer: PreTrainedTokenizerBase, path: Path) -> str:
+def text_of(row: dict, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     """A row's text: RedPajama's `text`, or OpenThoughts' `conversations` by the chat template."""
     if "text" in row:
         return row["text"]
     if "conversations" not in row:
         raise InputError(
-            f"{path}: neither a column text nor conversations; it has {', '.join(row)}"
+            f"corpus.sources.{name}: a row has neither a column text nor conversations; it has "
+            f"{', '.join(row)}"
         )
     turns = [
         {"role": ROLES.get(turn["from"], turn["from"]), "content": turn["value"]}

@@ -45,7 +45,7 @@ def snapshot(
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RequestException) as error:
         reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
         raise InputError(
-            f"the {kind} {name} at {revision} cannot be had from the hub ({reason}): check its name "
-            "and revision, HF_TOKEN where it is gated, HF_ENDPOINT and HF_HUB_OFFLINE, or give a "
-            "local path and no revision"
+            f"the {kind} {name} at {revision} cannot be had from the hub ({reason}): check its "
+            "name and revision, HF_TOKEN where it is gated, HF_ENDPOINT and HF_HUB_OFFLINE, or "
+            "give a local path and no revision"
         ) from error

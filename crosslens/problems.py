@@ -1,4 +1,4 @@
-"""The one list of training problems: gathered, filtered, deduplicated, without benchmark problems."""
+"""The one list of training problems: gathered, without repetitions and benchmark problems."""
 
 import re
 from collections import Counter
@@ -99,6 +99,6 @@ def check_count(found: int, promised: list[int], counts: dict[str, dict[str, int
             for source, count in counts.items()
         )
         raise InputError(
-            f"problems.count: {found} problems are left, and the configuration promises {least} to "
-            f"{most} ({told}): check problems.sources and their revisions, or correct problems.count"
+            f"problems.count: {found} problems are left, and the configuration promises {least} "
+            f"to {most} ({told}): check problems.sources and their revisions, or correct the count"
         )

@@ -6,7 +6,9 @@ section instead. Runs where Snakemake runs: no torch, no transformers.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +22,7 @@ from crosslens.schema import suggestion, validate_config
 CHECKPOINTS = 5  # one per fifth of the epoch: training needs a step for each
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 MODELS = ("world/base", "world/teacher")
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 GPU_RULES = (  # their scripts hold GPUs (crosslens.gpus); the others compute on CPUs
     *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
     *("train_crosscoder", "evaluate_crosscoder", "score_features", "intervene"),
@@ -32,21 +35,48 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
     `gpus` is the limit given by `--resources gpu=N`, None where there is none. Paths are relative
     to the working directory. Raises InputError at the first fault.
     """
-    validate_config(config, yaml.safe_load(schema.read_text()))
+    allowed = yaml.safe_load(schema.read_text())
+    validate_config(config, allowed)
+    check_overrides(config, allowed)
     rules = {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")}
     check_resources(config, rules)
     check_gpus(config, gpus)
     check_numbers(config)
+    check_devices(config)
     check_names(config, rules)
     check_world(config)
     check_problems(config)
-    check_model("traces.teacher", config["traces"]["teacher"], config)
+    traces = config["traces"]
+    check_model("traces.teacher", traces["teacher"], traces.get("revision"), config)
     for family, entry in config["families"].items():
-        layers = check_model(f"families.{family}.base", entry["base"], config)
+        key, revision = f"families.{family}.base", entry.get("revision")
+        layers = check_model(key, entry["base"], revision, config)
         check_layer(config["activations"]["layer"], layers, family)
         check_tokenizers(family, variants(config, family))
     check_benchmarks(config)
     check_corpus(config)
+
+
+def settings_of(config: dict[str, Any], section: str, family: str) -> dict[str, Any]:
+    """The section `sft` or `grpo` for one family: its overrides over the study's settings."""
+    own = config["families"][family]["overrides"].get(section, {})
+    shared = config[section]
+    merged = {**shared, **own}
+    if "options" in own:
+        merged["options"] = {**shared["options"], **own["options"]}
+    return merged
+
+
+def check_overrides(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """A family's own settings are as good as the study's."""
+    for family, entry in config["families"].items():
+        for section in entry["overrides"]:
+            changed = deepcopy(config) | {section: settings_of(config, section, family)}
+            try:
+                validate_config(changed, schema)
+                check_numbers(changed)
+            except InputError as error:
+                raise InputError(f"families.{family}.overrides: {error}") from error
 
 
 def check_resources(config: dict[str, Any], rules: set[str]) -> None:
@@ -76,6 +106,20 @@ def check_numbers(config: dict[str, Any]) -> None:
     grpo, sft = config["grpo"], config["sft"]
     divides("grpo.mini_batch_size", grpo["mini_batch_size"], "grpo.batch_size", grpo["batch_size"])
     divides("sft.micro_batch_size", sft["micro_batch_size"], "sft.batch_size", sft["batch_size"])
+    least, most = config["problems"]["count"]
+    if least > most:
+        raise InputError(f"problems.count: {least} is more than {most}: write the least first")
+    if sft["max_length"] < (longest := config["traces"]["max_new_tokens"]):
+        raise InputError(
+            f"sft.max_length: {sft['max_length']} would cut traces, which have up to "
+            f"traces.max_new_tokens: {longest} tokens: raise it or lower that"
+        )
+    answer = grpo["max_prompt_length"] + grpo["max_response_length"]
+    if grpo["engine"] == "verl" and grpo["tokens_per_device"] < answer:
+        raise InputError(
+            f"grpo.tokens_per_device: {grpo['tokens_per_device']} does not hold one prompt and "
+            f"answer: {answer} tokens"
+        )
     if "world" in config:
         sizes = config["world"]["model"]
         heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
@@ -85,6 +129,22 @@ def check_numbers(config: dict[str, Any]) -> None:
             divides(
                 where + "num_attention_heads", heads, where + "hidden_size", sizes["hidden_size"]
             )
+
+
+def check_devices(config: dict[str, Any]) -> None:
+    """Settings of engines that are not the one in use, or that need GPUs."""
+    traces, gpus = config["traces"], config["resources"].get("train_sft", {}).get("gpu", 0)
+    for key in ("options", "engine"):
+        if traces["backend"] == "transformers" and traces[key]:
+            raise InputError(
+                f"traces.{key}: {', '.join(traces[key])} would be vLLM's, and traces.backend is "
+                "transformers: leave it empty"
+            )
+    if config["sft"]["deepspeed"] != "none" and not gpus:
+        raise InputError(
+            "sft.deepspeed: DeepSpeed needs GPUs, and resources.train_sft.gpu is 0: "
+            "raise it, or say none"
+        )
 
 
 def divides(key: str, part: int, of: str, whole: int) -> None:
@@ -120,14 +180,27 @@ def tasks(config: dict[str, Any]) -> list[str]:
 
 def named_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, path) of everything the configuration reads."""
-    yield "problems", config["problems"]
     yield "traces.teacher", config["traces"]["teacher"]
     for family, entry in config["families"].items():
         yield f"families.{family}.base", entry["base"]
     for task, path in config["evaluation"]["files"].items():
         yield f"evaluation.files.{task}", path
-    for source, path in config["corpus"]["sources"].items():
-        yield f"corpus.sources.{source}", path
+    for key, source in named_sources(config):
+        yield key, source if isinstance(source, str) else source["dataset"]
+
+
+def named_sources(config: dict[str, Any]) -> Iterator[tuple[str, str | dict[str, str]]]:
+    """(key, source) of every data set that the configuration reads."""
+    for part in ("problems.sources", "problems.exclude", "corpus.sources"):
+        section, key = part.split(".")
+        for name, source in config[section][key].items():
+            yield f"{part}.{name}", source
+
+
+def local_sources(sources: Iterable[str | dict[str, str]]) -> list[str]:
+    """The paths of those that are not of the hub."""
+    local = [s for s in sources if isinstance(s, str) or "revision" not in s]
+    return [source if isinstance(source, str) else source["dataset"] for source in local]
 
 
 def made_here(path: str, config: dict[str, Any]) -> bool:
@@ -153,19 +226,56 @@ def check_world(config: dict[str, Any]) -> None:
 
 
 def check_problems(config: dict[str, Any]) -> None:
-    """The training problems have their columns and fill one batch for each checkpoint."""
-    path, size = config["problems"], config["grpo"]["batch_size"]
-    if made_here(path, config):
-        key, count = "world.problems", config["world"]["problems"]
-    else:
-        key, count = f"problems: {path}", count_lines("problems", path, CHECKPOINTS * size)
-        check_columns("problems", path, columns.PROBLEMS)
+    """The sources of problems have their columns, and fill one batch for each checkpoint."""
+    size, counts = config["grpo"]["batch_size"], []
+    for name, source in config["problems"]["sources"].items():
+        key = f"problems.sources.{name}"
+        if path := check_source(key, source, config):
+            counts.append((f"{key}: {path}", count_lines(key, path, CHECKPOINTS * size)))
+            for names in columns.GIVEN_PROBLEMS:
+                check_any_column(key, path, names)
+        elif isinstance(source, str):
+            counts.append(("world.problems", config["world"]["problems"]))
+        else:  # unknown before the job that reads it
+            counts.append(("problems.count", config["problems"]["count"][0]))
+    for name, source in config["problems"]["exclude"].items():
+        check_source(f"problems.exclude.{name}", source, config)
+    check_steps(" and ".join(key for key, _ in counts), sum(count for _, count in counts), size)
+
+
+def check_steps(key: str, count: int, size: int) -> None:
+    """So many problems are enough for one step of `size` problems for each checkpoint."""
     if count < size:
         raise InputError(f"{key}: {count} problems are fewer than one grpo.batch_size: {size}")
     if count < CHECKPOINTS * size:
         raise InputError(
             f"{key}: {count} problems make {count // size} steps of grpo.batch_size: {size}, and "
             f"the {CHECKPOINTS} checkpoints need {CHECKPOINTS}"
+        )
+
+
+def check_source(key: str, source: str | dict[str, str], config: dict[str, Any]) -> str | None:
+    """A data set is named as one of the hub is, or is there; a JSON-lines file's path, else None.
+
+    None too where rules/world.smk makes the file.
+    """
+    source = {"dataset": source} if isinstance(source, str) else source
+    path = source["dataset"]
+    if "revision" in source:
+        check_hub_name(key, path)
+    elif not made_here(path, config):
+        if Path(path).is_dir():
+            return None
+        return str(existing(key, path)) if path.endswith(".jsonl") else None
+    return None
+
+
+def check_hub_name(key: str, name: str) -> None:
+    """What has a revision is named as on the hub."""
+    if not HUB_NAME.match(name):
+        raise InputError(
+            f"{key}: {name} has a revision, but is no name on the hub (organization/name): "
+            "correct it, or leave the revision out for a local path"
         )
 
 
@@ -193,6 +303,15 @@ def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
             raise InputError(f"{key}: {path} lacks the column {column}; it has {', '.join(row)}")
 
 
+def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
+    """The first row of a JSON-lines file has one of these columns."""
+    row = first_row(key, path)
+    if not set(names) & set(row):
+        raise InputError(
+            f"{key}: {path} lacks the column {' or '.join(names)}; it has {', '.join(row)}"
+        )
+
+
 def first_row(key: str, path: str) -> dict[str, Any]:
     """The first row of a JSON-lines file."""
     with existing(key, path).open() as lines:
@@ -206,13 +325,21 @@ def first_row(key: str, path: str) -> dict[str, Any]:
     return row
 
 
-def check_model(key: str, path: str, config: dict[str, Any]) -> int:
-    """A model directory is complete; returns its number of decoder layers."""
+def check_model(key: str, path: str, revision: str | None, config: dict[str, Any]) -> int | None:
+    """A model directory is complete; returns its number of decoder layers.
+
+    None for a model of the hub, which is not asked before the job that downloads it.
+    """
+    if revision:
+        return check_hub_name(key, path)
     if made_here(path, config):
         return config["world"]["model"]["num_hidden_layers"]
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(f"{key}: there is no model directory {path}{other_study(path, config)}")
+        hint = other_study(path, config)
+        if HUB_NAME.match(path) and not hint:
+            hint = f"; if it is a model of the hub, give the key revision beside {key} (or main)"
+        raise InputError(f"{key}: there is no model directory {path}{hint}")
     if not any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
         raise InputError(f"{key}: {path} has no weights ({' or '.join(WEIGHTS)})")
     return read_object(key, folder / "config.json").get("num_hidden_layers", 0)
@@ -238,9 +365,9 @@ def read_object(key: str, path: Path) -> dict[str, Any]:
     return value
 
 
-def check_layer(layer: str | int, layers: int, family: str) -> None:
+def check_layer(layer: str | int, layers: int | None, family: str) -> None:
     """The layer lies within the model: it is the input of a decoder layer, not of the first."""
-    if isinstance(layer, int) and not 1 <= layer < layers:
+    if isinstance(layer, int) and layers is not None and not 1 <= layer < layers:
         raise InputError(
             f"activations.layer: {layer} is out of range for families.{family}, whose model has "
             f"{layers} layers: 1 to {layers - 1}, or middle"
@@ -287,7 +414,8 @@ def check_benchmarks(config: dict[str, Any]) -> None:
 
 def check_corpus(config: dict[str, Any]) -> None:
     """Every source of the corpus is there and holds text or conversations."""
-    for source, path in config["corpus"]["sources"].items():
-        key = f"corpus.sources.{source}"
-        if not made_here(path, config) and not set(columns.CORPUS) & set(first_row(key, path)):
-            raise InputError(f"{key}: {path} lacks the column {' or '.join(columns.CORPUS)}")
+    for name, source in config["corpus"]["sources"].items():
+        key = f"corpus.sources.{name}"
+        path = check_source(key, source, config)
+        if path:
+            check_any_column(key, path, columns.CORPUS)

@@ -9,7 +9,7 @@ OUTPUTS: results/{study}/activations/{family}/: corpus.h5, {variant}/shard-{shar
 rule tokenize_corpus:
     input:
         model="results/{study}/models/{family}/base",
-        sources=list(config["corpus"]["sources"].values()),
+        sources=local_sources(config["corpus"]["sources"].values()),
     output:
         corpus="results/{study}/activations/{family}/corpus.h5",
     log:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
 from crosslens.gpus import check_machine
-from crosslens.validation import preflight
+from crosslens.validation import local_sources, preflight, settings_of
 
 # Scripts import the library from here; with --sdm env-modules and no module system on the machine,
 # envs/module.bash stands in for one, over the virtual environments of `make environments`.
@@ -82,6 +82,7 @@ wildcard_constraints:
     crosscoder="(sft|rl)-[1-5]|trio",
     replica=r"\d+",
     target="base|rl-5",
+    part=r"\d+",
     curves="|".join(CURVES),
 
 
@@ -104,6 +105,11 @@ def need(rule, resource, default):
 def gpus(rule):
     """GPUs that one job of a rule takes."""
     return need(rule, "gpu", 0)
+
+
+def local_model(section, key):
+    """The directory of a model, none for one of the hub."""
+    return [] if "revision" in section else section[key]
 
 
 def heldout_rows_of(w):

@@ -1,13 +1,14 @@
-"""Training data: the families' base models, the teacher's traces, and what is kept of them.
+"""Training data: the families' base models, the problems, the teacher's traces, and what is kept of them.
 
-INPUTS: the model directories of `families`, `traces.teacher` and the problems file of the configuration.
-OUTPUTS: results/{study}/models/{family}/base, results/{study}/data/{traces.jsonl,sft,grpo.parquet,manifest.json}.
+INPUTS: the models of `families`, `traces.teacher` and the data sets of `problems`, local or of the hub.
+OUTPUTS: results/{study}/models/{family}/base, results/{study}/data/: problems.jsonl and problems.json
+(their counts and hashes), traces/{part}.jsonl, sft, grpo.parquet, manifest.json.
 """
 
 
 rule import_model:
     input:
-        base=lookup(dpath="families/{family}/base", within=config),
+        base=lambda w: local_model(config["families"][w.family], "base"),
     output:
         directory("results/{study}/models/{family}/base"),
     log:
@@ -25,20 +26,49 @@ rule import_model:
         runtime=need("import_model", "runtime", 60),
     params:
         code=code("scripts/import_model.py"),
+        base=lookup(dpath="families/{family}/base", within=config),
+        revision=lookup(dpath="families/{family}/revision", within=config, default=None),
     script:
         "../scripts/import_model.py"
 
 
+rule prepare_problems:
+    input:
+        sources=local_sources(config["problems"]["sources"].values()),
+        exclude=local_sources(config["problems"]["exclude"].values()),
+    output:
+        problems="results/{study}/data/problems.jsonl",
+        manifest="results/{study}/data/problems.json",
+    log:
+        "results/{study}/logs/prepare_problems.log",
+    benchmark:
+        "results/{study}/benchmarks/prepare_problems.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    envmodules:
+        module("analysis"),
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=need("prepare_problems", "mem_mb", 1000),
+        runtime=need("prepare_problems", "runtime", 60),
+    params:
+        code=code("scripts/prepare_problems.py"),
+        problems=lookup(dpath="problems", within=config),
+    script:
+        "../scripts/prepare_problems.py"
+
+
 rule generate_traces:
     input:
-        teacher=lookup(dpath="traces/teacher", within=config),
-        problems=lookup(dpath="problems", within=config),
+        teacher=local_model(config["traces"], "teacher"),
+        problems="results/{study}/data/problems.jsonl",
     output:
-        "results/{study}/data/traces.jsonl",
+        "results/{study}/data/traces/{part}.jsonl",
     log:
-        "results/{study}/logs/generate_traces.log",
+        "results/{study}/logs/generate_traces/{part}.log",
     benchmark:
-        "results/{study}/benchmarks/generate_traces.tsv"
+        "results/{study}/benchmarks/generate_traces/{part}.tsv"
     conda:
         "../envs/analysis.yaml"
     envmodules:
@@ -58,8 +88,11 @@ rule generate_traces:
 
 rule filter_traces:
     input:
-        traces="results/{study}/data/traces.jsonl",
-        problems=lookup(dpath="problems", within=config),
+        traces=expand(
+            "results/{{study}}/data/traces/{part}.jsonl",
+            part=range(config["traces"]["shards"]),
+        ),
+        problems="results/{study}/data/problems.jsonl",
     output:
         sft=directory("results/{study}/data/sft"),
         grpo="results/{study}/data/grpo.parquet",

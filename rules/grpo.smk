@@ -33,7 +33,7 @@ rule train_grpo:
         runtime=need("train_grpo", "runtime", 240),
     params:
         code=code("scripts/train_grpo.py"),
-        grpo=lookup(dpath="grpo", within=config),
+        grpo=lambda w: settings_of(config, "grpo", w.family),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/train_grpo.py"

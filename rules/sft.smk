@@ -32,7 +32,7 @@ rule train_sft:
         runtime=need("train_sft", "runtime", 60),
     params:
         code=code("scripts/train_sft.py"),
-        sft=lookup(dpath="sft", within=config),
+        sft=lambda w: settings_of(config, "sft", w.family),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/train_sft.py"

@@ -32,7 +32,7 @@ rule build_world:
         runtime=10,
     params:
         code=code("scripts/build_world.py"),
-        world=lookup(dpath="world", within=config),
+        world=lookup(dpath="world", within=config, default=None),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/build_world.py"
@@ -59,7 +59,7 @@ rule pretrain_base:
         runtime=60,
     params:
         code=code("scripts/pretrain_base.py"),
-        world=lookup(dpath="world", within=config),
+        world=lookup(dpath="world", within=config, default=None),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/pretrain_base.py"
@@ -86,7 +86,7 @@ rule pretrain_teacher:
         runtime=60,
     params:
         code=code("scripts/pretrain_teacher.py"),
-        world=lookup(dpath="world", within=config),
+        world=lookup(dpath="world", within=config, default=None),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/pretrain_teacher.py"

@@ -12,7 +12,7 @@ from crosslens.files import read_jsonl, sha256, whole, write_json
 
 def main(
     *,
-    traces: Path,
+    traces: list[Path],
     problems: Path,
     sft: Path,
     grpo: Path,
@@ -21,7 +21,8 @@ def main(
     batch_size: int,
 ) -> None:
     """Write a LLaMA-Factory dataset (directory), a verl parquet file and the manifest."""
-    listed, sampled = library.read_problems(problems), read_jsonl(traces)
+    listed = library.read_problems(problems)
+    sampled = [row for part in traces for row in read_jsonl(part)]
     grpo_rows = library.grpo_rows(listed, batch_size)
     kept = library.keep_correct(sampled, settings["teacher"])
     library.assert_same_problems(kept, grpo_rows)
@@ -35,9 +36,8 @@ def main(
         **library.counts(listed, sampled, kept),
         "sft_problems_subset_of_rl_problems": True,  # asserted above
         "settings": settings,
-        "sha256": {
-            path.name: sha256(path) for path in (problems, traces, grpo, *sorted(sft.iterdir()))
-        },
+        "sha256": {path.name: sha256(path) for path in (problems, grpo, *sorted(sft.iterdir()))},
+        "sha256_of_traces": [sha256(part) for part in traces],
     }
     write_json(manifest, summary)
     print(f"kept {len(kept)} of {len(sampled)} traces")
@@ -48,7 +48,7 @@ if __name__ == "__main__":
 
     with one_line(snakemake.log[0]):
         main(
-            traces=Path(snakemake.input.traces),
+            traces=[Path(part) for part in snakemake.input.traces],
             problems=Path(snakemake.input.problems),
             sft=Path(snakemake.output.sft),
             grpo=Path(snakemake.output.grpo),

@@ -1,36 +1,56 @@
-"""Sample one worked solution of every training problem from the teacher."""
+"""Sample the teacher's worked solutions of one share of the training problems."""
 
 from pathlib import Path
 from typing import Any
 
 from crosslens.answers import user_message
-from crosslens.files import write_jsonl
-from crosslens.teacher import answers
+from crosslens.files import sha256, write_jsonl
+from crosslens.hub import model_directory
+from crosslens.journal import Journal
+from crosslens.progress import track
+from crosslens.teacher import batches_by_length, sampler
 from crosslens.traces import read_problems
+
+SEEDS = 1_000_003  # between two shares: more than the problems of one
 
 
 def main(
-    *, teacher: Path, problems: Path, out: Path, settings: dict[str, Any], seed: int, gpus: int
+    *, problems: Path, part: int, out: Path, settings: dict[str, Any], seed: int, gpus: int
 ) -> None:
-    """Write one row per problem: the problem's columns, response, tokens, ended."""
-    rows = read_problems(problems)
-    sampled = answers(
-        teacher,
-        [user_message(row["problem"]) for row in rows],
-        backend=settings["backend"],
-        temperature=settings["temperature"],
-        max_new_tokens=settings["max_new_tokens"],
-        batch_size=settings["batch_size"],
-        seed=seed,
+    """Write one row per problem of share `part`: its columns, response, tokens, ended.
+
+    Every `shards`-th problem belongs to a share. A killed attempt's whole batches are kept, and
+    each batch has a seed of its own: the traces are those of an attempt that was not killed.
+    """
+    rows = read_problems(problems)[part :: settings["shards"]]
+    messages = [user_message(row["problem"]) for row in rows]
+    batches = batches_by_length(messages, settings["batch_size"])
+    identity = {"problems": sha256(problems), "part": part, "seed": seed, "settings": settings}
+    journal = Journal(out, identity)
+    done = {row["row"] for row in journal.rows}
+    left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
+    if done:
+        print(f"{len(done)} of {len(rows)} traces are there from an earlier attempt")
+    draw = sampler(
+        model_directory(settings["teacher"], settings.get("revision")),
         gpus=gpus,
+        **{
+            key: settings[key]
+            for key in ("backend", "temperature", "max_new_tokens", "options", "engine")
+        },
     )
-    write_jsonl(
-        out,
-        [
-            {**row, "response": answer.text, "tokens": answer.tokens, "ended": answer.ended}
-            for row, answer in zip(rows, sampled, strict=True)
-        ],
-    )
+    for k, batch in track(left, "sampling", unit="batches"):
+        first = (seed + SEEDS * part + k * settings["batch_size"]) % 2**31
+        answers = draw([messages[i] for i in batch], first)
+        journal.append(
+            [
+                {"row": i, "response": a.text, "tokens": a.tokens, "ended": a.ended}
+                for i, a in zip(batch, answers, strict=True)
+            ]
+        )
+    found = {row.pop("row"): row for row in journal.rows}
+    write_jsonl(out, [{**row, **found[i]} for i, row in enumerate(rows)])
+    journal.delete()
 
 
 if __name__ == "__main__":
@@ -39,8 +59,8 @@ if __name__ == "__main__":
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(
-            teacher=Path(snakemake.input.teacher),
             problems=Path(snakemake.input.problems),
+            part=int(snakemake.wildcards.part),
             out=Path(snakemake.output[0]),
             settings=snakemake.params.traces,
             seed=snakemake.params.seed,

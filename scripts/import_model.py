@@ -4,16 +4,21 @@ import shutil
 from pathlib import Path
 
 from crosslens.errors import InputError
-from crosslens.files import whole
+from crosslens.files import read_json, whole
+from crosslens.hub import model_directory
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
-def main(*, base: Path, out: Path) -> None:
-    """Check that `base` is a complete model directory, then copy its files (links followed)."""
-    check(base)
+def main(*, base: str | Path, out: Path, revision: str | None = None) -> None:
+    """Check that `base` is a complete model directory, then copy its files (links followed).
+
+    With a revision, `base` is a model of the hub, downloaded to its cache first.
+    """
+    directory = model_directory(str(base), revision)
+    check(directory)
     with whole(out) as partial:
-        shutil.copytree(base, partial, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*"))
 
 
 def check(base: Path) -> None:
@@ -24,6 +29,10 @@ def check(base: Path) -> None:
         raise InputError(f"{base}: no config.json, so this is no Hugging Face model directory")
     if not any(file for pattern in WEIGHTS for file in base.glob(pattern)):
         raise InputError(f"{base}: no weights ({' or '.join(WEIGHTS)})")
+    for index in base.glob("*.index.json"):
+        missing = {f for f in read_json(index)["weight_map"].values() if not (base / f).is_file()}
+        if missing:
+            raise InputError(f"{base}: {min(missing)}, which {index.name} names, is not there")
     try:
         AutoConfig.from_pretrained(base)
         tokenizer = AutoTokenizer.from_pretrained(base)
@@ -37,4 +46,8 @@ if __name__ == "__main__":
     from crosslens.errors import one_line
 
     with one_line(snakemake.log[0]):
-        main(base=Path(snakemake.input.base), out=Path(snakemake.output[0]))
+        main(
+            base=snakemake.params.base,
+            revision=snakemake.params.revision,
+            out=Path(snakemake.output[0]),
+        )

@@ -1,5 +1,6 @@
 """Gather the training problems, without repetitions and without those of the benchmarks."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,17 @@ def main(*, settings: dict[str, Any], out: Path, manifest: Path) -> None:
             "counts": selection.counts,
             "settings": settings,
             "files": {
-                part: {
-                    name: {path.name: sha256(path) for path in paths}
-                    for name, paths in files[part].items()
-                }
-                for part in files
+                part: {name: hashes(paths) for name, paths in files[part].items()} for part in files
             },
         },
     )
     print(f"{len(selection.problems)} problems: {selection.counts}")
+
+
+def hashes(paths: list[Path]) -> dict[str, str]:
+    """Hash of each file, under its path from where all of them lie."""
+    root = os.path.commonpath([path.parent for path in paths])
+    return {str(path.relative_to(root)): sha256(path) for path in paths}
 
 
 if __name__ == "__main__":

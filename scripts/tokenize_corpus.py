@@ -1,33 +1,36 @@
 """Tokenize, pack and jointly shuffle the mixed corpus, once for a family."""
 
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer
 
 from crosslens.corpus import build_corpus, write_corpus
+from crosslens.sources import files_of
 
 
-def main(*, model: Path, sources: dict[str, Path], corpus: dict, shards: int, seed: int, out: Path):
+def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Path) -> None:
     """Write corpus.h5 with the held-out rows first."""
-    length = corpus["sequence_length"]
+    sources = {name: files_of(source) for name, source in corpus["sources"].items()}
+    length, heldout = corpus["sequence_length"], corpus["heldout_tokens"]
     built = build_corpus(
         sources,
         AutoTokenizer.from_pretrained(model),
-        tokens=corpus["tokens"] + corpus["heldout_tokens"],
+        tokens=corpus["tokens"],
+        heldout_tokens=heldout,
         sequence_length=length,
         seed=seed,
     )
-    write_corpus(built, out, heldout_rows=corpus["heldout_tokens"] // length, shards=shards)
+    heldout_rows = heldout // len(sources) // length * len(sources)
+    write_corpus(built, out, heldout_rows=heldout_rows, shards=shards)
 
 
 if __name__ == "__main__":
     from crosslens.errors import one_line
 
     with one_line(snakemake.log[0]):
-        names = snakemake.params.corpus["sources"]
         main(
             model=Path(snakemake.input.model),
-            sources=dict(zip(names, map(Path, snakemake.input.sources), strict=True)),
             corpus=snakemake.params.corpus,
             shards=snakemake.params.activations["shards"],
             seed=snakemake.params.seed,

@@ -18,6 +18,7 @@ from crosslens.corpus import (
     write_corpus,
 )
 from crosslens.errors import InputError
+from crosslens.sources import rows
 
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 
@@ -28,19 +29,26 @@ def sources(tmp_path):
     low = [t.translate({i: i - 13 for i in range(110, 123)}) for t in random_texts(40, 0)]
     high = [t.translate({i: i + 13 for i in range(97, 110)}) for t in random_texts(40, 1)]
     return {
-        "reasoning": write_text(tmp_path / "low.jsonl", *low),
-        "general": write_text(tmp_path / "high.jsonl", *high),
+        "reasoning": [write_text(tmp_path / "low.jsonl", *low)],
+        "general": [write_text(tmp_path / "high.jsonl", *high)],
     }
 
 
-def build(sources, seed=0, tokens=800):
-    return build_corpus(sources, letters(), tokens=tokens, sequence_length=10, seed=seed)
+def build(sources, seed=0, tokens=600, heldout=200):
+    return build_corpus(
+        sources,
+        letters(),
+        tokens=tokens,
+        heldout_tokens=heldout,
+        sequence_length=10,
+        seed=seed,
+    )
 
 
 def test_texts_are_packed_one_after_the_other_without_padding(tmp_path):
     path = write_text(tmp_path / "t.jsonl", "a b", "c", "b a c")
-    rows = pack(path, letters(), count=2, sequence_length=4)
-    assert rows.tolist() == [[A, B, EOS, C], [EOS, B, A, C]]
+    packed = pack(rows([path]), letters(), count=2, sequence_length=4, name="t")
+    assert packed.tolist() == [[A, B, EOS, C], [EOS, B, A, C]]
 
 
 def test_documents_are_bounded_by_the_special_tokens_the_tokenizer_has():
@@ -49,7 +57,7 @@ def test_documents_are_bounded_by_the_special_tokens_the_tokenizer_has():
     assert document("<bos> a <eos>", letters(bos=True)) == [BOS, A, EOS]
 
 
-def test_conversations_go_through_the_chat_template(tmp_path):
+def test_conversations_go_through_the_chat_template():
     row = {
         "system": "s",
         "conversations": [
@@ -57,8 +65,8 @@ def test_conversations_go_through_the_chat_template(tmp_path):
             {"from": "assistant", "value": "c"},
         ],
     }
-    assert text_of(row, letters(), tmp_path) == "s a b c <eos>"
-    assert text_of(row | {"system": ""}, letters(), tmp_path) == "a b c <eos>"
+    assert text_of(row, letters(), "t") == "s a b c <eos>"
+    assert text_of(row | {"system": ""}, letters(), "t") == "a b c <eos>"
 
 
 def test_sources_have_equal_shares_and_are_shuffled_together(sources):
@@ -68,14 +76,20 @@ def test_sources_have_equal_shares_and_are_shuffled_together(sources):
     ordinary = corpus.rows >= FIRST
     low = (corpus.rows < FIRST + 13) | ~ordinary
     assert (low.all(axis=1) == (corpus.source == 0)).all()
-    halves = [int((corpus.source[:40] == s).sum()) for s in (0, 1)]
-    assert min(halves) > 10
+    halves = [int((corpus.source[20:50] == s).sum()) for s in (0, 1)]
+    assert min(halves) > 7
 
 
-def test_the_seed_decides_the_order_and_nothing_else(sources):
+def test_held_out_and_training_rows_hold_equal_shares(sources):
+    """Appendix A.1: exactly as many training tokens of one source as of the other."""
+    corpus = build(sources)
+    assert np.bincount(corpus.source[:20]).tolist() == [10, 10]
+    assert np.bincount(corpus.source[20:]).tolist() == [30, 30]
+
+
+def test_the_seed_decides_which_documents_come_and_in_which_order(sources):
     first, again, other = build(sources), build(sources), build(sources, seed=1)
     assert first.hash == again.hash != other.hash
-    assert sorted(map(bytes, first.rows)) == sorted(map(bytes, other.rows))
 
 
 def test_shards_are_equal_disjoint_and_cover_the_corpus(sources, tmp_path):
@@ -89,10 +103,10 @@ def test_shards_are_equal_disjoint_and_cover_the_corpus(sources, tmp_path):
 
 def test_a_sequence_that_comes_back_in_another_shard_counts_once(sources, tmp_path):
     corpus = build(sources)
-    rows = corpus.rows.copy()
-    rows[50:] = rows[20:50]
-    write_corpus(corpus._replace(rows=rows), tmp_path / "c.h5", heldout_rows=20, shards=2)
-    assert distinct_training_sequences(tmp_path / "c.h5") == len(np.unique(rows[20:50], axis=0))
+    again = corpus.rows.copy()
+    again[50:] = again[20:50]
+    write_corpus(corpus._replace(rows=again), tmp_path / "c.h5", heldout_rows=20, shards=2)
+    assert distinct_training_sequences(tmp_path / "c.h5") == len(np.unique(again[20:50], axis=0))
 
 
 def test_the_corpus_file_names_its_sources(sources, tmp_path):
@@ -104,7 +118,7 @@ def test_the_corpus_file_names_its_sources(sources, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"content": "a"}', "neither a column text nor conversations; it has content"),
+        ('{"content": "a"}', "a row has neither a column text nor conversations; it has content"),
         ("[1]", "line 2: not a JSON object"),
         ("{", "line 2: not a JSON object"),
     ],
@@ -113,12 +127,12 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, line, message):
     path = tmp_path / "s.jsonl"
     path.write_text(json.dumps({"text": "a"}) + "\n" + line + "\n")
     with pytest.raises(InputError, match=message) as error:
-        pack(path, letters(), count=5, sequence_length=4)
-    assert str(path) in str(error.value)
+        pack(rows([path]), letters(), count=5, sequence_length=4, name="s")
+    assert (str(path) if "line" in message else "corpus.sources.s") in str(error.value)
 
 
 def test_a_source_that_is_too_small_is_named_with_both_numbers(sources):
-    with pytest.raises(InputError, match=r"low.jsonl: 840 tokens.*ask for 1000 from each"):
+    with pytest.raises(InputError, match=r"reasoning: 840 tokens.*ask for 1100 from each"):
         build(sources, tokens=2000)
 
 

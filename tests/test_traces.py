@@ -1,6 +1,5 @@
 """The teacher's traces: sampled, graded, and written for both engines."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens import teacher, traces
 from crosslens.errors import InputError
-from crosslens.files import read_json, write_jsonl
+from crosslens.files import read_json, read_jsonl, write_jsonl
 from tests.tiny import tiny_model, tiny_problems, tiny_traces
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +34,7 @@ def filtered(script, tmp_path: Path, sampled: list[dict], problems: list[dict], 
     write_jsonl(tmp_path / "problems.jsonl", problems)
     script("filter_traces").main(
         **{
-            "traces": tmp_path / "traces.jsonl",
+            "traces": [tmp_path / "traces.jsonl"],
             "problems": tmp_path / "problems.jsonl",
             "sft": tmp_path / "sft",
             "grpo": tmp_path / "grpo.parquet",
@@ -52,15 +51,8 @@ def test_greedy_sampling_equals_transformers_own(model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
     network = AutoModelForCausalLM.from_pretrained(model).eval()
     messages = ["what is 1 plus 2 ?", "what is 3 ?", "the answer is 4 so what is 5 plus 6 ?"]
-    ours = teacher.answers(
-        model,
-        messages,
-        backend="transformers",
-        temperature=0.0,
-        max_new_tokens=12,
-        batch_size=3,
-        seed=0,
-    )
+    draw = teacher.sampler(model, backend="transformers", temperature=0.0, max_new_tokens=12)
+    ours = draw(messages, 0)
     for message, answer in zip(messages, ours, strict=True):
         ids = torch.tensor([teacher.prompt_ids(tokenizer, message)])
         theirs = network.generate(
@@ -72,27 +64,73 @@ def test_greedy_sampling_equals_transformers_own(model: Path) -> None:
         assert answer.ended == (new[-1].item() == tokenizer.eos_token_id)
 
 
-def test_seed_decides_the_traces(script, model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def generate(script, model: Path, tmp_path: Path):
+    """Sample the traces of six problems to a file."""
     write_jsonl(tmp_path / "problems.jsonl", tiny_problems(6))
     settings = {
-        **SETTINGS,
+        "teacher": str(model),
+        "backend": "transformers",
         "temperature": 1.0,
         "max_new_tokens": 10,
-        "batch_size": 4,
+        "batch_size": 2,
+        "shards": 1,
+        "options": {},
+        "engine": {},
     }
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+
+    def run(name: str, *, seed: int = 0, part: int = 0, **changes) -> list[dict]:
         script("generate_traces").main(
-            teacher=model,
             problems=tmp_path / "problems.jsonl",
+            part=part,
             out=tmp_path / name,
-            settings=settings,
+            settings=settings | changes,
             seed=seed,
             gpus=0,
         )
-    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
-    assert (tmp_path / "a").read_text() != (tmp_path / "c").read_text()
-    row = json.loads((tmp_path / "a").read_text().splitlines()[0])
-    assert list(row) == ["problem", "answer", "source", "response", "tokens", "ended"]
+        return read_jsonl(tmp_path / name)
+
+    return run
+
+
+def test_seed_decides_the_traces(generate) -> None:
+    first = generate("a")
+    assert first == generate("b")
+    assert first != generate("c", seed=1)
+    assert list(first[0]) == ["problem", "answer", "source", "response", "tokens", "ended"]
+
+
+def test_shares_are_all_problems_each_once(generate) -> None:
+    parts = [generate(f"part-{part}", part=part, shards=4) for part in range(4)]
+    told = [row["problem"] for part in parts for row in part]
+    assert sorted(told) == sorted(row["problem"] for row in tiny_problems(6))
+    assert [len(part) for part in parts] == [2, 2, 1, 1]
+
+
+def test_a_killed_share_goes_on_where_it_was(generate, monkeypatch, tmp_path: Path) -> None:
+    """The whole batches of a killed attempt are not sampled again, and nothing else changes."""
+    undisturbed, sample, calls = generate("a"), teacher.sample, []
+
+    def dying(*arguments, **settings):
+        calls.append(len(arguments[1]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return sample(*arguments, **settings)
+
+    monkeypatch.setattr(teacher, "sample", dying)
+    with pytest.raises(KeyboardInterrupt):
+        generate("b")
+    journal = tmp_path / ".b.journal"
+    journal.write_bytes(journal.read_bytes() + b'{"row": 5, "resp')  # a line that a kill cut
+    assert generate("b") == undisturbed
+    assert calls == [2, 2, 2, 2]
+    assert not journal.exists()
+
+
+def test_other_settings_take_nothing_from_a_killed_share(generate, tmp_path: Path) -> None:
+    changed = generate("a", temperature=0.5)
+    (tmp_path / ".b.journal").write_text('{"settings": "others"}\n{"row": 0, "response": "x"}\n')
+    assert generate("b", temperature=0.5) == changed
 
 
 def test_only_right_and_finished_traces_reach_sft_and_all_problems_reach_rl(
@@ -120,7 +158,6 @@ def test_manifest_counts_and_hashes(script, tmp_path: Path) -> None:
     assert manifest["sft_problems_subset_of_rl_problems"] is True
     assert set(manifest["sha256"]) == {
         "problems.jsonl",
-        "traces.jsonl",
         "grpo.parquet",
         "dataset_info.json",
         "traces.json",
@@ -158,12 +195,12 @@ def test_bad_problems_file(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_backends_that_cannot_run(model: Path, monkeypatch) -> None:
-    options = {"temperature": 1.0, "max_new_tokens": 1, "batch_size": 1, "seed": 0}
+    options = {"temperature": 1.0, "max_new_tokens": 1}
     with pytest.raises(InputError, match="neither transformers nor vllm"):
-        teacher.answers(model, ["x"], backend="other", **options)
+        teacher.sampler(model, backend="other", **options)
     monkeypatch.setitem(sys.modules, "vllm", None)  # as where it is not installed
     with pytest.raises(InputError, match="needs the package vllm"):
-        teacher.answers(model, ["x"], backend="vllm", **options)
+        teacher.sampler(model, backend="vllm", **options)
 
 
 def test_import_model_copies_files_not_links(script, model: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT, Study
 
 from crosslens.errors import InputError
-from crosslens.validation import preflight
+from crosslens.validation import preflight, settings_of
 
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
@@ -40,9 +40,25 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("activations.layer", 4, "activations.layer: 4 is out of range for families.tiny"),
         ("activations.layer", "last", "activations.layer: found 'last'"),
         ("traces.teacher", "teacher", "traces.teacher: there is no model directory teacher"),
-        ("families.tiny.base", "no/model", "families.tiny.base: there is no model directory"),
+        (
+            "families.tiny.base",
+            "no/model",
+            "of the hub, give the key revision beside families.tiny",
+        ),
+        ("families.tiny.base", "a/b/c", "families.tiny.base: there is no model directory a/b/c"),
         ("families.tiny.base", "results/other/world/base", "would be at results/mini/world/base"),
-        ("problems", "p.jsonl", "problems: there is no file p.jsonl"),
+        ("problems", "p.jsonl", "problems: found 'p.jsonl' (text), must be a section of keys"),
+        ("problems.sources.world", "p.jsonl", "sources.world: there is no file p.jsonl"),
+        ("problems.exclude.aime24", "p.jsonl", "exclude.aime24: there is no file p.jsonl"),
+        ("problems.sources.world", {"files": "*"}, "problems.sources.world.dataset: missing"),
+        ("problems.count", [9, 5], "problems.count: 9 is more than 5: write the least first"),
+        ("traces.revision", "main", "traces.teacher: results/mini/world/teacher has a revision"),
+        ("traces.options", {"top_p": 0.9}, "traces.options: top_p would be vLLM's"),
+        ("traces.max_new_tokens", 321, "sft.max_length: 320 would cut traces"),
+        ("sft.deepspeed", "zero3", "DeepSpeed needs GPUs, and resources.train_sft.gpu is 0"),
+        ("grpo.tokens_per_device", 191, "191 does not hold one prompt and answer: 192 tokens"),
+        ("families.tiny.overrides.sft.lr", 1, "families.tiny.overrides: sft.lr: unknown key"),
+        ("families.tiny.overrides.grpo.mini_batch_size", 20, "20 does not divide grpo.batch_size"),
         ("evaluation.files.piqa", "p.jsonl", "evaluation.files.piqa: there is no file p.jsonl"),
         ("evaluation.files.piqua", "p.jsonl", "unknown task; did you mean piqa?"),
         ("corpus.sources.general", "g.jsonl", "corpus.sources.general: there is no file"),
@@ -105,13 +121,13 @@ def test_a_benchmark_file_without_a_column(study: Study) -> None:
 
 def test_a_problems_file_without_a_column(study: Study) -> None:
     rows = [{"question": "1 + 1", "answer": "2", "source": "here"}] * 200
-    study.change("problems", study.rows("problems.jsonl", *rows))
+    study.change("problems.sources.world", study.rows("problems.jsonl", *rows))
     assert "problems.jsonl lacks the column problem" in refusal(study)
 
 
 def test_fewer_problems_than_a_batch(study: Study) -> None:
-    study.change("problems", study.rows("problems.jsonl", *[PROBLEM] * 31))
-    said = "problems: problems.jsonl: 31 problems are fewer than one grpo.batch_size: 32"
+    study.change("problems.sources.world", study.rows("problems.jsonl", *[PROBLEM] * 31))
+    said = "sources.world: problems.jsonl: 31 problems are fewer than one grpo.batch_size: 32"
     assert said in refusal(study)
 
 
@@ -132,6 +148,28 @@ def test_a_gpu_limit_below_a_rules_need(study: Study) -> None:
     assert said in refusal(study, gpus=4)
 
 
+def test_models_and_data_of_the_hub_are_not_looked_for(study: Study) -> None:
+    """A dry run asks no network."""
+    study.change("families.tiny", {"label": "A", "base": "org/model", "revision": "main"})
+    study.config["traces"].update(teacher="org/teacher", revision="v1.0")
+    source = {"dataset": "org/data", "revision": "0" * 40, "files": "train/*.parquet"}
+    study.config["problems"].update(sources={"hub": source}, count=[200, 300])
+    study.config["corpus"]["sources"]["general"] = source
+    preflight(study.config, SCHEMA)
+    study.config["problems"]["count"] = [100, 300]
+    assert "problems.count: 100 problems make 3 steps of grpo.batch_size: 32" in refusal(study)
+
+
+def test_a_familys_own_settings(study: Study) -> None:
+    own = {"max_length": 400, "options": {"template": "qwen"}}
+    study.change("families.tiny.overrides", {"sft": own})
+    preflight(study.config, SCHEMA)
+    merged = settings_of(study.config, "sft", "tiny")
+    assert merged["max_length"] == 400 and merged["batch_size"] == 8
+    assert merged["options"] == {**study.config["sft"]["options"], "template": "qwen"}
+    assert settings_of(study.config, "grpo", "tiny") == study.config["grpo"]
+
+
 def test_vocabularies_are_compared_not_files(study: Study) -> None:
     base, tuned = study.model("base"), study.model("results/mini/models/tiny/sft-1")
     text = (base / "tokenizer.json").read_text()
@@ -147,13 +185,14 @@ def test_defaults_are_filled_in(study: Study) -> None:
     assert study.config["interventions"] == {"amplify_to": 3.0, "random_sets": 5}
 
 
-@pytest.mark.parametrize("file", ["mini.yaml", "tests/config/tiny.yaml"])
+@pytest.mark.parametrize("file", ["config.yaml", "mini.yaml", "tests/config/tiny.yaml"])
 def test_our_own_configurations_hold_every_key(file: str) -> None:
     """Each states every key of the schema, so that nobody has to look for one."""
     config = yaml.safe_load((ROOT / file).read_text())
     preflight(config, SCHEMA)
     stated = yaml.safe_load((ROOT / file).read_text())
-    assert config == {**stated, "resources": {}}
+    stated.setdefault("resources", {})
+    assert config == stated
 
 
 def parts(part: dict, path: str = "") -> Iterator[tuple[str, dict]]:
