@@ -8,38 +8,49 @@ import sys
 import types
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from crosslens import gpus
 from crosslens.errors import InputError
+
+ROOT = str(Path(__file__).resolve().parents[1])
 
 
 def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a command, passing on its output line by line.
 
-    It inherits the locks on the job's GPUs: they stay taken until it is gone too.
-
-    Raises InputError with the command's own `Error: ...` line, or its last exception or line, if
-    it fails.
+    When it ends, or this process does, so do all processes that it started. It inherits the locks
+    on the job's GPUs: they stay taken until it is gone too. Raises InputError with the command's
+    own `Error: ...` line, or its last exception or line, if it fails.
     """
     last: deque[str] = deque(maxlen=200)
+    path = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
+        [sys.executable, "-m", "crosslens.processes", *command],
+        env={**os.environ, "PYTHONPATH": path, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         pass_fds=gpus.locks,
     ) as process:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if line.strip():
-                last.append(line.strip())
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if line.strip():
+                    last.append(line.strip())
+        except BaseException:  # this process is told to end while the engine runs
+            process.terminate()
+            raise
     if process.returncode:
-        named = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
-        raised = [line for line in last if re.match(r"[\w.]*(Error|Exception): ", line)]
-        reason = [*last, *raised, *named][-1] if last else "it said nothing"
-        raise InputError(f"{what} failed (exit status {process.returncode}): {reason}")
+        raise InputError(f"{what} failed (exit status {process.returncode}): {reason(last)}")
+
+
+def reason(last: Sequence[str]) -> str:
+    """Why a command failed, from its last lines."""
+    named = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
+    raised = [line for line in last if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return [*last, *raised, *named][-1] if last else "it said nothing"
 
 
 def hide_media_packages() -> None:

@@ -1,10 +1,16 @@
 """Bad input ends in one clear line, on the terminal and in the log, never in a traceback."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from crosslens import processes
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL_WORDS = ("No space left on device", "Disk quota exceeded")  # of libraries that lose the number
 
 
 class InputError(ValueError):
@@ -13,23 +19,49 @@ class InputError(ValueError):
 
 @contextmanager
 def one_line(log: str | Path) -> Iterator[None]:
-    """Run a script's main with stdout and stderr going to `log`; an InputError becomes one line.
+    """Run a script's main with stdout and stderr going to `log`; an InputError becomes one line,
+    and so do a full disk and a file that may not be read or written.
 
     The line is printed on the terminal as well, so that it is seen without opening the log. File
     descriptors are redirected, not only `sys.stdout`: engines run as subprocesses are logged too.
+    SIGTERM, and the end of the workflow, end the script in order.
     """
     terminal = os.dup(2)
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with Path(log).open("w", buffering=1) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        except InputError as error:
-            line = f"Error: {error}\n"
-            os.write(2, line.encode())
-            os.write(terminal, line.encode())
-            sys.exit(1)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+    processes.exit_on_sigterm()
+    processes.end_with_workflow()
+    try:
+        redirect(Path(log))
+        yield
+    except Exception as error:
+        if (words := in_words(error)) is None:
+            raise
+        for descriptor in (2, terminal):
+            with suppress(OSError):  # a full disk takes no line
+                os.write(descriptor, f"Error: {words}\n".encode())
+        sys.exit(1)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+
+
+def redirect(log: Path) -> None:
+    """Let stdout and stderr go to a new file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=True)
+
+
+def in_words(error: Exception) -> str | None:
+    """One line for a fault that is not the program's; None for any other."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = str(error)
+    if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_WORDS):
+        return "no space left on the disk: free some and run again; what is finished is kept"
+    if isinstance(error, PermissionError):
+        return f"{error.filename}: no permission to read or write it: correct it and run again"
+    return None

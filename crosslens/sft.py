@@ -13,7 +13,7 @@ import yaml
 
 from crosslens import engines
 from crosslens.errors import InputError
-from crosslens.files import read_json, remove, write_csv, write_json
+from crosslens.files import put, read_json, remove, write_csv, write_json
 from crosslens.traces import DATASET
 
 if TYPE_CHECKING:  # runs in processes of its own; named here so that its changes rerun SFT
@@ -159,8 +159,7 @@ def collect(run: Path, base: Path, checkpoints: list[Path], loss: Path) -> None:
         config = read_json(directory / "config.json")
         use_cache = read_json(base / "config.json").get("use_cache", True)
         write_json(directory / "config.json", config | {"use_cache": use_cache})
-        remove(checkpoint)
-        directory.replace(checkpoint)
+        put(directory, checkpoint)
     write_csv(loss, loss_table(state["log_history"]))
     shutil.rmtree(run)
 

@@ -20,7 +20,8 @@ from crosslens.validation import local_sources, preflight, settings_of
 
 # Scripts import the library from here; with --sdm env-modules and no module system on the machine,
 # envs/module.bash stands in for one, over the virtual environments of `make environments`.
-os.environ.update(PYTHONPATH=str(ROOT))
+# A job ends when the process of this number does (crosslens/processes.py).
+os.environ.update(PYTHONPATH=str(ROOT), CROSSLENS_WORKFLOW=str(os.getpid()))
 os.environ.setdefault("BASH_ENV", str(ROOT / "envs" / "module.bash"))
 
 # Jobs read this file again, with their own share of the machine as the limit: only the first counts.

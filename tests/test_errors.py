@@ -32,3 +32,25 @@ def test_a_bug_keeps_its_traceback_in_the_log(tmp_path: Path) -> None:
     done, log = run(tmp_path, "KeyError('bug')")
     assert done.returncode == 1
     assert "Traceback" in log and "KeyError" in log
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    done, log = run(tmp_path, "(lambda f: (f.write('x'), f.close()))(open('/dev/full', 'w'))")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: no space left on the disk: free some and run again")
+    assert "Traceback" not in done.stderr + log
+
+
+def test_a_log_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    command = [sys.executable, "-c", PROGRAM.format(error="OSError(28, 'x')"), tmp_path / "log"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.startswith("Error: no space left on the disk")
+
+
+def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
+    done, log = run(tmp_path, "PermissionError(13, 'Permission denied', 'data/x.jsonl')")
+    assert done.stderr == (
+        "Error: data/x.jsonl: no permission to read or write it: correct it and run again\n"
+    )
