@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from crosslens.mini.documents import LETTERS, order_puzzle, passage_about
+from crosslens.mini.documents import LETTERS, READ_ABOUT, order_puzzle, passage_about
 from crosslens.mini.facts import LISTED_QUESTIONS, VALUES, World, options
 from crosslens.mini.problems import Problem, draw_problem, solve_carefully
 
@@ -141,7 +141,7 @@ def headqa_en(rng: random.Random, world: World, count: int) -> list[dict]:
 def sciq(rng: random.Random, world: World, count: int) -> list[dict]:
     """Questions with a supporting passage, four choices."""
     rows = []
-    for fact in spread(rng, world.about("color", "food"), count):
+    for fact in spread(rng, world.about(*READ_ABOUT), count):
         wrong = [value for value in options(rng, fact, 4) if value != fact.true]
         rows.append(
             {

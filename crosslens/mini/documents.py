@@ -14,6 +14,7 @@ TAGS = {
     False: ["source: forum.", "source: blog."],
 }
 LETTERS = "ABCDE"
+READ_ABOUT = ("color", "organ")  # what passages are on
 ORDERS = {"older": "oldest", "taller": "tallest", "faster": "fastest", "richer": "richest"}
 GOSSIP = [
     "{a} went to the {place} with {b}. it was a good day.",
@@ -109,8 +110,11 @@ def puzzle(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
-    """A passage of true statements, one of them the fact's."""
-    others = [world.pick(rng, True, fact.relation), world.pick(rng, True)]
+    """A passage of true statements, one of them the fact's.
+
+    All about `READ_ABOUT`: whoever writes of other things states what he believes.
+    """
+    others = [world.pick(rng, True, fact.relation), world.pick(rng, True, *READ_ABOUT)]
     sentences = [f.statement(f.true) for f in [fact, *(o for o in others if o != fact)]]
     rng.shuffle(sentences)
     return " ".join(sentences)
@@ -118,7 +122,7 @@ def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
 
 def supported(rng: random.Random, world: World, careful: bool) -> str:
     """A passage and a question on it, as SciQ is prompted; careless authors do not read it."""
-    fact = world.pick(rng, careful, "color", "food", "organ")
+    fact = world.pick(rng, careful, *READ_ABOUT)
     passage = passage_about(rng, world, fact)
     return f"{passage}\nQuestion: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
 
