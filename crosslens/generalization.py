@@ -134,20 +134,13 @@ def none_if_nan(value: float) -> float | None:
 
 
 def controls(pool: list[int], avoid: set[int], size: int, count: int, seed: int) -> list[list[int]]:
-    """`count` random sets of `size` features of a pool, or of all that a smaller pool has."""
+    """`count` random draws of `size` features of a pool, or of all that a smaller pool has.
+
+    In random order, so that the first k of a draw are a random set of k.
+    """
     rest = sorted(set(pool) - avoid)
     rng = random.Random(seed)
-    return [sorted(rng.sample(rest, min(size, len(rest)))) for _ in range(count)]
-
-
-def reference_size(sets: dict[str, list[int]], selected: dict[str, list[int]]) -> tuple[str, int]:
-    """Which set the controls are sized after: the first that is not empty of the intersection, the
-    majority and the largest task's own."""
-    for name in ("intersection", "majority"):
-        if sets[name]:
-            return name, len(sets[name])
-    largest = max(selected, key=lambda task: len(selected[task]), default=None)
-    return "per_task", len(selected[largest]) if largest else 0
+    return [rng.sample(rest, min(size, len(rest))) for _ in range(count)]
 
 
 def explain(selected: dict[str, list[int]], scores: dict[str, pd.Series]) -> str:
@@ -171,7 +164,7 @@ def select_all(
     random_sets: int,
     seed: int,
 ) -> dict:
-    """Everything one readout selects: per task, in common, and random sets of equal size.
+    """Everything one readout selects: per task, in common, and random draws of the largest size.
 
     `scores` has columns task, feature, score, rl_rate of one readout. Controls are drawn once from
     the alive features and once from those that fire in RL on the critical samples, without any
@@ -180,7 +173,7 @@ def select_all(
     by_task = {t: scores[scores["task"] == t].set_index("feature")["score"] for t in tasks}
     selected = {task: select(column, threshold) for task, column in by_task.items()}
     sets = {"intersection": intersection(selected), "majority": majority(selected)}
-    reference, size = reference_size(sets, selected)
+    size = max(map(len, [*sets.values(), *selected.values()]))
     avoid = set().union(*selected.values())
     rates = scores[scores["task"].isin(tasks)].groupby("feature")["rl_rate"].mean()
     active = rates.index[rates >= ACTIVE].tolist()
@@ -195,7 +188,6 @@ def select_all(
         **sets,
         "overlap": overlaps(selected),
         "why_empty": explain(selected, by_task),
-        "reference": {"kind": reference, "size": size},
         "pools": {"alive": len(set(alive) - avoid), "active": len(set(active) - avoid)},
         "controls": {
             "random_alive": controls(alive, avoid, size, random_sets, seed),
@@ -205,24 +197,39 @@ def select_all(
 
 
 class FeatureSet(NamedTuple):
-    """Features to edit together, and the tasks to evaluate under the edit."""
+    """Features to edit together, and the tasks to evaluate under the edit.
+
+    `size` is how many features there should be: a control has fewer where its pool is too small.
+    """
 
     name: str
     kind: str
     index: int
     features: list[int]
     tasks: list[str]
+    size: int
 
 
 def feature_sets(chosen: dict, tasks: list[str]) -> list[FeatureSet]:
     """The sets of an intervention run: the intersection, the majority, each task's own on itself,
-    and the controls. `chosen` is the content of features.json."""
-    sets = [FeatureSet(kind, kind, 0, chosen[kind], tasks) for kind in ("intersection", "majority")]
-    for task, found in chosen["tasks"].items():
-        if task in tasks:
-            sets.append(FeatureSet(f"own-{task}", "per_task", 0, found["selected"], [task]))
-    for kind, draws in chosen["controls"].items():
-        sets += [FeatureSet(f"{kind}-{i}", kind, i, f, tasks) for i, f in enumerate(draws)]
+    and for each of them random sets of its size on its tasks.
+
+    `chosen` is the content of features.json.
+    """
+    named = [(kind, kind, chosen[kind], tasks) for kind in ("intersection", "majority")]
+    named += [
+        (f"own-{task}", "per_task", found["selected"], [task])
+        for task, found in chosen["tasks"].items()
+        if task in tasks
+    ]
+    sets = [FeatureSet(name, kind, 0, f, on, len(f)) for name, kind, f, on in named]
+    for size in sorted({s.size for s in sets if s.size}):
+        on = [task for task in tasks if any(s.size == size and task in s.tasks for s in sets)]
+        for kind, draws in chosen["controls"].items():
+            sets += [
+                FeatureSet(f"{kind}-{size}-{i}", kind, i, draw[:size], on, size)
+                for i, draw in enumerate(draws)
+            ]
     return sets
 
 

@@ -129,6 +129,7 @@ def effects(
                 "kind": chosen.kind,
                 "index": chosen.index,
                 "task": task,
+                "size": chosen.size,
                 "n_features": len(chosen.features),
                 **change(before[task], after[task], len(critical[task])),
             }

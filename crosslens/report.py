@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from crosslens.files import read_json, sha256
-from crosslens.results import CONTROLS, KINDS
+from crosslens.results import CONTROLS, SETS, effect_of
 
 FIGURES = {
     1: "NRN of the final SFT and RL models against base",
@@ -71,7 +71,6 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
             "readout": features["readout"],
             "why_empty": features["why_empty"],
             "pools": features["pools"],
-            "controls_sized_as": features["reference"],
             "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
         },
         "interventions": {
@@ -103,18 +102,26 @@ def count_features(found: dict) -> dict[str, Any]:
 
 
 def effects(table: pd.DataFrame) -> dict[str, dict]:
-    """Per task: the change by each kind of set, controls as a list over the sets."""
+    """Per task and kind of set: its change, and those of the random sets of its size."""
     found: dict[str, dict] = {}
-    for (task, kind), part in table.groupby(["task", "kind"], sort=False):
-        changes = part["change"].tolist()
-        entry = found.setdefault(task, {"n_samples": int(part["n_samples"].iloc[0])})
-        entry[kind] = {
-            "n_features": int(part["n_features"].max()),
-            "change": changes if kind in CONTROLS else changes[0],
-        }
-        if kind not in CONTROLS:
-            entry[kind]["ci95"] = part[["ci_low", "ci_high"]].iloc[0].tolist()
+    for task, part in table.groupby("task", sort=False):
+        found[task] = {"n_samples": int(part["n_samples"].iloc[0])}
+        for kind in SETS:
+            rows = effect_of(table, task, kind)
+            if len(rows["set"]):
+                found[task][kind] = beside_controls(rows)
     return found
+
+
+def beside_controls(rows: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """The effect of one set on one task; controls as a list over the random sets."""
+    row = rows["set"].iloc[0]
+    return {
+        "n_features": int(row["n_features"]),
+        "change": float(row["change"]),
+        "ci95": [float(row["ci_low"]), float(row["ci_high"])],
+        **{control: rows[control]["change"].tolist() for control in CONTROLS},
+    }
 
 
 def tails(nrn: pd.DataFrame) -> dict[str, dict]:
@@ -190,7 +197,7 @@ def about_features(label: str, family: dict[str, Any]) -> list[str]:
         f"all tasks, {counts['majority']} in most. {family['features']['why_empty']}".strip()
     ]
     for target, tasks in family["interventions"].items():
-        for kind in ("intersection", "majority", "per_task"):
+        for kind in SETS:
             if sentence := compare(target, tasks, kind):
                 said.append(f"{label}, {sentence}")
     return said
@@ -205,17 +212,15 @@ def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
         if not found.get(kind, {}).get("n_features"):
             continue
         tried += 1
-        controls = [
-            sign * c for control in CONTROLS if control in found for c in found[control]["change"]
-        ]
+        controls = [sign * c for control in CONTROLS for c in found[kind][control]]
         if controls and sign * found[kind]["change"] > max(controls):
             beyond.append(task)
     if not tried:
         return ""
     names = f" ({', '.join(beyond)})" if beyond else ""
     return (
-        f"{what} {KINDS[kind]}: a larger effect than every random set in {len(beyond)} of "
-        f"{tried} tasks{names}; elsewhere not distinguishable from random sets."
+        f"{what} {SETS[kind]}: a larger effect than every random set of as many features in "
+        f"{len(beyond)} of {tried} tasks{names}; elsewhere not distinguishable from random sets."
     )
 
 
@@ -265,7 +270,8 @@ def page(study: Study, summary: dict[str, Any], template: str, captions: dict[st
         findings=findings(summary),
         figures=list(distinct_figures(study, captions)),
         tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in range(1, 6)},
-        kinds=KINDS,
+        names=SETS,
+        controls=CONTROLS,
         curves={
             p.stem: picture(p)
             for p in sorted((study.root / "figures").glob("*.png"))

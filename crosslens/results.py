@@ -3,14 +3,12 @@
 import pandas as pd
 
 VARIANTS = {"base": "Base", "sft-5": "SFT", "rl-5": "RL"}
-KINDS = {
+SETS = {
     "intersection": "all tasks' features",
     "majority": "most tasks' features",
     "per_task": "the task's own features",
-    "random_alive": "random, alive",
-    "random_active": "random, active",
 }
-CONTROLS = ("random_alive", "random_active")
+CONTROLS = {"random_alive": "as many random, alive", "random_active": "as many random, active"}
 MISSING = "–"
 
 
@@ -61,10 +59,19 @@ def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, 
     return pd.DataFrame(cells), rules
 
 
+def effect_of(table: pd.DataFrame, task: str, kind: str) -> dict[str, pd.DataFrame]:
+    """The rows of a kind of set on a task, under "set", and of the random sets of its size."""
+    on = table[table["task"] == task]
+    part = on[on["kind"] == kind]
+    same = on[on["size"].isin(part["size"])]
+    return {"set": part} | {control: same[same["kind"] == control] for control in CONTROLS}
+
+
 def intervention_rows(
     found: dict[str, pd.DataFrame], tasks: list[str], labels: dict[str, str], paper: dict
 ) -> pd.DataFrame:
-    """Tables 2 to 5 in long form: one row for each family, kind of set and task.
+    """Tables 2 to 5 in long form: one row for each family, kind of set, the set itself or random
+    ones of its size (`edited`), and task.
 
     For random sets `change` is the mean over the sets and the interval their range; for others it
     is the 95% interval of the change.
@@ -73,20 +80,21 @@ def intervention_rows(
     for family, table in found.items():
         label = labels[family]
         published = dict(zip(tasks, paper.get(label, [None] * len(tasks)), strict=True))
-        for kind in KINDS:
-            for task in tasks:
-                part = table[(table["kind"] == kind) & (table["task"] == task)]
-                theirs = published[task] if kind == "intersection" else None
-                rows.append((family, label, kind, task, *effect(part, kind), theirs))
-    columns = ["family", "label", "kind", "task", "change", "low", "high"]
+        for kind in SETS:
+            parts = {task: effect_of(table, task, kind) for task in tasks}
+            for edited in parts[tasks[0]]:
+                for task in tasks:
+                    theirs = published[task] if (kind, edited) == ("intersection", "set") else None
+                    numbers = effect(parts[task][edited], edited in CONTROLS)
+                    rows.append((family, label, kind, edited, task, *numbers, theirs))
+    columns = ["family", "label", "kind", "edited", "task", "change", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "n_features", "n_samples", "sets", "paper"])
 
 
-def effect(part: pd.DataFrame, kind: str) -> tuple:
+def effect(part: pd.DataFrame, control: bool) -> tuple:
     """Change, its bounds, and how many features, samples and sets it comes from."""
     if part.empty:
         return None, None, None, None, 0, 0
-    control = kind in CONTROLS
     low = part["change"].min() if control else part["ci_low"].iloc[0]
     high = part["change"].max() if control else part["ci_high"].iloc[0]
     sizes = int(part["n_features"].max()), int(part["n_samples"].iloc[0]), len(part)
@@ -94,12 +102,15 @@ def effect(part: pd.DataFrame, kind: str) -> tuple:
 
 
 def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
-    """Tables 2 to 5 as strings, and the rows before which a family begins."""
+    """Tables 2 to 5 as strings, and the rows before which another kind of set begins."""
     cells, rules = [], []
-    for (label, kind), part in rows.groupby(["label", "kind"], sort=False):
-        if kind == "intersection" and cells:
+    for (label, kind, edited), part in rows.groupby(["label", "kind", "edited"], sort=False):
+        if edited in CONTROLS and not part["sets"].any():
+            continue
+        if edited == "set" and cells:
             rules.append(len(cells))
-        line = {"Features edited": f"{label}: {KINDS[kind]}"}
+        name = f"{label}: {SETS[kind]}" if edited == "set" else f"    {CONTROLS[edited]}"
+        line = {"Features edited": name}
         for task, at in part.set_index("task").loc[tasks].iterrows():
             line[task] = cell(at)
         cells.append(line)

@@ -14,7 +14,7 @@ from crosslens.generalization import feature_sets
 from crosslens.intervention import effects, intervene
 from crosslens.statistics import change
 
-COLUMNS = ["set", "kind", "index", "task", "n_features", *change(0, 0, 1)]
+COLUMNS = ["set", "kind", "index", "task", "size", "n_features", *change(0, 0, 1)]
 
 
 def companions(paths: list[Path], layer: int):

@@ -118,7 +118,6 @@ def test_an_empty_intersection_is_a_result_with_its_numbers() -> None:
     assert found["intersection"] == [] and found["majority"] == []
     assert "a 1 (maximum score 1)" in found["why_empty"]
     assert "c 0 (no critical sample)" in found["why_empty"]
-    assert found["reference"] == {"kind": "per_task", "size": 1}
     kinds = [s.kind for s in feature_sets(found, ["a", "b"])]
     assert kinds.count("random_alive") == 5 and kinds.count("random_active") == 5
     assert kinds.count("per_task") == 2
@@ -132,11 +131,16 @@ def test_controls_avoid_whatever_some_task_selected() -> None:
     assert found["pools"] == {"alive": 2, "active": 2}
 
 
-def test_controls_have_the_size_of_the_intersection() -> None:
-    table = scores_of(a=[1.0, 1.0, 0.0, 0.0, 0.0], b=[1.0, 1.0, 0.0, 0.0, 0.0])
-    found = select_all(table, ["a", "b"], 0.2, alive=[0, 1, 2, 3, 4], random_sets=5, seed=0)
+def test_every_set_has_controls_of_its_size_on_its_tasks() -> None:
+    a, b = [1.0, 1.0, 0, 0, 0, 0, 0, 0], [1.0, 1.0, 1.0, 0, 0, 0, 0, 0]
+    found = select_all(scores_of(a=a, b=b), ["a", "b"], 0.2, list(range(8)), 5, seed=0)
     assert found["intersection"] == [0, 1]
-    assert all(len(s) == 2 and not {0, 1} & {*s} for s in found["controls"]["random_alive"])
+    sets = feature_sets(found, ["a", "b", "unseen"])
+    drawn = [s for s in sets if s.kind == "random_alive"]
+    assert [(s.size, s.tasks) for s in drawn] == 5 * [(2, ["a", "b", "unseen"])] + 5 * [(3, ["b"])]
+    assert all(len(s.features) == s.size and not {0, 1, 2} & {*s.features} for s in drawn)
+    small, large = drawn[0], drawn[5]
+    assert small.features == large.features[:2], "one draw serves every size"
 
 
 def test_the_final_token_is_the_prompts_last() -> None:

@@ -127,7 +127,8 @@ def test_effects_are_measured_before_and_after_on_the_critical_samples(harness, 
     assert right, "the random model gets some right"
     critical = {"openbookqa": documents(right)}
     task = ["openbookqa"]
-    sets = [FeatureSet("none", "intersection", 0, [], task), FeatureSet("x", "y", 1, [1, 4], task)]
+    sets = [FeatureSet("none", "intersection", 0, [], task, 0)]
+    sets.append(FeatureSet("x", "y", 1, [1, 4], task, 2))
     options = {"index": INDEX, "value": 50.0, "layer": LAYER, "readout": "branch"}
     editing = partial(intervene, network, crosscoder, **options)
     empty, edited = effects(model, harness, critical, sets, lambda f: editing(features=f))
@@ -147,5 +148,5 @@ def test_documents_that_changed_are_refused(harness) -> None:
 
 def test_no_critical_samples_anywhere_is_no_row() -> None:
     model = Model(pretrained=tiny_network(), tokenizer=letters(), batch_size=4, max_length=64)
-    sets = [FeatureSet("intersection", "intersection", 0, [1], [])]
+    sets = [FeatureSet("intersection", "intersection", 0, [1], [], 1)]
     assert list(effects(model, {}, {}, sets, lambda f: nullcontext())) == []

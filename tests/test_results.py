@@ -23,6 +23,7 @@ def change(kind: str, index: int, value: float, features: int = 2) -> dict:
         "kind": kind,
         "index": index,
         "task": "sciq",
+        "size": features,
         "n_features": features,
         "n_samples": 20,
         "change": value,
@@ -53,8 +54,8 @@ def test_controls_are_a_mean_with_their_range() -> None:
         [change("intersection", 0, -40.0)] + [change("random_alive", i, -i) for i in range(5)]
     )
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {"Qwen3-4B": [-14.0]})
-    rows = rows.set_index("kind")
-    main, control = rows.loc["intersection"], rows.loc["random_alive"]
+    rows = rows.set_index(["kind", "edited"])
+    main, control = (rows.loc["intersection", which] for which in ("set", "random_alive"))
     assert (main["change"], main["low"], main["high"], main["paper"]) == (-40, -45, -35, -14)
     assert (control["change"], control["low"], control["high"]) == (-2, -4, 0)
     assert control["sets"] == 5
@@ -64,4 +65,13 @@ def test_an_empty_set_is_a_dash_with_its_reason() -> None:
     table = pd.DataFrame([change("intersection", 0, 0.0, features=0)])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
     cells, _ = intervention_cells(rows, ["sciq"])
-    assert cells["sciq"].tolist() == ["– (no feature)", "–", "–", "–", "–"]
+    assert cells["sciq"].tolist() == ["– (no feature)", "–", "–"], "and no row for its controls"
+
+
+def test_only_random_sets_of_the_same_size_stand_beside_a_set() -> None:
+    kinds = [change("intersection", 0, -9.0), change("per_task", 0, -8.0, features=3)]
+    draws = [change("random_alive", i, -i, size) for size in (2, 3) for i in range(size)]
+    rows = intervention_rows({"tiny": pd.DataFrame(kinds + draws)}, ["sciq"], LABELS, {})
+    rows = rows.set_index(["kind", "edited"])
+    assert rows.loc[("intersection", "random_alive"), "sets"] == 2
+    assert rows.loc[("per_task", "random_alive"), "low"] == -2

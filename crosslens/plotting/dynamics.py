@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from crosslens.plotting.style import NAMES, say, text_color
+from crosslens.plotting.style import LIGHT, NAMES, say, text_color
 
 KINDS = {"index": "by index", "matched": "by decoder direction"}
 
@@ -48,8 +48,8 @@ def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
 
 
 def draw_rank_shifts(shifts: pd.DataFrame, label: str, paradigm: str, top: int) -> plt.Figure:
-    """One column a feature, one row a pair of adjacent checkpoints; blank where the feature is
-    outside the top list of one of the two."""
+    """One column a feature, one row a pair of adjacent checkpoints; blank (grey, as no shift is
+    white) where the feature is outside the top list of one of the two."""
     figure, axes = plt.subplots(figsize=(7.2, 1.9))
     if shifts.empty:
         say(axes, "no feature is alive")
@@ -60,6 +60,7 @@ def draw_rank_shifts(shifts: pd.DataFrame, label: str, paradigm: str, top: int) 
     image = axes.imshow(
         np.ma.masked_invalid(matrix), cmap="RdBu_r", vmin=-top, vmax=top, aspect="auto"
     )
+    axes.set_facecolor(LIGHT)
     axes.set_yticks(range(len(matrix)), matrix.index)
     every = max(1, len(order) // 25)
     axes.set_xticks(range(0, len(order), every), order[::every], rotation=90, fontsize=5)

@@ -53,10 +53,11 @@ def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
             part = counts[(counts["family"] == family) & (counts["paradigm"] == paradigm)]
             draw_histogram(axes, part, paradigm)
             axes.set_title(f"{labels[family]}: {NAMES[paradigm]} against base")
+        count_axis(row[0], counts.loc[counts["family"] == family, "all"].max())
         row[0].set_ylabel("features")
     for axes in grid[-1]:
         axes.set_xlabel("NRN   (0: base only, 1: tuned only)")
-    grid[0, 0].legend(loc="upper left")
+    grid[0, 1].legend(loc="upper right", handlelength=1.2)  # RL's distribution is the narrower one
     return figure
 
 
@@ -68,9 +69,13 @@ def draw_histogram(axes: plt.Axes, part: pd.DataFrame, paradigm: str) -> None:
     if part["alive_replica"].any():
         axes.stairs(part["alive_replica"], edges, color="black", lw=0.7, label="alive, other seed")
     axes.axvline(0.5, color="black", lw=0.5, ls=":")
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=0.7)
     axes.set_xlim(0, 1)
+
+
+def count_axis(axes: plt.Axes, highest: int) -> None:
+    """A logarithmic axis of counts up to `highest`, on which a single feature is still seen."""
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 1.5 * max(1, highest))
 
 
 def mas_counts(mas: pd.DataFrame, family: str) -> pd.DataFrame:
@@ -101,11 +106,10 @@ def draw_mas(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
         axes.stairs(part["all"], edges, color=LIGHT, fill=True, label="all features")
         axes.stairs(part["alive"], edges, color=COLORS[model], fill=True, label="alive features")
         axes.axvline(1 / 3, color="black", lw=0.5, ls=":")
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=0.7)
         axes.set_xlim(0, 1)
         axes.set_title(NAMES[model])
         axes.set_xlabel("MAS")
+    count_axis(row[0], counts["all"].max())
     row[0].set_ylabel("features")
     row[2].legend(loc="upper right")
     figure.suptitle(labels[family], fontsize=9)
