@@ -66,7 +66,7 @@ def hold(count: int) -> Iterator[list[str]]:
         yield list(taken)
     finally:
         release(taken)
-        os.environ.pop(VISIBLE) if before is None else os.environ.update({VISIBLE: before})
+        os.environ.pop(VISIBLE, None) if before is None else os.environ.update({VISIBLE: before})
 
 
 def wait_for(count: int, ids: list[str]) -> dict[str, int]:

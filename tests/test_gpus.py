@@ -106,6 +106,12 @@ def test_a_job_without_gpus_sees_none() -> None:
         assert ids == [] and os.environ[gpus.VISIBLE] == ""
 
 
+def test_an_engine_that_unsets_them_ends_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(gpus.VISIBLE)
+    with gpus.hold(0):
+        del os.environ[gpus.VISIBLE]  # as GRPO on a CPU does: empty is not unset to Ray
+
+
 def test_slurm_has_given_a_job_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     with gpus.hold(3) as ids:
