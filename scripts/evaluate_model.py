@@ -3,31 +3,51 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from crosslens.evaluation import load_model, outcomes, run, tasks_of
+from crosslens.evaluation import Model, load_model, outcomes, run, tasks_of
 from crosslens.files import sha256, write_json, write_jsonl
+from crosslens.journal import Journal
 from crosslens.statistics import accuracy
 
+VERSIONS = ("lm-eval", "transformers", "torch", "math-verify")
 
-def main(*, model: Path, settings: dict, results: Path, samples: Path) -> None:
-    """Write accuracies with intervals, and every sample's outcome."""
-    choice, math = [*settings["tasks"], *settings["unseen"]], list(settings["math"])
-    evaluated = load_model(model, settings["batch_size"])
-    rows: list[dict] = []
-    summary: dict[str, dict] = {}
-    for names, is_math in ((choice, False), (math, True)):
-        with tasks_of(settings, names) as tasks:
-            for name, records in run(evaluated, tasks, math=is_math).items():
-                repeats = settings["math"][name]["repeats"] if is_math else None
-                found = outcomes(name, records, repeats)
-                rows += found
-                summary[name] = accuracy(found) | {"kind": "math" if is_math else "choice"}
-                if is_math:
-                    exact = [record["exact_match"] for record in records]
-                    summary[name]["exact_match"] = sum(exact) / len(exact)
-    versions = {name: version(name) for name in ("lm-eval", "transformers", "torch", "math-verify")}
-    write_jsonl(samples, rows)
+
+def main(*, model: Path, settings: dict, code: list[str], results: Path, samples: Path) -> None:
+    """Write accuracies with intervals, and every sample's outcome.
+
+    A killed attempt's whole tasks are kept, as far as model, settings, files and `code` are still
+    the same; a task's outcome does not depend on the tasks before it.
+    """
     identity = {"model": str(model), "model_hash": sha256(model)}
+    versions = {name: version(name) for name in VERSIONS}
+    files = {name: sha256(file) for name, file in settings.get("files", {}).items()}
+    stand = {"settings": settings, "files": files, "code": code, "versions": versions}
+    journal = Journal(samples, identity | stand)
+    done = {row["task"] for row in journal.rows}
+    if done:
+        print(f"there from an earlier attempt: {', '.join(sorted(done))}")
+    names = [*settings["tasks"], *settings["unseen"], *settings["math"]]
+    left = [name for name in names if name not in done]
+    evaluated = load_model(model, settings["batch_size"]) if left else None
+    for name in left:
+        journal.append([evaluate_task(evaluated, settings, name)])
+    rows = {row["task"]: row for row in journal.rows}
+    write_jsonl(samples, [outcome for name in names for outcome in rows[name]["outcomes"]])
+    summary = {name: rows[name]["summary"] for name in names}
     write_json(results, {"tasks": summary, **identity, "versions": versions})
+    journal.delete()
+
+
+def evaluate_task(model: Model, settings: dict, name: str) -> dict:
+    """A task's outcomes and their summary."""
+    math = settings["math"].get(name)
+    with tasks_of(settings, [name]) as tasks:
+        records = run(model, tasks, math=math is not None)[name]
+    found = outcomes(name, records, math["repeats"] if math else None)
+    summary = accuracy(found) | {"kind": "math" if math else "choice"}
+    if math:
+        exact = [record["exact_match"] for record in records]
+        summary["exact_match"] = sum(exact) / len(exact)
+    return {"task": name, "outcomes": found, "summary": summary}
 
 
 if __name__ == "__main__":
@@ -38,6 +58,7 @@ if __name__ == "__main__":
         main(
             model=Path(snakemake.input.model),
             settings=snakemake.params.evaluation,
+            code=list(snakemake.params.code),
             results=Path(snakemake.output.results),
             samples=Path(snakemake.output.samples),
         )

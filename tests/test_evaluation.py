@@ -172,6 +172,53 @@ def test_a_checkpoint_cut_short_is_named(checkpoint: Path) -> None:
         load_model(checkpoint, 4)
 
 
+@pytest.fixture
+def attempt(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run the script; it is interrupted before a task if it says so. Returns the outcomes, and the
+    tasks that were evaluated."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "scripts")
+    script = __import__("evaluate_model")
+    evaluate_task = script.evaluate_task
+    tasks = {"tasks": ["openbookqa"], "unseen": [], "batch_size": 4}
+
+    def run_script(out: str, *, dies_at: str = "", **changes) -> tuple[str, list[str]]:
+        called = []
+
+        def evaluate_or_die(model, settings, name):
+            if name == dies_at:
+                raise KeyboardInterrupt
+            called.append(name)
+            return evaluate_task(model, settings, name)
+
+        monkeypatch.setattr(script, "evaluate_task", evaluate_or_die)
+        paths = {"results": tmp_path / out / "results.json", "samples": tmp_path / out / "samples"}
+        try:
+            given = settings(tmp_path) | tasks | changes
+            script.main(model=checkpoint, settings=given, code=["1"], **paths)
+        except KeyboardInterrupt:
+            assert not any(path.exists() for path in paths.values())
+            return "", called
+        assert sorted(path.name for path in (tmp_path / out).iterdir()) == [
+            "results.json",
+            "samples",
+        ]
+        return paths["samples"].read_text() + paths["results"].read_text(), called
+
+    return run_script
+
+
+def test_a_killed_evaluation_goes_on_at_the_task_it_was_at(attempt) -> None:
+    undisturbed, called = attempt("a")
+    assert called == ["openbookqa", "math500"]
+    assert attempt("b", dies_at="math500")[1] == ["openbookqa"]
+    assert attempt("b") == (undisturbed, ["math500"])
+
+
+def test_other_settings_take_nothing_from_a_killed_evaluation(attempt) -> None:
+    attempt("b", dies_at="math500")
+    assert attempt("b", temperature=0.1)[1] == ["openbookqa", "math500"]
+
+
 def test_weights_are_never_filled_with_random_numbers(checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     state = load_file(weights)
