@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -49,8 +49,10 @@ class Crosscoder(torch.nn.Module):
         generator = torch.Generator().manual_seed(seed)
         W_dec = torch.randn(n_models, d_sparse, d_model, generator=generator)
         W_dec *= decoder_norm / W_dec.norm(dim=-1, keepdim=True)
-        self.W_dec = torch.nn.Parameter(W_dec)
-        self.W_enc = torch.nn.Parameter(W_dec.transpose(1, 2).contiguous())
+        # In memory feature by feature: [d_sparse, n, d_model], as the kernels and matmuls read it.
+        rows = rearrange(W_dec, "n k d -> k n d").contiguous()
+        self.W_dec = torch.nn.Parameter(rearrange(rows, "k n d -> n k d"))
+        self.W_enc = torch.nn.Parameter(rearrange(rows.clone(), "k n d -> n d k"))
         self.b_enc = torch.nn.Parameter(torch.zeros(d_sparse))
         self.b_dec = torch.nn.Parameter(torch.zeros(n_models, d_model))
         self.register_buffer("scales", torch.ones(n_models))
@@ -74,7 +76,8 @@ class Crosscoder(torch.nn.Module):
 
     def decode(self, f: Float[torch.Tensor, "b d_sparse"]) -> Float[torch.Tensor, "b n d_model"]:
         """a_hat^i = W_dec^i f + b_dec^i (Eqs. 2, 6)."""
-        return einsum(f, self.W_dec, "b k, n k d -> b n d") + self.b_dec
+        flat = f @ rearrange(self.W_dec, "n k d -> k (n d)")
+        return rearrange(flat, "b (n d) -> b n d", n=len(self.W_dec)) + self.b_dec
 
     def forward(self, x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, "b n d_model"]:
         """decode(encode(x))."""

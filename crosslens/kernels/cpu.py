@@ -1,8 +1,9 @@
-"""The sparse step on a CPU: Numba kernels over ranges of rows or features, run by a few threads.
+"""The sparse step's inner loops on a CPU, in Numba, over ranges of rows or features.
 
 Weights, gradients and moments are matrices [d_sparse, D] with D = n_models * d_model: one feature
-is one contiguous row. Every sum runs in a fixed order within one thread, so a step gives the same
-bits each time; gradients do not depend on the number of threads either.
+is one contiguous row. Every sum runs in a fixed order within one thread, so that a step gives the
+same bits each time. Four entries are taken at a time: their rows are fetched together, and sums
+are loaded and stored once.
 """
 
 import numpy as np
@@ -13,25 +14,26 @@ jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "co
 
 
 @jit
-def compress(thread, start, stop, bits, values, begin, end, columns, f, counts):
+def compress(thread, start, stop, bits, shift, begin, end, columns, f, counts):
     """Positive entries of rows [start, stop) of the pre-activations: their features and values.
 
-    `bits` are the pre-activations as signed integers, whose sign tells what ReLU keeps. A thread
-    writes one stretch of `columns` and `f`, from start * d_sparse on, and counts its features.
+    `bits` are the pre-activations as signed integers, whose sign tells what ReLU keeps; shifted by
+    `shift` they are a float32. A thread writes one stretch of `columns` and `f`, from
+    start * d_sparse on, and counts the entries of each feature.
     """
     width = bits.shape[1]
     z = start * width
     counts[thread, :] = 0
     for b in range(start, stop):
         begin[b] = z
-        row = bits[b]
         for k in range(width):
             columns[z] = k
-            z += row[k] > 0
+            z += bits[b, k] > 0
         end[b] = z
         for i in range(begin[b], z):
-            f[i] = values[b, columns[i]]
-            counts[thread, columns[i]] += 1
+            k = columns[i]
+            f[i] = np.uint32(np.uint32(bits[b, k]) << shift).view(np.float32)
+            counts[thread, k] += 1
 
 
 @jit
@@ -60,105 +62,147 @@ def transpose(thread, start, stop, begin, end, columns, f, position, rows, f_by_
 
 
 @jit
+def gather(out, k, weights, indices, first, last, matrix):
+    """out[k] += sum of weights[i] * matrix[indices[i]] over i in [first, last)."""
+    i = first
+    while i + 3 < last:
+        r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
+        v0, v1, v2, v3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        for j in range(out.shape[1]):
+            a = v0 * matrix[r0, j] + v1 * matrix[r1, j]
+            out[k, j] += a + (v2 * matrix[r2, j] + v3 * matrix[r3, j])
+        i += 4
+    while i < last:
+        r0, v0 = indices[i], weights[i]
+        for j in range(out.shape[1]):
+            out[k, j] += v0 * matrix[r0, j]
+        i += 1
+
+
+@jit
+def gather_and_dot(out, k, weights, indices, first, last, matrix, W, dots):
+    """As `gather`; also dots[i] = matrix[indices[i]] . W[k]."""
+    i = first
+    while i + 3 < last:
+        r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
+        v0, v1, v2, v3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        s0 = s1 = s2 = s3 = np.float32(0)
+        for j in range(out.shape[1]):
+            w = W[k, j]
+            s0 += matrix[r0, j] * w
+            s1 += matrix[r1, j] * w
+            s2 += matrix[r2, j] * w
+            s3 += matrix[r3, j] * w
+            a = v0 * matrix[r0, j] + v1 * matrix[r1, j]
+            out[k, j] += a + (v2 * matrix[r2, j] + v3 * matrix[r3, j])
+        dots[i], dots[i + 1], dots[i + 2], dots[i + 3] = s0, s1, s2, s3
+        i += 4
+    while i < last:
+        r0, v0 = indices[i], weights[i]
+        s0 = np.float32(0)
+        for j in range(out.shape[1]):
+            s0 += matrix[r0, j] * W[k, j]
+            out[k, j] += v0 * matrix[r0, j]
+        dots[i] = s0
+        i += 1
+
+
+@jit
 def decode(thread, start, stop, begin, end, columns, f, W_dec, b_dec, x, scale, g, g_b_dec, error):
     """g = scale * (x_hat - x) for rows [start, stop); their sums, and squared errors per model."""
     models = error.shape[1]
     d = x.shape[1] // models
-    sums = g_b_dec[thread]
-    sums[:] = 0
+    g_b_dec[thread, :] = 0
     error[thread, :] = 0
     for b in range(start, stop):
-        r = g[b]
-        xb = x[b]
-        for j in range(r.shape[0]):
-            r[j] = b_dec[j] - xb[j]
-        for i in range(begin[b], end[b]):
-            v = f[i]
-            w = W_dec[columns[i]]
-            for j in range(r.shape[0]):
-                r[j] += v * w[j]
+        for j in range(x.shape[1]):
+            g[b, j] = b_dec[j] - x[b, j]
+        gather(g, b, f, columns, begin[b], end[b], W_dec)
         for m in range(models):
             square = np.float32(0)
             for j in range(m * d, (m + 1) * d):
-                square += r[j] * r[j]
+                square += g[b, j] * g[b, j]
             error[thread, m] += square
-        for j in range(r.shape[0]):
-            r[j] *= scale
-            sums[j] += r[j]
+        for j in range(x.shape[1]):
+            g[b, j] *= scale
+            g_b_dec[thread, j] += g[b, j]
+
+
+@jit
+def sparsity_gradient(k, W_dec, models, c, g_dec):
+    """g_dec[k] = c W_dec[k]^i / |W_dec[k]^i|_2 for each model i; returns the sum of the norms."""
+    d = W_dec.shape[1] // models
+    total = np.float32(0)
+    for m in range(models):
+        square = np.float32(0)
+        for j in range(m * d, (m + 1) * d):
+            square += W_dec[k, j] * W_dec[k, j]
+        norm = np.sqrt(square)
+        total += norm
+        share = c / norm if norm > 0 else np.float32(0)
+        for j in range(m * d, (m + 1) * d):
+            g_dec[k, j] = share * W_dec[k, j]
+    return total
 
 
 @jit
 def backward(
-    thread, start, stop, pointer, rows, f, W_dec, x, g, beta, models, g_dec, g_enc, g_b_enc, sums
+    thread, start, stop, pointer, rows, f, df, W_dec, x, g, beta, models, g_dec, g_enc, g_b_enc, sums
 ):
-    """Gradients of features [start, stop); `sums` [d_sparse, 2]: sparsity, squared norm.
+    """Gradients of features [start, stop); `sums` [d_sparse, 2]: sparsity, squared gradient norm.
 
     `beta` is the sparsity weight over the batch size. Rows of silent features are left as they
     are: whoever reads them asks `pointer` first.
     """
-    d = W_dec.shape[1] // models
-    norms = np.empty(models, dtype=np.float32)
     for k in range(start, stop):
-        sums[k, 0] = 0
-        sums[k, 1] = 0
-        g_b_enc[k] = 0
         first, last = pointer[k], pointer[k + 1]
+        sums[k, :] = 0
+        g_b_enc[k] = 0
         if first == last:
             continue
-        w, to_dec, to_enc = W_dec[k], g_dec[k], g_enc[k]
         total = np.float32(0)
         for i in range(first, last):
             total += f[i]
-        weight = np.float32(0)
-        for m in range(models):
-            square = np.float32(0)
-            for j in range(m * d, (m + 1) * d):
-                square += w[j] * w[j]
-            norms[m] = np.sqrt(square)
-            weight += norms[m]
-            c = beta * total / norms[m] if norms[m] > 0 else np.float32(0)
-            for j in range(m * d, (m + 1) * d):
-                to_dec[j] = c * w[j]
-        for j in range(w.shape[0]):
-            to_enc[j] = 0
+        norms = sparsity_gradient(k, W_dec, models, beta * total, g_dec)
+        gather_and_dot(g_dec, k, f, rows, first, last, g, W_dec, df)
         bias = np.float32(0)
         for i in range(first, last):
-            v = f[i]
-            gb, xb = g[rows[i]], x[rows[i]]
-            df = np.float32(0)
-            for j in range(w.shape[0]):
-                df += gb[j] * w[j]
-            df += beta * weight
-            bias += df
-            for j in range(w.shape[0]):
-                to_dec[j] += v * gb[j]
-                to_enc[j] += df * xb[j]
+            df[i] += beta * norms
+            bias += df[i]
+        for j in range(g_enc.shape[1]):
+            g_enc[k, j] = 0
+        gather(g_enc, k, df, rows, first, last, x)
+        square = bias * bias
+        for j in range(g_enc.shape[1]):
+            square += g_dec[k, j] * g_dec[k, j] + g_enc[k, j] * g_enc[k, j]
         g_b_enc[k] = bias
-        square = np.float32(0)
-        for j in range(w.shape[0]):
-            square += to_dec[j] * to_dec[j] + to_enc[j] * to_enc[j]
-        sums[k, 0] = weight * total
-        sums[k, 1] = square + bias * bias
+        sums[k, 0] = norms * total
+        sums[k, 1] = square
 
 
 @jit
-def adam(thread, start, stop, pointer, w, m, v, g, low, clip, rate, b1, b2, root, eps):
-    """Adam on rows [start, stop) of w with gradients clip * g, and w rounded to bfloat16 in `low`.
+def adam(thread, start, stop, pointer, w, m, v, g, low, clip, rate, beta1, beta2, root, eps):
+    """Adam on rows [start, stop) of w with the gradient clip * g.
 
-    `rate` is the learning rate over its bias correction, `root` that of the second moment. A silent
-    feature's gradient is zero and is not read.
+    `rate` is the learning rate over the first moment's bias correction, `root` one over the square
+    root of the second's. A silent feature's gradient is zero and is not read. `low`, if it has
+    rows, takes w rounded to bfloat16, as bits.
     """
     one = np.float32(1)
     for k in range(start, stop):
-        wk, mk, vk, gk = w[k], m[k], v[k], g[k]
         if pointer[k] == pointer[k + 1]:
-            for j in range(wk.shape[0]):
-                mk[j] *= b1
-                vk[j] *= b2
-                wk[j] -= rate * mk[j] / (np.sqrt(vk[j]) * root + eps)
+            for j in range(w.shape[1]):
+                m[k, j] *= beta1
+                v[k, j] *= beta2
+                w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * root + eps)
         else:
-            for j in range(wk.shape[0]):
-                s = clip * gk[j]
-                mk[j] = b1 * mk[j] + (one - b1) * s
-                vk[j] = b2 * vk[j] + (one - b2) * s * s
-                wk[j] -= rate * mk[j] / (np.sqrt(vk[j]) * root + eps)
+            for j in range(w.shape[1]):
+                s = clip * g[k, j]
+                m[k, j] = beta1 * m[k, j] + (one - beta1) * s
+                v[k, j] = beta2 * v[k, j] + (one - beta2) * s * s
+                w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * root + eps)
+        if low.shape[0]:
+            for j in range(w.shape[1]):
+                u = np.float32(w[k, j]).view(np.uint32)
+                odd = (u >> np.uint32(16)) & np.uint32(1)  # round to even, as PyTorch does
+                low[k, j] = np.uint16((u + np.uint32(0x7FFF) + odd) >> np.uint32(16))

@@ -1,0 +1,125 @@
+"""The sparse step on a CPU: workspace and threads around the kernels of `cpu`."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from crosslens.kernels import cpu
+from crosslens.kernels.matrices import Matrices, Measures
+
+EVERY = np.arange(2, dtype=np.int64)  # a pointer by which one row is never silent
+NOTHING = np.empty((0, 0), dtype=np.uint16)
+
+
+class Cpu:
+    """Gradients and updates for batches of one size, with as many threads as PyTorch uses."""
+
+    def __init__(self, size: int, d_sparse: int, D: int, models: int) -> None:
+        self.models = models
+        self.threads = min(torch.get_num_threads(), size, d_sparse)
+        self.pool = ThreadPoolExecutor(max(1, self.threads - 1))
+        self.rows_of_threads = even(size, self.threads)
+        most = size * d_sparse  # pages that no entry reaches are never touched
+        self.columns, self.rows = (np.empty(most, dtype=np.int32) for _ in range(2))
+        self.f, self.by_feature, self.df = (np.empty(most, dtype=np.float32) for _ in range(3))
+        self.begin, self.end = (np.empty(size, dtype=np.int64) for _ in range(2))
+        self.counts = np.empty((self.threads, d_sparse), dtype=np.int64)
+        self.pointer = np.empty(d_sparse + 1, dtype=np.int64)
+        self.all_active = np.arange(d_sparse + 1)
+        self.g = np.empty((size, D), dtype=np.float32)
+        self.g_b_dec = np.empty((self.threads, D), dtype=np.float32)
+        self.error = np.empty((self.threads, models))
+        self.sums = np.empty((d_sparse, 2))
+
+    def gradients(
+        self,
+        pre: Float[torch.Tensor, "b d_sparse"],
+        x: Float[torch.Tensor, "b D"],
+        weights: Matrices,
+        into: Matrices,
+        beta: float,
+    ) -> Measures:
+        """As `dense.gradients`, except that rows of `into` of silent features are not written."""
+        size = len(x)
+        W_dec, x_rows = weights.W_dec.numpy(), x.numpy()
+        g_dec, g_enc, g_b_dec, g_b_enc = (m.numpy() for m in into)
+        found = self.index(pre)
+        self.run(
+            cpu.decode, self.rows_of_threads, self.begin, self.end, self.columns, self.f, W_dec,
+            weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g, self.g_b_dec, self.error,
+        )  # fmt: skip
+        self.g_b_dec.sum(axis=0, out=g_b_dec)
+        self.run(
+            cpu.backward, self.shares(found), self.pointer, self.rows, self.by_feature, self.df,
+            W_dec, x_rows, self.g, np.float32(beta / size), self.models, g_dec, g_enc, g_b_enc,
+            self.sums,
+        )  # fmt: skip
+        sparsity, square = self.sums.sum(axis=0)
+        square += np.square(g_b_dec, dtype=np.float64).sum()
+        error = torch.from_numpy(self.error.sum(axis=0) / size).float()
+        sparsity, l0, square = torch.tensor([sparsity / size, found / size, square]).float()
+        active = torch.from_numpy(self.pointer[1:] > self.pointer[:-1])
+        return Measures(error, sparsity, l0, active, square)
+
+    def index(self, pre: Float[torch.Tensor, "b d_sparse"]) -> int:
+        """Find the nonzeros of f, by row and by feature; returns their number."""
+        low = pre.dtype == torch.bfloat16
+        bits = pre.view(torch.int16 if low else torch.int32).numpy()
+        by_row = (self.begin, self.end, self.columns, self.f)
+        shift = np.uint32(16 * low)
+        self.run(cpu.compress, self.rows_of_threads, bits, shift, *by_row, self.counts)
+        cpu.offsets(self.counts, self.pointer)
+        by_feature = (self.counts, self.rows, self.by_feature)
+        self.run(cpu.transpose, self.rows_of_threads, *by_row, *by_feature)
+        return int(self.pointer[-1])
+
+    def shares(self, found: int) -> list[int]:
+        """Ranges of features with about as many entries for every thread."""
+        wanted = [found * t // self.threads for t in range(1, self.threads)]
+        cuts = np.searchsorted(self.pointer[:-1], wanted).tolist()
+        return [0, *cuts, len(self.pointer) - 1]
+
+    def update(
+        self,
+        weights: Matrices,
+        moments: tuple[Matrices, Matrices],
+        gradients: Matrices,
+        low: torch.Tensor | None,
+        adam: tuple[float, ...],
+        *,
+        silent: bool,
+    ) -> None:
+        """Adam in one pass: clip, moments, weights, and W_enc in bfloat16 to `low`.
+
+        `adam` are the last arguments of `cpu.adam`; with `silent` the last sparse gradients are
+        meant, whose silent rows count as zero.
+        """
+        scalars = [np.float32(value) for value in adam]
+        bits = NOTHING if low is None else low.view(torch.uint16).numpy()
+        pointer = self.pointer if silent else self.all_active
+        bounds = even(len(self.pointer) - 1, self.threads)
+        every = zip(weights, *moments, gradients, strict=True)
+        for name, tensors in zip(Matrices._fields, every, strict=True):
+            target = bits if name == "W_enc" else NOTHING
+            if name.startswith("W"):
+                arrays = [t.numpy() for t in tensors]
+                self.run(cpu.adam, bounds, pointer, *arrays, target, *scalars)
+            else:
+                arrays = [t.numpy()[None] for t in tensors]
+                cpu.adam(0, 0, 1, EVERY, *arrays, NOTHING, *scalars)
+
+    def run(self, kernel: Callable[..., None], bounds: list[int], *arguments: object) -> None:
+        """Call the kernel once for every thread's range, the first in this thread."""
+        ranges = [(t, bounds[t], bounds[t + 1]) for t in range(self.threads)]
+        others = [self.pool.submit(kernel, *r, *arguments) for r in ranges[1:]]
+        kernel(*ranges[0], *arguments)
+        for other in others:
+            other.result()
+
+
+def even(total: int, parts: int) -> list[int]:
+    """Bounds of equal ranges."""
+    return [total * t // parts for t in range(parts + 1)]

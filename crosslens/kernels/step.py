@@ -1,0 +1,105 @@
+"""One training step: the encoder densely, the rest by the path that the measured density calls for.
+
+A ReLU crosscoder's gradient needs f only where it is not zero: reconstruction, the gradients of
+W_dec and W_enc and that of f itself are sums over nonzeros, and stay exact. Only the encoder is a
+dense product. Above a share of nonzeros dense products win; between two thresholds the path stays
+as it is.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+
+from crosslens.crosscoder import Crosscoder
+from crosslens.kernels import dense
+from crosslens.kernels.matrices import Matrices, Measures, weights_of
+from crosslens.kernels.switch import Switch
+
+EPSILON = 1e-8  # Adam's, PyTorch's default
+
+
+class Settings(NamedTuple):
+    """How steps are taken."""
+
+    adam_betas: tuple[float, float]
+    gradient_clip: float
+    dtype: torch.dtype = torch.float32  # of dense products; weights and moments are float32
+    path: str = "auto"  # auto, dense or sparse
+
+
+class Moments(NamedTuple):
+    """Adam's first and second moments."""
+
+    first: Matrices
+    second: Matrices
+
+    @classmethod
+    def zero(cls, crosscoder: Crosscoder) -> "Moments":
+        """At the start of training."""
+        weights = weights_of(crosscoder)
+        return cls(Matrices.like(weights), Matrices.like(weights))
+
+
+class Stepper:
+    """Train a crosscoder in place, by batches of one size. Begins on the dense path."""
+
+    def __init__(
+        self, crosscoder: Crosscoder, moments: Moments, size: int, settings: Settings
+    ) -> None:
+        self.weights, self.moments, self.settings = weights_of(crosscoder), moments, settings
+        self.models, _, self.d_sparse = crosscoder.W_enc.shape
+        self.switch = Switch(settings.path)
+        self.gradient = Matrices.like(self.weights)
+        D = len(self.weights.b_dec)
+        self.engine = engine(crosscoder.W_enc.device)(size, self.d_sparse, D, self.models)
+        low = settings.dtype != torch.float32
+        self.low = self.weights.W_enc.to(settings.dtype) if low else None
+
+    def take(
+        self, x: Float[torch.Tensor, "b n d_model"], beta: float, rate: float, step: int
+    ) -> Measures:
+        """The update number `step`, from 0, on scaled activations; what it measured."""
+        self.switch.decide(self.d_sparse)
+        measures = self.gradients(x, beta)
+        norm = measures.square.sqrt()
+        clip = (self.settings.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
+        self.update(clip, rate, step + 1)
+        self.switch.measured(measures.l0)
+        return measures
+
+    def gradients(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Measures:
+        """Gradients of Eqs. 3 and 7 into `gradient`; on the sparse path without silent rows."""
+        flat = rearrange(x, "b n d -> b (n d)")
+        W_enc = self.weights.W_enc if self.low is None else self.low
+        low = W_enc.dtype
+        pre = torch.addmm(self.weights.b_enc.to(low), flat.to(low), W_enc.T)
+        if self.switch.sparse:
+            return self.engine.gradients(pre, flat, self.weights, self.gradient, beta)
+        return dense.gradients(pre, flat, self.weights, self.gradient, beta, self.models)
+
+    def update(self, clip: Float[torch.Tensor, ""], rate: float, number: int) -> None:
+        """Adam's update `number`, from 1."""
+        beta1, beta2 = self.settings.adam_betas
+        corrected = rate / (1 - beta1**number)
+        root = (1 - beta2**number) ** -0.5
+        self.engine.update(
+            self.weights,
+            self.moments,
+            self.gradient,
+            self.low,
+            (clip, corrected, beta1, beta2, root, EPSILON),
+            silent=self.switch.sparse,
+        )
+
+
+def engine(device: torch.device) -> type:
+    """The sparse kernels of a device; imported only where they are used."""
+    if device.type == "cuda":
+        from crosslens.kernels.sparse_cuda import Cuda
+
+        return Cuda
+    from crosslens.kernels.sparse_cpu import Cpu
+
+    return Cpu

@@ -1,0 +1,39 @@
+"""Which path a step takes: decided by the share of nonzeros that earlier steps measured."""
+
+import torch
+from jaxtyping import Float
+
+# Sparse below the first share, dense above the second, between them as before (docs/kernels.md).
+ENTER, LEAVE = 0.16, 0.20
+
+
+class Switch:
+    """`sparse` says the path of the next step; `auto` begins dense.
+
+    The host never waits for a measurement: on a GPU it travels to pinned memory, and counts from
+    the step at whose start it has arrived.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.auto = path == "auto"
+        self.sparse = path == "sparse"
+        self.latest: torch.Tensor | None = None
+        self.arrived: torch.cuda.Event | None = None
+
+    def measured(self, l0: Float[torch.Tensor, ""]) -> None:
+        """Note a step's L0, unless an earlier one is still on its way."""
+        if not self.auto or self.arrived is not None:
+            return
+        self.latest = l0
+        if l0.device.type == "cuda":
+            pinned = torch.empty((), dtype=l0.dtype, pin_memory=True)
+            self.latest = pinned.copy_(l0, non_blocking=True)
+            self.arrived = torch.cuda.current_stream(l0.device).record_event()
+
+    def decide(self, d_sparse: int) -> None:
+        """Choose the path of the next step."""
+        if self.latest is None or (self.arrived is not None and not self.arrived.query()):
+            return
+        share = float(self.latest) / d_sparse
+        self.sparse = share < (LEAVE if self.sparse else ENTER)
+        self.latest = self.arrived = None
