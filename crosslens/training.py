@@ -2,23 +2,28 @@
 
 fp32 master weights, Adam, gradient clip, a rate that falls to zero at the end and a sparsity weight
 that rises at the start. The number of steps is planned from the corpus, so that the schedules are
-the same however often the run is stopped.
+the same however often the run is stopped. What a step does is in `kernels`.
 """
 
+import math
+import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 
-from crosslens.crosscoder import Crosscoder, Loss, read_tensors, write_tensors
+from crosslens.crosscoder import Crosscoder, read_tensors, write_tensors
 from crosslens.errors import InputError
+from crosslens.kernels.matrices import Measures
+from crosslens.kernels.step import Moments, Settings, Stepper
 from crosslens.progress import track
 from crosslens.shards import ShardReader
 
 RECORDS = 50  # lines of the training log for one shard
 MODEL = "model."  # prefix of the crosscoder's tensors in a state
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of one parameter
+MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's state of one parameter
 
 
 class Plan(NamedTuple):
@@ -33,7 +38,15 @@ class Plan(NamedTuple):
     gradient_clip: float
     sparsity_warmup: float
     lr_decay: float
+    dtype: str
+    path: str
     seed: int
+
+    @property
+    def stepping(self) -> Settings:
+        """What a step needs to know."""
+        dtype = getattr(torch, self.dtype)
+        return Settings(self.adam_betas, self.gradient_clip, dtype, self.path)
 
     @property
     def steps(self) -> int:
@@ -54,7 +67,7 @@ class State(NamedTuple):
     """A crosscoder in training."""
 
     crosscoder: Crosscoder
-    optimizer: torch.optim.Adam
+    moments: Moments
     step: int
 
 
@@ -80,6 +93,8 @@ def make_plan(settings: dict[str, Any], *, rows: int, shards: int, seed: int) ->
         gradient_clip=settings["gradient_clip"],
         sparsity_warmup=settings["sparsity_warmup"],
         lr_decay=settings["lr_decay"],
+        dtype=settings["dtype"],
+        path=settings["path"],
         seed=seed,
     )
 
@@ -89,7 +104,13 @@ def first_pass(kept: int, plan: Plan) -> int:
     return min(plan.steps_per_shard, kept // plan.batch_size) * plan.batch_size
 
 
-def start(models: list[str], reader: ShardReader, settings: dict[str, Any], plan: Plan) -> State:
+def start(
+    models: list[str],
+    reader: ShardReader,
+    settings: dict[str, Any],
+    plan: Plan,
+    device: torch.device | str = "cpu",
+) -> State:
     """A new crosscoder, which adopts the scales of the first shard."""
     crosscoder = Crosscoder(
         len(models),
@@ -106,7 +127,8 @@ def start(models: list[str], reader: ShardReader, settings: dict[str, Any], plan
         },
     )
     crosscoder.scales.copy_(reader.scales)
-    return State(crosscoder, optimizer_for(crosscoder, plan), 0)
+    crosscoder.to(device)
+    return State(crosscoder, Moments.zero(crosscoder), 0)
 
 
 def check_same_origin(state: State, reader: ShardReader, path: Path) -> None:
@@ -120,115 +142,104 @@ def check_same_origin(state: State, reader: ShardReader, path: Path) -> None:
         )
 
 
-def optimizer_for(crosscoder: Crosscoder, plan: Plan) -> torch.optim.Adam:
-    """Fused Adam over all parameters."""
-    return torch.optim.Adam(
-        crosscoder.parameters(), lr=plan.learning_rate, betas=plan.adam_betas, fused=True
-    )
-
-
 def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[State, list[dict]]:
-    """Train on one shard; returns the new state and the records of the training log.
+    """Train on one shard, read ahead; returns the new state and the records of the training log.
 
     Raises InputError when the loss is no longer finite.
     """
-    crosscoder, optimizer, step = state
-    scales = crosscoder.scales[:, None]
-    fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool)
+    crosscoder, moments, step = state
+    device, scales = crosscoder.scales.device, crosscoder.scales[:, None]
+    stepper = Stepper(crosscoder, moments, plan.batch_size, plan.stepping)
+    fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool, device=device)
     records: list[dict] = []
     every = max(1, plan.steps_per_shard // RECORDS)
-    stream = reader.endless(plan.batch_size, seed=[plan.seed, step])
-    for _ in track(range(plan.steps_per_shard), what, unit="steps"):
-        x = next(stream) * scales
-        loss = take_step(crosscoder, optimizer, x, plan, step)
-        step += 1
-        fired |= (loss.f > 0).any(dim=0)
-        if step % every == 0 or step == plan.steps:
-            check_finite(loss, what, step)
-            records.append(record(crosscoder, x, loss, fired, plan, step))
-            fired.zero_()
+    with reader.prefetch(plan.batch_size, [plan.seed, step], device=device) as stream:
+        started = time.perf_counter()
+        for _ in track(range(plan.steps_per_shard), what, unit="steps"):
+            x = next(stream).mul_(scales)
+            measures = take_step(stepper, x, plan, step)
+            step += 1
+            fired |= measures.active
+            if step % every == 0 or step == plan.steps:
+                records.append(record(crosscoder.models, x, measures, fired, plan, step))
+                check_finite(records[-1], what)
+                fired.zero_()
+        waited = stream.waited / (time.perf_counter() - started)
+    print(f"{what}: waited for data {waited:.1%} of the time", file=sys.stderr, flush=True)
     crosscoder.metadata["distinct_tokens"] += first_pass(reader.kept, plan)
-    return State(crosscoder, optimizer, step), records
+    return State(crosscoder, moments, step), records
 
 
-def check_finite(loss: Loss, what: str, step: int) -> None:
+def check_finite(record: dict, what: str) -> None:
     """Raise InputError when training has diverged."""
-    if not loss.total.isfinite():
+    if not math.isfinite(record["loss"]):
         raise InputError(
-            f"{what}: the loss is {loss.total.item()} at step {step}: lower "
+            f"{what}: the loss is {record['loss']} at step {record['step']}: lower "
             "crosscoder.learning_rate"
         )
 
 
 def take_step(
-    crosscoder: Crosscoder,
-    optimizer: torch.optim.Adam,
-    x: Float[torch.Tensor, "b n d_model"],
-    plan: Plan,
-    step: int,
-) -> Loss:
+    stepper: Stepper, x: Float[torch.Tensor, "b n d_model"], plan: Plan, step: int
+) -> Measures:
     """One update."""
-    for group in optimizer.param_groups:
-        group["lr"] = plan.rate(step)
-    loss = crosscoder.loss(x, plan.beta_at(step))
-    optimizer.zero_grad()
-    loss.total.backward()
-    torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), plan.gradient_clip)
-    optimizer.step()
-    return loss
+    return stepper.take(x, plan.beta_at(step), plan.rate(step), step)
 
 
-@torch.no_grad()
 def record(
-    crosscoder: Crosscoder,
+    models: list[str],
     x: Float[torch.Tensor, "b n d_model"],
-    loss: Loss,
+    measures: Measures,
     fired: Bool[torch.Tensor, " d_sparse"],
     plan: Plan,
     step: int,
 ) -> dict:
-    """One line of the training log; `dead_share` counts features silent since the last line."""
-    fve = explained(x, loss.x_hat)
+    """One line of the training log, for which the host waits for the device.
+
+    `dead_share` counts features silent since the last line.
+    """
+    beta = plan.beta_at(step - 1)
+    reconstruction, sparsity = measures.error.sum().item(), measures.sparsity.item()
+    fve = 1 - measures.error / variance(x)
     return {
         "step": step,
         "tokens": step * plan.batch_size,
-        "loss": loss.total.item(),
-        "reconstruction": loss.reconstruction.item(),
-        "sparsity": loss.sparsity.item(),
-        "beta": plan.beta_at(step - 1),
+        "loss": reconstruction + beta * sparsity,
+        "reconstruction": reconstruction,
+        "sparsity": sparsity,
+        "beta": beta,
         "learning_rate": plan.rate(step - 1),
-        **{f"fve_{m}": v for m, v in zip(crosscoder.models, fve.tolist(), strict=True)},
-        "l0": (loss.f > 0).float().sum(dim=1).mean().item(),
+        **{f"fve_{m}": v for m, v in zip(models, fve.tolist(), strict=True)},
+        "l0": measures.l0.item(),
         "dead_share": 1 - fired.float().mean().item(),
     }
 
 
-def explained(
-    x: Float[torch.Tensor, "b n d_model"], x_hat: Float[torch.Tensor, "b n d_model"]
-) -> Float[torch.Tensor, " n"]:
-    """FVE of each model: 1 - sum |x - x_hat|^2 / sum |x - mean(x)|^2."""
-    error = (x - x_hat).square().sum(dim=(0, 2))
-    return 1 - error / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
+def variance(x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, " n"]:
+    """Mean squared distance of each model's rows from their mean."""
+    return (x - x.mean(dim=0)).square().sum(dim=(0, 2)) / len(x)
 
 
 def save_state(state: State, path: Path) -> None:
     """Write weights, Adam's moments and the step as one safetensors file."""
-    tensors = {f"{MODEL}{k}": v for k, v in state.crosscoder.state_dict().items()}
-    for name, parameter in state.crosscoder.named_parameters():
-        for moment in MOMENTS:
-            tensors[f"adam.{name}.{moment}"] = state.optimizer.state[parameter][moment]
-    metadata = {"step": state.step, "crosscoder": state.crosscoder.metadata}
+    crosscoder = state.crosscoder
+    tensors = {f"{MODEL}{k}": v for k, v in crosscoder.state_dict().items()}
+    for moment, matrices in zip(MOMENTS, state.moments, strict=True):
+        for name, value in matrices.parameters(len(crosscoder.W_dec)).items():
+            tensors[f"adam.{name}.{moment}"] = value
+    metadata = {"step": state.step, "crosscoder": crosscoder.metadata}
     write_tensors(path, tensors, metadata)
 
 
-def load_state(path: Path, plan: Plan) -> State:
+def load_state(path: Path, device: torch.device | str = "cpu") -> State:
     """Read a state back, bit for bit. Raises InputError when the file does not load."""
     tensors, metadata = read_tensors(path)
-    crosscoder = crosscoder_of(tensors, metadata)
-    optimizer = optimizer_for(crosscoder, plan)
-    for name, parameter in crosscoder.named_parameters():
-        optimizer.state[parameter] = {m: tensors[f"adam.{name}.{m}"] for m in MOMENTS}
-    return State(crosscoder, optimizer, metadata["step"])
+    crosscoder = crosscoder_of(tensors, metadata).to(device)
+    moments = Moments.zero(crosscoder)
+    for moment, matrices in zip(MOMENTS, moments, strict=True):
+        for name, value in matrices.parameters(len(crosscoder.W_dec)).items():
+            value.copy_(tensors[f"adam.{name}.{moment}"])
+    return State(crosscoder, moments, metadata["step"])
 
 
 def load_trained(path: Path) -> tuple[Crosscoder, int]:

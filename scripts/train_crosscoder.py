@@ -28,15 +28,20 @@ def main(
     what: str,
     state: Path,
     log: Path,
+    threads: int = 1,
 ) -> None:
-    """Start at the first shard, go on from the previous state after it."""
-    torch.set_num_threads(1)
+    """Start at the first shard, go on from the previous state after it; on a GPU if there is one.
+
+    The same number of threads gives the same bits.
+    """
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     with ShardReader(activations) as reader:
         plan = make_plan(settings, rows=reader.rows, shards=shards, seed=seed)
         if previous is None:
-            current = start(models, reader, settings, plan)
+            current = start(models, reader, settings, plan, device)
         else:
-            current = load_state(previous, plan)
+            current = load_state(previous, device)
             check_same_origin(current, reader, previous)
         current, records = advance(current, reader, plan, what)
     write_csv(log, pd.DataFrame(records))
@@ -58,4 +63,5 @@ if __name__ == "__main__":
             what=f"training {snakemake.wildcards.crosscoder}",
             state=Path(snakemake.output.state),
             log=Path(snakemake.output.log),
+            threads=snakemake.threads,
         )

@@ -147,7 +147,22 @@ def sparsity_gradient(k, W_dec, models, c, g_dec):
 
 @jit
 def backward(
-    thread, start, stop, pointer, rows, f, df, W_dec, x, g, beta, models, g_dec, g_enc, g_b_enc, sums
+    thread,
+    start,
+    stop,
+    pointer,
+    rows,
+    f,
+    df,
+    W_dec,
+    x,
+    g,
+    beta,
+    models,
+    g_dec,
+    g_enc,
+    g_b_enc,
+    sums,
 ):
     """Gradients of features [start, stop); `sums` [d_sparse, 2]: sparsity, squared gradient norm.
 
