@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
+from crosslens.cluster import check_queued, comment
 from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
 from crosslens.gpus import check_machine
@@ -36,18 +37,21 @@ except InputError as error:
 
 
 onstart:
-    # Jobs sent elsewhere find their GPUs there; those that run here would wait for what is not there.
-    if workflow.local_exec:
-        try:
+    needed = list(workflow.dag.needrun_jobs())
+    try:
+        # Jobs sent elsewhere find their GPUs there; those that run here would wait for what is not there.
+        if workflow.local_exec:
             check_machine(
-                {
-                    job.rule.name: job.resources.get("gpu", 0)
-                    for job in workflow.dag.needrun_jobs()
-                },
+                {job.rule.name: job.resources.get("gpu", 0) for job in needed},
                 getattr(limit, "value", limit),
             )
-        except InputError as error:
-            sys.exit(f"Error: {error}")
+        if workflow.executor_plugin.name == "slurm":
+            check_queued(
+                [comment(job.name, job.wildcards) for job in needed],
+                Path(workflow.workdir_init),
+            )
+    except InputError as error:
+        sys.exit(f"Error: {error}")
 
 
 CHECKPOINTS = range(1, 6)  # fifths of the epoch
@@ -99,8 +103,12 @@ def module(environment):
 
 
 def need(rule, resource, default):
-    """A rule's share of the machine, from `resources:` of the configuration."""
-    return config.get("resources", {}).get(rule, {}).get(resource, default)
+    """A rule's share of the machine, from `resources:` of the configuration.
+
+    Memory is a guess and grows with every attempt. Time does not: what is long resumes.
+    """
+    value = config.get("resources", {}).get(rule, {}).get(resource, default)
+    return (lambda w, attempt: attempt * value) if resource == "mem_mb" else value
 
 
 def gpus(rule):
