@@ -22,11 +22,13 @@ PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "m
 CONFIGURATION = Path("/etc/slurm")  # job steps lose SLURM_CONF: they read it only from here
 FILES = ("slurm.conf", "gres.conf")
 LOCK = Path("/run/lock/crosslens-slurm")  # the ports and the configuration exist once
+NAME = "crosslens"
+PREFIX = f"{NAME}-slurm-"
 GPUS = 8
 MODEL = "h100"
 
 SLURM_CONF = """\
-ClusterName=loopback
+ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort=16817
 AuthType=auth/munge
@@ -83,7 +85,7 @@ class Cluster:
     def configure(self) -> None:
         """slurm.conf, gres.conf and the GPUs' device files."""
         host = socket.gethostname().split(".")[0]
-        text = SLURM_CONF.format(host=host, home=self.home)
+        text = SLURM_CONF.format(name=NAME, host=host, home=self.home)
         for number, name in enumerate(self.nodes):
             text += NODE.format(name=name, host=host, port=16820 + number, model=MODEL, gpus=GPUS)
             (self.home / "spool" / name).mkdir(parents=True)
@@ -117,23 +119,32 @@ class Cluster:
         for pid in pids:
             kill(pid, signal.SIGKILL)
 
+    def set_state(self, state: str) -> None:
+        """`drain`: no further job starts; `resume`: they do again."""
+        nodes = f"NodeName={','.join(self.nodes)}"
+        ask("scontrol", "update", nodes, f"State={state}", "Reason=test")
+
     def idle(self) -> list[str]:
         """Nodes on which nothing runs."""
-        return slurm("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()
+        return ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()
 
     def jobs(self, *options: str) -> list[str]:
         """Ids of the jobs that wait or run."""
-        return slurm("squeue", "--noheader", "--format=%i", *options).split()
+        return ask("squeue", "--noheader", "--format=%i", *options).split()
+
+    def find(self, comment: str) -> str:
+        """Id of the job with this comment that waits or runs, "" if there is none."""
+        lines = ask("squeue", "--noheader", "--format=%i %k").splitlines()
+        return next((line.split()[0] for line in lines if line.endswith(f" {comment}")), "")
 
     def job(self, id_: str) -> dict[str, str]:
         """What SLURM says of one job, for an hour after its end."""
-        return dict(re.findall(r"(\S+?)=(\S*)", slurm("scontrol", "--details", "show", "job", id_)))
+        return dict(re.findall(r"(\S+?)=(\S*)", ask("scontrol", "--details", "show", "job", id_)))
 
     def stop(self) -> None:
-        """Cancel all jobs, stop the daemons in order, remove what was written."""
-        if jobs := self.jobs():
-            slurm("scancel", "--signal=KILL", *jobs)
-            slurm("scancel", *jobs)
+        """Kill all jobs, stop the daemons in order, remove what was written."""
+        for pid in [*processes(), *steps()]:
+            kill(pid, signal.SIGKILL)
         for name in [*(f"slurmd.{node}" for node in self.nodes), "slurmctld", "munged"]:
             file = self.home / f"{name}.pid"
             if file.is_file():
@@ -145,6 +156,18 @@ class Cluster:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+def own() -> Path | None:
+    """Home of the cluster that this machine's configuration is of, if it is one of these."""
+    file = CONFIGURATION / "slurm.conf"
+    home = file.readlink().parent if file.is_symlink() else None
+    return home if home and home.name.startswith(PREFIX) else None
+
+
+def foreign() -> bool:
+    """Whether this machine belongs to a real cluster."""
+    return (CONFIGURATION / "slurm.conf").exists() and own() is None
+
+
 @contextmanager
 def running(nodes: int) -> Iterator[Cluster]:
     """A cluster while the block runs; its packages are installed if they are missing."""
@@ -152,7 +175,9 @@ def running(nodes: int) -> Iterator[Cluster]:
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         install()
-        home = Path(tempfile.mkdtemp(prefix="crosslens-slurm-"))
+        if home := own():  # of a test that was killed
+            Cluster(home, nodes).stop()
+        home = Path(tempfile.mkdtemp(prefix=PREFIX))
         home.chmod(0o755)  # munged wants its socket where everybody can reach it
         cluster = Cluster(home, nodes)
         try:
@@ -173,7 +198,7 @@ def install() -> None:
         )
 
 
-def slurm(*command: str) -> str:
+def ask(*command: str) -> str:
     """Output of one of SLURM's commands."""
     return subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=60
@@ -187,32 +212,35 @@ def call(name: str, *arguments: str) -> None:
     subprocess.run([path, *arguments], env=environment, check=True, timeout=60)
 
 
-def processes(job: str, script: str = "") -> dict[int, dict[str, str]]:
-    """Process ids and environments of a job's processes whose command line contains `script`."""
+def processes(job: str = "", script: str = "") -> dict[int, dict[str, str]]:
+    """Process ids and environments of a job's (or, without an id, all jobs') processes.
+
+    With `script`, only of those whose command line contains it.
+    """
     found = {}
+    for pid, command, environment in listed():
+        of_cluster = environment.get("SLURM_CLUSTER_NAME") == NAME
+        of_job = job in ("", environment.get("SLURM_JOB_ID"))
+        if of_cluster and of_job and script in command:
+            found[pid] = environment
+    return found
+
+
+def steps(job: str = "") -> list[int]:
+    """Process ids of the daemons that watch over a job's (or all jobs') steps."""
+    start = f"slurmstepd: [{job}." if job else "slurmstepd: ["
+    return [pid for pid, command, _ in listed() if command.startswith(start)]
+
+
+def listed() -> Iterator[tuple[int, str, dict[str, str]]]:
+    """Process id, command line and environment of every process on this machine."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
             command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            words = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
         except OSError:  # it has ended meanwhile
             continue
-        environment = dict(word.partition("=")[::2] for word in words if "=" in word)
-        if environment.get("SLURM_JOB_ID") == job and script in command:
-            found[int(folder.name)] = environment
-    return found
-
-
-def steps(job: str) -> list[int]:
-    """Process ids of the daemons that watch over a job's steps."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if command.startswith(f"slurmstepd: [{job}."):
-            found.append(int(folder.name))
-    return found
+        yield int(folder.name), command, dict(w.partition("=")[::2] for w in words if "=" in w)
 
 
 def kill(pid: int, sign: int) -> None:

@@ -48,22 +48,30 @@ class Study:
         (self.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return name
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run Snakemake in the working directory; its output, both streams together."""
+    def start(
+        self, *arguments: str, profile: str = "default", output: Any = subprocess.PIPE
+    ) -> subprocess.Popen:
+        """Start Snakemake in the working directory; its output is both streams together."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config, sort_keys=False))
-        return subprocess.run(
+        return subprocess.Popen(
             [
                 *(sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")),
-                *("--workflow-profile", str(self.root / "profiles" / "default")),
+                *("--workflow-profile", str(self.root / "profiles" / profile)),
                 *("--directory", str(self.folder), "--configfile", str(file), *arguments),
             ],
-            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
         )
+
+    def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
+        """Run Snakemake to its end."""
+        with self.start(*arguments, **options) as process:
+            output, _ = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 
 def jobs(output: str) -> dict[str, int]:
