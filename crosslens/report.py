@@ -1,6 +1,8 @@
 """Everything a study found: for machines as summary.json, for readers as one page."""
 
+import ast
 import base64
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,17 +141,27 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
 
 
 def seconds_by_rule(benchmarks: Path) -> dict[str, dict[str, float]]:
-    """Jobs, seconds and peak memory of each rule, from Snakemake's benchmark files."""
+    """Jobs, seconds, GPU hours and peak memory of each rule, from Snakemake's benchmark files."""
     found: dict[str, dict[str, float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
-        row = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        row = pd.read_csv(path, sep="\t", na_values="-", quoting=csv.QUOTE_NONE).iloc[0]
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        entry = found.setdefault(rule, {"jobs": 0, "seconds": 0.0, "max_rss_mb": 0.0})
+        zero = {"jobs": 0, "seconds": 0.0, "gpu_hours": 0.0, "max_rss_mb": 0.0}
+        entry = found.setdefault(rule, zero)
         entry["jobs"] += 1
         entry["seconds"] += float(row["s"])
+        entry["gpu_hours"] += gpus_of(row) * float(row["s"]) / 3600
         if pd.notna(row["max_rss"]):  # a job too short to be measured
             entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"]))
     return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
+
+
+def gpus_of(row: pd.Series) -> int:
+    """GPUs a job had, by its benchmark file.
+
+    They stand there when Snakemake ran with `benchmark-extended`, as both profiles say.
+    """
+    return ast.literal_eval(row["resources"]).get("gpu", 0) if "resources" in row else 0
 
 
 def findings(summary: dict[str, Any]) -> list[str]:

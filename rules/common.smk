@@ -19,11 +19,12 @@ from crosslens.fingerprint import fingerprint
 from crosslens.gpus import check_machine
 from crosslens.validation import local_sources, preflight, settings_of
 
-# Scripts import the library from here; with --sdm env-modules and no module system on the machine,
-# envs/module.bash stands in for one, over the virtual environments of `make environments`.
+# Scripts import the library from here; with --sdm env-modules, envs/module.bash stands in for a module
+# system, over the virtual environments of `make environments`. Without these a machine's own is used.
 # A job ends when the process of this number does (crosslens/processes.py).
 os.environ.update(PYTHONPATH=str(ROOT), CROSSLENS_WORKFLOW=str(os.getpid()))
-os.environ.setdefault("BASH_ENV", str(ROOT / "envs" / "module.bash"))
+if (ROOT / ".venvs").is_dir() or "BASH_ENV" not in os.environ:
+    os.environ["BASH_ENV"] = str(ROOT / "envs" / "module.bash")
 
 # Jobs read this file again, with their own share of the machine as the limit: only the first counts.
 limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None

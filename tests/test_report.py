@@ -143,7 +143,9 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     effect = family["interventions"]["rl-5"]["sciq"]["per_task"]
     assert (effect["change"], effect["random_alive"]) == (-30.0, [0, -1, -2, -3, -4])
     assert family["features"]["readouts"]["branch"]["intersection"] == 0
-    assert summary["seconds"]["draw_nrn"] == {"jobs": 1, "seconds": 2.5, "max_rss_mb": 100.0}
+    assert summary["seconds"]["draw_nrn"] == {
+        "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mb": 100.0,
+    }  # fmt: skip
 
 
 def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
@@ -165,6 +167,16 @@ def test_seconds_are_summed_over_the_jobs_of_a_rule(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
     assert seconds_by_rule(tmp_path)["train_crosscoder"]["seconds"] == 3.0
+
+
+def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -> None:
+    for i, (seconds, gpus) in enumerate(((900, 8), (1800, 1))):
+        given = {"tmpdir": '/tmp/"quoted"', "gpu": gpus}
+        lines = f"s\tmax_rss\tresources\n{seconds}\t5.0\t{given}\n"
+        path = tmp_path / "train_sft" / f"family{i}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(lines)
+    assert seconds_by_rule(tmp_path)["train_sft"]["gpu_hours"] == 8 / 4 + 1 / 2
 
 
 def test_numbers() -> None:

@@ -77,13 +77,17 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, sub
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study on the cluster."""
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """The study on the cluster, which has a module system of its own."""
     study = small(tmp_path_factory.mktemp("cluster"))
+    site = study.folder / "site.bash"
+    site.write_text("module() { echo 'no such module' >&2; exit 1; }\n")
     study.change("resources.import_model", {"runtime": 1})
     study.change("resources.extract_activations", {"gpu": 1})
     study.change("resources.generate_traces", {"gpu": slurm.GPUS})
-    return study
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BASH_ENV", str(site))
+        yield study
 
 
 def script(job: str, rule: str) -> dict[int, dict[str, str]]:
