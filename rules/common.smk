@@ -23,8 +23,10 @@ from crosslens.validation import local_sources, preflight, settings_of
 # system, over the virtual environments of `make environments`. Without these a machine's own is used.
 # A job ends when the process of this number does (crosslens/processes.py).
 os.environ.update(PYTHONPATH=str(ROOT), CROSSLENS_WORKFLOW=str(os.getpid()))
-if (ROOT / ".venvs").is_dir() or "BASH_ENV" not in os.environ:
-    os.environ["BASH_ENV"] = str(ROOT / "envs" / "module.bash")
+MODULES = str(ROOT / "envs" / "module.bash")
+os.environ.setdefault("BASH_ENV", MODULES)
+if (ROOT / ".venvs").is_dir():
+    os.environ.update(BASH_ENV=MODULES)
 
 # Jobs read this file again, with their own share of the machine as the limit: only the first counts.
 limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
