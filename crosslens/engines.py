@@ -16,18 +16,22 @@ from crosslens.errors import InputError
 ROOT = str(Path(__file__).resolve().parents[1])
 
 
-def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+def run(
+    what: str, command: Sequence[str], environment: Mapping[str, str | Path | None] | None = None
+) -> None:
     """Run a command, passing on its output line by line.
 
-    When it ends, or this process does, so do all processes that it started. It inherits the locks
-    on the job's GPUs: they stay taken until it is gone too. Raises InputError with the command's
-    own `Error: ...` line, or its last exception or line, if it fails.
+    `environment` is added to this process's own; None unsets a variable. When the command ends, or
+    this process does, so do all processes that it started. It inherits the locks on the job's GPUs:
+    they stay taken until it is gone too. Raises InputError with the command's own `Error: ...`
+    line, or its last exception or line, if it fails.
     """
     last: deque[str] = deque(maxlen=200)
     path = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {**os.environ, "PYTHONPATH": path, **(environment or {})}
     with subprocess.Popen(
         [sys.executable, "-m", "crosslens.processes", *command],
-        env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+        env={name: str(value) for name, value in variables.items() if value is not None},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

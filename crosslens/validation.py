@@ -17,6 +17,7 @@ import yaml
 
 from crosslens import columns
 from crosslens.errors import InputError
+from crosslens.grpo.overrides import check_options
 from crosslens.schema import suggestion, validate_config
 
 CHECKPOINTS = 5  # one per fifth of the epoch: training needs a step for each
@@ -43,6 +44,7 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
     check_gpus(config, gpus)
     check_numbers(config)
     check_devices(config)
+    check_grpo(config)
     check_names(config, rules)
     check_world(config)
     check_problems(config)
@@ -75,6 +77,7 @@ def check_overrides(config: dict[str, Any], schema: dict[str, Any]) -> None:
             try:
                 validate_config(changed, schema)
                 check_numbers(changed)
+                check_grpo(changed)
             except InputError as error:
                 raise InputError(f"families.{family}.overrides: {error}") from error
 
@@ -144,6 +147,21 @@ def check_devices(config: dict[str, Any]) -> None:
         raise InputError(
             "sft.deepspeed: DeepSpeed needs GPUs, and resources.train_sft.gpu is 0: "
             "raise it, or say none"
+        )
+
+
+def check_grpo(config: dict[str, Any]) -> None:
+    """GRPO has the devices it asks for, and no engine's own key changes the reward."""
+    grpo, gpus = config["grpo"], config["resources"].get("train_grpo", {}).get("gpu", 0)
+    check_options(grpo["options"])
+    if grpo["device"] == "cuda" and not gpus:
+        raise InputError(
+            "grpo.device: cuda needs a GPU: set resources.train_grpo.gpu, or grpo.device: cpu"
+        )
+    if grpo["engine"] == "trl" and gpus > 1:
+        raise InputError(
+            f"grpo.engine: trl trains on one GPU, and resources.train_grpo.gpu is {gpus}: "
+            "lower it, or take verl"
         )
 
 

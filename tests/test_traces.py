@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 import torch
+from tiny import tiny_model, tiny_problems, tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens import teacher, traces
 from crosslens.errors import InputError
 from crosslens.files import read_json, read_jsonl, write_jsonl
-from tests.tiny import tiny_model, tiny_problems, tiny_traces
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {"teacher": "teacher", "backend": "transformers"}

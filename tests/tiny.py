@@ -3,20 +3,23 @@
 from pathlib import Path
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config, Qwen3Config
 
 from crosslens.answers import user_message
 from crosslens.mini.tokenizer import build_tokenizer
 
+CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 NUMBERS = range(20)
 WORDS = ["what is plus the answer \\boxed{ } so , ?", *map(str, NUMBERS), user_message("")]
 
 
-def tiny_model(path: Path, *, seed: int = 0, hidden_size: int = 16) -> Path:
-    """Save a two-layer Qwen3 model with random weights, and its tokenizer, to `path`."""
+def tiny_model(
+    path: Path, *, seed: int = 0, hidden_size: int = 16, architecture: str = "qwen3"
+) -> Path:
+    """Save a two-layer model with random weights, and its tokenizer, to `path`."""
     tokenizer = build_tokenizer(WORDS, max_length=128)
     torch.manual_seed(seed)
-    config = Qwen3Config(
+    config = CONFIGS[architecture](
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
         intermediate_size=2 * hidden_size,
@@ -30,7 +33,7 @@ def tiny_model(path: Path, *, seed: int = 0, hidden_size: int = 16) -> Path:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    Qwen3ForCausalLM(config).save_pretrained(path)
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 
@@ -55,3 +58,26 @@ def tiny_traces(count: int) -> list[dict]:
         }
         for problem in tiny_problems(count)
     ]
+
+
+def tiny_solver(path: Path, *, architecture: str = "qwen3", steps: int = 80) -> Path:
+    """A tiny model that puts a number into a box, the right one now and then."""
+    tiny_model(path, architecture=architecture)
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(path),
+        AutoModelForCausalLM.from_pretrained(path),
+    )
+    texts = [
+        f"<|user|>{user_message(problem['problem'])}<|im_end|>"
+        f"<|assistant|>\\boxed{{ {number} }}{tokenizer.eos_token}"
+        for problem, number in zip(tiny_problems(200), [*range(10)] * 20, strict=True)
+    ]
+    ids = torch.tensor(tokenizer(texts)["input_ids"])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for step in range(steps):
+        batch = ids[(step * 32 + torch.arange(32)) % len(ids)]
+        model(batch, labels=batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(path)
+    return path

@@ -14,10 +14,10 @@ def export(weights: Path, base: Path, out: Path) -> None:
 
     All other files (configuration, tokenizer, generation settings) are the base model's: RL changes
     none of them, and another version of transformers would write them in another way. Raises
-    InputError when the tensors are not those of `base`.
+    InputError when the tensors are not those of `base`, or not finite.
     """
     files = sorted(weights.glob(WEIGHTS))
-    expected, found = tensors(sorted(base.glob(WEIGHTS))), tensors(files)
+    expected, found = tensors(base), tensors(weights)
     if found != expected:
         name = sorted(found.items() ^ expected.items())[0][0]
         raise InputError(f"{weights}: checkpoint and base model differ in tensor {name}")
@@ -32,15 +32,16 @@ def export(weights: Path, base: Path, out: Path) -> None:
             shutil.copy(file, partial / file.name)
 
 
-def tensors(files: list[Path]) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of all tensors in safetensors files, from their headers.
+def tensors(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of all tensors in a directory's safetensors files, from their headers.
 
     Raises InputError when there are no files.
     """
     from safetensors import safe_open
 
+    files = sorted(folder.glob(WEIGHTS))
     if not files:
-        raise InputError("grpo: a checkpoint or the base model has no *.safetensors file")
+        raise InputError(f"grpo: {folder} has no {WEIGHTS} file")
     shapes = {}
     for file in files:
         with safe_open(file, framework="pt") as opened:
@@ -49,15 +50,18 @@ def tensors(files: list[Path]) -> dict[str, tuple[int, ...]]:
 
 
 def convert(source: Path, target: Path, base: Path) -> None:
-    """Copy one safetensors file in the dtype that the base model's configuration names."""
+    """Copy one safetensors file in the dtype that the base model's configuration names.
+
+    Raises InputError when a weight is not finite: training has diverged.
+    """
     import torch
     from safetensors.torch import load_file, save_file
 
     config = read_json(base / "config.json")
     name = config.get("dtype") or config.get("torch_dtype") or "float32"
     dtype = getattr(torch, name)
-    save_file(
-        {key: value.to(dtype) for key, value in load_file(source).items()},
-        target,
-        metadata={"format": "pt"},
-    )
+    weights = {key: value.to(dtype) for key, value in load_file(source).items()}
+    for key, value in weights.items():
+        if not value.isfinite().all():
+            raise InputError(f"{source}: {key} is not finite: try a lower grpo.learning_rate")
+    save_file(weights, target, metadata={"format": "pt"})

@@ -18,8 +18,12 @@ from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.workers.rollout import base as rollout_base
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
 
+from crosslens.sampling import Completion, sample
+from crosslens.teacher import stop_tokens
+
 NAME = "crosslens_cpu"
 PAUSE = 0.02  # seconds without a new request after which a batch is complete
+NEUTRAL = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
 
 for name in (
     "memory_allocated",
@@ -91,22 +95,30 @@ class Server:
     """Token-in, token-out generation; requests that arrive together are sampled together."""
 
     def __init__(self, model_path: str, config: Any, seed: int) -> None:
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(1)
         self.config, self.global_steps = config, None
         self.generator = torch.Generator().manual_seed(seed)
-        settings = AutoConfig.from_pretrained(model_path, attn_implementation="sdpa")
-        self.model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32).eval()
-        ends = settings.eos_token_id
-        self.ends = ends if isinstance(ends, list) else [ends]
+        self.model = AutoModelForCausalLM.from_pretrained(
+            model_path, dtype=torch.float32, attn_implementation="sdpa"
+        ).eval()
+        self.ends = stop_tokens(self.model, AutoTokenizer.from_pretrained(model_path))
         self.pending: list[tuple[list[int], dict, asyncio.Future]] = []
         self.batching: asyncio.Task | None = None
 
     async def load_weights(self, weights: dict[str, torch.Tensor], global_steps: int) -> None:
-        """Take over the trainer's weights; tied ones may be missing."""
+        """Take over the trainer's weights, in place; one of two tied ones may be missing.
+
+        Raises ValueError unless they are the model's, all of them.
+        """
+        own = self.model.state_dict(keep_vars=True)
+        given = {id(own[name]) for name in weights if name in own}
+        strange = [name for name in weights if name not in own]
+        strange += [name for name, tensor in own.items() if id(tensor) not in given]
+        if strange:
+            raise ValueError(f"the trainer and the rollout differ in the tensor {strange[0]}")
         self.model.load_state_dict(weights, strict=False)
-        self.model.tie_weights()
         self.global_steps = global_steps
 
     async def generate(
@@ -138,16 +150,16 @@ class Server:
             except Exception as error:
                 for *_, future in batch:
                     future.set_exception(error)
-                raise
+                continue
             for (*_, future), completion in zip(batch, completions, strict=True):
                 future.set_result(completion)
 
-    def sample(self, batch: list) -> list:
-        """Sample a batch; all requests of a step share their settings."""
-        from crosslens.sampling import sample
-
+    def sample(self, batch: list) -> list[Completion]:
+        """Sample a batch. Raises ValueError unless its requests agree, on settings known here."""
         settings = batch[0][1]
-        for key, neutral in (("top_p", 1.0), ("top_k", -1)):
+        if any(other != settings for _, other, _ in batch):
+            raise ValueError("the CPU rollout samples requests of one kind at a time")
+        for key, neutral in NEUTRAL.items():
             if settings.get(key, neutral) != neutral:
                 raise ValueError(f"the CPU rollout samples the whole distribution, not {key}")
         return sample(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from crosslens.errors import InputError
+
 VERL = {
     "reward": "critic/rewards/mean",
     "response_length": "response_length/mean",
@@ -24,14 +26,26 @@ TRL = {
 
 
 def verl_curves(log: Path) -> pd.DataFrame:
-    """One row a step from verl's file logger: {"step": ..., "data": {...}} a line."""
+    """One row a step from verl's file logger: {"step": ..., "data": {...}} a line.
+
+    Raises InputError when verl did not log one of the curves.
+    """
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return pd.DataFrame(
-        [{"step": r["step"], **{k: r["data"].get(v) for k, v in VERL.items()}} for r in lines]
-    )
+    return curves([{"step": line["step"], **line["data"]} for line in lines], VERL)
 
 
 def trl_curves(history: list[dict]) -> pd.DataFrame:
-    """One row a step from TRL's log; the updates of a step are averaged."""
-    rows = [{"step": h["step"], **{k: h.get(v) for k, v in TRL.items()}} for h in history]
-    return pd.DataFrame([row for row in rows if row["reward"] is not None])
+    """One row a step of ours from TRL's log, which averages the updates of a step.
+
+    Raises InputError when TRL did not log one of the curves.
+    """
+    lines = [line for line in history if TRL["reward"] in line]  # the last one sums up the run
+    return curves([line | {"step": step} for step, line in enumerate(lines, 1)], TRL)
+
+
+def curves(lines: list[dict], names: dict[str, str]) -> pd.DataFrame:
+    """Our columns from an engine's; a column that the engine does not have is an InputError."""
+    if missing := [name for name in names.values() if not all(name in line for line in lines)]:
+        raise InputError(f"grpo: the engine did not log {missing[0]}: is its version another one?")
+    columns = {"step": "step"} | names
+    return pd.DataFrame([{ours: line[its] for ours, its in columns.items()} for line in lines])

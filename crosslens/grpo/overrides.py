@@ -1,9 +1,22 @@
-"""From our `grpo` section to verl's command line: the paper's settings as Hydra overrides."""
+"""From our `grpo` section to verl's command line: the paper's settings as Hydra overrides.
 
+Light, for the checks before any job: imports neither verl nor torch.
+"""
+
+import json
+import re
 from pathlib import Path
+from typing import Any
+
+from crosslens.errors import InputError
 
 REWARD = Path(__file__).with_name("reward.py")
 AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
+
+# The reward is the study's, in both engines. verl's old key `custom_reward_function`, which verl
+# itself ignores in silence, is one of these.
+FIXED = re.compile(r"(^|\.)(reward|reward_\w+|custom_reward_function)(\.|$)")
+FREE = ("reward.num_workers",)
 
 # What a CPU changes, and nothing else: the plugin's rollout, logical slots for Ray, no compilation.
 CPU = {
@@ -17,9 +30,11 @@ CPU = {
     "actor_rollout_ref.ref.use_torch_compile": False,
     "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
     "actor_rollout_ref.actor.fsdp_config.dtype": "float32",
-    "++actor_rollout_ref.actor.fsdp_config.mixed_precision": (
-        "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
-    ),
+    "++actor_rollout_ref.actor.fsdp_config.mixed_precision": {
+        "param_dtype": "fp32",
+        "reduce_dtype": "fp32",
+        "buffer_dtype": "fp32",
+    },
     "actor_rollout_ref.rollout.dtype": "float32",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 16,
@@ -34,21 +49,31 @@ CUDA = {
 
 
 def overrides(
-    settings: dict, *, model: Path, data: Path, out: Path, save_every: int, seed: int, gpus: int
+    settings: dict,
+    *,
+    model: Path,
+    tokenizer: Path,
+    data: Path,
+    out: Path,
+    save_every: int,
+    seed: int,
+    gpus: int,
 ) -> list[str]:
     """verl's overrides for one run of GRPO: two clips, no KL, no entropy bonus, outcome reward.
 
-    `settings` is the configuration's `grpo`. Batch sizes count prompts (Appendix A.3); a token
-    budget holds one whole group's prompts and responses or more.
+    `settings` is the configuration's `grpo`; its `options`, verl's own keys, have the last word.
+    Batch sizes count prompts (Appendix A.3). Raises InputError when the options name another
+    reward.
     """
-    length = settings["max_prompt_length"] + settings["max_response_length"]
-    tokens = settings.get("tokens_per_device", length * settings["rollouts"] * 16)
+    options = settings.get("options", {})
+    check_options(options)
+    tokens = settings["tokens_per_device"]
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     common = {
         "algorithm.adv_estimator": "grpo",
         "algorithm.use_kl_in_reward": False,
-        "data.train_files": f"[{data}]",
-        "data.val_files": f"[{data}]",  # must exist even where validation is off
+        "data.train_files": [data],
+        "data.val_files": [data],  # must exist even where validation is off
         "data.train_batch_size": settings["batch_size"],
         "data.max_prompt_length": settings["max_prompt_length"],
         "data.max_response_length": settings["max_response_length"],
@@ -58,6 +83,7 @@ def overrides(
         "data.seed": seed,
         "data.dataloader_num_workers": 0,
         "actor_rollout_ref.model.path": model,
+        "actor_rollout_ref.model.tokenizer_path": tokenizer,
         f"{actor}.strategy": "fsdp2",
         f"{actor}.optim.lr": settings["learning_rate"],
         f"{actor}.ppo_mini_batch_size": settings["mini_batch_size"],
@@ -70,8 +96,10 @@ def overrides(
         f"{actor}.kl_loss_coef": 0,
         f"{actor}.entropy_coeff": 0,
         f"{actor}.calculate_entropy": True,
-        f"{actor}.checkpoint.save_contents": "[hf_model]",
+        f"{actor}.data_loader_seed": seed,
+        f"{actor}.checkpoint.save_contents": ["hf_model"],
         f"{rollout}.n": settings["rollouts"],
+        f"{rollout}.seed": seed,
         f"{rollout}.agent.agent_loop_config_path": AGENT_LOOP,
         f"{rollout}.agent.default_agent_loop": "crosslens",
         f"{rollout}.tensor_model_parallel_size": 1,
@@ -87,8 +115,8 @@ def overrides(
         "trainer.total_epochs": 1,
         "trainer.save_freq": save_every,
         "trainer.nnodes": 1,
-        "trainer.n_gpus_per_node": max(1, gpus),
-        "trainer.logger": "[console,file]",
+        "trainer.n_gpus_per_node": gpus if settings["device"] == "cuda" else 1,
+        "trainer.logger": ["console", "file"],
         "trainer.project_name": "crosslens",
         "trainer.experiment_name": "grpo",
         "trainer.default_local_dir": out,
@@ -96,4 +124,25 @@ def overrides(
         "trainer.resume_mode": "disable",  # with weights alone, resuming would restart from base
     }
     device = CUDA if settings["device"] == "cuda" else CPU
-    return [f"{k}={v}" for k, v in (common | device | settings.get("options", {})).items()]
+    return [f"{key}={written(value)}" for key, value in (common | device | options).items()]
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raise InputError when an engine's own key would change the reward."""
+    for key in options:
+        if FIXED.search(key.lstrip("+")) and key not in FREE:
+            raise InputError(
+                f"grpo.options.{key}: the reward is crosslens.grpo.reward's alone: remove the key"
+            )
+
+
+def written(value: Any) -> str:
+    """A value in Hydra's grammar; text is quoted, so that a path may hold any character."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    if isinstance(value, bool | int | float | None):
+        return json.dumps(value)
+    text = re.sub(r"(\\+)(?='|$)", r"\1\1", str(value)).replace("'", "\\'")
+    return f"'{text}'"

@@ -1,7 +1,9 @@
 """The second engine: TRL's GRPOTrainer with the same settings as verl's run."""
 
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -9,8 +11,17 @@ from crosslens.engines import hide_media_packages
 from crosslens.errors import InputError
 from crosslens.grpo.checkpoints import export
 from crosslens.grpo.curves import trl_curves
+from crosslens.grpo.overrides import check_options
+from crosslens.grpo.prompts import fitting_prompts
 from crosslens.grpo.reward import trl_reward
 from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import GRPOTrainer
+
+DUAL_CLIP = 3.0  # verl's clip_ratio_c: the ratio counts up to here where the advantage is negative
 
 
 def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
@@ -38,62 +49,80 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
         "temperature": settings["temperature"],
         "epsilon": settings["clip_low"],
         "epsilon_high": settings["clip_high"],
+        "delta": DUAL_CLIP,
         "beta": 0.0,
-        "loss_type": "dapo",  # the mean over all tokens of the update, verl's token-mean
+        "loss_type": "bnpo",  # the mean over an update's tokens; dapo divides by a whole step's
         "scale_rewards": "group",
+        "gradient_checkpointing": not cpu,
         "save_strategy": "steps",
         "save_steps": spacing(steps) * updates,
         "save_only_model": True,
         "logging_steps": updates,
         "disable_tqdm": True,
         "report_to": "none",
-        **settings.get("options", {}),
-    }
+    } | settings.get("options", {})
 
 
 def train(
     *, settings: dict, model: Path, data: Path, seed: int, gpus: int, out: list[Path]
 ) -> pd.DataFrame:
-    """One epoch of GRPO; writes the checkpoints `out` and returns the curves."""
-    steps = steps_of_epoch(len(pd.read_parquet(data)), settings["batch_size"])
+    """One epoch of GRPO on one device; writes the checkpoints `out` and returns the curves.
+
+    Raises InputError when the options name another reward.
+    """
+    check_options(settings.get("options", {}))
     hide_media_packages()
+    prompts = fitting_prompts(data, model, settings["max_prompt_length"])
+    steps = steps_of_epoch(len(prompts), settings["batch_size"])
     import torch
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig, GRPOTrainer
 
     if settings["device"] == "cpu":
         torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="grpo-", dir=out[0].parent) as run:
+    with tempfile.TemporaryDirectory(prefix=".grpo-", dir=out[0].parent) as run:
         options = arguments(settings, out=Path(run), steps=steps, seed=seed)
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
             reward_funcs=trl_reward,
             args=GRPOConfig(**options),
-            train_dataset=prompts(data),
+            train_dataset=dataset(prompts),
+            callbacks=[clock()],
         )
         check_reward(trainer)
         trainer.train()
         updates = options["steps_per_generation"]
         for step, checkpoint in zip(fifths(steps), out, strict=True):
             export(Path(run) / f"checkpoint-{step * updates}", model, checkpoint)
-        curves = trl_curves(trainer.state.log_history)
-    return curves.assign(step=range(1, len(curves) + 1))
+        return trl_curves(trainer.state.log_history)
 
 
-def check_reward(trainer) -> None:
+def check_reward(trainer: "GRPOTrainer") -> None:
     """Raise InputError unless our reward, and no other, is in use."""
     if trainer.reward_funcs != [trl_reward]:
         raise InputError("grpo: TRL has another reward than crosslens.grpo.reward.trl_reward")
 
 
-def prompts(data: Path):
-    """TRL's data set from verl's parquet: conversational prompts and the right answers."""
+def clock() -> "TrainerCallback":
+    """Adds to each line of TRL's log, one a step of ours, the seconds since the one before."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *_, **__) -> None:
+            self.last = time.monotonic()
+
+        def on_log(self, args, state, control, **__) -> None:
+            now = time.monotonic()
+            state.log_history[-1]["step_time"] = now - self.last
+            self.last = now
+
+    return Clock()
+
+
+def dataset(prompts: pd.DataFrame) -> "Dataset":
+    """TRL's data set from the rows of verl's parquet: conversations and their right answers."""
     from datasets import Dataset
 
-    table = pd.read_parquet(data)
-    return Dataset.from_list(
-        [
-            {"prompt": [dict(turn) for turn in row.prompt], "ground_truth": gold["ground_truth"]}
-            for row, gold in zip(table.itertuples(), table["reward_model"], strict=True)
-        ]
-    )
+    golds = [gold["ground_truth"] for gold in prompts["reward_model"]]
+    conversations = [[dict(turn) for turn in turns] for turns in prompts["prompt"]]
+    return Dataset.from_dict({"prompt": conversations, "ground_truth": golds})

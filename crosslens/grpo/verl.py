@@ -1,6 +1,5 @@
 """Run verl's own `main_ppo` and keep five plain checkpoints and the curves of it."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -13,7 +12,8 @@ from crosslens import engines
 from crosslens.errors import InputError
 from crosslens.grpo.checkpoints import export
 from crosslens.grpo.curves import verl_curves
-from crosslens.grpo.overrides import overrides
+from crosslens.grpo.overrides import check_options, overrides
+from crosslens.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.grpo.reward import MARK
 from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
@@ -30,21 +30,27 @@ def train(
 
     Raises InputError, in one line, when verl fails or when a reward other than ours was in use.
     """
-    steps = steps_of_epoch(len(pd.read_parquet(data)), settings["batch_size"])
-    run = Path(tempfile.mkdtemp(prefix="grpo-", dir=out[0].parent)).resolve()
+    check_options(settings.get("options", {}))
+    run = Path(tempfile.mkdtemp(prefix=".grpo-", dir=out[0].parent)).resolve()
     sockets = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
     try:
+        tokenizer = copy_tokenizer(model, run / "tokenizer")
+        prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
+        steps = steps_of_epoch(len(prompts), settings["batch_size"])
         log, mark = run / "metrics.jsonl", run / "reward-was-ours"
         command = [sys.executable, "-m", "verl.trainer.main_ppo"] + overrides(
             settings,
             model=model.resolve(),
+            tokenizer=tokenizer,
             data=data.resolve(),
             out=run / "checkpoints",
             save_every=spacing(steps),
             seed=seed,
             gpus=gpus,
         )
-        engines.run("verl", command, environment(settings, sockets, log, mark))
+        places = {"RAY_TMPDIR": sockets, "VERL_FILE_LOGGER_PATH": log, MARK: mark}
+        places["HF_DATASETS_CACHE"] = run / "cache"
+        engines.run("verl", command, environment(settings["device"]) | places)
         check_reward(mark)
         for step, checkpoint in zip(fifths(steps), out, strict=True):
             weights = run / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
@@ -64,23 +70,20 @@ def check_reward(mark: Path) -> None:
         )
 
 
-def environment(settings: dict, sockets: Path, log: Path, mark: Path) -> dict[str, str]:
-    """What verl's processes need to know."""
+def environment(device: str) -> dict[str, str | None]:
+    """What verl's processes need to know, whichever run; None is for a variable to be unset."""
     common = {
-        "VERL_FILE_LOGGER_PATH": str(log),
-        MARK: str(mark),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 starves the longest job of a busy machine
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
-        "RAY_TMPDIR": str(sockets),
     }
-    if settings["device"] == "cuda":
+    if device == "cuda":
         return common
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     return common | {
         "VERL_USE_EXTERNAL_MODULES": PLUGIN,
         "VERL_PLATFORM": "cpu",
         "VERL_ENGINE_DEVICE": "cuda",
+        "CUDA_VISIBLE_DEVICES": None,  # empty, it would hide Ray's logical slots as well
         "OMP_NUM_THREADS": "1",
     }

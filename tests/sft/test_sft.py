@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
+from tiny import tiny_model, tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens import engines, llama_factory, sft
 from crosslens.errors import InputError
 from crosslens.files import read_json, write_json
 from crosslens.traces import DATASET, dataset_info, sft_rows
-from tests.tiny import tiny_model, tiny_traces
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import train_sft  # noqa: E402

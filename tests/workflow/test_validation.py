@@ -66,6 +66,17 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("world.problems", 100, "100 problems make 3 steps of grpo.batch_size: 32"),
         ("grpo.mini_batch_size", 20, "20 does not divide grpo.batch_size: 32"),
         ("sft.micro_batch_size", 3, "3 does not divide sft.batch_size: 8"),
+        (
+            "grpo.options",
+            {"custom_reward_function.path": "mine.py"},
+            "grpo.options.custom_reward_function.path: the reward is crosslens.grpo.reward's alone",
+        ),
+        (
+            "families.tiny.overrides.grpo.options",
+            {"reward.custom_reward_function.name": "mine"},
+            "families.tiny.overrides: grpo.options.reward.custom_reward_function.name: the reward",
+        ),
+        ("grpo.device", "cuda", "grpo.device: cuda needs a GPU: set resources.train_grpo.gpu"),
         ("figures.families", ["tiny", "tiny", "tin"], "unknown family tin; did you mean tiny?"),
         ("resources.train_crosscoders", {"gpu": 1}, "did you mean train_crosscoder?"),
     ],
@@ -140,6 +151,13 @@ def test_a_file_that_is_not_json(study: Study) -> None:
 def test_a_corpus_without_text(study: Study) -> None:
     study.change("corpus.sources.general", study.rows("general.jsonl", {"words": "a b"}))
     assert "general.jsonl lacks the column text or conversations" in refusal(study)
+
+
+def test_trl_on_two_gpus(study: Study) -> None:
+    study.change("grpo.engine", "trl")
+    study.change("resources.train_grpo", {"gpu": 2})
+    said = "grpo.engine: trl trains on one GPU, and resources.train_grpo.gpu is 2"
+    assert said in refusal(study)
 
 
 def test_a_gpu_limit_below_a_rules_need(study: Study) -> None:

@@ -1,0 +1,42 @@
+"""One table of curves, whichever engine ran."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crosslens.errors import InputError
+from crosslens.grpo.curves import TRL, VERL, trl_curves, verl_curves
+
+COLUMNS = [
+    *("step", "reward", "response_length", "clip_fraction", "entropy", "grad_norm", "seconds"),
+]
+
+
+def test_verls_log_becomes_curves(tmp_path: Path) -> None:
+    lines = [
+        {"step": step, "data": {name: 10.0 * step + i for i, name in enumerate(VERL.values())}}
+        for step in (1, 2)
+    ]
+    (tmp_path / "log").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = verl_curves(tmp_path / "log")
+    assert list(table.columns) == COLUMNS
+    assert table.to_numpy().tolist() == [[1, *range(10, 16)], [2, *range(20, 26)]]
+
+
+def test_trls_log_becomes_the_same_table() -> None:
+    """It counts updates, two a step of ours, and ends with a summary."""
+    history = [
+        {"step": 2 * step, "loss": 0.1} | {k: 10.0 * step + i for i, k in enumerate(TRL.values())}
+        for step in (1, 2)
+    ]
+    table = trl_curves([*history, {"step": 4, "train_runtime": 3.0}])
+    assert list(table.columns) == COLUMNS
+    assert table.to_numpy().tolist() == [[1, *range(10, 16)], [2, *range(20, 26)]]
+
+
+def test_a_curve_that_the_engine_does_not_log() -> None:
+    line = {"step": 2} | dict.fromkeys(TRL.values(), 1.0)
+    del line["entropy"]
+    with pytest.raises(InputError, match="the engine did not log entropy"):
+        trl_curves([line])

@@ -1,0 +1,77 @@
+"""verl reads the tokens that the rest of the study reads, and trains on the prompts counted."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+from tiny import CONFIGS, tiny_model, tiny_problems
+from tokenizers import Tokenizer
+from verl.utils import hf_tokenizer
+from verl.utils.dataset.rl_dataset import RLHFDataset
+
+from crosslens.errors import InputError
+from crosslens.grpo.prompts import copy_tokenizer, fitting_prompts
+from crosslens.traces import grpo_rows
+
+
+def parquet(path: Path) -> Path:
+    """Twelve problems, every third of which is longer."""
+    problems = tiny_problems(12)
+    for problem in problems[::3]:
+        problem["problem"] = "what is 1 plus 1 ? so , " + problem["problem"]
+    pd.DataFrame(grpo_rows(problems, 1)).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("longest", [10, 25, 60])
+def test_as_many_as_verl_keeps(tmp_path: Path, architecture: str, longest: int) -> None:
+    model = tiny_model(tmp_path / "model", architecture=architecture)
+    data = parquet(tmp_path / "grpo.parquet")
+    tokenizer = copy_tokenizer(model, tmp_path / "tokenizer")
+    kept = fitting_prompts(data, tokenizer, longest)
+    settings = {
+        "max_prompt_length": longest,
+        "filter_overlong_prompts": True,
+        "filter_overlong_prompts_workers": 1,
+        "cache_dir": str(tmp_path / "cache"),
+    }
+    read = hf_tokenizer(str(tokenizer))
+    theirs = RLHFDataset([str(data)], read, OmegaConf.create(settings))
+    assert [row["index"] for row in kept["extra_info"]] == [
+        row["index"] for row in theirs.dataframe["extra_info"]
+    ]
+    assert len(kept) == {10: 0, 25: 8, 60: 12}[longest]
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_verl_reads_what_tokenizer_json_says(tmp_path: Path, architecture: str) -> None:
+    model = tiny_model(tmp_path / "model", architecture=architecture)
+    text = "<|user|>what is 1 plus 2 ?<|im_end|><|assistant|>"
+    ids = Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids
+    read = hf_tokenizer(str(copy_tokenizer(model, tmp_path / "tokenizer")))
+    assert read(text)["input_ids"] == ids
+    assert (
+        read.apply_chat_template(
+            [{"role": "user", "content": "what is 1 plus 2 ?"}],
+            add_generation_prompt=True,
+            return_dict=False,
+        )
+        == ids
+    )
+    assert (read.eos_token, read.pad_token) == ("<|endoftext|>", "<|pad|>")
+
+
+def test_a_tokenizer_that_transformers_replaces_is_refused(tmp_path: Path) -> None:
+    """As it does beside the configuration of a Qwen2 model."""
+    model = tiny_model(tmp_path / "model", architecture="qwen2")
+    with pytest.raises(InputError, match="splits words otherwise than this file says"):
+        fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 25)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, capsys) -> None:
+    model = tiny_model(tmp_path / "model")
+    fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 25)
+    said = "4 of 12 prompts are longer than grpo.max_prompt_length: 25 and left out"
+    assert said in capsys.readouterr().out
