@@ -6,7 +6,7 @@ dense product. Above a share of nonzeros dense products win; between two thresho
 as it is.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from einops import rearrange
@@ -16,6 +16,10 @@ from crosslens.crosscoder import Crosscoder
 from crosslens.kernels import dense
 from crosslens.kernels.matrices import Matrices, Measures, weights_of
 from crosslens.kernels.switch import Switch
+
+if TYPE_CHECKING:
+    from crosslens.kernels.sparse_cpu import Cpu
+    from crosslens.kernels.sparse_gpu import Gpu
 
 EPSILON = 1e-8  # Adam's, PyTorch's default
 
@@ -53,7 +57,8 @@ class Stepper:
         self.switch = Switch(settings.path)
         self.gradient = Matrices.like(self.weights)
         D = len(self.weights.b_dec)
-        self.engine = engine(crosscoder.W_enc.device)(size, self.d_sparse, D, self.models)
+        device = crosscoder.W_enc.device
+        self.engine = engine(size, self.d_sparse, D, self.models, device)
         low = settings.dtype != torch.float32
         self.low = self.weights.W_enc.to(settings.dtype) if low else None
 
@@ -94,12 +99,12 @@ class Stepper:
         )
 
 
-def engine(device: torch.device) -> type:
-    """The sparse kernels of a device; imported only where they are used."""
+def engine(size: int, d_sparse: int, D: int, models: int, device: torch.device) -> "Cpu | Gpu":
+    """The sparse kernels of a device; their compilers are imported only where they are used."""
     if device.type == "cuda":
-        from crosslens.kernels.sparse_cuda import Cuda
+        from crosslens.kernels.sparse_gpu import Gpu
 
-        return Cuda
+        return Gpu(size, d_sparse, D, models, device)
     from crosslens.kernels.sparse_cpu import Cpu
 
-    return Cpu
+    return Cpu(size, d_sparse, D, models)
