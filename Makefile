@@ -9,11 +9,12 @@ MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
-.PHONY: help environments mini test check lint clean
+.PHONY: help environments mini test bench check lint clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
 	@echo "make test          build the environments, then run every test in its environment"
+	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
 	@echo "make check         ruff, snakefmt, snakemake --lint, then the tests"
 	@echo "make environments  build the environments of envs/*.yaml under $(VENVS), or find them up to date"
 	@echo "make clean         delete results/mini and all caches; environments stay"
@@ -34,6 +35,12 @@ test: environments
 	$(VENVS)/grpo/bin/python $(PYTEST) tests/grpo || status=1; \
 	$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow || status=1; \
 	exit $$status
+
+# Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise.
+BENCH_THREADS ?= 2
+bench:
+	@$(MAKE_ENVIRONMENTS) ../benchmarks/peers
+	@OMP_NUM_THREADS=$(BENCH_THREADS) $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
 
 check: environments
 	@$(MAKE) --no-print-directory lint test

@@ -6,7 +6,6 @@ the same however often the run is stopped. What a step does is in `kernels`.
 """
 
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,6 +144,7 @@ def check_same_origin(state: State, reader: ShardReader, path: Path) -> None:
 def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[State, list[dict]]:
     """Train on one shard, read ahead; returns the new state and the records of the training log.
 
+    `waiting_share` there is the share of the shard's time so far in which training waited for data.
     Raises InputError when the loss is no longer finite.
     """
     crosscoder, moments, step = state
@@ -161,11 +161,11 @@ def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[S
             step += 1
             fired |= measures.active
             if step % every == 0 or step == plan.steps:
-                records.append(record(crosscoder.models, x, measures, fired, plan, step))
-                check_finite(records[-1], what)
+                line = record(crosscoder.models, x, measures, fired, plan, step)
+                check_finite(line, what)
+                waited = stream.waited / (time.perf_counter() - started)
+                records.append(line | {"waiting_share": round(waited, 4)})
                 fired.zero_()
-        waited = stream.waited / (time.perf_counter() - started)
-    print(f"{what}: waited for data {waited:.1%} of the time", file=sys.stderr, flush=True)
     crosscoder.metadata["distinct_tokens"] += first_pass(reader.kept, plan)
     return State(crosscoder, moments, step), records
 

@@ -1,0 +1,26 @@
+"""Interleaved timing: every round runs every contestant once."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+Seconds = dict[str, list[float]]  # of each contestant, in the order of rounds
+
+
+def interleaved(
+    contestants: dict[str, Callable[[], object]], rounds: int, warm: int = 3
+) -> Seconds:
+    """Seconds of each contestant in each round, after `warm` rounds that do not count."""
+    seconds: Seconds = {name: [] for name in contestants}
+    for number in range(-warm, rounds):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(numerator: list[float], denominator: list[float]) -> float:
+    """Median over rounds of one contestant's time over another's."""
+    return median(a / b for a, b in zip(numerator, denominator, strict=True))

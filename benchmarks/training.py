@@ -1,0 +1,126 @@
+"""Whole training, reading included, against its bare steps, over x1, x4 and x16 tokens."""
+
+import resource
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from crosslens.crosscoder import Crosscoder
+from crosslens.kernels.step import Moments, Stepper
+from crosslens.shard_writer import Origin, Rows, write_shard
+from crosslens.shards import ShardReader
+from crosslens.training import Plan, State, advance, make_plan, take_step
+
+TITLE = "Whole training"
+MODELS, D_MODEL, D_SPARSE, BATCH, L0 = ["base", "rl-5"], 256, 4096, 1024, 60
+ROUNDS = {20: 1, 80: 3, 320: 1}
+SETTINGS = {
+    "d_sparse": D_SPARSE, "beta": 2.0, "learning_rate": 1e-9, "batch_size": BATCH, "epochs": 1,
+    "adam_betas": [0.9, 0.999], "gradient_clip": 1.0, "sparsity_warmup": 0.05, "lr_decay": 0.2,
+    "decoder_norm": 0.08, "dtype": "bfloat16", "path": "auto",
+}  # fmt: skip
+
+
+class Measured(NamedTuple):
+    """One length of training; medians over rounds."""
+
+    steps: int
+    whole: float  # seconds
+    bare: float  # seconds of the same steps on batches in memory
+    waiting: float  # share of the time spent waiting for data
+    peak: float  # GiB: most memory that the process has had
+
+
+def shards(folder: Path, steps: int) -> list[Path]:
+    """Both models' activations of that many batches."""
+    paths, rows = [], steps * BATCH
+    zeros = np.zeros(rows, dtype=np.uint32)
+    described = Rows(zeros, zeros.astype(np.uint16), zeros, np.ones(rows, np.uint8), 16.0)
+    for model in MODELS:
+        path = folder / model / f"shard-{steps}.h5"
+        path.parent.mkdir(exist_ok=True)
+        with write_shard(path, rows, D_MODEL, what="benchmark") as writer:
+            for first in range(0, rows, BATCH):
+                places = np.arange(first, first + BATCH, dtype=np.uint32)
+                writer.put(places, torch.randn(BATCH, D_MODEL))
+            writer.finish()
+            writer.complete(described, Origin(model, "0", 1, 0, "m", "c"))
+        paths.append(path)
+    return paths
+
+
+def state() -> State:
+    """A crosscoder at the judged density."""
+    crosscoder = Crosscoder(len(MODELS), D_MODEL, D_SPARSE, metadata={"models": MODELS})
+    crosscoder.metadata["distinct_tokens"] = 0
+    with torch.no_grad():
+        pre = torch.randn(128, 2 * D_MODEL) @ crosscoder.W_enc.reshape(2 * D_MODEL, D_SPARSE)
+        crosscoder.b_enc -= pre.flatten().quantile(1 - L0 / D_SPARSE)
+    return State(crosscoder, Moments.zero(crosscoder), 0)
+
+
+def whole(reader: ShardReader, plan: Plan) -> tuple[float, float]:
+    """Seconds of one shard's training, and the share of waiting."""
+    began = state()
+    started = time.perf_counter()
+    _, records = advance(began, reader, plan, "benchmark")
+    return time.perf_counter() - started, records[-1]["waiting_share"]
+
+
+def bare(plan: Plan) -> float:
+    """Seconds of as many steps on batches that are in memory."""
+    began = state()
+    batches = [torch.randn(BATCH, len(MODELS), D_MODEL) for _ in range(4)]
+    started = time.perf_counter()
+    stepper = Stepper(began.crosscoder, began.moments, BATCH, plan.stepping)
+    for step in range(plan.steps_per_shard):
+        take_step(stepper, batches[step % 4], plan, step)
+    return time.perf_counter() - started
+
+
+@cache
+def measured() -> list[Measured]:
+    """Every length, whole and bare by turns."""
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        for steps, rounds in ROUNDS.items():
+            with ShardReader(shards(Path(name), steps)) as reader:
+                plan = make_plan(SETTINGS, rows=reader.rows, shards=1, seed=0)
+                runs = [(*whole(reader, plan), bare(plan)) for _ in range(rounds)]
+            seconds, waiting, alone = (
+                float(np.median(column)) for column in zip(*runs, strict=True)
+            )
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            found.append(Measured(steps, seconds, alone, waiting, peak))
+    return found
+
+
+def rows() -> list[dict]:
+    """One line a length."""
+    return [
+        {
+            "tokens": m.steps * BATCH,
+            "whole s": round(m.whole, 2),
+            "bare steps s": round(m.bare, 2),
+            "tokens/s": round(m.steps * BATCH / m.whole),
+            "waiting share": round(m.waiting, 4),
+            "peak GiB": round(m.peak, 2),
+        }
+        for m in measured()
+    ]
+
+
+def ratios() -> dict[str, float]:
+    """The judged length is the middle one; growth compares the longest with the middle one."""
+    _, middle, longest = measured()
+    return {
+        "training_over_bare_step": middle.whole / middle.bare,
+        "training_waiting_share": middle.waiting,
+        "training_time_growth_x4_tokens": longest.whole / middle.whole,
+        "training_memory_growth_x4_tokens": longest.peak / middle.peak,
+    }
