@@ -27,17 +27,17 @@ def gradients(
     g = residual.mul_(2 / size)
     g_low = g.to(low)
     norms = rearrange(weights.W_dec, "k (n d) -> k n d", n=models).norm(dim=-1)
-    sums, norm = f.sum(dim=0, dtype=torch.float32), norms.sum(dim=1)
+    sums, norm = f.sum(dim=0).float(), norms.sum(dim=1)
     share = ((beta / size * sums)[:, None] / norms).masked_fill_(norms == 0, 0)
     set_product(into.W_dec, f.T, g_low)
     into.W_dec.addcmul_(weights.W_dec, share.repeat_interleave(x.shape[1] // models, dim=1))
     df = torch.addmm((beta / size * norm).to(low), g_low, W_dec.T)
     df.mul_(f > 0)
     set_product(into.W_enc, df.T, x.to(low))
-    torch.sum(df, dim=0, dtype=torch.float32, out=into.b_enc)
+    into.b_enc.copy_(df.sum(dim=0))
     torch.sum(g, dim=0, out=into.b_dec)
     square = torch.stack([m.square().sum() for m in into]).sum()
-    l0 = (f > 0).sum(dtype=torch.float32) / size
+    l0 = torch.count_nonzero(f) / size
     return Measures(error, (sums @ norm) / size, l0, sums > 0, square)
 
 
