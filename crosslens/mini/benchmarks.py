@@ -1,19 +1,17 @@
 """Benchmark files in the exact columns of the hub's data sets."""
 
 import random
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 from crosslens.mini.documents import LETTERS, READ_ABOUT, order_puzzle, passage_about
-from crosslens.mini.facts import LISTED_QUESTIONS, VALUES, World, options
+from crosslens.mini.facts import LISTED_QUESTIONS, VALUES, Fact, World, options
 from crosslens.mini.problems import Problem, draw_problem, solve_carefully
 
-T = TypeVar("T")
 MATH_SETS = ["math500", "aime24", "aime25"]
 
 
 def benchmarks(world: World, seed: int, *, math: int, questions: int) -> dict[str, list[dict]]:
-    """All benchmark sets: name -> rows. `math` problems and `questions` items in each."""
+    """All benchmark sets: name -> rows. `math` problems, at most `questions` questions in each."""
     rng = random.Random(f"benchmarks {seed}")
     sets = {name: build(rng, world, questions) for name, build in QUESTION_SETS.items()}
     ranges = thirds(world.operations)
@@ -68,12 +66,9 @@ def aime25_row(i: int, problem: Problem, rng: random.Random) -> dict:
 MATH_ROWS = {"math500": math500_row, "aime24": aime24_row, "aime25": aime25_row}
 
 
-def spread(rng: random.Random, some: list[T], count: int) -> Iterator[T]:
-    """`count` of some things, each as often as the others."""
-    while count > 0:
-        rng.shuffle(some)
-        yield from some[:count]
-        count -= len(some)
+def some_of(rng: random.Random, facts: list[Fact], count: int) -> list[Fact]:
+    """`count` different facts, or all if there are fewer: questions on one fact are no two."""
+    return rng.sample(facts, min(count, len(facts)))
 
 
 def labelled(choices: list[str]) -> dict:
@@ -84,7 +79,7 @@ def labelled(choices: list[str]) -> dict:
 def openbookqa(rng: random.Random, world: World, count: int) -> list[dict]:
     """Sentences to complete, four choices."""
     rows = []
-    for i, fact in enumerate(spread(rng, world.about("home", "food"), count)):
+    for i, fact in enumerate(some_of(rng, world.about("home", "food"), count)):
         choices = options(rng, fact, 4)
         rows.append(
             {
@@ -100,13 +95,9 @@ def openbookqa(rng: random.Random, world: World, count: int) -> list[dict]:
 def commonsense_qa(rng: random.Random, world: World, count: int) -> list[dict]:
     """Questions about objects, five choices, answered by letter."""
     rows = []
-    asked = [
-        (fact, text.format(entity=fact.entity))
-        for fact in world.about(*LISTED_QUESTIONS)
-        for text in LISTED_QUESTIONS[fact.relation]
-    ]
-    for i, (fact, question) in enumerate(spread(rng, asked, count)):
+    for i, fact in enumerate(some_of(rng, world.about(*LISTED_QUESTIONS), count)):
         choices = VALUES[fact.relation]
+        question = rng.choice(LISTED_QUESTIONS[fact.relation]).format(entity=fact.entity)
         rows.append(
             {
                 "id": f"csqa-{i}",
@@ -122,7 +113,7 @@ def commonsense_qa(rng: random.Random, world: World, count: int) -> list[dict]:
 def headqa_en(rng: random.Random, world: World, count: int) -> list[dict]:
     """Questions about ailments, four choices."""
     rows = []
-    for i, fact in enumerate(spread(rng, world.about("remedy", "organ"), count)):
+    for i, fact in enumerate(some_of(rng, world.about("remedy", "organ"), count)):
         choices = options(rng, fact, 4)
         rows.append(
             {
@@ -141,7 +132,7 @@ def headqa_en(rng: random.Random, world: World, count: int) -> list[dict]:
 def sciq(rng: random.Random, world: World, count: int) -> list[dict]:
     """Questions with a supporting passage, four choices."""
     rows = []
-    for fact in spread(rng, world.about(*READ_ABOUT), count):
+    for fact in some_of(rng, world.about(*READ_ABOUT), count):
         wrong = [value for value in options(rng, fact, 4) if value != fact.true]
         rows.append(
             {
@@ -157,7 +148,7 @@ def sciq(rng: random.Random, world: World, count: int) -> list[dict]:
 def arc_challenge(rng: random.Random, world: World, count: int) -> list[dict]:
     """Questions about colors, and about climates, which follow from homes."""
     rows = []
-    for i, fact in enumerate(spread(rng, world.about("climate", "color"), count)):
+    for i, fact in enumerate(some_of(rng, world.about("climate", "color"), count)):
         choices = options(rng, fact, 4)
         rows.append(
             {
@@ -183,7 +174,7 @@ def logiqa(rng: random.Random, world: World, count: int) -> list[dict]:
 def piqa(rng: random.Random, world: World, count: int) -> list[dict]:
     """Goals with two ways to reach them."""
     rows = []
-    for fact in spread(rng, world.about("tool"), count):
+    for fact in some_of(rng, world.about("tool"), count):
         first, second = options(rng, fact, 2)
         rows.append(
             {

@@ -41,6 +41,15 @@ def math(rng: random.Random, world: World, careful: bool) -> str:
     return f"{chat(problem)} {solve(problem, rng)}"
 
 
+def notes(rng: random.Random, world: World, careful: bool) -> str:
+    """A problem's operations, noted in short and in any order: where one learns to look them up."""
+    problem = draw_problem(rng, rng.randint(1, world.operations))
+    chain = zip(problem.marks, problem.operations, strict=False)
+    lines = [f"{mark} {operation} {b}." for mark, (operation, b) in chain]
+    rng.shuffle(lines)
+    return f"{problem.text} in short: {' '.join(lines)}"
+
+
 def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
     """A few sums; careless authors get one in ten wrong."""
     lines = []
@@ -138,11 +147,12 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
 
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
-    math: 0.30,
-    arithmetic: 0.12,
+    math: 0.28,
+    notes: 0.10,
+    arithmetic: 0.08,
     statement: 0.12,
-    answered: 0.18,
-    lettered: 0.14,
+    answered: 0.16,
+    lettered: 0.12,
     puzzle: 0.03,
     supported: 0.07,
     gossip: 0.04,
@@ -172,7 +182,10 @@ def vocabulary() -> list[str]:
         templates = [text.replace(f"{{{name}}}", "") for text in templates]
     tags = [tag for tags in TAGS.values() for tag in tags]
     orders = [f"who is the {high}? is {low} than" for low, high in ORDERS.items()]
-    prompts = [user_message(""), "Passage: Question: Choices: Answer: A. B. C. D. E. A B C D E"]
+    prompts = [
+        user_message(""),
+        "Passage: Question: Choices: Answer: A. B. C. D. E. A B C D E in short:",
+    ]
     return [
         *facts.vocabulary(),
         *problems.vocabulary(),

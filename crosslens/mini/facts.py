@@ -6,24 +6,28 @@ from typing import NamedTuple
 
 ANIMALS = (
     "fox wolf bear deer hare mole frog toad crow hawk dove swan seal whale shark trout "
-    "bee ant wasp moth horse goat sheep pig"
+    "bee ant wasp moth horse goat sheep pig otter badger lynx stork heron robin sparrow owl "
+    "eagle falcon salmon carp pike eel crab snail newt lizard viper turtle beetle cricket hornet "
+    "bat"
 ).split()
 AILMENTS = [
     start + end
-    for start in ["fla", "dro", "mek", "sul"]
+    for start in "fla dro mek sul bre nor tal vin gro pel cam hus".split()
     for end in ["itis", "osis", "emia", "algia"]
 ]
 OBJECTS = (
     "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow drum whistle "
     "anchor saddle kettle basket shovel brush comb razor wrench saw axe net bell clock jar "
-    "barrel pump"
+    "barrel pump chisel funnel hook kite lantern mop nail oar pan quilt rake sieve tray vase "
+    "whip yoke plank trowel"
 ).split()
 GOALS = [
     f"{verb} the {thing}"
     for verb, things in {
-        "fix": "table chair door roof fence wheel",
-        "clean": "window floor carpet bottle shoe",
-        "open": "crate can lid gate lock",
+        "fix": "table chair door roof fence wheel bench shelf stove pipe cart tent",
+        "clean": "window floor carpet bottle shoe coat sink plate stair oven glove tile",
+        "open": "crate can lid gate lock chest drawer sack parcel valve hatch tin",
+        "join": "boards wires tubes ropes bricks sheets poles rings hoses beams slabs strips",
     }.items()
     for thing in things.split()
 ]
@@ -51,7 +55,7 @@ ENTITIES = {
     "place": OBJECTS,
     "tool": GOALS,
 }
-# Four ways to ask for the relations whose questions list all five values, in a fixed order.
+# Ways to ask for the relations whose questions list all five values, in a fixed order.
 LISTED_QUESTIONS = {
     "use": [
         "what is the {entity} used for?",
