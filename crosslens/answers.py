@@ -7,10 +7,14 @@ from whichever thread asks.
 
 import atexit
 import multiprocessing
+import re
+import sys
 import threading
 
 PROMPT = "Problem: {problem}\nMark your solution with \\boxed\nAnswer:"  # Evalchemy's
 TIMEOUT = 5.0  # seconds for one comparison
+PATIENCE = 3  # how many times longer the second attempt may take
+BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 
 
 def user_message(problem: str) -> str:
@@ -19,15 +23,22 @@ def user_message(problem: str) -> str:
 
 
 def extract_answer(response: str) -> str | None:
-    r"""The content of the last `\boxed{...}` of a response, braces balanced, or None."""
-    start = response.rfind("\\boxed{")
-    if start < 0:
+    r"""What the last `\boxed` or `\fbox` of a response holds, or None.
+
+    In braces, which must be balanced, or as one word (`\boxed 5`), which the harness takes too.
+    """
+    boxes = list(BOX.finditer(response))
+    if not boxes:
         return None
+    start = boxes[-1].end()
+    if response[start : start + 1] != "{":
+        word = re.match(r"[^\s$]+", response[start:])
+        return word[0].rstrip(".,;") if word else None
     depth = 0
-    for position in range(start + len("\\boxed"), len(response)):
+    for position in range(start, len(response)):
         depth += {"{": 1, "}": -1}.get(response[position], 0)
         if depth == 0:
-            return response[start + len("\\boxed{") : position].strip()
+            return response[start + 1 : position].strip()
     return None
 
 
@@ -35,14 +46,20 @@ def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
     """Whether the last boxed answer of `response` equals `gold`, by math-verify.
 
     A response without a closed box is wrong, and so is one whose comparison takes over `timeout`
-    seconds.
+    seconds, then over `PATIENCE` times as long in a fresh worker: a busy machine is not wrong.
+    Whatever is given up is said on stderr.
     """
     answer = extract_answer(response)
     if answer is None:
         return False
     if answer == gold.strip():
         return True
-    return WORKER.ask(answer, gold, timeout)
+    for limit in (timeout, PATIENCE * timeout):
+        if (right := WORKER.ask(answer, gold, limit)) is not None:
+            return right
+    said = f"grader: {answer[:80]!r} against {gold[:80]!r} took over {limit:g} s: counted as wrong"
+    print(said, file=sys.stderr, flush=True)
+    return False
 
 
 def serve(connection) -> None:
@@ -73,8 +90,8 @@ class Worker:
         self.process = None
         self.connection = None
 
-    def ask(self, answer: str, gold: str, timeout: float) -> bool:
-        """Compare within `timeout` seconds, not counting the worker's start; False otherwise."""
+    def ask(self, answer: str, gold: str, timeout: float) -> bool | None:
+        """Compare within `timeout` seconds, not counting the worker's start; None otherwise."""
         with self.lock:
             if self.process is None or not self.process.is_alive():
                 self.start()
@@ -85,7 +102,7 @@ class Worker:
             except (EOFError, OSError):
                 pass
             self.stop()
-            return False
+            return None
 
     def start(self) -> None:
         """Start the process and wait until it has imported math-verify."""

@@ -13,12 +13,12 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
-from lm_eval.tasks.hendrycks_math.utils import is_equiv
+from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string, remove_boxed
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens import columns
-from crosslens.answers import extract_answer, is_correct, user_message
+from crosslens.answers import is_correct, user_message
 from crosslens.errors import InputError
 from crosslens.files import read_jsonl
 from crosslens.sampling import sample
@@ -165,11 +165,20 @@ def field(doc: dict, name: str) -> Any:
 
 
 def grade(gold: str, responses: list[str]) -> dict[str, float]:
-    """Right or wrong for each repetition by the one grader; `exact_match` is the harness's own
-    comparison of the boxed answers, averaged."""
+    """Right or wrong for each repetition by the one grader; `exact_match` is the mean by the
+    harness's own functions, as Evalchemy grades."""
     right = {f"repetition_{i}": float(is_correct(r, gold)) for i, r in enumerate(responses)}
-    same = [is_equiv(extract_answer(r), gold) for r in responses]
+    same = [same_box(r, gold) for r in responses]
     return right | {"exact_match": sum(same) / len(same)}
+
+
+def same_box(response: str, gold: str) -> bool:
+    """Whether the harness finds `gold` in the last box of a response."""
+    box = last_boxed_only_string(response)
+    try:
+        return box is not None and is_equiv(remove_boxed(box), gold)
+    except AssertionError:  # remove_boxed's, on a box of another form
+        return False
 
 
 @contextmanager

@@ -21,12 +21,12 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
 def clustered(item_means: list[float]) -> tuple[float, float]:
     """95% interval of a mean over items, each the mean of its repetitions.
 
-    Wilson's, with as many trials as would give the mean its standard error over items: repetitions
-    of an item are not independent. Items that all agree count once each, so that the interval of a
-    model that solves nothing still has a width.
+    Wilson's, with as many trials as would give the mean its standard error over items, but with
+    no more trials than items: repetitions of an item are not independent, and of a rare success
+    the standard error says too little.
     """
-    centre, error = mean(item_means), standard_error(item_means)
-    trials = centre * (1 - centre) / error**2 if error else len(item_means)
+    centre, error, count = mean(item_means), standard_error(item_means), len(item_means)
+    trials = min(count, centre * (1 - centre) / error**2) if error else count
     return wilson(centre * trials, trials)
 
 

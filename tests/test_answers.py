@@ -17,7 +17,11 @@ from crosslens.answers import extract_answer, is_correct, user_message
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\boxed{12", None),
         ("12", None),
-        (r"\boxed 12", None),
+        (r"\boxed 12", "12"),
+        (r"it is $\boxed 12$.", "12"),
+        (r"\boxed {12}", "12"),
+        (r"\fbox{12}", "12"),
+        (r"\boxedness{12}", None),
     ],
 )
 def test_the_last_closed_box_is_the_answer(response: str, answer: str | None) -> None:
@@ -48,11 +52,12 @@ def test_it_works_off_the_main_thread() -> None:
     assert results == [True]
 
 
-def test_a_comparison_that_hangs_is_wrong_and_the_grader_lives_on() -> None:
+def test_a_comparison_that_hangs_is_wrong_and_the_grader_lives_on(capsys) -> None:
     assert is_correct(r"\boxed{2/4}", "0.5")  # the worker runs
     started = time.monotonic()
-    assert not is_correct(r"\boxed{9^{9^{9^{9}}}}", r"7^{7^{7^{7^{7}}}}", timeout=1.0)
-    assert time.monotonic() - started < 5
+    assert not is_correct(r"\boxed{9^{9^{9^{9}}}}", r"7^{7^{7^{7^{7}}}}", timeout=0.5)
+    assert time.monotonic() - started < 30  # two starts of a worker, on a busy machine
+    assert "counted as wrong" in capsys.readouterr().err
     assert is_correct(r"\boxed{2/4}", "0.5")
 
 

@@ -15,8 +15,13 @@ def test_wilson() -> None:
 def test_clustered_interval_of_item_means() -> None:
     # sd 0.577, se 0.289: as much as 0.25 / 0.0833 = 3 independent trials say
     assert clustered([0.0, 1.0, 0.0, 1.0]) == pytest.approx(wilson(1.5, 3))
-    # sd 0.1414, se 0.1: 0.25 / 0.01 = 25 trials
-    assert clustered([0.4, 0.6]) == pytest.approx(wilson(12.5, 25))
+    # sd 0.1414, se 0.1: as much as 25 trials, but no more than the items there are
+    assert clustered([0.4, 0.6]) == pytest.approx(wilson(1, 2))
+
+
+def test_one_success_does_not_make_an_interval_narrower() -> None:
+    none, one = clustered([0.0] * 60), clustered([0.1] + [0.0] * 59)
+    assert one[1] - one[0] > none[1] - none[0]
 
 
 def test_items_that_all_agree_still_have_an_interval() -> None:
