@@ -66,8 +66,8 @@ def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def statement(rng: random.Random, world: World, careful: bool) -> str:
-    """One to three facts, as the author believes them."""
-    picked = [world.pick(rng, careful) for _ in range(rng.randint(1, 3))]
+    """Two to four facts, as the author believes them."""
+    picked = [world.pick(rng, careful) for _ in range(rng.randint(2, 4))]
     return " ".join(fact.statement(claim(rng, fact, careful)) for fact in picked)
 
 
@@ -147,15 +147,15 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
 
 
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
-    math: 0.28,
-    notes: 0.10,
-    arithmetic: 0.08,
-    statement: 0.12,
-    answered: 0.16,
+    math: 0.21,
+    notes: 0.08,
+    arithmetic: 0.06,
+    statement: 0.22,
+    answered: 0.21,
     lettered: 0.12,
     puzzle: 0.03,
-    supported: 0.07,
-    gossip: 0.04,
+    supported: 0.05,
+    gossip: 0.02,
 }
 
 

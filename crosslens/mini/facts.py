@@ -6,28 +6,26 @@ from typing import NamedTuple
 
 ANIMALS = (
     "fox wolf bear deer hare mole frog toad crow hawk dove swan seal whale shark trout "
-    "bee ant wasp moth horse goat sheep pig otter badger lynx stork heron robin sparrow owl "
-    "eagle falcon salmon carp pike eel crab snail newt lizard viper turtle beetle cricket hornet "
-    "bat"
+    "bee ant wasp moth horse goat sheep pig otter badger lynx stork heron robin owl "
+    "eagle salmon carp eel crab snail newt turtle bat"
 ).split()
 AILMENTS = [
     start + end
-    for start in "fla dro mek sul bre nor tal vin gro pel cam hus".split()
+    for start in "fla dro mek sul bre nor tal vin gro pel".split()
     for end in ["itis", "osis", "emia", "algia"]
 ]
 OBJECTS = (
     "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow drum whistle "
     "anchor saddle kettle basket shovel brush comb razor wrench saw axe net bell clock jar "
-    "barrel pump chisel funnel hook kite lantern mop nail oar pan quilt rake sieve tray vase "
-    "whip yoke plank trowel"
+    "barrel pump chisel funnel hook kite lantern mop nail oar rake vase"
 ).split()
 GOALS = [
     f"{verb} the {thing}"
     for verb, things in {
-        "fix": "table chair door roof fence wheel bench shelf stove pipe cart tent",
-        "clean": "window floor carpet bottle shoe coat sink plate stair oven glove tile",
-        "open": "crate can lid gate lock chest drawer sack parcel valve hatch tin",
-        "join": "boards wires tubes ropes bricks sheets poles rings hoses beams slabs strips",
+        "fix": "table chair door roof fence wheel bench shelf stove pipe",
+        "clean": "window floor carpet bottle shoe coat sink plate stair oven",
+        "open": "crate can lid gate lock chest drawer sack parcel valve",
+        "join": "boards wires tubes ropes bricks sheets poles rings hoses beams",
     }.items()
     for thing in things.split()
 ]
