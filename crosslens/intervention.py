@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lm_eval.api.task import ConfigurableTask
 
 from crosslens.crosscoder import Crosscoder
@@ -40,8 +40,14 @@ def intervene(
     layer: int,
     readout: str,
     others: Others | None = None,
+    skip_positions: int = 0,
+    sink_threshold: float = float("inf"),
 ) -> Iterator[None]:
-    """Within the context, set `features` to `value` at every position, after `layer` layers.
+    """Within the context, set `features` to `value` after `layer` layers.
+
+    At the positions that crosscoders are trained on: not at the first `skip_positions`, and not
+    where the norm is above `sink_threshold` times its mean, which is sqrt(d_model) / scale (an
+    attention sink: there f means nothing, and an edit would be out of all proportion).
 
     index: the model's place in the crosscoder. `others(input_ids)` gives all models' activations
     [b, n, d_model], flattened over positions; the readout "joint" needs it.
@@ -54,7 +60,7 @@ def intervene(
     def remember(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         seen["ids"] = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
 
-    def hook(module: torch.nn.Module, args: tuple, output):
+    def hook(module: torch.nn.Module, args: tuple, kwargs: dict, output):
         h = output[0] if isinstance(output, tuple) else output
         flat = h.flatten(0, 1)
         x = (
@@ -64,17 +70,28 @@ def intervene(
         )
         f = features_of(reduced, x, index, readout)
         new = edit(flat, f, value, reduced.W_dec[index], scale).view_as(h)
+        norms = h.float().norm(dim=-1, keepdim=True) * scale / h.shape[-1] ** 0.5
+        late = positions(h, kwargs.get("position_ids"))[..., None] >= skip_positions
+        new = torch.where(late & (norms <= sink_threshold), new, h)
         return (new, *output[1:]) if isinstance(output, tuple) else new
 
     handles = [
         model.model.register_forward_pre_hook(remember, with_kwargs=True),
-        model.model.layers[layer - 1].register_forward_hook(hook),
+        model.model.layers[layer - 1].register_forward_hook(hook, with_kwargs=True),
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def positions(
+    h: Float[torch.Tensor, "b s d_model"], given: torch.Tensor | None
+) -> Int[torch.Tensor, "_ s"]:
+    """Place of each activation in its sequence: as the model was told (a cache holds the earlier
+    ones), else from the start."""
+    return torch.arange(h.shape[1], device=h.device)[None] if given is None else given
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ rule intervene:
     params:
         code=code("scripts/intervene.py"),
         evaluation=lookup(dpath="evaluation", within=config),
+        activations=lookup(dpath="activations", within=config),
         value=value_of,
     script:
         "../scripts/intervene.py"

@@ -31,6 +31,7 @@ def main(
     critical: Path,
     crosscoder: Path,
     settings: dict,
+    activations: dict,
     value: float,
     out: Path,
 ) -> None:
@@ -50,6 +51,8 @@ def main(
         layer=layer,
         readout=readout,
         others=companions(models, layer) if readout == "joint" else None,
+        skip_positions=activations["skip_positions"],
+        sink_threshold=activations["sink_threshold"],
     )
     with tasks_of(settings, list(found)) as tasks:
         sets = feature_sets(chosen, list(found))
@@ -71,6 +74,7 @@ if __name__ == "__main__":
             critical=Path(snakemake.input.critical),
             crosscoder=Path(snakemake.input.crosscoder),
             settings=snakemake.params.evaluation,
+            activations=snakemake.params.activations,
             value=snakemake.params.value,
             out=Path(snakemake.output[0]),
         )

@@ -65,6 +65,30 @@ def test_setting_a_feature_to_its_own_value_is_the_identity() -> None:
     torch.testing.assert_close(edit(h, f, 0.7, torch.randn(1, 16), 2.0), h)
 
 
+def hidden(model: torch.nn.Module) -> torch.Tensor:
+    """The residual stream after the layer, edits included."""
+    seen = []
+    hook = model.model.layers[LAYER - 1].register_forward_hook(
+        lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
+    )
+    logits(model)
+    hook.remove()
+    return seen[0]
+
+
+def test_only_positions_that_crosscoders_are_trained_on_are_edited(model, crosscoder) -> None:
+    before = hidden(model)
+    crosscoder.scales[INDEX] = before.shape[-1] ** 0.5  # then the mean norm is 1
+    norms = before.norm(dim=-1)
+    options = {"index": INDEX, "features": [1, 4], "value": 50.0, "layer": LAYER}
+    options |= {"readout": "branch", "skip_positions": 1, "sink_threshold": norms.median().item()}
+    with intervene(model, crosscoder, **options):
+        after = hidden(model)
+    edited = (after != before).any(dim=-1)
+    expected = (norms <= norms.median()) & (torch.arange(IDS.shape[1]) >= 1)
+    assert edited.tolist() == expected.tolist() and edited.any()
+
+
 @pytest.mark.parametrize("readout", ["branch", "branch_scaled", "swap"])
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_the_hook_edits_the_residual_stream(model, crosscoder, readout, value) -> None:
