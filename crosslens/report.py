@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from crosslens.design import trained
 from crosslens.files import read_json, sha256
 from crosslens.results import CONTROLS, SETS, effect_of
 
@@ -41,14 +42,21 @@ class Study(NamedTuple):
         """Families and their labels."""
         return {name: family["label"] for name, family in self.config["families"].items()}
 
+    @property
+    def trained(self) -> dict[str, list[str]]:
+        """The paradigms trained here, of each family that did not bring all of its models."""
+        entries = self.config["families"].items()
+        return {name: trained(family) for name, family in entries if trained(family)}
+
 
 def summarize(study: Study) -> dict[str, Any]:
     """All numbers of the report, for machines."""
+    manifest = study.root / "data" / "manifest.json"
     return {
         "study": study.config["study"],
         "seed": study.config["seed"],
         "families": {family: summarize_family(study, family) for family in study.families},
-        "training_data": read_json(study.root / "data" / "manifest.json"),
+        "training_data": read_json(manifest) if study.trained else None,
         "seconds": seconds_by_rule(study.root / "benchmarks"),
         "config": study.config,
     }

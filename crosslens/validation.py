@@ -4,7 +4,6 @@ Cheap, and only local files are read. A file that rules/world.smk will make is j
 section instead. Runs where Snakemake runs: no torch, no transformers.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -16,11 +15,12 @@ from typing import Any
 import yaml
 
 from crosslens import columns
+from crosslens.descent import check_descent
+from crosslens.design import CHECKPOINTS, PARADIGMS, given, trained, trains
 from crosslens.errors import InputError
 from crosslens.grpo.overrides import check_options
 from crosslens.schema import suggestion, validate_config
 
-CHECKPOINTS = 5  # one per fifth of the epoch: training needs a step for each
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 MODELS = ("world/base", "world/teacher")
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
@@ -38,6 +38,7 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
     """
     allowed = yaml.safe_load(schema.read_text())
     validate_config(config, allowed)
+    check_design(config)
     check_overrides(config, allowed)
     rules = {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")}
     check_resources(config, rules)
@@ -48,13 +49,11 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
     check_names(config, rules)
     check_world(config)
     check_problems(config)
-    traces = config["traces"]
-    check_model("traces.teacher", traces["teacher"], traces.get("revision"), config)
-    for family, entry in config["families"].items():
-        key, revision = f"families.{family}.base", entry.get("revision")
-        layers = check_model(key, entry["base"], revision, config)
-        check_layer(config["activations"]["layer"], layers, family)
-        check_tokenizers(family, variants(config, family))
+    if trains(config):
+        traces = config["traces"]
+        check_model("traces.teacher", traces["teacher"], traces.get("revision"), config)
+    for family in config["families"]:
+        check_family(family, config)
     check_benchmarks(config)
     check_corpus(config)
 
@@ -107,16 +106,10 @@ def check_gpus(config: dict[str, Any], limit: int | None) -> None:
 def check_numbers(config: dict[str, Any]) -> None:
     """Sizes that must fit each other."""
     grpo, sft = config["grpo"], config["sft"]
+    if trains(config):
+        check_training_numbers(config)
     divides("grpo.mini_batch_size", grpo["mini_batch_size"], "grpo.batch_size", grpo["batch_size"])
     divides("sft.micro_batch_size", sft["micro_batch_size"], "sft.batch_size", sft["batch_size"])
-    least, most = config["problems"]["count"]
-    if least > most:
-        raise InputError(f"problems.count: {least} is more than {most}: write the least first")
-    if sft["max_length"] < (longest := config["traces"]["max_new_tokens"]):
-        raise InputError(
-            f"sft.max_length: {sft['max_length']} would cut traces, which have up to "
-            f"traces.max_new_tokens: {longest} tokens: raise it or lower that"
-        )
     answer = grpo["max_prompt_length"] + grpo["max_response_length"]
     if grpo["engine"] == "verl" and grpo["tokens_per_device"] < answer:
         raise InputError(
@@ -134,9 +127,23 @@ def check_numbers(config: dict[str, Any]) -> None:
             )
 
 
+def check_training_numbers(config: dict[str, Any]) -> None:
+    """The same of the training data."""
+    least, most = config["problems"]["count"]
+    if least > most:
+        raise InputError(f"problems.count: {least} is more than {most}: write the least first")
+    limit, longest = config["sft"]["max_length"], config["traces"]["max_new_tokens"]
+    if limit < longest:
+        raise InputError(
+            f"sft.max_length: {limit} would cut traces, which have up to "
+            f"traces.max_new_tokens: {longest} tokens: raise it or lower that"
+        )
+
+
 def check_devices(config: dict[str, Any]) -> None:
     """Settings of engines that are not the one in use, or that need GPUs."""
-    traces, gpus = config["traces"], config["resources"].get("train_sft", {}).get("gpu", 0)
+    gpus = config["resources"].get("train_sft", {}).get("gpu", 0)
+    traces = config.get("traces", {"backend": "none"})
     for key in ("options", "engine"):
         if traces["backend"] == "transformers" and traces[key]:
             raise InputError(
@@ -198,9 +205,11 @@ def tasks(config: dict[str, Any]) -> list[str]:
 
 def named_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, path) of everything the configuration reads."""
-    yield "traces.teacher", config["traces"]["teacher"]
+    if "traces" in config:
+        yield "traces.teacher", config["traces"]["teacher"]
     for family, entry in config["families"].items():
-        yield f"families.{family}.base", entry["base"]
+        for variant, model in given(entry).items():
+            yield f"families.{family}.{variant}", model.name
     for task, path in config["evaluation"]["files"].items():
         yield f"evaluation.files.{task}", path
     for key, source in named_sources(config):
@@ -211,7 +220,7 @@ def named_sources(config: dict[str, Any]) -> Iterator[tuple[str, str | dict[str,
     """(key, source) of every data set that the configuration reads."""
     for part in ("problems.sources", "problems.exclude", "corpus.sources"):
         section, key = part.split(".")
-        for name, source in config[section][key].items():
+        for name, source in config.get(section, {}).get(key, {}).items():
             yield f"{part}.{name}", source
 
 
@@ -243,8 +252,37 @@ def check_world(config: dict[str, Any]) -> None:
             raise InputError(f"{key}: no rule makes {path}{suggestion(path, known)}")
 
 
+def check_design(config: dict[str, Any]) -> None:
+    """Each family brings its models, or what they are trained on is given."""
+    for family, entry in config["families"].items():
+        missing = [key for key in ("problems", "traces") if key not in config]
+        if trained(entry) and missing:
+            raise InputError(
+                f"{missing[0]}: missing, and families.{family} is trained on it: give the "
+                f"section, or the family's own models as families.{family}.sft and .rl"
+            )
+        for paradigm in PARADIGMS:
+            if (count := len(entry.get(paradigm, [0]))) not in (1, CHECKPOINTS):
+                raise InputError(
+                    f"families.{family}.{paradigm}: found {count} models, must be "
+                    f"{CHECKPOINTS}, one per fifth of the training, or only the last"
+                )
+
+
+def check_family(family: str, config: dict[str, Any]) -> None:
+    """The models that a family brings are complete and can be compared."""
+    for variant, model in given(config["families"][family]).items():
+        key = f"families.{family}.{variant}"
+        layers = check_model(key, model.name, model.revision, config)
+        check_layer(config["activations"]["layer"], layers, family)
+    if found := variants(config, family):
+        check_descent(family, found)
+
+
 def check_problems(config: dict[str, Any]) -> None:
     """The sources of problems have their columns, and fill one batch for each checkpoint."""
+    if not trains(config):
+        return
     size, counts = config["grpo"]["batch_size"], []
     for name, source in config["problems"]["sources"].items():
         key = f"problems.sources.{name}"
@@ -393,34 +431,11 @@ def check_layer(layer: str | int, layers: int | None, family: str) -> None:
 
 
 def variants(config: dict[str, Any], family: str) -> list[Path]:
-    """Directories of a family's models that exist already: the base model and its variants."""
+    """Directories of a family's models that exist already, base first if it is one of them."""
     made = Path("results", config["study"], "models", family)
-    found = [Path(config["families"][family]["base"]), *sorted(made.glob("*/"))]
+    brought = [Path(model.name) for model in given(config["families"][family]).values()]
+    found = [*brought, *sorted(made.glob("*/"))]
     return [folder for folder in found if (folder / "tokenizer.json").is_file()]
-
-
-def check_tokenizers(family: str, folders: list[Path]) -> None:
-    """All models of a family read the same token ids: else their activations cannot be compared."""
-    vocabularies = {folder: vocabulary(folder / "tokenizer.json") for folder in folders}
-    for folder in folders[1:]:
-        if vocabularies[folder] != vocabularies[folders[0]]:
-            raise InputError(
-                f"families.{family}: the tokenizers of {folders[0]} and {folder} differ: every "
-                "variant must have the base model's"
-            )
-
-
-def vocabulary(path: Path) -> str:
-    """Hash of what a tokenizer maps to token ids, added tokens included.
-
-    Not of the file: libraries write the same vocabulary in other words.
-    """
-    tokenizer = read_object("tokenizer", path)
-    added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
-    entries = tokenizer.get("model", {}).get("vocab", {})
-    pairs = entries.items() if isinstance(entries, dict) else enumerate(map(str, entries))
-    text = json.dumps([sorted(pairs, key=str), sorted(added.items())])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_benchmarks(config: dict[str, Any]) -> None:

@@ -68,11 +68,7 @@ rule extract_activations:
 rule report_data_path:
     input:
         corpus="results/{study}/activations/{family}/corpus.h5",
-        counts=expand(
-            "results/{{study}}/activations/{{family}}/{variant}/shard-{shard}.json",
-            variant=VARIANTS,
-            shard=["heldout", *range(config["activations"]["shards"])],
-        ),
+        counts=counts_of,
     output:
         "results/{study}/activations/{family}/data-path.json",
     log:

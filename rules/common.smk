@@ -13,7 +13,9 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
+from crosslens import design
 from crosslens.cluster import check_queued, comment
+from crosslens.design import FINAL
 from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
 from crosslens.gpus import check_machine
@@ -57,20 +59,15 @@ onstart:
         sys.exit(f"Error: {error}")
 
 
-CHECKPOINTS = range(1, 6)  # fifths of the epoch
-TUNED = [f"{paradigm}-{k}" for paradigm in ("sft", "rl") for k in CHECKPOINTS]
-VARIANTS = ["base", *TUNED]
-FINAL = {"base": "base", "sft": "sft-5", "rl": "rl-5"}
+CHECKPOINTS = range(1, design.CHECKPOINTS + 1)  # fifths of the epoch
 FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
-FINAL_PAIRS = [FINAL["sft"], FINAL["rl"]]
-PAIRS = [f"{v}-r0" for v in TUNED] + [
-    f"{v}-r{r}"
-    for v in FINAL_PAIRS
-    for r in range(1, config["crosscoder"]["replicas"] + 1)
-]
+REPLICAS = config["crosscoder"]["replicas"]
+# Absent where every family brings its models.
+PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
+TRACES = config.get("traces", {"teacher": [], "shards": 0})
 LABELS = {family: config["families"][family]["label"] for family in FAMILIES}
 # Which of the three families a figure of the paper shows, and what of each in Figures 8 to 13.
 SHOWN = {1: (0, 1), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (1,), 6: (2,), 7: (2,)}
@@ -78,7 +75,8 @@ SHOWN |= {number: ((number - 8) // 2,) for number in range(8, 14)}
 DRAWING = sorted(
     f"scripts/{path.name}" for path in (ROOT / "scripts").glob("draw_*.py")
 )
-CURVES = ["sft-loss", "grpo-curves", "crosscoder-training"]
+# Training curves, and the paradigm whose they are.
+CURVES = {"sft-loss": "sft", "grpo-curves": "rl", "crosscoder-training": None}
 GRPO_ENV = {"verl": "grpo", "trl": "sft"}[config["grpo"]["engine"]]
 
 
@@ -119,6 +117,31 @@ def gpus(rule):
     return need(rule, "gpu", 0)
 
 
+def brought():
+    """Pattern of the variants that a family brings, each behind the family in the path."""
+    return "|".join(
+        rf"(?<=/{re.escape(family)}/)({'|'.join(design.given(entry))})"
+        for family, entry in config["families"].items()
+    )
+
+
+def given_model(w):
+    """A model that a family brings: where it comes from."""
+    return design.given(config["families"][w.family])[w.variant]
+
+
+def local_directory(w):
+    """The directory of a model that a family brings, none for one of the hub."""
+    model = given_model(w)
+    return [] if model.revision else model.name
+
+
+def ancestor_of(w):
+    """The base model that a tuned one is checked against."""
+    tuned = w.variant != "base"
+    return [f"results/{w.study}/models/{w.family}/base"] if tuned else []
+
+
 def local_model(section, key):
     """The directory of a model, none for one of the hub."""
     return [] if "revision" in section else section[key]
@@ -135,7 +158,44 @@ def shard_of(w, variant, shard):
 
 def models_of(w):
     """The variants a crosscoder aligns, base first."""
-    return list(FINAL.values()) if w.crosscoder == "trio" else ["base", w.crosscoder]
+    return design.models_of(w.crosscoder)
+
+
+def trained(paradigm):
+    """Pattern of the families that a paradigm trains; it matches none where all bring their own."""
+    return (
+        "|".join(
+            re.escape(family)
+            for family in FAMILIES
+            if paradigm in design.trained(config["families"][family])
+        )
+        or r"\s"
+    )
+
+
+def variants_of(w):
+    """All models of a family, base first."""
+    return design.variants(config["families"][w.family])
+
+
+def pairs_of(w):
+    """A family's crosscoders of two models."""
+    return design.pairs(config["families"][w.family], REPLICAS)
+
+
+def pair_files(w):
+    """The final form of a family's crosscoders of two models."""
+    folder = f"results/{w.study}/crosscoders/{w.family}"
+    return [f"{folder}/{pair}/crosscoder.safetensors" for pair in pairs_of(w)]
+
+
+def counts_of(w):
+    """What became of the tokens of each of a family's shards."""
+    folder = f"results/{w.study}/activations/{w.family}"
+    shards = ["heldout", *range(config["activations"]["shards"])]
+    return [
+        f"{folder}/{v}/shard-{shard}.json" for v in variants_of(w) for shard in shards
+    ]
 
 
 def shards_of(w):
@@ -153,12 +213,6 @@ def state_of(w, crosscoder, shard):
     return f"results/{w.study}/crosscoders/{w.family}/{crosscoder}/state-{shard}.safetensors"
 
 
-def crosscoders_reading(variant):
-    """Every crosscoder, replicas included, that reads a variant's shards."""
-    pairs = [pair for pair in PAIRS if variant in ("base", pair.rpartition("-r")[0])]
-    return pairs + (["trio-r0"] if variant in FINAL.values() else [])
-
-
 def back_pressure(w):
     """A shard waits until those `window` before it are consumed: so many exist at once, no more.
 
@@ -169,7 +223,7 @@ def back_pressure(w):
     shard = int(w.shard) - config["activations"]["window"]
     return [
         f"results/{w.study}/crosscoders/{w.family}/{name}/log-{shard}.csv"
-        for name in crosscoders_reading(w.variant)
+        for name in design.reading(w.variant, config["families"][w.family], REPLICAS)
         if shard >= 0
     ]
 
@@ -190,6 +244,18 @@ def paradigm_of(w):
     return "rl" if int(w.number) % 2 else "sft"
 
 
+def checkpoints_of(w):
+    """How many checkpoints of a paradigm the first family in a figure has."""
+    family = config["families"][families_of(w)[0]]
+    return len(design.checkpoints(family, paradigm_of(w)))
+
+
+def manifest_of_training(w):
+    """What the training data are; none where no family is trained."""
+    trains = any(map(design.trained, config["families"].values()))
+    return f"results/{w.study}/data/manifest.json" if trains else []
+
+
 def target_of(w):
     """Tables 2 and 4 edit the RL model, 3 and 5 base."""
     return "base" if int(w.number) % 2 else FINAL["rl"]
@@ -201,24 +267,34 @@ def tasks_of(w):
 
 
 def tables_of_curves(w):
-    """The logs of one kind of training, of all families."""
-    if w.curves != "crosscoder-training":
-        return expand(
-            "results/{study}/models/{family}/{curves}.csv", family=FAMILIES, **w
-        )
-    return expand(
-        "results/{study}/crosscoders/{family}/{pair}/training.csv",
-        study=w.study,
-        family=FAMILIES,
-        pair=[*PAIRS, "trio-r0"],
-    )
+    """The logs of one kind of training, of all families that were trained."""
+    if w.curves == "crosscoder-training":
+        return [
+            f"results/{w.study}/crosscoders/{family}/{name}/training.csv"
+            for family in FAMILIES
+            for name in design.crosscoders(config["families"][family], REPLICAS)
+        ]
+    return [
+        f"results/{w.study}/models/{family}/{w.curves}.csv"
+        for family in FAMILIES
+        if CURVES[w.curves] in [None, *design.trained(config["families"][family])]
+    ]
+
+
+def curves():
+    """The kinds of training that this study does."""
+    trains = {
+        p for family in config["families"].values() for p in design.trained(family)
+    }
+    return [name for name, paradigm in CURVES.items() if paradigm in [None, *trains]]
 
 
 def results_of(family):
     """Everything the report reads of one family."""
+    crosscoders = design.crosscoders(config["families"][family], REPLICAS)
     files = [
         *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
-        *(f"crosscoders/{family}/{p}/quality.json" for p in [*PAIRS, "trio-r0"]),
+        *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),
         f"generalization/{family}/features.json",
         f"generalization/{family}/critical.json",
         f"interventions/{family}/base.csv",

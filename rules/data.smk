@@ -1,20 +1,23 @@
-"""Training data: the families' base models, the problems, the teacher's traces, and what is kept of them.
+"""Training data: the models that families bring, the problems, the teacher's traces, and what is kept of them.
 
 INPUTS: the models of `families`, `traces.teacher` and the data sets of `problems`, local or of the hub.
-OUTPUTS: results/{study}/models/{family}/base, results/{study}/data/: problems.jsonl and problems.json
+OUTPUTS: results/{study}/models/{family}/{variant} of models not trained here, results/{study}/data/: problems.jsonl and problems.json
 (their counts and hashes), traces/{part}.jsonl, sft, grpo.parquet, manifest.json.
 """
 
 
 rule import_model:
     input:
-        base=lambda w: local_model(config["families"][w.family], "base"),
+        model=local_directory,
+        base=ancestor_of,
     output:
-        directory("results/{study}/models/{family}/base"),
+        directory("results/{study}/models/{family}/{variant}"),
     log:
-        "results/{study}/logs/import_model/{family}.log",
+        "results/{study}/logs/import_model/{family}/{variant}.log",
     benchmark:
-        "results/{study}/benchmarks/import_model/{family}.tsv"
+        "results/{study}/benchmarks/import_model/{family}/{variant}.tsv"
+    wildcard_constraints:
+        variant=brought(),
     conda:
         "../envs/analysis.yaml"
     envmodules:
@@ -26,16 +29,16 @@ rule import_model:
         runtime=need("import_model", "runtime", 60),
     params:
         code=code("scripts/import_model.py"),
-        base=lookup(dpath="families/{family}/base", within=config),
-        revision=lookup(dpath="families/{family}/revision", within=config, default=None),
+        model=lambda w: given_model(w).name,
+        revision=lambda w: given_model(w).revision,
     script:
         "../scripts/import_model.py"
 
 
 rule prepare_problems:
     input:
-        sources=local_sources(config["problems"]["sources"].values()),
-        exclude=local_sources(config["problems"]["exclude"].values()),
+        sources=local_sources(PROBLEMS["sources"].values()),
+        exclude=local_sources(PROBLEMS["exclude"].values()),
     output:
         problems="results/{study}/data/problems.jsonl",
         manifest="results/{study}/data/problems.json",
@@ -54,14 +57,14 @@ rule prepare_problems:
         runtime=need("prepare_problems", "runtime", 60),
     params:
         code=code("scripts/prepare_problems.py"),
-        problems=lookup(dpath="problems", within=config),
+        problems=PROBLEMS,
     script:
         "../scripts/prepare_problems.py"
 
 
 rule generate_traces:
     input:
-        teacher=local_model(config["traces"], "teacher"),
+        teacher=local_model(TRACES, "teacher"),
         problems="results/{study}/data/problems.jsonl",
     output:
         "results/{study}/data/traces/{part}.jsonl",
@@ -80,7 +83,7 @@ rule generate_traces:
         runtime=need("generate_traces", "runtime", 60),
     params:
         code=code("scripts/generate_traces.py"),
-        traces=lookup(dpath="traces", within=config),
+        traces=TRACES,
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/generate_traces.py"
@@ -90,7 +93,7 @@ rule filter_traces:
     input:
         traces=expand(
             "results/{{study}}/data/traces/{part}.jsonl",
-            part=range(config["traces"]["shards"]),
+            part=range(TRACES["shards"]),
         ),
         problems="results/{study}/data/problems.jsonl",
     output:
@@ -112,7 +115,7 @@ rule filter_traces:
         runtime=need("filter_traces", "runtime", 60),
     params:
         code=code("scripts/filter_traces.py"),
-        traces=lookup(dpath="traces", within=config),
+        traces=TRACES,
         batch_size=lookup(dpath="grpo/batch_size", within=config),
     script:
         "../scripts/filter_traces.py"

@@ -195,6 +195,7 @@ rule draw_rank_shifts:
         families=families_of,
         labels=LABELS,
         paradigm=paradigm_of,
+        checkpoints=checkpoints_of,
         top=lookup(dpath="metrics/top", within=config),
     script:
         "../scripts/draw_rank_shifts.py"
@@ -318,12 +319,12 @@ rule write_report:
             ancient(path)
             for path in expand(
                 "results/{{study}}/figures/{name}.csv",
-                name=[*(f"figure{number}" for number in range(1, 14)), *CURVES],
+                name=[*(f"figure{number}" for number in range(1, 14)), *curves()],
             )
         ],
         tables=expand("results/{{study}}/tables/table{number}.csv", number=range(1, 6)),
         results=[file for family in FAMILIES for file in results_of(family)],
-        manifest="results/{study}/data/manifest.json",
+        manifest=manifest_of_training,
         template=workflow.source_path("../report/report.html.j2"),
         captions=[
             workflow.source_path(f"../report/{name}.rst")

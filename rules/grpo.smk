@@ -22,6 +22,8 @@ rule train_grpo:
         "results/{study}/logs/train_grpo/{family}.log",
     benchmark:
         "results/{study}/benchmarks/train_grpo/{family}.tsv"
+    wildcard_constraints:
+        family=trained("rl"),
     conda:
         f"../envs/{GRPO_ENV}.yaml"
     envmodules:

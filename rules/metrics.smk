@@ -7,10 +7,7 @@ OUTPUTS: results/{study}/metrics/{family}/: nrn.csv, mas.csv, overlap.csv, rank-
 
 rule score_specificity:
     input:
-        pairs=expand(
-            "results/{{study}}/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
-            pair=PAIRS,
-        ),
+        pairs=pair_files,
         trio="results/{study}/crosscoders/{family}/trio-r0/crosscoder.safetensors",
     output:
         nrn="results/{study}/metrics/{family}/nrn.csv",
@@ -37,10 +34,7 @@ rule score_specificity:
 rule measure_overlap:
     input:
         nrn="results/{study}/metrics/{family}/nrn.csv",
-        pairs=expand(
-            "results/{{study}}/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
-            pair=PAIRS,
-        ),
+        pairs=pair_files,
     output:
         "results/{study}/metrics/{family}/overlap.csv",
     log:

@@ -21,6 +21,8 @@ rule train_sft:
         "results/{study}/logs/train_sft/{family}.log",
     benchmark:
         "results/{study}/benchmarks/train_sft/{family}.tsv"
+    wildcard_constraints:
+        family=trained("sft"),
     conda:
         "../envs/sft.yaml"
     envmodules:

@@ -8,11 +8,19 @@ from crosslens.plotting.dynamics import draw_rank_shifts
 from crosslens.plotting.style import save
 
 
-def main(*, shifts: Path, label: str, paradigm: str, top: int, outputs: dict[str, Path]) -> None:
+def main(
+    *,
+    shifts: Path,
+    label: str,
+    paradigm: str,
+    top: int,
+    checkpoints: int,
+    outputs: dict[str, Path],
+) -> None:
     """One family's rank-shifts.csv, one paradigm of it."""
     table = pd.read_csv(shifts)
     table = table[table["paradigm"] == paradigm]
-    save(draw_rank_shifts(table, label, paradigm, top), table, outputs)
+    save(draw_rank_shifts(table, label, paradigm, top, checkpoints), table, outputs)
 
 
 if __name__ == "__main__":
@@ -24,5 +32,6 @@ if __name__ == "__main__":
             label=snakemake.params.labels[snakemake.params.families[0]],
             paradigm=snakemake.params.paradigm,
             top=snakemake.params.top,
+            checkpoints=snakemake.params.checkpoints,
             outputs={kind: Path(path) for kind, path in snakemake.output.items()},
         )

@@ -1,8 +1,9 @@
-"""Copy a family's base model into the study, so that every variant lies in the same place."""
+"""Copy a model that is not trained here into the study, where the trained ones are."""
 
 import shutil
 from pathlib import Path
 
+from crosslens.descent import check_descent
 from crosslens.errors import InputError
 from crosslens.files import read_json, whole
 from crosslens.hub import model_directory
@@ -10,13 +11,18 @@ from crosslens.hub import model_directory
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
-def main(*, base: str | Path, out: Path, revision: str | None = None) -> None:
-    """Check that `base` is a complete model directory, then copy its files (links followed).
+def main(
+    *, model: str | Path, out: Path, revision: str | None = None, base: Path | None = None
+) -> None:
+    """Check that `model` is a complete model directory, then copy its files (links followed).
 
-    With a revision, `base` is a model of the hub, downloaded to its cache first.
+    With a revision, `model` is one of the hub, downloaded to its cache first. `base` is the
+    imported model that it descends from.
     """
-    directory = model_directory(str(base), revision)
+    directory = model_directory(str(model), revision)
     check(directory)
+    if base:
+        check_descent(base.parent.name, [base, directory])
     with whole(out) as partial:
         shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*"))
 
@@ -47,7 +53,8 @@ if __name__ == "__main__":
 
     with one_line(snakemake.log[0]):
         main(
-            base=snakemake.params.base,
+            model=snakemake.params.model,
+            base=next(map(Path, snakemake.input.base), None),
             revision=snakemake.params.revision,
             out=Path(snakemake.output[0]),
         )

@@ -81,7 +81,7 @@ def test_overlap_is_a_symmetric_matrix(tmp_path) -> None:
 def test_rank_shifts(tmp_path, rows) -> None:
     columns = ["from", "to", "feature", "rank_from", "rank_to", "shift"]
     table = pd.DataFrame(rows, columns=columns)
-    save(draw_rank_shifts(table, "Tiny", "sft", 50), table, outputs(tmp_path))
+    save(draw_rank_shifts(table, "Tiny", "sft", 50, 5), table, outputs(tmp_path))
 
 
 @pytest.mark.parametrize("selected", [{"a": [1, 2], "b": [2]}, {"a": [], "b": []}])

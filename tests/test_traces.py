@@ -207,7 +207,7 @@ def test_import_model_copies_files_not_links(script, model: Path, tmp_path: Path
     (tmp_path / "hub").mkdir()
     for file in model.iterdir():
         (tmp_path / "hub" / file.name).symlink_to(file)
-    script("import_model").main(base=tmp_path / "hub", out=tmp_path / "base")
+    script("import_model").main(model=tmp_path / "hub", out=tmp_path / "base")
     copies = list((tmp_path / "base").iterdir())
     assert {file.name for file in copies} == {file.name for file in model.iterdir()}
     assert not any(file.is_symlink() for file in copies)
@@ -224,8 +224,8 @@ def test_import_model_copies_files_not_links(script, model: Path, tmp_path: Path
 def test_import_model_refuses_what_is_not_a_model(
     script, model: Path, tmp_path: Path, lost: str, message: str
 ) -> None:
-    script("import_model").main(base=model, out=tmp_path / "base")
+    script("import_model").main(model=model, out=tmp_path / "base")
     (tmp_path / "base" / lost).unlink()
     with pytest.raises(InputError, match=message):
-        script("import_model").main(base=tmp_path / "base", out=tmp_path / "copy")
+        script("import_model").main(model=tmp_path / "base", out=tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -24,7 +24,8 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
             null = part[part["kind"] == f"replica_{kind}"]["overlap"]
             axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
             values = ", ".join(str(v) for v in null) or "not trained"
-            axes.set_xlabel(f"checkpoint\n(5 against 5 with another seed: {values})")
+            alone = "\nno earlier checkpoint was given" if part["a"].nunique() == 1 else ""
+            axes.set_xlabel(f"checkpoint\n(5 against 5 with another seed: {values}){alone}")
             axes.set_ylabel("checkpoint")
     return figure
 
@@ -47,12 +48,17 @@ def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
     axes.spines[:].set_visible(False)
 
 
-def draw_rank_shifts(shifts: pd.DataFrame, label: str, paradigm: str, top: int) -> plt.Figure:
+def draw_rank_shifts(
+    shifts: pd.DataFrame, label: str, paradigm: str, top: int, checkpoints: int
+) -> plt.Figure:
     """One column a feature, one row a pair of adjacent checkpoints; blank (grey, as no shift is
-    white) where the feature is outside the top list of one of the two."""
+    white) where the feature is outside the top list of one of the two. A family that came with
+    only the last of its `checkpoints` has no shifts, and the figure says so."""
     figure, axes = plt.subplots(figsize=(7.2, 1.9))
     if shifts.empty:
-        say(axes, "no feature is alive")
+        reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint was given"
+        axes.set_title(f"{label} {NAMES[paradigm]}")
+        say(axes, f"no rank shifts: {reason}")
         return figure
     order = list(dict.fromkeys(shifts["feature"]))
     steps = shifts["from"].astype(str) + " → " + shifts["to"].astype(str)
