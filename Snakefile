@@ -17,6 +17,7 @@ include: "rules/metrics.smk"
 include: "rules/generalization.smk"
 include: "rules/interventions.smk"
 include: "rules/figures.smk"
+include: "rules/plan.smk"
 
 
 localrules:

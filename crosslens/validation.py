@@ -180,7 +180,12 @@ def divides(key: str, part: int, of: str, whole: int) -> None:
 
 def check_names(config: dict[str, Any], rules: set[str]) -> None:
     """Names in one section that another section must know, and targets that share a name."""
-    targets = {"all", *rules, *(f"{x}{n}" for x in ("figure", "table") for n in range(1, 14))}
+    targets = {
+        "all",
+        "plan",
+        *rules,
+        *(f"{x}{n}" for x in ("figure", "table") for n in range(1, 14)),
+    }
     for family in targets & config["families"].keys():
         raise InputError(f"families.{family}: a target has this name: choose another")
     for family in config["figures"]["families"]:

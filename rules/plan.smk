@@ -1,0 +1,28 @@
+"""What the study will take, printed in seconds from the configuration alone: `snakemake plan`.
+
+INPUTS: the configuration. Neither data nor models are read.
+OUTPUTS: none; jobs, GPU-hours, wall time, memory and disk on the terminal.
+"""
+
+from crosslens.plan import describe
+
+
+localrules:
+    plan,
+
+
+rule plan:
+    log:
+        f"results/{config['study']}/logs/plan.log",
+    params:
+        needs=lambda w: {
+            rule.name: tuple(
+                rule.resources.get(key).value or 0 for key in ("gpu", "mem_mb")
+            )
+            for rule in workflow.rules
+        },
+    run:
+        try:
+            print(describe(config, params.needs))
+        except InputError as error:
+            sys.exit(f"Error: {error}")

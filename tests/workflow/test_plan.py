@@ -1,0 +1,96 @@
+"""`snakemake plan` agrees with the graph of jobs, with worked sizes, and with measured totals."""
+
+import math
+import re
+
+import pytest
+import yaml
+from conftest import MINI, ROOT, TINY, Study, jobs
+
+from crosslens import design, plan
+from crosslens.errors import InputError
+from crosslens.schema import validate_config
+
+PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
+validate_config(PAPER, yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text()))
+LLAMA = plan.Size(32, 4096, 8.03e9)
+
+
+def dry_run(study: Study) -> dict[str, int]:
+    """Jobs by rule in the graph."""
+    done = study.snakemake("--dry-run", "--cores", "1", "--quiet", "rules")
+    assert done.returncode == 0, done.stdout
+    return jobs(done.stdout)
+
+
+def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
+    study = Study(tmp_path, PAPER)
+    study.change("activations.shards", 3)
+    assert plan.jobs(study.config) == dry_run(study)
+
+
+def test_what_is_printed_is_the_mini_study(study: Study) -> None:
+    done = study.snakemake("--cores", "1", "--", "plan")
+    assert done.returncode == 0, done.stdout
+    printed = dict(re.findall(r"^(\w+) +(\d+) +- +- ", done.stdout, re.MULTILINE))
+    printed.pop("plan", None)
+    assert {rule: int(number) for rule, number in printed.items()} == dry_run(study)
+    assert not (study.folder / "results" / "mini" / "world").exists()
+
+
+def test_given_models_are_not_trained(tmp_path) -> None:
+    study = Study(tmp_path, TINY)
+    for name in ("sft", "rl"):
+        study.model(name)
+    study.change("families.tiny.sft", ["sft"])
+    study.change("families.tiny.rl", ["rl"] * 5)
+    del study.config["problems"], study.config["traces"]
+    study.change("crosscoder.replicas", 2)
+    family = study.config["families"]["tiny"]
+    assert design.variants(family) == ["base", "sft-5", *(f"rl-{k}" for k in range(1, 6))]
+    assert len(design.crosscoders(family, 2)) == 6 + 4 + 1
+    assert design.reading("sft-5", family, 2) == ["sft-5-r0", "sft-5-r1", "sft-5-r2", "trio-r0"]
+
+
+def test_a_crosscoder_at_the_dense_limit() -> None:
+    """Section "Crosscoder training step": 2.17 ms of products and 2.18 ms of Adam at d_model 2560,
+    so 0.47 hours for 390,625 steps; reading and writing states comes on top."""
+    size = plan.Size(36, 2560, 4e9)
+    count = plan.weights(PAPER, size, 2)
+    assert count == 2 * 2 * 2560 * 32768
+    states = 2 * PAPER["activations"]["shards"] * plan.ADAM * count / plan.DISK / 3600
+    found = plan.crosscoder_hours(PAPER, size, 2) - states
+    assert math.isclose(found, 390_625 * (2.17e-3 + 2.18e-3) / 3600, rel_tol=0.01)
+
+
+def test_bytes_of_llamas_shards() -> None:
+    """11 variants x 400 million tokens x 4096 dimensions x 2 bytes are 36 TB; two of 64 stay."""
+    family = PAPER["families"]["llama-3.1-8b"]
+    disk = plan.disk_of(PAPER, family, LLAMA)
+    activations = 11 * 400e6 * 4096 * 2
+    assert math.isclose(disk.whole, activations, rel_tol=0.01)
+    window, shards = PAPER["activations"]["window"], PAPER["activations"]["shards"]
+    assert math.isclose(disk.rolling, activations * window / shards, rel_tol=0.01)
+    assert disk.crosscoders == (12 * 2 + 3) * 2 * 4096 * 32768 * 4
+
+
+def test_the_paper_fits_on_two_terabytes() -> None:
+    found = plan.disks(PAPER)
+    assert plan.peak(found, rolling=True, at_once=False) < 2e12
+    assert 90e12 < plan.peak(found, rolling=False, at_once=True) < 93e12
+
+
+def test_the_papers_extraction() -> None:
+    """61 GPU-hours of computing, as predicted from the throughput of the truncated forward pass."""
+    tokens = PAPER["corpus"]["tokens"] + PAPER["corpus"]["heldout_tokens"]
+    hours = 0.0
+    for name, family in PAPER["families"].items():
+        size = plan.size_of(name, design.given(family)["base"], PAPER)
+        writing = tokens * (2 * size.d_model + plan.ROW) / plan.DISK / 3600
+        hours += 11 * (plan.extraction_hours(PAPER, size) - writing)
+    assert 58 < hours < 64
+
+
+def test_a_size_that_nobody_knows() -> None:
+    with pytest.raises(InputError, match="families.x.base: the size of org/name is not known"):
+        plan.size_of("families.x.base", design.Model("org/name", "main"), MINI)
