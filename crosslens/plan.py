@@ -275,19 +275,18 @@ def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
     return stays + (sum(goes) if at_once else max(goes))
 
 
-def describe(config: Mapping[str, Any], needs: Mapping[str, tuple[int, int]]) -> str:
-    """The plan as text. `needs` are the GPUs and MB of memory of one job of each rule."""
+def describe(config: Mapping[str, Any], needs: Mapping[str, Mapping[str, int]]) -> str:
+    """The plan as text. `needs` are the `gpu` and `mem_mb` of one job of each rule."""
     count = jobs(config)
-    used = {rule for rule in count if needs.get(rule, (0, 0))[0]}
-    hours = {rule: h for rule, h in gpu_hours(config, count).items() if rule in used}
-    machine = max((needs[rule][0] for rule in used), default=0)
+    gpus = {rule: needs.get(rule, {}).get("gpu", 0) for rule in count}
+    hours = {rule: h for rule, h in gpu_hours(config, count).items() if gpus[rule]}
     lines = [f"{'rule':24}{'jobs':>7}{'GPUs':>6}{'GPU-hours':>11}{'GB RAM':>8}"]
     for rule, number in count.items():
-        gpu, memory = needs.get(rule, (0, 0))
         spent = f"{hours[rule]:.1f}" if rule in hours else "-"
-        lines.append(f"{rule:24}{number:7}{gpu or '-':>6}{spent:>11}{memory / 1000:>8.1f}")
-    total = sum(hours.values())
-    lines.append(f"{'total':24}{sum(count.values()):7}{'':6}{total:>11.1f}{'':8}")
+        memory = needs.get(rule, {}).get("mem_mb", 0) / 1000 or "-"
+        lines.append(f"{rule:24}{number:7}{gpus[rule] or '-':>6}{spent:>11}{memory:>8}")
+    total, machine = sum(hours.values()), max(gpus.values())
+    lines.append(f"{'total':24}{sum(count.values()):7}{total:>17.1f}")
     if machine:
         lines.append(f"\nWall time on {machine} GPUs: {total / machine / 24:.1f} days or more")
     return "\n".join([*lines, "", *disk_lines(config), "", "Assumptions", ASSUMPTIONS])

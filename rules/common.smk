@@ -64,6 +64,7 @@ FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
+NEEDS = {}  # what each rule asks for, as its file is read: for `plan`
 REPLICAS = config["crosscoder"]["replicas"]
 # Absent where every family brings its models.
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
@@ -109,6 +110,7 @@ def need(rule, resource, default):
     Memory is a guess and grows with every attempt. Time does not: what is long resumes.
     """
     value = config.get("resources", {}).get(rule, {}).get(resource, default)
+    NEEDS.setdefault(rule, {})[resource] = value
     return (lambda w, attempt: attempt * value) if resource == "mem_mb" else value
 
 

@@ -15,12 +15,7 @@ rule plan:
     log:
         f"results/{config['study']}/logs/plan.log",
     params:
-        needs=lambda w: {
-            rule.name: tuple(
-                rule.resources.get(key).value or 0 for key in ("gpu", "mem_mb")
-            )
-            for rule in workflow.rules
-        },
+        needs=NEEDS,
     run:
         try:
             print(describe(config, params.needs))
