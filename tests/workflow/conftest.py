@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MINI = yaml.safe_load((ROOT / "mini.yaml").read_text())
 TINY = yaml.safe_load((ROOT / "tests" / "config" / "tiny.yaml").read_text())
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+
 
 class Study:
     """A working directory with one configuration, and the project that runs it."""
@@ -48,23 +50,27 @@ class Study:
         (self.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return name
 
+    def command(self, *arguments: str, profile: str = "default") -> list[str]:
+        """The command that runs Snakemake in the working directory."""
+        file = self.folder / "config.yaml"
+        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")),
+            *("--workflow-profile", str(self.root / "profiles" / profile)),
+            *("--directory", str(self.folder), "--configfile", str(file), *arguments),
+        ]
+
     def start(
         self, *arguments: str, profile: str = "default", output: Any = subprocess.PIPE
     ) -> subprocess.Popen:
         """Start Snakemake in the working directory; its output is both streams together."""
-        file = self.folder / "config.yaml"
-        file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")),
-                *("--workflow-profile", str(self.root / "profiles" / profile)),
-                *("--directory", str(self.folder), "--configfile", str(file), *arguments),
-            ],
+            self.command(*arguments, profile=profile),
             cwd=self.folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+            env=ENVIRONMENT,
         )
 
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:

@@ -1,0 +1,46 @@
+"""Write the variants of a family without training them: random weights, each a little changed.
+
+    python untrained_models.py TOKENIZER FOLDER
+
+For tests of what comes after training. Runs in the analysis environment.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+VARIANTS = ["base", *(f"{paradigm}-{k}" for paradigm in ("sft", "rl") for k in range(1, 6))]
+
+
+def main(tokenizer: Path, folder: Path) -> None:
+    """One model directory for each variant."""
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(words),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+            max_position_embeddings=512,
+            initializer_range=0.2,
+            pad_token_id=words.pad_token_id,
+            bos_token_id=None,
+            eos_token_id=words.eos_token_id,
+        )
+    )
+    for variant in VARIANTS:
+        model.save_pretrained(folder / variant)
+        words.save_pretrained(folder / variant)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.05 * parameter.std() * torch.randn_like(parameter)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
