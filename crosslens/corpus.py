@@ -142,9 +142,19 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
         file.attrs["shards"] = shards
 
 
+def open_corpus(path: Path) -> h5py.File:
+    """Open corpus.h5. Raises InputError when it is damaged."""
+    try:
+        return h5py.File(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: this HDF5 file is cut short or damaged ({error}): delete it and run again"
+        ) from error
+
+
 def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
     """Token ids [rows, sequence_length] of a shard (a number or "heldout"), and the corpus hash."""
-    with h5py.File(path) as file:
+    with open_corpus(path) as file:
         heldout, size = int(file.attrs["heldout_rows"]), int(file.attrs["shard_rows"])
         start, stop = (
             (0, heldout)
@@ -170,6 +180,6 @@ def distinct_training_sequences(path: Path) -> int:
 
     Counting within each shard would miss a corpus that repeats itself from shard to shard.
     """
-    with h5py.File(path) as file:
+    with open_corpus(path) as file:
         shards = range(int(file.attrs["shards"]))
     return len(set().union(*(distinct(read_shard(path, str(shard))[0]) for shard in shards)))

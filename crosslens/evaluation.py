@@ -208,10 +208,7 @@ def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, Configurabl
 
 def check_columns(file: Path, name: str) -> None:
     """Raise InputError unless all of a local file's documents have the columns the task reads."""
-    try:
-        docs = read_jsonl(file)
-    except ValueError as error:
-        raise InputError(f"{file}: not one JSON object a line ({error})") from error
+    docs = read_jsonl(file)
     if not docs:
         raise InputError(f"{file}: the file of the task {name} has no document")
     for column in columns.TASKS.get(name, ()):

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from crosslens.errors import InputError
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 ABANDONED = 3600  # seconds after which another machine's partial file counts as left behind
@@ -156,13 +158,25 @@ def write_jsonl(path: str | Path, rows: list[dict]) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text())
+    """Read a JSON file. Raises InputError when it is none."""
+    return parsed(Path(path).read_bytes(), str(path))
 
 
 def read_jsonl(path: str | Path) -> list[dict]:
-    """Read one JSON object a line."""
-    return [json.loads(line) for line in Path(path).read_text().splitlines() if line]
+    """Read one JSON object a line. Raises InputError naming the line when it is none."""
+    lines = enumerate(Path(path).read_bytes().splitlines(), 1)
+    return [parsed(line, f"{path}, line {number}", dict) for number, line in lines if line]
+
+
+def parsed(text: bytes, where: str, kind: type = object) -> Any:
+    """A JSON value of a kind."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise InputError(f"{where}: not JSON ({error}): correct it or make it anew") from error
+    if not isinstance(value, kind):
+        raise InputError(f"{where}: not a JSON object: correct it or make it anew")
+    return value
 
 
 def write_csv(path: str | Path, table: Any) -> None:

@@ -1,13 +1,17 @@
 """The configuration against its schema: defaults filled in, and the first fault in one line.
 
-Runs where Snakemake runs: nothing but the standard library and jsonschema.
+Runs where Snakemake runs: nothing but the standard library, PyYAML and jsonschema.
 """
 
 import difflib
+import math
 from collections.abc import Iterable
+from contextlib import suppress
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from crosslens.errors import InputError
@@ -47,6 +51,7 @@ def validate_config(config: dict, schema: dict) -> None:
 
     The message names the key, what was found and what is allowed.
     """
+    check_finite(config, [])
     fill(config, schema, schema)
     faults = sorted(
         Draft202012Validator(schema).iter_errors(config),
@@ -54,6 +59,33 @@ def validate_config(config: dict, schema: dict) -> None:
     )
     if faults:
         raise InputError(message(faults[0], schema))
+
+
+def check_finite(value: Any, path: list) -> None:
+    """Raise InputError for a number that is none: no bound would refuse it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{dotted(path)}: found {value}, must be a finite number")
+    if isinstance(value, dict | list):
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            check_finite(below, [*path, key])
+
+
+def check_twice(file: Path) -> None:
+    """Raise InputError for a key that a YAML file gives twice: the first would be lost unseen.
+
+    A file that is no YAML is left to Snakemake, which says so.
+    """
+    with suppress(yaml.YAMLError):
+        waiting = [([], yaml.compose(file.read_text(), yaml.SafeLoader))]
+        for path, node in waiting:
+            if isinstance(node, yaml.MappingNode):
+                names = [key.value for key, _ in node.value]
+                for number, name in enumerate(names):
+                    if name in names[:number]:
+                        line = node.value[number][0].start_mark.line + 1
+                        where = f"{file.name}, line {line}"
+                        raise InputError(f"{dotted([*path, name])}: given twice, again at {where}")
+                waiting += [([*path, key.value], below) for key, below in node.value]
 
 
 def rank(fault: ValidationError) -> int:

@@ -7,10 +7,11 @@ section instead. Runs where Snakemake runs: no torch, no transformers.
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -342,7 +343,7 @@ def check_hub_name(key: str, name: str) -> None:
 
 def count_lines(key: str, path: str, enough: int) -> int:
     """Number of lines of a file that are not empty, counted up to `enough`."""
-    with existing(key, path).open() as lines:
+    with opened(key, path) as lines:
         return sum(1 for _ in islice(filter(str.strip, lines), enough))
 
 
@@ -354,6 +355,18 @@ def existing(key: str, path: str) -> Path:
     if not Path(path).is_file():
         raise InputError(f"{key}: there is no file {path}")
     return Path(path)
+
+
+@contextmanager
+def opened(key: str, path: str | Path) -> Iterator[TextIO]:
+    """Open a text file. Raises InputError when it is not there, not readable or no text."""
+    try:
+        with existing(key, str(path)).open(encoding="utf-8") as file:
+            yield file
+    except PermissionError as error:
+        raise InputError(f"{key}: no permission to read {path}: correct it") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{key}: {path} is no UTF-8 text: give a text file") from error
 
 
 def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
@@ -375,8 +388,10 @@ def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
 
 def first_row(key: str, path: str) -> dict[str, Any]:
     """The first row of a JSON-lines file."""
-    with existing(key, path).open() as lines:
+    with opened(key, path) as lines:
         line = next(filter(str.strip, lines), "")
+    if not line:
+        raise InputError(f"{key}: {path} is empty")
     try:
         row = json.loads(line)
     except json.JSONDecodeError:
@@ -418,8 +433,9 @@ def other_study(path: str, config: dict[str, Any]) -> str:
 def read_object(key: str, path: Path) -> dict[str, Any]:
     """A JSON file that holds an object."""
     try:
-        value = json.loads(existing(key, str(path)).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        with opened(key, path) as file:
+            value = json.load(file)
+    except json.JSONDecodeError:
         value = None
     if not isinstance(value, dict):
         raise InputError(f"{key}: {path} is not a JSON object")

@@ -18,6 +18,7 @@ from crosslens.cluster import check_queued, comment
 from crosslens.design import FINAL
 from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
+from crosslens.schema import check_twice
 from crosslens.gpus import check_machine
 from crosslens.validation import local_sources, preflight, settings_of
 
@@ -34,6 +35,8 @@ if (ROOT / ".venvs").is_dir():
 limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
 
 try:
+    for file in workflow.configfiles:
+        check_twice(Path(file))
     preflight(
         config, ROOT / "schemas" / "config.schema.yaml", getattr(limit, "value", limit)
     )
