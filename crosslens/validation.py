@@ -22,7 +22,7 @@ from crosslens.errors import InputError
 from crosslens.grpo.overrides import check_options
 from crosslens.schema import suggestion, validate_config
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 MODELS = ("world/base", "world/teacher")
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 GPU_RULES = (  # their scripts hold GPUs (crosslens.gpus); the others compute on CPUs
@@ -416,8 +416,8 @@ def check_model(key: str, path: str, revision: str | None, config: dict[str, Any
         if HUB_NAME.match(path) and not hint:
             hint = f"; if it is a model of the hub, give the key revision beside {key} (or main)"
         raise InputError(f"{key}: there is no model directory {path}{hint}")
-    if not any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
-        raise InputError(f"{key}: {path} has no weights ({' or '.join(WEIGHTS)})")
+    if not any(folder.glob(WEIGHTS)):
+        raise InputError(f"{key}: {path} has no weights ({WEIGHTS})")
     return read_object(key, folder / "config.json").get("num_hidden_layers", 0)
 
 

@@ -8,7 +8,7 @@ from crosslens.errors import InputError
 from crosslens.files import read_json, whole
 from crosslens.hub import model_directory
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 
 
 def main(
@@ -33,8 +33,8 @@ def check(base: Path) -> None:
 
     if not (base / "config.json").is_file():
         raise InputError(f"{base}: no config.json, so this is no Hugging Face model directory")
-    if not any(file for pattern in WEIGHTS for file in base.glob(pattern)):
-        raise InputError(f"{base}: no weights ({' or '.join(WEIGHTS)})")
+    if not any(base.glob(WEIGHTS)):
+        raise InputError(f"{base}: no weights ({WEIGHTS})")
     for index in base.glob("*.index.json"):
         missing = {f for f in read_json(index)["weight_map"].values() if not (base / f).is_file()}
         if missing:

@@ -29,6 +29,7 @@ from conftest import ENVIRONMENT, TINY, Study
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WHOM = ("group", "workflow", "job")  # the workflow with its jobs, the workflow alone, a job alone
 SCRIPT = b".snakemake/scripts/"
+AT_WORK = 0.9  # share of kills that come when jobs run; the others may meet Snakemake's start
 # What is not the same twice, for it holds times of day or seconds.
 TIMED = re.compile(
     r"/(logs|benchmarks)/|\.pdf$|/report\.html$|/summary\.json$|/world/\w+-loss\.csv$"
@@ -75,6 +76,11 @@ class Run:
     def running(self) -> int:
         """How many jobs were started and have neither finished nor failed."""
         return len(self.started()) - len(ENDED.findall(self.log.read_text()))
+
+    def wait_for_a_job(self) -> None:
+        """Wait until a job runs, or all is over: starting takes Snakemake longer than many jobs."""
+        while self.process.poll() is None and not self.running():
+            time.sleep(0.05)
 
     def jobs(self) -> list[int]:
         """The processes of scripts that are running."""
@@ -219,6 +225,8 @@ def torment(
             unlock(study)
             run = Run(study, "--retries", str(kills), "--", *targets)
             episodes[-1].append(run)
+        if draw.random() < AT_WORK:
+            run.wait_for_a_job()
         time.sleep(longest * draw.random())
         whom, number, running = draw.choice(WHOM), draw.choice(SIGNALS), run.running()
         if run.kill(whom, number, draw):
