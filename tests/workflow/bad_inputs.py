@@ -225,6 +225,7 @@ def fork(case: Case, folder: Path) -> tuple[str, str]:
     if (child := os.fork()) == 0:
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
         os.dup2(1, 2)
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's
         os.chdir(folder)
         os.environ.update(ENVIRONMENT)
         try:
