@@ -3,14 +3,16 @@
 The short form of kills.py, on models that were not trained.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from conftest import ENVIRONMENT, ROOT, TINY, Study, jobs
-from kills import differing, finish, torment
+from kills import Run, differing, finish, torment, unlock
 
 KILLS = 20
 TARGETS = ("table2", "figure4")
@@ -67,14 +69,15 @@ def test_after_any_kills_the_results_are_those_of_an_undisturbed_run(
 
 def test_a_workflow_that_was_killed_says_how_to_unlock_it(prepared: Study, tmp_path: Path) -> None:
     study = copied(prepared, tmp_path / "study")
-    locks = study.folder / ".snakemake" / "locks"
-    locks.mkdir(parents=True)
-    (locks / "0.input.lock").write_text(f"{study.folder}/{SHARD}\n")
-    (locks / "0.output.lock").write_text(f"{study.folder}/{SHARD}\n")
+    run = Run(study, "--", SHARD)
+    run.wait_for_a_job()
+    os.killpg(run.process.pid, signal.SIGKILL)
+    run.process.wait()
+    assert not run.orphans()
     done = study.snakemake("--cores", "2", "--", SHARD)
     assert done.returncode != 0 and "--unlock" in done.stdout
-    assert study.snakemake("--unlock").returncode == 0
-    assert not list(locks.glob("*"))
+    unlock(study)
+    assert study.snakemake("--dry-run", "--cores", "2", "--", SHARD).returncode == 0
 
 
 def test_a_full_disk_is_one_line_and_the_rerun_goes_on(
