@@ -9,20 +9,13 @@ MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
-<<<<<<< HEAD
-.PHONY: help environments mini test bench check lint clean
-=======
-.PHONY: help environments mini test soak check lint clean
->>>>>>> 00bea8d (Security, reproducibility; weights are safetensors only; make soak)
+.PHONY: help environments mini test soak bench check lint clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
 	@echo "make test          build the environments, then run every test in its environment"
-<<<<<<< HEAD
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
-=======
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
->>>>>>> 00bea8d (Security, reproducibility; weights are safetensors only; make soak)
 	@echo "make check         ruff, snakefmt, snakemake --lint, then the tests"
 	@echo "make environments  build the environments of envs/*.yaml under $(VENVS), or find them up to date"
 	@echo "make clean         delete results/mini and all caches; environments stay"
@@ -44,17 +37,15 @@ test: environments
 	$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow || status=1; \
 	exit $$status
 
-<<<<<<< HEAD
 # Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise.
 BENCH_THREADS ?= 2
 bench:
 	@$(MAKE_ENVIRONMENTS) ../benchmarks/peers
 	@OMP_NUM_THREADS=$(BENCH_THREADS) $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
-=======
+
 # The long form of tests/workflow/test_kills.py: half an hour or more.
 soak: environments
 	@$(VENVS)/workflow/bin/python tests/workflow/kills.py 50
->>>>>>> 00bea8d (Security, reproducibility; weights are safetensors only; make soak)
 
 check: environments
 	@$(MAKE) --no-print-directory lint test

@@ -56,4 +56,4 @@ def test_no_text_is_run() -> None:
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
 def test_no_rule_has_a_shell_command(path: Path) -> None:
-    assert not re.search(r"^ *(shell|run):|\bshell\(", path.read_text(), re.MULTILINE)
+    assert not re.search(r"^ *shell:|\bshell\(", path.read_text(), re.MULTILINE)

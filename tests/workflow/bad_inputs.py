@@ -5,6 +5,7 @@
 runs every case with the real Snakefile (test_bad_input.py does too, and compares).
 """
 
+import copy
 import os
 import re
 import subprocess
@@ -25,11 +26,23 @@ HEAD = """# Wrong inputs, and what they are told
 Each is tried by `tests/workflow/test_bad_input.py` with the real Snakefile, and this table is made
 from what came: `.venvs/workflow/bin/python tests/workflow/bad_inputs.py`. "Before any job" is while
 Snakemake reads the configuration, in a second or two; else the rule is named whose job found it,
-and the line stands in its log too. The base is `mini.yaml`.
+and the line stands in its log too. The base is `mini.yaml`, with a few sizes fixed.
 
 | kind | wrong input | when | the line |
 |---|---|---|---|
 """
+
+
+def base() -> dict[str, Any]:
+    """The mini study, with sizes that the table can count on."""
+    config = copy.deepcopy(MINI)
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+    config["world"]["model"].update(hidden_size=64, num_hidden_layers=4, **heads)
+    config["world"].update(problems=960)
+    config["sft"].update(batch_size=8, micro_batch_size=4)
+    lengths = {"max_prompt_length": 96, "max_response_length": 96, "tokens_per_device": 24576}
+    config["grpo"].update(batch_size=32, mini_batch_size=16, **lengths)
+    return config
 
 
 class Case(NamedTuple):
@@ -208,7 +221,7 @@ def told(output: str) -> tuple[str, str]:
 
 def run(case: Case, folder: Path) -> tuple[str, str]:
     """Run Snakemake on a wrong input in a folder; when it failed, and its line."""
-    study = Study(folder, MINI)
+    study = Study(folder, base())
     case.make(study)
     command = [*case.prefix, *study.command("--cores", "1", *case.arguments)]
     done = subprocess.run(
@@ -219,7 +232,7 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
 
 def fork(case: Case, folder: Path) -> tuple[str, str]:
     """The same in a process split off from this one, which has imported Snakemake already."""
-    study, output = Study(folder, MINI), folder / "output"
+    study, output = Study(folder, base()), folder / "output"
     case.make(study)
     arguments = study.command("--cores", "1", *case.arguments)[3:]
     if (child := os.fork()) == 0:
