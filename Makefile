@@ -43,7 +43,7 @@ bench:
 	@$(MAKE_ENVIRONMENTS) ../benchmarks/peers
 	@OMP_NUM_THREADS=$(BENCH_THREADS) $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
 
-# The long form of tests/workflow/test_kills.py: half an hour or more.
+# Half an hour or more: docs/reproducibility.md.
 soak: environments
 	@$(VENVS)/workflow/bin/python tests/workflow/kills.py 50
 

@@ -2,8 +2,8 @@
 
     python tests/workflow/kills.py [KILLS [SEED]]
 
-is the long form: the whole smallest study, training with the real engines included. It ends with
-one line of JSON. The short form is test_kills.py.
+takes the whole smallest study, training with the real engines included, and ends with one line of
+JSON.
 """
 
 import filecmp
@@ -192,6 +192,11 @@ def forget(study: Study, keep: tuple[str, ...]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def stamps(study: Study) -> set[Path]:
+    """Snakemake's own marks in directories that are outputs."""
+    return set((study.folder / "results").rglob(".snakemake_timestamp"))
+
+
 def repeated(runs: list[Run]) -> int:
     """Jobs that were started more than once on the way to one end."""
     started = [job for run in runs for job in run.started()]
@@ -255,7 +260,7 @@ def torment(
         differences=len({*differing(study, undisturbed), *(wanted - set(final_files(study)))}),
         jobs_lost=lost,
         orphans=orphans,
-        leftovers=len([*(study.folder / "results").rglob(".*")]),
+        leftovers=len({*(study.folder / "results").rglob(".*")} - stamps(study)),
         moments=dict(sorted(moments.items())),
     )
 
