@@ -16,25 +16,32 @@ from crosslens.engines import hide_media_packages
 
 hide_media_packages()
 
+import torch  # noqa: E402
 import yaml  # noqa: E402
 from transformers import TrainerCallback, trainer  # noqa: E402
 
 from crosslens.errors import InputError  # noqa: E402
 from crosslens.files import read_json  # noqa: E402
 from crosslens.progress import line  # noqa: E402
-from crosslens.sft import fifths  # noqa: E402
+from crosslens.sft import close, fifths  # noqa: E402
 
 CHECKED = 8  # conversations whose template is checked
 
 
 class Fifths(TrainerCallback):
-    """Save after each fifth of the steps, whatever their number."""
+    """Save after each fifth of the steps, whatever their number, and keep one training state."""
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.steps = set(fifths(state.max_steps))
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         control.should_save = state.global_step in self.steps
+
+    def on_save(self, args, state, control, **kwargs) -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # every device has written its part
+        if state.is_world_process_zero:
+            close(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class Batch(TrainerCallback):

@@ -3,6 +3,7 @@
 Cross-entropy on the teacher's trace only, all parameters, one epoch.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from crosslens import engines
+from crosslens import attempts, engines
 from crosslens.errors import InputError
-from crosslens.files import put, read_json, remove, write_csv, write_json
+from crosslens.files import read_json, remove, whole, write_csv, write_json
 from crosslens.traces import DATASET
 
 if TYPE_CHECKING:  # runs in processes of its own; named here so that its changes rerun SFT
@@ -21,16 +22,11 @@ if TYPE_CHECKING:  # runs in processes of its own; named here so that its change
 
 FIFTHS = 5
 LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
-# What a trainer leaves beside a model: state, and a pickle with this machine's paths.
-TRAINER_FILES = (
-    "trainer_state.json",
-    "training_args.bin",
-    "optimizer*",
-    "scheduler*",
-    "scaler*",
-    "rng_state*",
-    "README.md",
-)
+COMPLETE = "complete"  # stands in a checkpoint once all of it is written
+# What a trainer needs to go on from a checkpoint, most of its size; global_step* is DeepSpeed's.
+STATE_FILES = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "global_step*")
+# What else it leaves beside a model, a pickle with this machine's paths among it.
+OTHER_FILES = ("trainer_state.json", "training_args.bin", "README.md", "latest", "zero_to_fp32.py")
 
 
 def fifths(steps: int) -> list[int]:
@@ -60,6 +56,31 @@ def accumulation(batch_size: int, micro_batch_size: int, devices: int) -> int:
     return steps
 
 
+def deepspeed_settings(stage: int, batch_size: int) -> dict[str, Any]:
+    """DeepSpeed's configuration: ZeRO of a stage, as in LLaMA-Factory's examples.
+
+    `auto` is filled in by transformers from its own arguments; the batch is stated, so that
+    DeepSpeed itself refuses another. Whole weights are gathered for every checkpoint.
+    """
+    zero: dict[str, Any] = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
+    if stage == 3:
+        zero |= {
+            "reduce_bucket_size": "auto",
+            "stage3_prefetch_bucket_size": "auto",
+            "stage3_param_persistence_threshold": "auto",
+            "stage3_gather_16bit_weights_on_model_save": True,
+        }
+    return {
+        "train_batch_size": batch_size,
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": "auto"},
+        "zero_optimization": zero,
+    }
+
+
 def engine_settings(
     *,
     base: Path,
@@ -69,12 +90,14 @@ def engine_settings(
     seed: int,
     devices: int,
     cpu: bool,
+    resume: Path | None = None,
 ) -> dict[str, Any]:
     """LLaMA-Factory's settings (the content of its YAML file) for our `sft` section.
 
     No `template`: LLaMA-Factory then parses the tokenizer's own chat template. The last word has
-    `sft.options`, LLaMA-Factory's own keys.
+    `sft.options`, LLaMA-Factory's own keys. `resume` is a checkpoint to go on from.
     """
+    deepspeed = settings.get("deepspeed", "none") != "none"
     return {
         "stage": "sft",
         "do_train": True,
@@ -85,6 +108,8 @@ def engine_settings(
         "cutoff_len": settings["max_length"],
         "train_on_prompt": False,
         "output_dir": str(run),
+        "overwrite_output_dir": True,
+        "resume_from_checkpoint": str(resume) if resume else None,
         "num_train_epochs": 1.0,
         "per_device_train_batch_size": settings["micro_batch_size"],
         "gradient_accumulation_steps": accumulation(
@@ -95,9 +120,10 @@ def engine_settings(
         "lr_scheduler_type": settings["lr_scheduler"],
         "bf16": settings["bf16"],
         "use_cpu": cpu,
+        **({"deepspeed": str(run / "deepspeed.json")} if deepspeed else {}),
         "seed": seed,
         "save_strategy": "no",  # crosslens.llama_factory saves after each fifth
-        "save_only_model": True,
+        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
         "logging_steps": 1,
         "disable_tqdm": True,
         "report_to": "none",
@@ -109,14 +135,18 @@ def train(
 ) -> None:
     """Run LLaMA-Factory in processes of its own, one per device, writing to the directory `run`.
 
-    Raises InputError, with its last words, when it fails, and beforehand when the traces are too
-    few for one step per checkpoint.
+    Goes on from the last whole checkpoint of an earlier attempt at the same run. Raises InputError,
+    with LLaMA-Factory's last words, when it fails, and beforehand when the traces are too few for
+    one step per checkpoint, or `run` holds checkpoints of another run.
     """
-    fifths(-(-len(read_json(data / f"{DATASET}.json")) // settings["batch_size"]))
+    traces = data / f"{DATASET}.json"
+    steps = fifths(-(-len(read_json(traces)) // settings["batch_size"]))
     devices = max(1, gpus)
-    remove(run)
-    run.mkdir(parents=True)
-    file = run / "settings.yaml"
+    same = attempts.identity(model=base, data=traces, settings=settings, seed=seed, devices=devices)
+    resume = last_checkpoint(run)
+    attempts.claim(run, same, resume)
+    if resume and step_of(resume) == steps[-1]:
+        return
     engine = engine_settings(
         base=base,
         data=data,
@@ -125,10 +155,16 @@ def train(
         seed=seed,
         devices=devices,
         cpu=gpus == 0,
+        resume=resume,
     )
+    file = run / "settings.yaml"
     file.write_text(yaml.safe_dump(engine, sort_keys=False))
+    if "deepspeed" in engine:
+        stage = int(settings["deepspeed"].removeprefix("zero"))
+        write_json(run / "deepspeed.json", deepspeed_settings(stage, settings["batch_size"]))
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
-    command = [sys.executable, "-m", *(torchrun if devices > 1 else []), "crosslens.llama_factory"]
+    launched = devices > 1 or "deepspeed" in engine
+    command = [sys.executable, "-m", *(torchrun if launched else []), "crosslens.llama_factory"]
     engines.run(
         "LLaMA-Factory",
         [*command, str(file), str(settings["batch_size"])],
@@ -140,28 +176,57 @@ def train(
     )
 
 
-def collect(run: Path, base: Path, checkpoints: list[Path], loss: Path) -> None:
-    """Move a run's checkpoints to their places, as plain model directories, and write its losses.
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, in their order; a kill may have left the last one half written."""
+    return sorted(run.glob("checkpoint-*"), key=step_of)
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The last one that is whole."""
+    whole_ones = [path for path in checkpoints(run) if (path / COMPLETE).is_file()]
+    return whole_ones[-1] if whole_ones else None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which it was saved."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def close(checkpoint: Path) -> None:
+    """A checkpoint is written: the training state of those before it is not needed any more."""
+    (checkpoint / COMPLETE).touch()
+    for earlier in checkpoints(checkpoint.parent):
+        if step_of(earlier) < step_of(checkpoint):
+            for file in found(earlier, STATE_FILES):
+                remove(file)
+
+
+def found(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """Files and directories in a directory that match one of the patterns."""
+    return [path for pattern in patterns for path in folder.glob(pattern)]
+
+
+def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
+    """Put a run's checkpoints in their places, as plain model directories, and write its losses.
 
     The engine switches the key-value cache off in the models' configuration, to train; we take
     that back to what it is in `base`. Raises InputError when the run did not save after each
-    fifth of its steps.
+    fifth of its steps. The run is deleted once all is in place: a kill in between loses nothing.
     """
-    saved = sorted(int(path.name.split("-")[1]) for path in run.glob("checkpoint-*"))
-    if not saved or saved != fifths(saved[-1]):
-        raise InputError(f"LLaMA-Factory saved after steps {saved}, not after each fifth of them")
-    state = read_json(run / f"checkpoint-{saved[-1]}" / "trainer_state.json")
-    for step, checkpoint in zip(saved, checkpoints, strict=True):
-        directory = run / f"checkpoint-{step}"
-        for pattern in TRAINER_FILES:
-            for file in directory.glob(pattern):
-                remove(file)
-        config = read_json(directory / "config.json")
-        use_cache = read_json(base / "config.json").get("use_cache", True)
-        write_json(directory / "config.json", config | {"use_cache": use_cache})
-        put(directory, checkpoint)
-    write_csv(loss, loss_table(state["log_history"]))
-    shutil.rmtree(run)
+    saved = checkpoints(run)
+    steps = [step_of(checkpoint) for checkpoint in saved]
+    if not steps or steps != fifths(steps[-1]):
+        raise InputError(f"LLaMA-Factory saved after steps {steps}, not after each fifth of them")
+    table = loss_table(read_json(saved[-1] / "trainer_state.json")["log_history"])
+    use_cache = read_json(base / "config.json").get("use_cache", True)
+    ignored = shutil.ignore_patterns(COMPLETE, *STATE_FILES, *OTHER_FILES)
+    for checkpoint, target in zip(saved, targets, strict=True):
+        with whole(target) as partial:
+            shutil.copytree(checkpoint, partial, ignore=ignored, copy_function=os.link)
+            config = read_json(partial / "config.json")
+            write_json(partial / "config.json", config | {"use_cache": use_cache})
+    write_csv(loss, table)
+    remove(run)
 
 
 def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:

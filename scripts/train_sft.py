@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslens import sft
+from crosslens.errors import InputError
 from crosslens.files import remove
 
 
@@ -17,13 +18,17 @@ def main(
     seed: int,
     gpus: int,
 ) -> None:
-    """Write one plain model directory per fifth of the epoch, and the loss of every step."""
+    """Write one plain model directory per fifth of the epoch, and the loss of every step.
+
+    The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
+    """
     run = loss.parent / ".sft-run"
+    sft.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
     try:
-        sft.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
         sft.collect(run, base, checkpoints, loss)
-    finally:
-        remove(run)
+    except InputError:
+        remove(run)  # it came to its end, and it was not good
+        raise
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 """SFT through LLaMA-Factory's own parser, data pipeline and trainer."""
 
 import math
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 from tiny import tiny_model, tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from crosslens import engines, llama_factory, sft
+from crosslens import attempts, engines, llama_factory, sft
 from crosslens.errors import InputError
 from crosslens.files import read_json, write_json
 from crosslens.traces import DATASET, dataset_info, sft_rows
@@ -126,7 +130,7 @@ def test_llama_factory_reads_our_settings(base: Path, data: Path, tmp_path: Path
     assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (2, 2)
     assert (training.warmup_ratio, training.lr_scheduler_type) == (0.1, "cosine")
     assert (training.bf16, training.use_cpu, training.seed) == (False, True, 3)
-    assert training.save_only_model
+    assert not training.save_only_model and training.resume_from_checkpoint is None
 
 
 def test_unknown_options_are_refused_by_llama_factory(
@@ -278,3 +282,72 @@ def test_media_packages_are_hidden_and_trl_loads() -> None:
 
     assert GRPOTrainer and not hasattr(torchaudio, "load")
     assert importlib.util.find_spec("torchvision") is None
+
+
+@pytest.fixture
+def dying(monkeypatch):
+    """An engine that is killed by SIGKILL as soon as its run holds a given file."""
+
+    def install(file: Path) -> None:
+        def run(what: str, command: list[str], environment: dict[str, str]) -> None:
+            with subprocess.Popen(command, env=os.environ | environment) as process:
+                while not file.exists() and process.poll() is None:
+                    time.sleep(0.001)
+                process.kill()
+            raise InputError(f"{what} was killed")
+
+        monkeypatch.setattr(sft.engines, "run", run)
+
+    return install
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
+    base: Path, data: Path, models: Path, tmp_path: Path, dying, monkeypatch
+) -> None:
+    run, again = tmp_path / ".sft-run", engines.run
+    arguments = {
+        "base": base,
+        "data": data,
+        "checkpoints": [tmp_path / f"sft-{k}" for k in range(1, 6)],
+        "loss": tmp_path / "sft-loss.csv",
+        "settings": SETTINGS,
+        "seed": 0,
+        "gpus": 0,
+    }
+    dying(run / "checkpoint-5" / sft.COMPLETE)  # the second of five
+    with pytest.raises(InputError, match="was killed"):
+        train_sft.main(**arguments)
+    reached = sft.last_checkpoint(run)
+    assert sft.step_of(reached) in (5, 7)
+    assert sft.found(reached, sft.STATE_FILES)
+    with pytest.raises(InputError, match=f"with other seed reached {reached.name}: delete"):
+        train_sft.main(**arguments | {"seed": 1})
+    commands = []
+    monkeypatch.setattr(sft.engines, "run", lambda *call: (commands.append(call[1]), again(*call)))
+    train_sft.main(**arguments)
+    assert len(commands) == 1 and not run.exists()
+    ours, theirs = (pd.read_csv(path / "sft-loss.csv") for path in (tmp_path, models))
+    assert list(ours["step"]) == list(range(1, 12))
+    assert list(ours["loss"]) == pytest.approx(list(theirs["loss"]))
+    for k in range(1, 6):
+        one, two = (load_file(p / f"sft-{k}" / "model.safetensors") for p in (tmp_path, models))
+        assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in two)
+
+
+def test_an_attempt_that_reached_nothing_is_no_obstacle(tmp_path: Path) -> None:
+    attempts.claim(tmp_path / "run", {"seed": 0}, None)
+    attempts.claim(tmp_path / "run", {"seed": 1}, None)
+    assert read_json(tmp_path / "run" / attempts.NAME) == {"seed": 1}
+
+
+def test_one_training_state_is_kept(tmp_path: Path) -> None:
+    for step in (9, 18):
+        (tmp_path / f"checkpoint-{step}" / f"global_step{step}").mkdir(parents=True)
+        for name in ("model.safetensors", "optimizer.pt", "rng_state_1.pth", "trainer_state.json"):
+            (tmp_path / f"checkpoint-{step}" / name).touch()
+        sft.close(tmp_path / f"checkpoint-{step}")
+    left = [{path.name for path in folder.iterdir()} for folder in sft.checkpoints(tmp_path)]
+    assert left[0] == {"model.safetensors", "trainer_state.json", "complete"}
+    assert left[1] >= {"global_step18", "optimizer.pt", "rng_state_1.pth"}
+    (tmp_path / "checkpoint-27").mkdir()  # a kill left it half written
+    assert sft.last_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
