@@ -19,6 +19,7 @@ from crosslens import columns
 from crosslens.descent import check_descent
 from crosslens.design import CHECKPOINTS, PARADIGMS, given, trained, trains
 from crosslens.errors import InputError
+from crosslens.families import settings_of
 from crosslens.grpo.overrides import check_options
 from crosslens.schema import suggestion, validate_config
 
@@ -57,16 +58,6 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
         check_family(family, config)
     check_benchmarks(config)
     check_corpus(config)
-
-
-def settings_of(config: dict[str, Any], section: str, family: str) -> dict[str, Any]:
-    """The section `sft` or `grpo` for one family: its overrides over the study's settings."""
-    own = config["families"][family]["overrides"].get(section, {})
-    shared = config[section]
-    merged = {**shared, **own}
-    if "options" in own:
-        merged["options"] = {**shared["options"], **own["options"]}
-    return merged
 
 
 def check_overrides(config: dict[str, Any], schema: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
 from crosslens.schema import check_twice
 from crosslens.gpus import check_machine
-from crosslens.validation import local_sources, preflight, settings_of
+from crosslens.families import settings_of
+from crosslens.validation import local_sources, preflight
 
 # Scripts import the library from here; with --sdm env-modules, envs/module.bash stands in for a module
 # system, over the virtual environments of `make environments`. Without these a machine's own is used.

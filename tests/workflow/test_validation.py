@@ -7,7 +7,8 @@ import yaml
 from conftest import ROOT, Study
 
 from crosslens.errors import InputError
-from crosslens.validation import preflight, settings_of
+from crosslens.families import settings_of
+from crosslens.validation import preflight
 
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
