@@ -17,7 +17,7 @@ from crosslens.prefetch import Prefetch
 
 BLOCK = 16  # batches that a shuffled pass reads, and shuffles, together
 SCATTERED = 8  # rows a run, on average, below which gathering is faster than copying runs
-BUFFERS = 4  # batches read ahead, the ones in use included
+BUFFERS = 3  # batches read ahead, the ones in use included
 DATASETS = ("activations", "tokens", "positions", "sequences", "mask")
 
 
@@ -168,7 +168,7 @@ class Stored:
         """Copy rows, in the order given, to `out`: by runs in file order, else by gathering."""
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         if len(breaks) > len(rows) // SCATTERED:
-            out.copy_(self.activations[torch.from_numpy(rows)])
+            out.copy_(self.activations.index_select(0, torch.from_numpy(rows)))
             return
         for i, j in pairwise([0, *breaks.tolist(), len(rows)]):
             out[i:j] = self.activations[rows[i] : rows[j - 1] + 1]

@@ -1,0 +1,204 @@
+"""Extraction, writing included, beside the bare forward passes and SAELens's cache; its growth.
+
+The model has the shape of Qwen3-0.6B (28 layers, d_model 1024, 151,936 tokens), random weights.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, Qwen3Config
+
+from benchmarks.interleave import interleaved, ratio
+from crosslens.activations import count_rows, extract, load_truncated, residual_stream
+from crosslens.shard_writer import Origin, write_shard
+
+SEQUENCES, LENGTH, BATCH, ROUNDS = 8, 128, 4, 5
+OURS, BARE = "ours: truncated, written", "truncated forward, nothing kept"
+FULL, SAELENS = "full forward with logits", "SAELens CacheActivationsRunner"
+GROWTH = (1, 4, 16)
+SMALLEST = 128  # sequences at x1: 16,256 rows of d_model 2560, more than the staging buffer holds
+WIDE = {"hidden_size": 2560, "intermediate_size": 256, "num_hidden_layers": 2, "vocab_size": 1000}
+
+
+def save_model(path: Path, **changes: int) -> Path:
+    """A random model of Qwen3-0.6B's shape."""
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": 151936,
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    }
+    config = Qwen3Config(**shape | changes, tie_word_embeddings=True)
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
+    return path
+
+
+def random_tokens(sequences: int, vocabulary: int) -> np.ndarray:
+    """Token ids [sequences, LENGTH]."""
+    return np.random.default_rng(0).integers(0, vocabulary, (sequences, LENGTH)).astype(np.uint32)
+
+
+def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
+    """What `extract_activations` does after loading the model."""
+    size = count_rows(tokens, 1), network.config.hidden_size
+    with write_shard(path, *size, what="random tokens") as writer:
+        found = extract(
+            network,
+            tokens,
+            writer,
+            variant="base",
+            shard="0",
+            seed=0,
+            batch_size=BATCH,
+            skip_positions=1,
+            sink_threshold=10.0,
+        )
+        writer.complete(found.rows, Origin("base", "0", 1, 0, "", ""))
+
+
+@torch.inference_mode()
+def forward(model: Callable, tokens: np.ndarray) -> None:
+    """A forward pass over all tokens."""
+    for group in torch.from_numpy(tokens.astype(np.int64)).split(BATCH):
+        model(input_ids=group, attention_mask=torch.ones_like(group), use_cache=False)
+
+
+def saelens(path: Path, tokens: np.ndarray, layer: int) -> Callable[[], None]:
+    """SAELens's activation cache of the same tokens at the same layer, stopped there as well."""
+    from datasets import Dataset
+    from sae_lens import CacheActivationsRunner, CacheActivationsRunnerConfig
+
+    from crosslens.mini.tokenizer import build_tokenizer
+
+    build_tokenizer(["a"], max_length=LENGTH).save_pretrained(path)
+    data = Dataset.from_dict({"input_ids": tokens.astype(np.int64).tolist()})
+    runs = iter(range(1000))
+
+    def run_of(number: int) -> CacheActivationsRunner:
+        config = CacheActivationsRunnerConfig(
+            dataset_path="",
+            model_name=str(path),
+            model_class_name="AutoModelForCausalLM",
+            model_batch_size=BATCH,
+            hook_name=f"model.layers.{layer - 1}",
+            d_in=1024,
+            training_tokens=tokens.size,
+            context_size=LENGTH,
+            new_cached_activations_path=str(path / f"cache-{number}"),
+            shuffle=False,
+            prepend_bos=False,
+            streaming=False,
+            device="cpu",
+            buffer_size_gb=BATCH * LENGTH * 1024 * 4 / 1e9,
+        )
+        return CacheActivationsRunner(config, override_dataset=data)
+
+    runner = run_of(0)  # loads the model once; later runs only write elsewhere
+
+    def run() -> None:
+        runner.cfg.new_cached_activations_path = str(path / f"cache-{next(runs)}")
+        runner.run()
+
+    return run
+
+
+@cache
+def measured() -> dict[str, list[float]]:
+    """Seconds for the same tokens by each way."""
+    torch.set_num_threads(1)
+    tokens = random_tokens(SEQUENCES, 151936)
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_model(Path(folder) / "model")
+        network, layer = load_truncated(path, "middle")
+        full = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+        cases: dict[str, Callable[[], object]] = {
+            BARE: lambda: forward(network, tokens),
+            OURS: lambda: write(network, tokens, Path(folder) / "shard-0.h5"),
+            FULL: lambda: forward(full, tokens),
+        }
+        if find_spec("sae_lens"):  # in the environment `bench`, for this benchmark alone
+            cases[SAELENS] = saelens(path, tokens, layer)
+        return interleaved(cases, ROUNDS)
+
+
+def grow(path: Path, factor: int) -> tuple[float, float, float]:
+    """In a process of its own: seconds of the bare pass and of extraction, and peak MB."""
+    torch.set_num_threads(1)
+    network, _ = load_truncated(path, 1)
+    tokens = random_tokens(SMALLEST * factor, WIDE["vocab_size"])
+    started = time.perf_counter()
+    for group in torch.from_numpy(tokens.astype(np.int64)).split(BATCH):
+        residual_stream(network, group)
+    bare = time.perf_counter() - started
+    write(network, tokens, path / f"shard-{factor}.h5")
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return bare, time.perf_counter() - started - bare, peak
+
+
+@cache
+def growth() -> dict[int, tuple[float, float, float]]:
+    """`grow` for x1, x4, x16 tokens, at d_model 2560 behind one thin layer: mostly writing."""
+    with tempfile.TemporaryDirectory() as folder:
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64}
+        path = save_model(Path(folder) / "model", **WIDE, **heads)
+        found = {}
+        for factor in GROWTH:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                found[factor] = pool.submit(grow, path, factor).result()
+            (path / f"shard-{factor}.h5").unlink()
+        return found
+
+
+def rows() -> list[dict]:
+    """One line for each way, then one for each number of tokens."""
+    tokens = SEQUENCES * LENGTH
+    ways = [
+        {"case": name, "tokens_per_second": round(tokens / median(seconds), 1)}
+        for name, seconds in measured().items()
+    ]
+    sizes = [
+        {
+            "case": f"growth: {SMALLEST * factor * LENGTH:,} tokens of d_model 2560",
+            "tokens_per_second": round(SMALLEST * factor * LENGTH / seconds, 1),
+            "bare_tokens_per_second": round(SMALLEST * factor * LENGTH / bare, 1),
+            "peak_mb": round(peak),
+        }
+        for factor, (bare, seconds, peak) in growth().items()
+    ]
+    return ways + sizes
+
+
+def ratios() -> dict[str, float]:
+    """What is judged."""
+    seconds, sizes = measured(), growth()
+    last = GROWTH[-1]
+    found = {
+        "extraction_against_bare_truncated": ratio(seconds, BARE, OURS),
+        "extraction_against_full_forward": ratio(seconds, FULL, OURS),
+        "extraction_growth_seconds": sizes[last][1] / sizes[1][1] / last,
+        "extraction_growth_peak_memory": sizes[last][2] / sizes[1][2],
+    }
+    if SAELENS in seconds:
+        found["extraction_against_saelens"] = ratio(seconds, SAELENS, OURS)
+    return found
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print("  ".join(f"{key} {value}" for key, value in row.items()))
+    print(json.dumps({name: round(value, 3) for name, value in ratios().items()}))
