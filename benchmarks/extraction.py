@@ -3,7 +3,6 @@
 The model has the shape of Qwen3-0.6B (28 layers, d_model 1024, 151,936 tokens), random weights.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,10 +17,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from benchmarks.interleave import interleaved, ratio
+from benchmarks.timing import Seconds, interleaved, ratio
 from crosslens.activations import count_rows, extract, load_truncated, residual_stream
 from crosslens.shard_writer import Origin, write_shard
 
+TITLE = "Extraction"
 SEQUENCES, LENGTH, BATCH, ROUNDS = 8, 128, 4, 5
 OURS, BARE = "ours: truncated, written", "truncated forward, nothing kept"
 FULL, SAELENS = "full forward with logits", "SAELens CacheActivationsRunner"
@@ -117,9 +117,8 @@ def saelens(path: Path, tokens: np.ndarray, layer: int) -> Callable[[], None]:
 
 
 @cache
-def measured() -> dict[str, list[float]]:
+def measured() -> Seconds:
     """Seconds for the same tokens by each way."""
-    torch.set_num_threads(1)
     tokens = random_tokens(SEQUENCES, 151936)
     with tempfile.TemporaryDirectory() as folder:
         path = save_model(Path(folder) / "model")
@@ -132,7 +131,7 @@ def measured() -> dict[str, list[float]]:
         }
         if find_spec("sae_lens"):  # in the environment `bench`, for this benchmark alone
             cases[SAELENS] = saelens(path, tokens, layer)
-        return interleaved(cases, ROUNDS)
+        return interleaved(cases, ROUNDS, warm=1)
 
 
 def grow(path: Path, factor: int) -> tuple[float, float, float]:
@@ -168,7 +167,12 @@ def rows() -> list[dict]:
     """One line for each way, then one for each number of tokens."""
     tokens = SEQUENCES * LENGTH
     ways = [
-        {"case": name, "tokens_per_second": round(tokens / median(seconds), 1)}
+        {
+            "case": name,
+            "tokens_per_second": round(tokens / median(seconds), 1),
+            "bare_tokens_per_second": round(tokens / median(measured()[BARE]), 1),
+            "peak_mb": "",
+        }
         for name, seconds in measured().items()
     ]
     sizes = [
@@ -188,17 +192,11 @@ def ratios() -> dict[str, float]:
     seconds, sizes = measured(), growth()
     last = GROWTH[-1]
     found = {
-        "extraction_against_bare_truncated": ratio(seconds, BARE, OURS),
-        "extraction_against_full_forward": ratio(seconds, FULL, OURS),
+        "extraction_against_bare_truncated": ratio(seconds[BARE], seconds[OURS]),
+        "extraction_against_full_forward": ratio(seconds[FULL], seconds[OURS]),
         "extraction_growth_seconds": sizes[last][1] / sizes[1][1] / last,
         "extraction_growth_peak_memory": sizes[last][2] / sizes[1][2],
     }
     if SAELENS in seconds:
-        found["extraction_against_saelens"] = ratio(seconds, SAELENS, OURS)
+        found["extraction_against_saelens"] = ratio(seconds[SAELENS], seconds[OURS])
     return found
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print("  ".join(f"{key} {value}" for key, value in row.items()))
-    print(json.dumps({name: round(value, 3) for name, value in ratios().items()}))

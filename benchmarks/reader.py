@@ -1,6 +1,5 @@
 """Reading a shard of d_model 2560 from a warm file, beside the loaders that others use."""
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -12,10 +11,11 @@ import torch
 from datasets import Array2D, Dataset, Features
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from benchmarks.interleave import interleaved, ratio
+from benchmarks.timing import Seconds, interleaved, ratio
 from crosslens.shard_writer import Origin, Rows, write_shard
 from crosslens.shards import ShardReader
 
+TITLE = "Reading a shard"
 D_MODEL, ROWS, BATCH, ROUNDS = 2560, 65536, 1024, 5
 CONTEXT = 128  # rows of one element of the HF data set, as SAELens writes them
 OURS, AHEAD, BITS = "ours, float32", "ours, float32, read ahead by a thread", "ours, bfloat16"
@@ -84,9 +84,8 @@ def shuffled(reader: ShardReader) -> Callable[[], None]:
 
 
 @cache
-def measured() -> dict[str, list[float]]:
+def measured() -> Seconds:
     """Seconds for one pass over all rows by each way; the files are in the page cache."""
-    torch.set_num_threads(1)
     x = torch.randn(ROWS, D_MODEL, generator=torch.Generator().manual_seed(0)).bfloat16()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -103,7 +102,7 @@ def measured() -> dict[str, list[float]]:
                 MEMMAP: lambda: drain(memmap, ROWS // BATCH),
                 HF: lambda: drain(loader, ROWS // BATCH),
             }
-            return interleaved(cases, ROUNDS)
+            return interleaved(cases, ROUNDS, warm=1)
 
 
 def rows() -> list[dict]:
@@ -120,12 +119,6 @@ def ratios() -> dict[str, float]:
     return {
         "reader_rows_per_second": ROWS / median(seconds[AHEAD]),
         "reader_bfloat16_rows_per_second": ROWS / median(seconds[BITS]),
-        "reader_against_memmap_loader": ratio(seconds, MEMMAP, AHEAD),
-        "reader_against_hf_loader": ratio(seconds, HF, AHEAD),
+        "reader_against_memmap_loader": ratio(seconds[MEMMAP], seconds[AHEAD]),
+        "reader_against_hf_loader": ratio(seconds[HF], seconds[AHEAD]),
     }
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(f"{row['rows_per_second']:>12,} rows/s  {row['reader']}")
-    print(json.dumps({name: round(value, 3) for name, value in ratios().items()}))

@@ -2,23 +2,25 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt32
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from crosslens.corpus import batches, distinct
 from crosslens.errors import InputError
 from crosslens.progress import track
 from crosslens.shard_writer import Rows, ShardWriter
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 MIDDLE = "middle"
 
 
-def layer_index(config: PretrainedConfig, layer: str | int) -> int:
+def layer_index(config: "PretrainedConfig", layer: str | int) -> int:
     """L of "the residual stream after L layers", the input of layer L (transformers'
     `hidden_states[L]`); "middle" is num_hidden_layers // 2.
 
@@ -38,6 +40,8 @@ def load_truncated(path: Path, layer: str | int) -> tuple[torch.nn.Module, int]:
 
     Raises InputError naming the directory when the checkpoint does not load.
     """
+    from crosslens.lean import AutoConfig, AutoModel
+
     try:
         config = AutoConfig.from_pretrained(path)
         index = layer_index(config, layer)

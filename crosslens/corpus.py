@@ -3,16 +3,18 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from crosslens.errors import InputError
 from crosslens.files import whole
 from crosslens.progress import track
 from crosslens.sources import shuffled_rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HELDOUT = "heldout"
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
@@ -29,7 +31,7 @@ class Corpus(NamedTuple):
 
 def build_corpus(
     sources: dict[str, list[Path]],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     *,
     tokens: int,
     heldout_tokens: int,
@@ -69,7 +71,7 @@ def build_corpus(
 
 def pack(
     rows: Iterable[dict],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     *,
     count: int,
     sequence_length: int,
@@ -91,7 +93,7 @@ def pack(
     return np.concatenate(parts)[:wanted].reshape(count, sequence_length)
 
 
-def document(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """A text's ids between bos and eos, where the tokenizer has them and the text does not."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -100,7 +102,7 @@ def document(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return start + ids + end
 
 
-def text_of(row: dict, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
+def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str:
     """A row's text: RedPajama's `text`, or OpenThoughts' `conversations` by the chat template."""
     if "text" in row:
         return row["text"]
