@@ -278,8 +278,10 @@ def distinct_figures(study: Study, captions: dict[str, str]) -> Iterable[dict[st
         }
 
 
-def page(study: Study, summary: dict[str, Any], template: str, captions: dict[str, str]) -> str:
-    """The report: one page without outside references."""
+def page(
+    study: Study, summary: dict[str, Any], template: str, captions: dict[str, str], paper: dict
+) -> str:
+    """The report: one page without outside references. `paper`: content of report/paper.json."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -287,6 +289,7 @@ def page(study: Study, summary: dict[str, Any], template: str, captions: dict[st
     return environment.from_string(template).render(
         study=study,
         summary=summary,
+        paper=paper,
         findings=findings(summary),
         figures=list(distinct_figures(study, captions)),
         tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in range(1, 6)},

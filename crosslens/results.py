@@ -16,15 +16,16 @@ def accuracy_rows(
     results: dict[tuple[str, str], dict], tasks: list[str], labels: dict[str, str], paper: dict
 ) -> pd.DataFrame:
     """Table 1 in long form, in percent: one row for each family, model and task, and one for the
-    difference of RL and SFT. `paper` has the paper's rows under `table1`, by label."""
+    difference of RL and SFT. `paper` has the paper's numbers under `table1`: label, variant, task.
+    """
     rows = []
     for family, label in labels.items():
         published = paper["table1"].get(label, {})
         for variant, name in VARIANTS.items():
-            for i, task in enumerate(tasks):
+            for task in tasks:
                 found = results[family, variant][task]
                 low, high = (100 * x for x in found["ci95"])
-                theirs = published.get(variant, [None] * len(tasks))[i]
+                theirs = published.get(variant, {}).get(task)
                 value = 100 * found["accuracy"]
                 rows.append((family, label, name, task, value, low, high, found["n"], theirs))
         rows += differences(rows, family, label, tasks)
@@ -54,9 +55,14 @@ def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, 
         for task in tasks:
             at = found.loc[task]
             interval = "" if pd.isna(at.ci_low) else f" [{at.ci_low:.0f}, {at.ci_high:.0f}]"
-            line[task] = f"{at.accuracy:.1f}{interval}"
+            line[task] = f"{at.accuracy:.1f}{interval}{beside(at.paper, '.1f')}"
         cells.append(line)
     return pd.DataFrame(cells), rules
+
+
+def beside(paper: float | None, form: str) -> str:
+    """The paper's number as it stands beside ours; "" where it has none."""
+    return "" if pd.isna(paper) else f" (paper {paper:{form}})"
 
 
 def effect_of(table: pd.DataFrame, task: str, kind: str) -> dict[str, pd.DataFrame]:
@@ -74,17 +80,18 @@ def intervention_rows(
     ones of its size (`edited`), and task.
 
     For random sets `change` is the mean over the sets and the interval their range; for others it
-    is the 95% interval of the change.
+    is the 95% interval of the change. `paper` has the paper's changes: label, task.
     """
     rows = []
     for family, table in found.items():
         label = labels[family]
-        published = dict(zip(tasks, paper.get(label, [None] * len(tasks)), strict=True))
+        published = paper.get(label, {})
         for kind in SETS:
             parts = {task: effect_of(table, task, kind) for task in tasks}
             for edited in parts[tasks[0]]:
                 for task in tasks:
-                    theirs = published[task] if (kind, edited) == ("intersection", "set") else None
+                    main = (kind, edited) == ("intersection", "set")
+                    theirs = published.get(task) if main else None
                     numbers = effect(parts[task][edited], edited in CONTROLS)
                     rows.append((family, label, kind, edited, task, *numbers, theirs))
     columns = ["family", "label", "kind", "edited", "task", "change", "low", "high"]
@@ -118,7 +125,9 @@ def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFra
 
 
 def cell(at: pd.Series) -> str:
-    """A change with its bounds; a dash where nothing was edited."""
+    """A change with its bounds, a dash where nothing was edited; the paper's where it has one."""
     if pd.isna(at["change"]) or at["n_features"] == 0:
-        return f"{MISSING} (no feature)" if at["sets"] else MISSING
-    return f"{at['change']:+.1f} [{at['low']:+.0f}, {at['high']:+.0f}]"
+        ours = f"{MISSING} (no feature)" if at["sets"] else MISSING
+    else:
+        ours = f"{at['change']:+.1f} [{at['low']:+.0f}, {at['high']:+.0f}]"
+    return ours + beside(at["paper"], "+.1f")

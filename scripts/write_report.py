@@ -2,18 +2,25 @@
 
 from pathlib import Path
 
-from crosslens.files import write_json, write_text
+from crosslens.files import read_json, write_json, write_text
 from crosslens.report import Study, page, summarize
 
 
 def main(
-    *, root: Path, config: dict, template: Path, captions: list[Path], page_out: Path, summary: Path
+    *,
+    root: Path,
+    config: dict,
+    template: Path,
+    captions: list[Path],
+    paper: Path,
+    page_out: Path,
+    summary: Path,
 ) -> None:
     """`root` is results/{study}, whose files the rule declares as inputs."""
     study = Study(root, config)
     found = summarize(study)
     texts = {path.stem: path.read_text().strip() for path in captions}
-    write_text(page_out, page(study, found, template.read_text(), texts))
+    write_text(page_out, page(study, found, template.read_text(), texts, read_json(paper)))
     write_json(summary, found)
 
 
@@ -26,6 +33,7 @@ if __name__ == "__main__":
             config=snakemake.params.config,
             template=Path(snakemake.input.template),
             captions=[Path(path) for path in snakemake.input.captions],
+            paper=Path(snakemake.input.paper),
             page_out=Path(snakemake.output.page),
             summary=Path(snakemake.output.summary),
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crosslens.files import write_json
+from crosslens.files import read_json, write_json
 from crosslens.plotting.style import plt
 from crosslens.report import Study, compare, findings, number, page, seconds_by_rule, summarize
 from crosslens.results import accuracy_rows, intervention_rows
@@ -126,7 +126,8 @@ def study(tmp_path: Path) -> Study:
 def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     captions = {path.stem: path.read_text() for path in (ROOT / "report").glob("*.rst")}
     template = (ROOT / "report" / "report.html.j2").read_text()
-    html = page(study, summarize(study), template, captions)
+    paper = read_json(ROOT / "report" / "paper.json")
+    html = page(study, summarize(study), template, captions, paper)
     parser = Balanced()
     parser.feed(html)
     assert parser.open == []
@@ -134,6 +135,9 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
     assert "None in every task." in html
+    words = " ".join(text.split())
+    assert "Qwen3-4B-Base zeroing -46.2 to -14.0 and amplifying +21.2 to +38.0, with 50" in words
+    assert "Qwen2.5-7B zeroing -44.4 to -20.0 and amplifying +12.5 to +55.6, with 16" in words
 
 
 def test_the_summary_is_json_with_every_section(study: Study) -> None:

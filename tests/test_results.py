@@ -1,8 +1,12 @@
 """The rows of the tables, by worked numbers, and what is written where there is nothing."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+import yaml
 
+from crosslens.files import read_json
 from crosslens.results import (
     accuracy_cells,
     accuracy_rows,
@@ -10,8 +14,9 @@ from crosslens.results import (
     intervention_rows,
 )
 
-LABELS = {"tiny": "Qwen3-4B"}
-PAPER = {"table1": {"Qwen3-4B": {"base": [26.0], "sft-5": [68.4], "rl-5": [77.0]}}}
+ROOT = Path(__file__).parent.parent
+LABELS = {"tiny": "Qwen3-4B-Base"}
+PUBLISHED = read_json(ROOT / "report" / "paper.json")
 
 
 def found(value: float) -> dict:
@@ -34,26 +39,58 @@ def change(kind: str, index: int, value: float, features: int = 2) -> dict:
 
 def test_table_1_has_the_difference_of_rl_and_sft_and_the_papers_numbers() -> None:
     results = {("tiny", v): found(a) for v, a in [("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)]}
-    rows = accuracy_rows(results, ["math500"], LABELS, PAPER).set_index("model")
+    rows = accuracy_rows(results, ["math500"], LABELS, PUBLISHED).set_index("model")
     assert rows.loc["RL", "accuracy"] == pytest.approx(80)
     assert rows.loc["RL", "paper"] == 77.0
     assert rows.loc["RL - SFT", "accuracy"] == pytest.approx(30)
     assert rows.loc["RL - SFT", "paper"] == pytest.approx(8.6)
     cells, rules = accuracy_cells(rows.reset_index(), ["math500"])
     assert cells["math500"].tolist() == [
-        "30.0 [20, 40]",
-        "50.0 [40, 60]",
-        "80.0 [70, 90]",
-        "30.0",
+        "30.0 [20, 40] (paper 26.0)",
+        "50.0 [40, 60] (paper 68.4)",
+        "80.0 [70, 90] (paper 77.0)",
+        "30.0 (paper 8.6)",
     ]
     assert rules == []
+
+
+def test_the_papers_numbers_are_found_by_label_and_task() -> None:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    labels = {family["label"] for family in config["families"].values()}
+    tasks = config["evaluation"]
+    known = {*tasks["tasks"], *tasks["unseen"], *tasks["math"]}
+    assert labels >= PUBLISHED["intersection"].keys()
+    for number in range(1, 6):
+        for label, numbers in PUBLISHED[f"table{number}"].items():
+            assert label in labels
+            rows = numbers.values() if number == 1 else [numbers]
+            assert all(known >= row.keys() for row in rows)
+
+
+def test_other_tasks_in_another_order_keep_the_papers_numbers() -> None:
+    tasks = ["sciq", "social_iqa", "openbookqa"]
+    results = {
+        ("tiny", variant): {t: found(0.5)["math500"] for t in tasks}
+        for variant in ("base", "sft-5", "rl-5")
+    }
+    rows = accuracy_rows(results, tasks, LABELS, PUBLISHED)
+    theirs = rows[rows["model"] == "RL"].set_index("task")["paper"]
+    assert theirs["sciq"] == 89.5 and theirs["openbookqa"] == 27.2
+    assert pd.isna(theirs["social_iqa"])
+    table = pd.DataFrame([change("intersection", 0, -1.0) | {"task": t} for t in tasks])
+    rows = intervention_rows({"tiny": table}, tasks, LABELS, PUBLISHED["table2"])
+    theirs = rows[rows["edited"] == "set"].groupby("task")["paper"].first()
+    assert theirs["sciq"] == -14.0 and theirs["openbookqa"] == -46.2
+    assert pd.isna(theirs["social_iqa"])
 
 
 def test_controls_are_a_mean_with_their_range() -> None:
     table = pd.DataFrame(
         [change("intersection", 0, -40.0)] + [change("random_alive", i, -i) for i in range(5)]
     )
-    rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {"Qwen3-4B": [-14.0]})
+    rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {"Qwen3-4B-Base": {"sciq": -14.0}})
+    cells, _ = intervention_cells(rows, ["sciq"])
+    assert cells["sciq"].tolist()[:2] == ["-40.0 [-45, -35] (paper -14.0)", "-2.0 [-4, +0]"]
     rows = rows.set_index(["kind", "edited"])
     main, control = (rows.loc["intersection", which] for which in ("set", "random_alive"))
     assert (main["change"], main["low"], main["high"], main["paper"]) == (-40, -45, -35, -14)

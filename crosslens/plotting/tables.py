@@ -3,31 +3,31 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-LINE, WIDTH, FIRST = 0.24, 1.15, 1.9  # inches
+LINE, WIDTH, FIRST, LETTER = 0.24, 1.15, 1.9, 0.055  # inches
 
 
 def draw_table(cells: pd.DataFrame, title: str, rules: list[int]) -> plt.Figure:
     """A table of strings; `rules` are rows before which a thin line is drawn."""
     rows, columns = cells.shape
-    width, height = FIRST + WIDTH * (columns - 1), LINE * (rows + 2.4)
+    longest = max(len(str(value)) for value in cells.iloc[:, 1:].to_numpy().flat)
+    wide = max(WIDTH, LETTER * longest)
+    width, height = FIRST + wide * (columns - 1), LINE * (rows + 2.4)
     figure, axes = plt.subplots(figsize=(width, height), layout="none")
     axes.set_position([0.01, 0.01, 0.98, 0.98])
     axes.set(xlim=(0, width), ylim=(rows + 2.2, -0.2))
     axes.axis("off")
     axes.text(0.05, 0.45, title, va="center", fontsize=8)
     for column, name in enumerate(cells.columns):
-        write(axes, column, 1.5, name, weight="bold")
+        x = FIRST + wide * (column - 0.5) if column else None
+        write(axes, x, 1.5, name, weight="bold")
         for row, value in enumerate(cells[name]):
-            write(axes, column, row + 2.5, value)
+            write(axes, x, row + 2.5, value)
     for y, thick in [(1, 1.0), (2, 0.6), (rows + 2, 1.0), *((rule + 2, 0.3) for rule in rules)]:
         axes.plot([0.02, width - 0.02], [y, y], color="black", lw=thick)
     return figure
 
 
-def write(axes: plt.Axes, column: int, y: float, text: str, weight: str = "normal") -> None:
-    """The first column is left-aligned, the others centred."""
-    if column == 0:
-        axes.text(0.05, y, text, va="center", fontsize=7, weight=weight)
-    else:
-        x = FIRST + WIDTH * (column - 0.5)
-        axes.text(x, y, text, va="center", ha="center", fontsize=7, weight=weight)
+def write(axes: plt.Axes, x: float | None, y: float, text: str, weight: str = "normal") -> None:
+    """Centred at x, or left-aligned in the first column."""
+    place, side = (0.05, "left") if x is None else (x, "center")
+    axes.text(place, y, text, va="center", ha=side, fontsize=7, weight=weight)
