@@ -15,3 +15,9 @@ TASKS = {  # what lm-eval 0.4.13's task code reads of each document
     "aime24": ("Problem", "Answer"),
     "aime25": ("problem", "answer"),
 }
+MATH = ("math500", "aime24", "aime25")
+HUB_TASKS = (  # multiple-choice tasks of lm-eval with an accuracy `acc`, loaded from the hub
+    *("arc_easy", "boolq", "copa", "headqa_es", "hellaswag", "logiqa2", "mathqa", "medmcqa"),
+    *("medqa_4options", "qa4mre_2011", "race", "social_iqa", "swag", "truthfulqa_mc1"),
+    *("winogrande", "wsc273"),
+)

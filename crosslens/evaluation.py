@@ -235,7 +235,15 @@ def run(
 
 
 def outcomes(name: str, samples: list[dict], repeats: int | None) -> list[dict]:
-    """One record for each document and repetition: right or wrong, with the document's hash."""
+    """One record for each document and repetition: right or wrong, with the document's hash.
+
+    Raises InputError when the harness measures no accuracy on the task.
+    """
+    if repeats is None and samples and "acc" not in samples[0]:
+        raise InputError(
+            f"evaluation: lm-eval reports no accuracy (acc) for the task {name}, so no sample of "
+            "it is right or wrong: choose a multiple-choice task"
+        )
     rows = []
     for s in samples:
         key = {"task": name, "doc_id": s["doc_id"], "doc_hash": s["doc_hash"]}

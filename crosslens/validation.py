@@ -46,9 +46,11 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
     check_resources(config, rules)
     check_gpus(config, gpus)
     check_numbers(config)
+    check_shards(config)
     check_devices(config)
     check_grpo(config)
     check_names(config, rules)
+    check_tasks(config["evaluation"])
     check_world(config)
     check_problems(config)
     if trains(config):
@@ -119,6 +121,30 @@ def check_numbers(config: dict[str, Any]) -> None:
             )
 
 
+def check_shards(config: dict[str, Any]) -> None:
+    """The corpus fills its shards: each holds a batch, and the held-out one holds a sequence."""
+    corpus, size = config["corpus"], config["crosscoder"]["batch_size"]
+    length, sources = corpus["sequence_length"], len(corpus["sources"])
+    shards, skip = (config["activations"][key] for key in ("shards", "skip_positions"))
+    if skip >= length:
+        raise InputError(
+            f"activations.skip_positions: {skip} leaves nothing of sequences of "
+            f"corpus.sequence_length: {length} tokens"
+        )
+    rows = corpus["tokens"] // sources // length * sources // shards * (length - skip)
+    if rows < size:
+        raise InputError(
+            f"corpus.tokens: {corpus['tokens']} tokens give each of activations.shards: {shards} "
+            f"{rows} activations, fewer than crosscoder.batch_size: {size}: raise it, or lower "
+            "those"
+        )
+    if corpus["heldout_tokens"] < sources * length:
+        raise InputError(
+            f"corpus.heldout_tokens: {corpus['heldout_tokens']} hold no sequence of "
+            f"corpus.sequence_length: {length} tokens from each of {sources} sources"
+        )
+
+
 def check_training_numbers(config: dict[str, Any]) -> None:
     """The same of the training data."""
     least, most = config["problems"]["count"]
@@ -185,13 +211,34 @@ def check_names(config: dict[str, Any], rules: set[str]) -> None:
             raise InputError(
                 f"figures.families: unknown family {family}{suggestion(family, config['families'])}"
             )
-    known = tasks(config)
-    for task in config["evaluation"]["files"]:
+    labels = [entry["label"] for entry in config["families"].values()]
+    for family, entry in config["families"].items():
+        if labels.count(entry["label"]) > 1:
+            raise InputError(
+                f"families.{family}.label: {entry['label']} is the label of another family too: "
+                "tables and figures could not tell them apart"
+            )
+
+
+def check_tasks(evaluation: dict[str, Any]) -> None:
+    """Every task is known, and stands in one list."""
+    choice = [*(set(columns.TASKS) - set(columns.MATH)), *columns.HUB_TASKS]
+    for key in ("tasks", "unseen"):
+        for task in evaluation[key]:
+            if task in columns.MATH:
+                raise InputError(f"evaluation.{key}: {task} belongs into evaluation.math")
+            if task not in choice:
+                raise InputError(
+                    f"evaluation.{key}: {task} is none of the multiple-choice tasks that "
+                    f"crosslens/columns.py knows{suggestion(task, sorted(choice))}"
+                )
+    for task in evaluation["unseen"]:
+        if task in evaluation["tasks"]:
+            raise InputError(f"evaluation.unseen: {task} stands in evaluation.tasks as well")
+    known = [*evaluation["tasks"], *evaluation["unseen"], *evaluation["math"]]
+    for task in evaluation["files"]:
         if task not in known:
             raise InputError(f"evaluation.files.{task}: unknown task{suggestion(task, known)}")
-    for task in config["evaluation"]["unseen"]:
-        if task in config["evaluation"]["tasks"]:
-            raise InputError(f"evaluation.unseen: {task} stands in evaluation.tasks as well")
 
 
 def tasks(config: dict[str, Any]) -> list[str]:
@@ -361,11 +408,25 @@ def opened(key: str, path: str | Path) -> Iterator[TextIO]:
 
 
 def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
-    """The first row of a JSON-lines file has these columns."""
-    row = first_row(key, path)
+    """Every row of a JSON-lines file has these columns."""
+    first_row(key, path)
+    with opened(key, path) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                check_row(key, path if number == 1 else f"{path}, line {number},", line, needed)
+
+
+def check_row(key: str, where: str, line: str, needed: Iterable[str]) -> None:
+    """One line is a JSON object with these columns."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        row = None
+    if not isinstance(row, dict):
+        raise InputError(f"{key}: {where} is not a JSON object")
     for column in needed:
         if column not in row:
-            raise InputError(f"{key}: {path} lacks the column {column}; it has {', '.join(row)}")
+            raise InputError(f"{key}: {where} lacks the column {column}; it has {', '.join(row)}")
 
 
 def check_any_column(key: str, path: str, names: Iterable[str]) -> None:

@@ -146,6 +146,12 @@ def test_an_empty_or_broken_file_is_named(tmp_path: Path, text: str, wanted: str
         pass
 
 
+def test_a_task_without_an_accuracy_is_named() -> None:
+    sample = {"doc_id": 0, "doc_hash": "h", "exact_match": 1.0}
+    with pytest.raises(InputError, match="no accuracy .acc. for the task gsm8k"):
+        outcomes("gsm8k", [sample], None)
+
+
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(InputError, match="no task nonsense_task"):
         harness_config("nonsense_task")

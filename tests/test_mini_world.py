@@ -8,7 +8,7 @@ import torch
 from crosslens.answers import extract_answer, is_correct
 from crosslens.errors import InputError
 from crosslens.mini import problems
-from crosslens.mini.benchmarks import MATH_SETS, benchmarks, thirds
+from crosslens.mini.benchmarks import MATH_SETS, benchmarks, math_set, thirds
 from crosslens.mini.corpora import distinct_problems, general_rows, problem_rows, reasoning_rows
 from crosslens.mini.documents import KINDS, chat, vocabulary
 from crosslens.mini.facts import World, claim
@@ -115,6 +115,8 @@ def test_no_benchmark_problem_is_among_the_training_problems(sets) -> None:
 def test_a_world_with_too_few_problems_says_so() -> None:
     with pytest.raises(InputError, match="world.problems"):
         distinct_problems(random.Random(0), 100_000, 1, set())
+    with pytest.raises(InputError, match="benchmark_items.math: .* of math500 cannot be drawn"):
+        math_set(random.Random(0), "math500", 100_000, (1, 1))
 
 
 def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:

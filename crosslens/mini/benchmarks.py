@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable
 
+from crosslens.errors import InputError
+from crosslens.mini.corpora import PATIENCE
 from crosslens.mini.documents import LETTERS, READ_ABOUT, order_puzzle, passage_about
 from crosslens.mini.facts import LISTED_QUESTIONS, VALUES, Fact, World, options
 from crosslens.mini.problems import Problem, draw_problem, solve_carefully
@@ -28,11 +30,21 @@ def thirds(most: int) -> dict[str, tuple[int, int]]:
 
 
 def math_set(rng: random.Random, name: str, count: int, operations: tuple[int, int]) -> list[dict]:
-    """Distinct problems of one difficulty, in the columns of the set they stand for."""
+    """Distinct problems of one difficulty, in the columns of the set they stand for.
+
+    Raises InputError when the world has too few problems of that difficulty.
+    """
     drawn: dict[str, Problem] = {}
+    misses = 0
     while len(drawn) < count:
         problem = draw_problem(rng, rng.randint(*operations))
+        misses = misses + 1 if problem.text in drawn else 0
         drawn.setdefault(problem.text, problem)
+        if misses == PATIENCE:
+            raise InputError(
+                f"world.benchmark_items.math: {count} distinct problems of {name} cannot be drawn "
+                f"(found {len(drawn)}): lower it or raise world.max_operations"
+            )
     return [MATH_ROWS[name](i, p, rng) for i, p in enumerate(drawn.values())]
 
 

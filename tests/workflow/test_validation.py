@@ -78,6 +78,20 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             "families.tiny.overrides: grpo.options.reward.custom_reward_function.name: the reward",
         ),
         ("grpo.device", "cuda", "grpo.device: cuda needs a GPU: set resources.train_grpo.gpu"),
+        ("evaluation.math", {}, "evaluation.math: found {} (a section of keys), must be"),
+        ("evaluation.unseen", [], "evaluation.unseen: found [] (a list), must be a list"),
+        ("evaluation.tasks", ["openbookq"], "columns.py knows; did you mean openbookqa?"),
+        ("evaluation.tasks", ["gsm8k"], "evaluation.tasks: gsm8k is none of the multiple-choice"),
+        ("evaluation.unseen", ["aime24"], "evaluation.unseen: aime24 belongs into evaluation.math"),
+        ("evaluation.unseen", ["sciq"], "sciq stands in evaluation.tasks as well"),
+        ("families.second", {"label": "Mini-Qwen3", "base": "results/mini/world/base"}, "another"),
+        ("corpus.tokens", 1000, "1000 tokens give each of activations.shards: 2 381 activations"),
+        ("activations.shards", 10000, "shards: 10000 0 activations, fewer than crosscoder.batch"),
+        ("crosscoder.batch_size", 1000000, "fewer than crosscoder.batch_size: 1000000"),
+        ("activations.skip_positions", 128, "skip_positions: 128 leaves nothing of sequences"),
+        ("corpus.sequence_length", 65537, "found 65537 (a whole number), must be a whole number"),
+        ("crosscoder.beta", float("nan"), "crosscoder.beta: found nan, must be a finite number"),
+        ("interventions.amplify_to", float("inf"), "amplify_to: found inf, must be a finite"),
         ("figures.families", ["tiny", "tiny", "tin"], "unknown family tin; did you mean tiny?"),
         ("resources.train_crosscoders", {"gpu": 1}, "did you mean train_crosscoder?"),
     ],
@@ -128,7 +142,27 @@ def test_tokenizers_that_differ(study: Study) -> None:
 def test_a_benchmark_file_without_a_column(study: Study) -> None:
     row = {"goal": "open it", "sol1": "key", "label": 0}
     study.change("evaluation.files.piqa", study.rows("piqa.jsonl", row))
-    assert "piqa.jsonl lacks the column sol2; it has goal, sol1, label" in refusal(study)
+    said = "piqa.jsonl lacks the column sol2; it has goal, sol1, label"
+    assert said in refusal(study)
+
+
+def test_a_later_row_of_a_benchmark_file_without_a_column(study: Study) -> None:
+    whole = {"goal": "open it", "sol1": "key", "sol2": "spoon", "label": 0}
+    rows = [whole, whole, {"goal": "shut it"}]
+    study.change("evaluation.files.piqa", study.rows("piqa.jsonl", *rows))
+    assert "piqa.jsonl, line 3, lacks the column sol1" in refusal(study)
+
+
+def test_a_held_out_shard_without_a_sequence_of_each_source(study: Study) -> None:
+    study.change("corpus.sequence_length", 1024)
+    study.change("corpus.heldout_tokens", 2047)
+    said = "heldout_tokens: 2047 hold no sequence of corpus.sequence_length: 1024 tokens from each"
+    assert said in refusal(study)
+
+
+def test_a_task_of_the_hub_with_an_accuracy(study: Study) -> None:
+    study.config["evaluation"]["tasks"].append("social_iqa")
+    preflight(study.config, SCHEMA)
 
 
 def test_a_problems_file_without_a_column(study: Study) -> None:
