@@ -36,39 +36,11 @@ rule all:
         ),
 
 
-# Single targets: `snakemake figure2`, `snakemake table1`, and all of one family by its name.
-for number in range(1, 14):
+for target, files in single_targets().items():
 
     rule:
         name:
-            f"figure{number}"
+            target
         input:
-            figures(number),
-        localrule: True
-
-
-for number in range(1, 6):
-
-    rule:
-        name:
-            f"table{number}"
-        input:
-            tables(number),
-        localrule: True
-
-
-for family in FAMILIES:
-
-    rule:
-        name:
-            family
-        input:
-            results_of(family),
-            expand(
-                "results/{study}/metrics/{family}/{table}.csv",
-                study=config["study"],
-                family=family,
-                table=["mas", "overlap", "rank-shifts"],
-            ),
-            figures(*figures_of(family)),
+            files,
         localrule: True

@@ -161,7 +161,7 @@ def count_tokens(
     """What became of a shard's tokens; written beside it, and summed into data-path.json."""
     return {
         "tokens_requested": rows.size,
-        "tokens_seen": len(tokens),
+        "rows_written": len(tokens),
         "dropped_positions": rows.size - len(tokens),
         "sequences": len(rows),
         "distinct_sequences": len(distinct(rows)),

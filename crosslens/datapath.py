@@ -3,7 +3,7 @@
 from crosslens.corpus import HELDOUT
 from crosslens.errors import InputError
 
-SUMMED = ("tokens_seen", "dropped_positions", "sequences")
+SUMMED = ("rows_written", "dropped_positions", "sequences")
 BY_VARIANT = ("zero_rows", "masked_rows")
 
 
@@ -13,7 +13,8 @@ def summarize(
     """Totals over the training shards, per variant where variants can differ.
 
     `counts[variant, shard]` are the counts written with each shard. `distinct_sequences` is counted
-    over all training shards together. Raises InputError when two variants did not see the same
+    over all training shards together. `leftover_tokens` are those that fill no sequence or no whole
+    shard. Raises InputError when two variants did not see the same
     tokens.
     """
     variants = list(dict.fromkeys(variant for variant, _ in counts))
@@ -28,10 +29,11 @@ def summarize(
     first = variants[0]
     return {
         "tokens_requested": tokens_requested,
+        "leftover_tokens": tokens_requested - total(first, "tokens_requested"),
         **{key: total(first, key) for key in SUMMED},
         "distinct_sequences": distinct_sequences,
         **{key: {variant: total(variant, key) for variant in variants} for key in BY_VARIANT},
-        "heldout_tokens": sum(counts[first, s]["tokens_seen"] for s in shards if s == HELDOUT),
+        "heldout_tokens": sum(counts[first, s]["rows_written"] for s in shards if s == HELDOUT),
         "shards": len(training),
         "variants": variants,
         "layer": counts[first, shards[0]]["layer"],

@@ -199,7 +199,7 @@ def select_all(
 class FeatureSet(NamedTuple):
     """Features to edit together, and the tasks to evaluate under the edit.
 
-    `size` is how many features there should be: a control has fewer where its pool is too small.
+    `size` is how many features there should be; a control has no fewer.
     """
 
     name: str
@@ -227,10 +227,19 @@ def feature_sets(chosen: dict, tasks: list[str]) -> list[FeatureSet]:
         on = [task for task in tasks if any(s.size == size and task in s.tasks for s in sets)]
         for kind, draws in chosen["controls"].items():
             sets += [
-                FeatureSet(f"{kind}-{size}-{i}", kind, i, draw[:size], on, size)
-                for i, draw in enumerate(draws)
+                FeatureSet(f"{kind}-{size}-{i}", kind, i, draw, on, size)
+                for i, draw in enumerate(of_size(draws, size))
             ]
     return sets
+
+
+def of_size(draws: list[list[int]], size: int) -> list[list[int]]:
+    """The different sets of `size` features that draws begin with; none where the pool had fewer.
+
+    A pool of hardly more than `size` features gives the same set again and again: it counts once.
+    """
+    found = {frozenset(draw[:size]): draw[:size] for draw in draws if len(draw) >= size}
+    return list(found.values())
 
 
 @torch.inference_mode()

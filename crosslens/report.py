@@ -3,6 +3,7 @@
 import ast
 import base64
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,11 +32,27 @@ FIGURES = {
 }
 
 
+WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
+JOBS = {  # what the names of these rules' benchmark files say
+    "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
+    "train_crosscoder": r".+-r(?P<replica>\d+)-(?P<shard>\d+)",
+    "evaluate_crosscoder": r".+-r(?P<replica>\d+)",
+}
+
+
 class Study(NamedTuple):
-    """Where a study's results lie, and its configuration."""
+    """Where a study's results lie, its configuration, and the files that the report may read.
+
+    Older files lie beside them when a configuration of the same name had other families or shards.
+    """
 
     root: Path
     config: dict[str, Any]
+    inputs: list[Path]
+
+    def matching(self, pattern: str) -> list[Path]:
+        """The inputs below the root whose path matches."""
+        return sorted(p for p in self.inputs if p.relative_to(self.root).match(pattern))
 
     @property
     def families(self) -> dict[str, str]:
@@ -57,7 +74,7 @@ def summarize(study: Study) -> dict[str, Any]:
         "seed": study.config["seed"],
         "families": {family: summarize_family(study, family) for family in study.families},
         "training_data": read_json(manifest) if study.trained else None,
-        "seconds": seconds_by_rule(study.root / "benchmarks"),
+        "seconds": seconds_by_rule(study.root / "benchmarks", study.config),
         "config": study.config,
     }
 
@@ -65,8 +82,8 @@ def summarize(study: Study) -> dict[str, Any]:
 def summarize_family(study: Study, family: str) -> dict[str, Any]:
     """One family's numbers."""
     root = study.root
-    crosscoders = sorted((root / "crosscoders" / family).glob("*/quality.json"))
-    results = sorted((root / "evaluation" / family).glob("*/results.json"))
+    crosscoders = study.matching(f"crosscoders/{family}/*/quality.json")
+    results = study.matching(f"evaluation/{family}/*/results.json")
     features = read_json(root / "generalization" / family / "features.json")
     critical = read_json(root / "generalization" / family / "critical.json")
     evaluated = {path.parent.name: read_json(path) for path in results}
@@ -85,7 +102,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         },
         "interventions": {
             path.stem: effects(pd.read_csv(path))
-            for path in sorted((root / "interventions" / family).glob("*.csv"))
+            for path in study.matching(f"interventions/{family}/*.csv")
         },
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
@@ -148,10 +165,12 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
     return found
 
 
-def seconds_by_rule(benchmarks: Path) -> dict[str, dict[str, float]]:
+def seconds_by_rule(benchmarks: Path, config: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Jobs, seconds, GPU hours and peak memory of each rule, from Snakemake's benchmark files."""
     found: dict[str, dict[str, float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
+        if not belongs(path.relative_to(benchmarks), config):
+            continue
         row = pd.read_csv(path, sep="\t", na_values="-", quoting=csv.QUOTE_NONE).iloc[0]
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
         zero = {"jobs": 0, "seconds": 0.0, "gpu_hours": 0.0, "max_rss_mb": 0.0}
@@ -162,6 +181,26 @@ def seconds_by_rule(benchmarks: Path) -> dict[str, dict[str, float]]:
         if pd.notna(row["max_rss"]):  # a job too short to be measured
             entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"]))
     return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
+
+
+def belongs(path: Path, config: dict[str, Any]) -> bool:
+    """Whether a benchmark file is of a job of this configuration, not of an earlier one that had
+    other families, shards or replicas. `path` is {rule}[/{family}][/{job}].tsv."""
+    rule, *below = path.with_suffix("").parts
+    if not below:
+        return rule not in WORLD_RULES or "world" in config
+    if rule == "generate_traces":
+        return int(below[0]) < config.get("traces", {"shards": 0})["shards"]
+    if rule.startswith(("draw_", "tabulate_")):
+        return True
+    job = re.fullmatch(JOBS.get(rule, ".*"), below[-1])
+    numbers = {key: int(value) for key, value in job.groupdict("0").items()} if job else {}
+    return (
+        below[0] in config["families"]
+        and job is not None
+        and numbers.get("shard", 0) < config["activations"]["shards"]
+        and numbers.get("replica", 0) <= config["crosscoder"]["replicas"]
+    )
 
 
 def gpus_of(row: pd.Series) -> int:
@@ -175,11 +214,17 @@ def gpus_of(row: pd.Series) -> int:
 def findings(summary: dict[str, Any]) -> list[str]:
     """What the numbers say, in sentences computed from them and claiming no more."""
     sentences = []
+    tasks, unseen = (", ".join(summary["config"]["evaluation"][k]) for k in ("tasks", "unseen"))
     for family in summary["families"].values():
         label = family["label"]
         sentences.append(about_accuracy(label, family["accuracy"]))
         sentences.append(about_specificity(label, family["specificity"]))
         sentences += about_features(label, family)
+    sentences.append(
+        f"Features were selected on the critical samples of {tasks}, on which their effect is then "
+        f"measured: there it is in-sample. The clean test is {unseen}, whose samples had no part "
+        "in the selection."
+    )
     return sentences
 
 
@@ -227,20 +272,29 @@ def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
     """In how many tasks a kind of set does more than every random set; "" if there is none."""
     what = "amplifying in base" if target == "base" else "zeroing in RL"
     sign = 1 if target == "base" else -1
-    beyond, tried = [], 0
+    beyond, tried, without, chance = [], [], [], 0.0
     for task, found in tasks.items():
         if not found.get(kind, {}).get("n_features"):
             continue
-        tried += 1
         controls = [sign * c for control in CONTROLS for c in found[kind][control]]
+        (tried if controls else without).append(task)
+        chance += 1 / (1 + len(controls)) if controls else 0
         if controls and sign * found[kind]["change"] > max(controls):
             beyond.append(task)
-    if not tried:
-        return ""
+    parts = [exceeding(beyond, tried, chance)] if tried else []
+    if without:
+        parts.append(f"no control of this size in {', '.join(without)}")
+    return f"{what} {SETS[kind]}: {'; '.join(parts)}." if parts else ""
+
+
+def exceeding(beyond: list[str], tried: list[str], chance: float) -> str:
+    """How often a set exceeded all controls, and how often one without any effect would."""
     names = f" ({', '.join(beyond)})" if beyond else ""
+    elsewhere = "; elsewhere not distinguishable from random sets" * (len(beyond) < len(tried))
     return (
-        f"{what} {SETS[kind]}: a larger effect than every random set of as many features in "
-        f"{len(beyond)} of {tried} tasks{names}; elsewhere not distinguishable from random sets."
+        f"a larger effect than every random set of as many features in {len(beyond)} of "
+        f"{len(tried)} tasks{names}, where about {chance:.1f} would be expected by "
+        f"chance{elsewhere}"
     )
 
 
@@ -297,7 +351,7 @@ def page(
         controls=CONTROLS,
         curves={
             p.stem: picture(p)
-            for p in sorted((study.root / "figures").glob("*.png"))
+            for p in (path.with_suffix(".png") for path in study.matching("figures/*.csv"))
             if not p.stem.startswith("figure")
         },
         config=yaml.safe_dump(study.config, sort_keys=False),

@@ -1,6 +1,11 @@
 """The rows of Tables 1 to 5: our numbers, their intervals and controls, and the paper's."""
 
+from statistics import mean
+
 import pandas as pd
+
+from crosslens.errors import InputError
+from crosslens.statistics import Z, standard_error
 
 VARIANTS = {"base": "Base", "sft-5": "SFT", "rl-5": "RL"}
 SETS = {
@@ -13,10 +18,15 @@ MISSING = "–"
 
 
 def accuracy_rows(
-    results: dict[tuple[str, str], dict], tasks: list[str], labels: dict[str, str], paper: dict
+    results: dict[tuple[str, str], dict],
+    gains: dict[str, dict[str, tuple[float, float]]],
+    tasks: list[str],
+    labels: dict[str, str],
+    paper: dict,
 ) -> pd.DataFrame:
     """Table 1 in long form, in percent: one row for each family, model and task, and one for the
-    difference of RL and SFT. `paper` has the paper's numbers under `table1`: label, variant, task.
+    difference of RL and SFT. `paper` has the numbers of the paper under `table1`: label, variant,
+    task; `gains` the result of `paired` for each family.
     """
     rows = []
     for family, label in labels.items():
@@ -28,19 +38,49 @@ def accuracy_rows(
                 theirs = published.get(variant, {}).get(task)
                 value = 100 * found["accuracy"]
                 rows.append((family, label, name, task, value, low, high, found["n"], theirs))
-        rows += differences(rows, family, label, tasks)
+        rows += differences(rows, gains[family], label, tasks)
     columns = ["family", "label", "model", "task", "accuracy", "ci_low", "ci_high", "n", "paper"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def differences(rows: list[tuple], family: str, label: str, tasks: list[str]) -> list[tuple]:
-    """The row RL - SFT, as in the paper."""
-    value = {(row[2], row[3]): (row[4], row[8]) for row in rows if row[0] == family}
+def paired(sft: list[dict], rl: list[dict]) -> dict[str, tuple[float, float]]:
+    """Per task, RL - SFT and its standard error, both in points.
+
+    From the differences of single documents, each the mean over its repetitions: both models
+    answered the same ones, so their errors are not independent. Raises InputError otherwise.
+    """
+    before, after = document_means(sft), document_means(rl)
+    if before.keys() != after.keys():
+        raise InputError("SFT and RL were evaluated on different documents: evaluate both again")
+    gains: dict[str, list[float]] = {}
+    for key in before:
+        gains.setdefault(key[0], []).append(100 * (after[key] - before[key]))
+    return {task: (mean(found), standard_error(found)) for task, found in gains.items()}
+
+
+def document_means(rows: list[dict]) -> dict[tuple, float]:
+    """Share of right answers to each document, by task, id and hash."""
+    found: dict[tuple, list[int]] = {}
+    for row in rows:
+        key = row["task"], row["doc_id"], row["doc_hash"]
+        found.setdefault(key, []).append(row["correct"])
+    return {key: mean(correct) for key, correct in found.items()}
+
+
+def differences(
+    rows: list[tuple], gains: dict[str, tuple[float, float]], label: str, tasks: list[str]
+) -> list[tuple]:
+    """The row RL - SFT, as in the paper, with the 95% interval of paired differences."""
+    family = rows[-1][0]
+    theirs = {(row[2], row[3]): row[8] for row in rows if row[0] == family}
+    counts = {row[3]: row[7] for row in rows if row[0] == family}
     found = []
     for task in tasks:
-        (rl, paper_rl), (sft, paper_sft) = value["RL", task], value["SFT", task]
-        paper = None if paper_rl is None else round(paper_rl - paper_sft, 1)
-        found.append((family, label, "RL - SFT", task, rl - sft, None, None, None, paper))
+        rl, sft = theirs["RL", task], theirs["SFT", task]
+        paper = None if rl is None or sft is None else round(rl - sft, 1)
+        gain, half = gains[task][0], Z * gains[task][1]
+        interval = gain - half, gain + half
+        found.append((family, label, "RL - SFT", task, gain, *interval, counts[task], paper))
     return found
 
 

@@ -295,6 +295,12 @@ def curves():
     return [name for name, paradigm in CURVES.items() if paradigm in [None, *trains]]
 
 
+def outcomes_of(w, variant):
+    """Every sample's outcome under a variant, one file a family."""
+    files = "results/{study}/evaluation/{family}/{variant}/samples.jsonl"
+    return expand(files, study=w.study, family=LABELS, variant=variant)
+
+
 def results_of(family):
     """Everything the report reads of one family."""
     crosscoders = design.crosscoders(config["families"][family], REPLICAS)
@@ -333,3 +339,18 @@ def figures_of(family):
     """The figures that show one family and no other."""
     shown = {n: {config["figures"]["families"][i] for i in SHOWN[n]} for n in SHOWN}
     return sorted(number for number in shown if shown[number] == {family})
+
+
+def single_targets():
+    """What can be asked for by name: `snakemake figure2`, `snakemake table1`, and a family's results."""
+    found = {f"figure{number}": figures(number) for number in range(1, 14)}
+    found |= {f"table{number}": tables(number) for number in range(1, 6)}
+    for family in FAMILIES:
+        metrics = expand(
+            "results/{study}/metrics/{family}/{table}.csv",
+            study=config["study"],
+            family=family,
+            table=["mas", "overlap", "rank-shifts"],
+        )
+        found[family] = results_of(family) + metrics + figures(*figures_of(family))
+    return found

@@ -240,6 +240,8 @@ rule tabulate_accuracy:
             variant=FINAL.values(),
             study=w.study,
         ),
+        sft=lambda w: outcomes_of(w, FINAL["sft"]),
+        rl=lambda w: outcomes_of(w, FINAL["rl"]),
         paper=workflow.source_path("../report/paper.json"),
     output:
         png=report(

@@ -10,14 +10,15 @@ def main(
     *,
     root: Path,
     config: dict,
+    inputs: list[Path],
     template: Path,
     captions: list[Path],
     paper: Path,
     page_out: Path,
     summary: Path,
 ) -> None:
-    """`root` is results/{study}, whose files the rule declares as inputs."""
-    study = Study(root, config)
+    """`root` is results/{study}; of what lies below, only `inputs` belong to this configuration."""
+    study = Study(root, config, inputs)
     found = summarize(study)
     texts = {path.stem: path.read_text().strip() for path in captions}
     write_text(page_out, page(study, found, template.read_text(), texts, read_json(paper)))
@@ -31,6 +32,7 @@ if __name__ == "__main__":
         main(
             root=Path(snakemake.output.page).parent,
             config=snakemake.params.config,
+            inputs=[Path(p) for p in [*snakemake.input.results, *snakemake.input.figures]],
             template=Path(snakemake.input.template),
             captions=[Path(path) for path in snakemake.input.captions],
             paper=Path(snakemake.input.paper),

@@ -126,7 +126,7 @@ def test_counts_of_the_data_path(extracted):
     counts = extracted(tiny_network(), rows).counts
     assert counts | {"token_hash": ""} == {
         "tokens_requested": 80,
-        "tokens_seen": 70,
+        "rows_written": 70,
         "dropped_positions": 10,
         "sequences": 10,
         "distinct_sequences": 7,

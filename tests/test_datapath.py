@@ -9,7 +9,7 @@ from crosslens.errors import InputError
 def counts(token_hash, masked=0):
     return {
         "tokens_requested": 128,
-        "tokens_seen": 127,
+        "rows_written": 127,
         "dropped_positions": 1,
         "sequences": 1,
         "distinct_sequences": 1,
@@ -28,7 +28,8 @@ def test_training_shards_are_summed_and_the_held_out_one_stands_apart():
     }
     result = summarize(table, 300, 1)
     assert result["tokens_requested"] == 300
-    assert (result["tokens_seen"], result["dropped_positions"], result["sequences"]) == (254, 2, 2)
+    assert (result["rows_written"], result["dropped_positions"], result["sequences"]) == (254, 2, 2)
+    assert result["leftover_tokens"] == 300 - 256
     assert result["distinct_sequences"] == 1
     assert result["masked_rows"] == {"base": 2, "rl-5": 8}
     assert result["heldout_tokens"] == 127 and result["shards"] == 2

@@ -14,6 +14,7 @@ from crosslens.generalization import (
     final_token,
     intersection,
     majority,
+    of_size,
     overlap,
     score_task,
     select,
@@ -118,8 +119,10 @@ def test_an_empty_intersection_is_a_result_with_its_numbers() -> None:
     assert found["intersection"] == [] and found["majority"] == []
     assert "a 1 (maximum score 1)" in found["why_empty"]
     assert "c 0 (no critical sample)" in found["why_empty"]
-    kinds = [s.kind for s in feature_sets(found, ["a", "b"])]
-    assert kinds.count("random_alive") == 5 and kinds.count("random_active") == 5
+    sets = feature_sets(found, ["a", "b"])
+    kinds = [s.kind for s in sets]
+    drawn = [s.features for s in sets if s.kind == "random_alive"]
+    assert sorted(drawn) == [[2], [3]], "two features to draw from: no more than two controls"
     assert kinds.count("per_task") == 2
 
 
@@ -131,9 +134,17 @@ def test_controls_avoid_whatever_some_task_selected() -> None:
     assert found["pools"] == {"alive": 2, "active": 2}
 
 
+@pytest.mark.parametrize(("pool", "sets"), [(0, 0), (2, 0), (3, 1), (4, 4)])
+def test_a_control_has_the_full_size_and_counts_once(pool: int, sets: int) -> None:
+    draws = controls(list(range(pool)), set(), 3, 60, seed=0)
+    found = of_size(draws, 3)
+    assert len(found) == sets == len({frozenset(draw) for draw in found})
+    assert all(len(draw) == 3 for draw in found)
+
+
 def test_every_set_has_controls_of_its_size_on_its_tasks() -> None:
-    a, b = [1.0, 1.0, 0, 0, 0, 0, 0, 0], [1.0, 1.0, 1.0, 0, 0, 0, 0, 0]
-    found = select_all(scores_of(a=a, b=b), ["a", "b"], 0.2, list(range(8)), 5, seed=0)
+    a, b = [1.0, 1.0, 0] + 60 * [0], [1.0, 1.0, 1.0] + 60 * [0]
+    found = select_all(scores_of(a=a, b=b), ["a", "b"], 0.2, list(range(63)), 5, seed=0)
     assert found["intersection"] == [0, 1]
     sets = feature_sets(found, ["a", "b", "unseen"])
     drawn = [s for s in sets if s.kind == "random_alive"]

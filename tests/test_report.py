@@ -10,16 +10,29 @@ import pytest
 
 from crosslens.files import read_json, write_json
 from crosslens.plotting.style import plt
-from crosslens.report import Study, compare, findings, number, page, seconds_by_rule, summarize
+from crosslens.report import (
+    Study,
+    belongs,
+    compare,
+    findings,
+    number,
+    page,
+    seconds_by_rule,
+    summarize,
+)
 from crosslens.results import accuracy_rows, intervention_rows
 
 ROOT = Path(__file__).parent.parent
-LABELS = {"tiny": "Tiny"}
+LABELS = {"tiny": "Tiny", "other": "Other"}
 CONFIG = {
     "study": "t",
     "seed": 0,
-    "families": {"tiny": {"label": "Tiny", "base": "b"}},
-    "figures": {"families": ["tiny", "tiny", "tiny"]},
+    "families": {name: {"label": label, "base": "b"} for name, label in LABELS.items()},
+    "figures": {"families": ["tiny", "other", "tiny"]},
+    "evaluation": {"tasks": ["sciq"], "unseen": ["piqa"]},
+    "activations": {"shards": 2},
+    "crosscoder": {"replicas": 1},
+    "traces": {"shards": 1},
     "grpo": {"engine": "verl", "rollouts": 8, "clip_low": 0.22, "clip_high": 0.28},
 }
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -53,58 +66,67 @@ def intervention(kind: str, index: int, name: str, value: float, features: int) 
 
 
 def results_tree(root: Path) -> Study:
-    """A whole results tree of one family, with an empty intersection."""
-    evaluated = {}
-    for variant, accuracy in (("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)):
-        tasks = {"math500": task(accuracy, "math"), "sciq": task(accuracy, "choice")}
-        evaluated["tiny", variant] = tasks
-        write_json(
-            root / "evaluation" / "tiny" / variant / "results.json",
-            {"tasks": tasks, "model_hash": "0" * 64, "versions": {"torch": "1"}},
-        )
-    found = {
-        "tasks": {"sciq": {"selected": [1], "max_score": 0.2}},
-        "intersection": [],
-        "majority": [],
-    }
-    generalization = root / "generalization" / "tiny"
-    write_json(
-        generalization / "features.json",
-        {"readout": "branch", "readouts": {"branch": found}, "why_empty": "None in every task.",
-         "pools": {}},
-    )  # fmt: skip
-    critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
-    write_json(generalization / "critical.json", critical)
-    quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
-    quality |= {"tokens_seen": 1000}
-    write_json(root / "crosscoders" / "tiny" / "sft-5-r0" / "quality.json", quality)
-    (root / "metrics" / "tiny").mkdir(parents=True)
-    pd.DataFrame(
-        {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
-    ).to_csv(root / "metrics" / "tiny" / "nrn.csv")
+    """A whole results tree of two families, with an empty intersection."""
     rows = [intervention("intersection", 0, "sciq", 0.0, 0)]
     rows += [intervention("per_task", 0, "sciq", -30.0, 1)]
     rows += [intervention("random_alive", i, "sciq", -float(i), 1) for i in range(5)]
-    for target in ("base", "rl-5"):
-        (root / "interventions" / "tiny").mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(root / "interventions" / "tiny" / f"{target}.csv")
-    write_json(
-        root / "activations" / "tiny" / "data-path.json",
-        {"tokens_requested": 10, "layer": 2, "masked_rows": {"base": 0}},
-    )
+    evaluated, inputs = {}, []
+    for family in LABELS:
+        inputs += write_family(root, family, pd.DataFrame(rows))
+        for variant, accuracy in (("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)):
+            tasks = {"math500": task(accuracy, "math"), "sciq": task(accuracy, "choice")}
+            evaluated[family, variant] = tasks
+            path = root / "evaluation" / family / variant / "results.json"
+            write_json(path, {"tasks": tasks, "model_hash": "0" * 64, "versions": {"torch": "1"}})
+            inputs.append(path)
     write_json(root / "data" / "manifest.json", {"problems": 10})
     (root / "benchmarks").mkdir()
     (root / "benchmarks" / "draw_nrn.tsv").write_text("s\th:m:s\tmax_rss\n2.5\t0:00:02\t100\n")
     write_tables(root, evaluated, pd.DataFrame(rows))
     write_figures(root / "figures")
-    return Study(root, CONFIG)
+    return Study(root, CONFIG, inputs)
+
+
+def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[Path]:
+    """One family's numbers but its accuracies; returns those of several files of a kind."""
+    found = {
+        "tasks": {"sciq": {"selected": [1], "max_score": 0.2}},
+        "intersection": [],
+        "majority": [],
+    }
+    generalization = root / "generalization" / family
+    write_json(
+        generalization / "features.json",
+        {"readout": "branch", "readouts": {"branch": found}, "why_empty": "None in every task.",
+         "pools": {"alive": 12, "active": 7}},
+    )  # fmt: skip
+    critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
+    write_json(generalization / "critical.json", critical)
+    quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
+    quality |= {"tokens_seen": 1000, "distinct_tokens": 500}
+    inputs = [root / "crosscoders" / family / "sft-5-r0" / "quality.json"]
+    write_json(inputs[0], quality)
+    (root / "metrics" / family).mkdir(parents=True)
+    pd.DataFrame(
+        {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
+    ).to_csv(root / "metrics" / family / "nrn.csv")
+    (root / "interventions" / family).mkdir(parents=True)
+    for target in ("base", "rl-5"):
+        inputs.append(root / "interventions" / family / f"{target}.csv")
+        interventions.to_csv(inputs[-1])
+    write_json(
+        root / "activations" / family / "data-path.json",
+        {"tokens_requested": 600, "rows_written": 520, "layer": 2, "masked_rows": {"base": 0}},
+    )
+    return inputs
 
 
 def write_tables(root: Path, evaluated: dict, interventions: pd.DataFrame) -> None:
     (root / "tables").mkdir()
-    accuracy = accuracy_rows(evaluated, ["math500", "sciq"], LABELS, {"table1": {}})
+    gains = dict.fromkeys(LABELS, {"math500": (30.0, 5.0), "sciq": (30.0, 5.0)})
+    accuracy = accuracy_rows(evaluated, gains, ["math500", "sciq"], LABELS, {"table1": {}})
     accuracy.to_csv(root / "tables" / "table1.csv")
-    rows = intervention_rows({"tiny": interventions}, ["sciq"], LABELS, {})
+    rows = intervention_rows(dict.fromkeys(LABELS, interventions), ["sciq"], LABELS, {})
     for n in range(2, 6):
         rows.to_csv(root / "tables" / f"table{n}.csv")
 
@@ -135,6 +157,10 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
     assert "None in every task." in html
+    assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active: a set of more" in " ".join(
+        html.split()
+    )
+    assert "<td>1000</td><td>500</td><td>20</td>" in html, "trained on, distinct, not used"
     words = " ".join(text.split())
     assert "Qwen3-4B-Base zeroing -46.2 to -14.0 and amplifying +21.2 to +38.0, with 50" in words
     assert "Qwen2.5-7B zeroing -44.4 to -20.0 and amplifying +12.5 to +55.6, with 16" in words
@@ -158,6 +184,49 @@ def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
     beyond = "the task's own features: a larger effect than every random set of as many features in"
     assert f"zeroing in RL {beyond} 1" in said
     assert f"amplifying in base {beyond} 0" in said
+    assert "1 of 1 tasks (sciq), where about 0.2 would be expected by chance." in said
+    assert "0 of 1 tasks, where about 0.2 would be expected by chance; elsewhere not" in said
+    assert "The clean test is piqa" in said
+
+
+def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -> None:
+    before = summarize(study)
+    for name in ("crosscoders/tiny/sft-5-r9/quality.json", "evaluation/tiny/rl-1/results.json"):
+        write_json(study.root / name, {})
+    (study.root / "interventions" / "tiny" / "old.csv").write_text("")
+    (study.root / "benchmarks" / "train_sft").mkdir()
+    (study.root / "benchmarks" / "train_sft" / "gone.tsv").write_text("")
+    assert summarize(study) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("filter_traces.tsv", True),
+        ("build_world.tsv", False),
+        ("generate_traces/0.tsv", True),
+        ("generate_traces/1.tsv", False),
+        ("train_sft/tiny.tsv", True),
+        ("train_sft/gone.tsv", False),
+        ("draw_nrn/figure1.tsv", True),
+        ("extract_activations/tiny/rl-5-1.tsv", True),
+        ("extract_activations/tiny/rl-5-heldout.tsv", True),
+        ("extract_activations/tiny/rl-5-2.tsv", False),
+        ("train_crosscoder/tiny/sft-5-r1-1.tsv", True),
+        ("train_crosscoder/tiny/sft-5-r2-1.tsv", False),
+        ("train_crosscoder/tiny/trio-r0-2.tsv", False),
+        ("evaluate_crosscoder/tiny/trio-r0.tsv", True),
+        ("evaluate_model/tiny/rl-5.tsv", True),
+    ],
+)
+def test_benchmark_files_of_this_configuration(path: str, wanted: bool) -> None:
+    assert belongs(Path(path), CONFIG) is wanted
+
+
+def test_a_set_larger_than_the_pools_has_no_control() -> None:
+    own = {"n_features": 9, "change": -50.0, "random_alive": [], "random_active": []}
+    said = compare("rl-5", {"sciq": {"per_task": own}}, "per_task")
+    assert said == "zeroing in RL the task's own features: no control of this size in sciq."
 
 
 def test_a_set_without_features_is_not_compared() -> None:
@@ -167,20 +236,20 @@ def test_a_set_without_features_is_not_compared() -> None:
 
 def test_seconds_are_summed_over_the_jobs_of_a_rule(tmp_path: Path) -> None:
     for i, seconds in enumerate((1.0, 2.0)):
-        path = tmp_path / "train_crosscoder" / "tiny" / f"{i}.tsv"
+        path = tmp_path / "train_crosscoder" / "tiny" / f"trio-r0-{i}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
-    assert seconds_by_rule(tmp_path)["train_crosscoder"]["seconds"] == 3.0
+    assert seconds_by_rule(tmp_path, CONFIG)["train_crosscoder"]["seconds"] == 3.0
 
 
 def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -> None:
     for i, (seconds, gpus) in enumerate(((900, 8), (1800, 1))):
         given = {"tmpdir": '/tmp/"quoted"', "gpu": gpus}
         lines = f"s\tmax_rss\tresources\n{seconds}\t5.0\t{given}\n"
-        path = tmp_path / "train_sft" / f"family{i}.tsv"
+        path = tmp_path / "train_sft" / f"{list(LABELS)[i]}.tsv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(lines)
-    assert seconds_by_rule(tmp_path)["train_sft"]["gpu_hours"] == 8 / 4 + 1 / 2
+    assert seconds_by_rule(tmp_path, CONFIG)["train_sft"]["gpu_hours"] == 8 / 4 + 1 / 2
 
 
 def test_numbers() -> None:

@@ -6,16 +6,19 @@ import pandas as pd
 import pytest
 import yaml
 
+from crosslens.errors import InputError
 from crosslens.files import read_json
 from crosslens.results import (
     accuracy_cells,
     accuracy_rows,
     intervention_cells,
     intervention_rows,
+    paired,
 )
 
 ROOT = Path(__file__).parent.parent
 LABELS = {"tiny": "Qwen3-4B-Base"}
+GAINS = {"tiny": {"math500": (30.0, 10.0)}}
 PUBLISHED = read_json(ROOT / "report" / "paper.json")
 
 
@@ -39,7 +42,7 @@ def change(kind: str, index: int, value: float, features: int = 2) -> dict:
 
 def test_table_1_has_the_difference_of_rl_and_sft_and_the_papers_numbers() -> None:
     results = {("tiny", v): found(a) for v, a in [("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)]}
-    rows = accuracy_rows(results, ["math500"], LABELS, PUBLISHED).set_index("model")
+    rows = accuracy_rows(results, GAINS, ["math500"], LABELS, PUBLISHED).set_index("model")
     assert rows.loc["RL", "accuracy"] == pytest.approx(80)
     assert rows.loc["RL", "paper"] == 77.0
     assert rows.loc["RL - SFT", "accuracy"] == pytest.approx(30)
@@ -49,7 +52,7 @@ def test_table_1_has_the_difference_of_rl_and_sft_and_the_papers_numbers() -> No
         "30.0 [20, 40] (paper 26.0)",
         "50.0 [40, 60] (paper 68.4)",
         "80.0 [70, 90] (paper 77.0)",
-        "30.0 (paper 8.6)",
+        "30.0 [10, 50] (paper 8.6)",
     ]
     assert rules == []
 
@@ -73,7 +76,7 @@ def test_other_tasks_in_another_order_keep_the_papers_numbers() -> None:
         ("tiny", variant): {t: found(0.5)["math500"] for t in tasks}
         for variant in ("base", "sft-5", "rl-5")
     }
-    rows = accuracy_rows(results, tasks, LABELS, PUBLISHED)
+    rows = accuracy_rows(results, {"tiny": dict.fromkeys(tasks, (0, 1))}, tasks, LABELS, PUBLISHED)
     theirs = rows[rows["model"] == "RL"].set_index("task")["paper"]
     assert theirs["sciq"] == 89.5 and theirs["openbookqa"] == 27.2
     assert pd.isna(theirs["social_iqa"])
@@ -82,6 +85,21 @@ def test_other_tasks_in_another_order_keep_the_papers_numbers() -> None:
     theirs = rows[rows["edited"] == "set"].groupby("task")["paper"].first()
     assert theirs["sciq"] == -14.0 and theirs["openbookqa"] == -46.2
     assert pd.isna(theirs["social_iqa"])
+
+
+def test_the_difference_of_two_models_is_paired_by_document() -> None:
+    def rows(*answers: tuple[int, int]) -> list[dict]:
+        return [
+            {"task": "aime24", "doc_id": i, "doc_hash": "h", "repetition": k, "correct": correct}
+            for i, both in enumerate(answers)
+            for k, correct in enumerate(both)
+        ]
+
+    sft, rl = rows((0, 0), (1, 1), (0, 1)), rows((1, 1), (1, 1), (1, 1))
+    gain, error = paired(sft, rl)["aime24"]  # of documents: 100, 0 and 50 points
+    assert gain == pytest.approx(50) and error == pytest.approx(50 / 3**0.5)
+    with pytest.raises(InputError, match="different documents"):
+        paired(sft[2:], rl)
 
 
 def test_controls_are_a_mean_with_their_range() -> None:
