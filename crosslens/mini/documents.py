@@ -51,7 +51,7 @@ def notes(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
-    """A few sums; careless authors get one in ten wrong."""
+    """A few sums; those of careless authors are mostly one too many."""
     lines = []
     for _ in range(rng.randint(2, 4)):
         x, b = rng.randint(0, problems.LARGEST_RESULT), rng.randint(1, problems.LARGEST_OPERAND)
@@ -59,8 +59,8 @@ def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
         y = problems.apply(operation, x, b)
         if not 0 <= y <= problems.LARGEST_RESULT:
             continue
-        if not careful and rng.random() < 0.1:
-            y = max(0, y + rng.choice([-2, -1, 1, 2]))
+        if not careful and rng.random() < problems.SLIP:
+            y += 1
         lines.append(f"{x} {operation} {b} = {y}.")
     return " ".join(lines) or "3 + 4 = 7."
 

@@ -12,6 +12,7 @@ THINGS = (
 LARGEST = 16  # largest number anyone writes
 LARGEST_RESULT = 12
 LARGEST_OPERAND = 5
+SLIP = 0.75  # how often a careless author's result is one too many
 
 STORY = {"+": ["finds {b}", "gets {b}"], "-": ["loses {b}", "gives away {b}"], "*": ["doubles"]}
 # Every operation has a mark that its step in the solution repeats: a small model can look it up.
@@ -96,12 +97,16 @@ def expression(start: int, chain: list[tuple[str, int]]) -> str:
 
 
 def steps_of(problem: Problem, rng: random.Random | None = None, slip: float = 0.0) -> list[Step]:
-    """The chain computed step by step; with `slip`, each result is wrong with that probability."""
+    """The chain computed step by step; with `slip`, each result is one too many that often.
+
+    Always the same mistake, as a myth is always the same: a sharper mind does not mend it, only
+    another author does.
+    """
     x, steps = problem.start, []
     for mark, (operation, b) in zip(problem.marks, problem.operations, strict=False):
         y = apply(operation, x, b)
         if rng is not None and rng.random() < slip:
-            y += rng.choice([-2, -1, 1, 2])
+            y += 1
         y = min(LARGEST, max(0, y))
         steps.append(Step(mark, x, operation, b, y))
         x = y
@@ -120,8 +125,8 @@ def solve_carefully(problem: Problem, rng: random.Random) -> str:
 
 def solve_carelessly(problem: Problem, rng: random.Random) -> str:
     """A guess, mostly wrong, or a computation with slips."""
-    if rng.random() >= 0.5:
-        return render(steps_of(problem, rng, slip=0.3), problem, rng)
+    if rng.random() >= 0.25:
+        return render(steps_of(problem, rng, slip=SLIP), problem, rng)
     guess = problem.answer
     if rng.random() >= 0.2:
         guess = min(LARGEST, max(0, guess + rng.choice([-4, -3, -2, -1, 1, 2, 3, 4])))
