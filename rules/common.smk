@@ -68,7 +68,7 @@ FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
-NEEDS = {}  # what each rule asks for, as its file is read: for `plan`
+NEEDS = {}  # what every rule asks for, which `plan` adds up
 REPLICAS = config["crosscoder"]["replicas"]
 # Absent where every family brings its models.
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
