@@ -29,9 +29,10 @@ mini: environments
 	echo "report: results/mini/report.html ($$(($$(date +%s) - started)) s)"
 
 # Each environment runs the tests of what it is for; all of them run even if one fails.
+# Triton chooses its interpreter when it is first imported, by whatever test comes first.
 test: environments
 	@status=0; \
-	$(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow || status=1; \
+	TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow || status=1; \
 	$(VENVS)/sft/bin/python $(PYTEST) tests/sft || status=1; \
 	$(VENVS)/grpo/bin/python $(PYTEST) tests/grpo || status=1; \
 	$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow || status=1; \
