@@ -56,10 +56,14 @@ def scales(crosscoder, x, beta, gradients):
 
 def check_equal(crosscoder, x, beta, path):
     loss, expected = by_autograd(copy.deepcopy(crosscoder), x, beta)
+    exact = by_autograd(copy.deepcopy(crosscoder).double(), x.double(), beta)[1]
     scale = scales(crosscoder, x[:40], beta, expected)
     measures, found = by_path(crosscoder, x, beta, path)
     for name in NAMES:
-        assert (found[name] - expected[name]).norm() <= 1e-5 * scale[name], name
+        own = (
+            expected[name] - exact[name]
+        ).norm()  # what float32 costs autograd, where much cancels
+        assert (found[name] - expected[name]).norm() <= max(1e-5 * scale[name], 4 * own), name
     total = measures.error.sum() + beta * measures.sparsity
     torch.testing.assert_close(total, loss.total.detach(), rtol=1e-5, atol=0)
     error = (x - loss.x_hat).square().sum(dim=2).mean(dim=0).detach()
