@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MINI = yaml.safe_load((ROOT / "mini.yaml").read_text())
 TINY = yaml.safe_load((ROOT / "tests" / "config" / "tiny.yaml").read_text())
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
 class Study:
@@ -70,7 +70,7 @@ class Study:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            env=ENVIRONMENT,
+            env=os.environ | ENVIRONMENT,
         )
 
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
