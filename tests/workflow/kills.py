@@ -64,7 +64,7 @@ class Run:
                 study.command("--cores", "2", *arguments),
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=ENVIRONMENT,
+                env=os.environ | ENVIRONMENT,
                 start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
