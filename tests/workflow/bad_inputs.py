@@ -225,7 +225,12 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
     case.make(study)
     command = [*case.prefix, *study.command("--cores", "1", *case.arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | ENVIRONMENT, cwd=folder
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | ENVIRONMENT,
+        cwd=folder,
     )
     return checked(case, done.returncode, done.stdout + done.stderr)
 
