@@ -62,7 +62,7 @@ def python_files() -> Iterator[tuple[str, Path]]:
 
 def pip_files() -> Iterator[tuple[str, Path]]:
     """The same of pip."""
-    folder = Path(pip.__file__).parents[1]
+    folder = Path(pip.__file__).resolve().parents[1]
     for part in ("pip", f"pip-{pip.__version__}.dist-info"):
         for path in files(folder / part):
             yield f"{LIBRARY}/site-packages/{path.relative_to(folder).as_posix()}", path
