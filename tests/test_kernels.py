@@ -118,14 +118,13 @@ def test_at_the_size_that_is_benchmarked():
     check_equal(crosscoder, x, 2.0, "sparse")
 
 
-@pytest.mark.parametrize("path", ["sparse", "dense"])
-def test_updates_are_adams_on_the_clipped_gradient(path):
-    """Ten steps against PyTorch's plain Adam, clipped and not."""
+def check_updates(path, steps):
+    """Some steps against PyTorch's plain Adam, clipped and not."""
     crosscoder, _ = problem(2, 8, 24, 10, seed=3, bias=-2.0)
     theirs = copy.deepcopy(crosscoder)
     plain = torch.optim.Adam(theirs.parameters(), lr=5e-3, betas=BETAS)
     taking = stepper(crosscoder, 10, path)
-    for step in range(10):
+    for step in range(steps):
         x = torch.randn(10, 2, 8) * (10 if step % 2 else 0.01)
         taking.take(x, 2.0, 5e-3, step)
         plain.zero_grad()
@@ -134,6 +133,11 @@ def test_updates_are_adams_on_the_clipped_gradient(path):
         plain.step()
     for a, b in zip(crosscoder.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["sparse", "dense"])
+def test_updates_are_adams_on_the_clipped_gradient(path):
+    check_updates(path, steps=10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
