@@ -17,6 +17,11 @@ AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 # itself ignores in silence, is one of these.
 FIXED = re.compile(r"(^|\.)(reward|reward_\w+|custom_reward_function)(\.|$)")
 FREE = ("reward.num_workers",)
+OUTCOME = {
+    "reward.custom_reward_function.path": REWARD,
+    "reward.custom_reward_function.name": "compute_score",
+    "reward.reward_manager.name": "naive",
+}
 
 # What a CPU changes, and nothing else: the plugin's rollout, logical slots for Ray, no compilation.
 CPU = {
@@ -67,11 +72,23 @@ def overrides(
     """
     options = settings.get("options", {})
     check_options(options)
-    tokens = settings["tokens_per_device"]
-    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
-    common = {
-        "algorithm.adv_estimator": "grpo",
-        "algorithm.use_kl_in_reward": False,
+    keys = (
+        prompts(settings, data, seed)
+        | {"actor_rollout_ref.model.path": model}
+        | {"actor_rollout_ref.model.tokenizer_path": tokenizer}
+        | rollouts(settings, seed)
+        | OUTCOME
+        | updates(settings, seed)
+        | trainer(settings, out, save_every, gpus)
+        | (CUDA if settings["device"] == "cuda" else CPU)
+        | options
+    )
+    return [f"{key}={written(value)}" for key, value in keys.items()]
+
+
+def prompts(settings: dict, data: Path, seed: int) -> dict[str, Any]:
+    """What is read, and how much of it: batches of prompts, shuffled."""
+    return {
         "data.train_files": [data],
         "data.val_files": [data],  # must exist even where validation is off
         "data.train_batch_size": settings["batch_size"],
@@ -82,33 +99,50 @@ def overrides(
         "data.shuffle": True,
         "data.seed": seed,
         "data.dataloader_num_workers": 0,
-        "actor_rollout_ref.model.path": model,
-        "actor_rollout_ref.model.tokenizer_path": tokenizer,
+    }
+
+
+def rollouts(settings: dict, seed: int) -> dict[str, Any]:
+    """How answers are sampled: several to each prompt."""
+    rollout = "actor_rollout_ref.rollout"
+    return {
+        f"{rollout}.n": settings["rollouts"],
+        f"{rollout}.seed": seed,
+        f"{rollout}.temperature": settings["temperature"],
+        f"{rollout}.agent.agent_loop_config_path": AGENT_LOOP,
+        f"{rollout}.agent.default_agent_loop": "crosslens",
+        f"{rollout}.tensor_model_parallel_size": 1,
+        f"{rollout}.log_prob_use_dynamic_bsz": True,
+        f"{rollout}.log_prob_max_token_len_per_gpu": settings["tokens_per_device"],
+    }
+
+
+def updates(settings: dict, seed: int) -> dict[str, Any]:
+    """What the actor learns by: group advantages and a clipped loss, without KL or entropy."""
+    actor = "actor_rollout_ref.actor"
+    return {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.use_kl_in_reward": False,
         f"{actor}.strategy": "fsdp2",
         f"{actor}.optim.lr": settings["learning_rate"],
         f"{actor}.ppo_mini_batch_size": settings["mini_batch_size"],
         f"{actor}.ppo_epochs": 1,
         f"{actor}.use_dynamic_bsz": True,
-        f"{actor}.ppo_max_token_len_per_gpu": tokens,
+        f"{actor}.ppo_max_token_len_per_gpu": settings["tokens_per_device"],
         f"{actor}.clip_ratio_low": settings["clip_low"],
         f"{actor}.clip_ratio_high": settings["clip_high"],
         f"{actor}.use_kl_loss": False,
         f"{actor}.kl_loss_coef": 0,
         f"{actor}.entropy_coeff": 0,
-        f"{actor}.calculate_entropy": True,
+        f"{actor}.calculate_entropy": True,  # for its curve
         f"{actor}.data_loader_seed": seed,
         f"{actor}.checkpoint.save_contents": ["hf_model"],
-        f"{rollout}.n": settings["rollouts"],
-        f"{rollout}.seed": seed,
-        f"{rollout}.agent.agent_loop_config_path": AGENT_LOOP,
-        f"{rollout}.agent.default_agent_loop": "crosslens",
-        f"{rollout}.tensor_model_parallel_size": 1,
-        f"{rollout}.temperature": settings["temperature"],
-        f"{rollout}.log_prob_use_dynamic_bsz": True,
-        f"{rollout}.log_prob_max_token_len_per_gpu": tokens,
-        "reward.custom_reward_function.path": REWARD,
-        "reward.custom_reward_function.name": "compute_score",
-        "reward.reward_manager.name": "naive",
+    }
+
+
+def trainer(settings: dict, out: Path, save_every: int, gpus: int) -> dict[str, Any]:
+    """One epoch without validation: where it runs, what it logs, when it saves."""
+    return {
         "trainer.critic_warmup": 0,
         "trainer.val_before_train": False,
         "trainer.test_freq": -1,
@@ -123,8 +157,6 @@ def overrides(
         "hydra.run.dir": out.parent / "hydra",
         "trainer.resume_mode": "disable",  # with weights alone, resuming would restart from base
     }
-    device = CUDA if settings["device"] == "cuda" else CPU
-    return [f"{key}={written(value)}" for key, value in (common | device | options).items()]
 
 
 def check_options(options: dict[str, Any]) -> None:
