@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from crosslens import columns
 from crosslens.answers import is_correct, user_message
 from crosslens.errors import InputError
-from crosslens.files import read_jsonl
+from crosslens.inputs import check_columns
 from crosslens.sampling import sample
 
 HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
@@ -200,22 +200,11 @@ def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, Configurabl
                 else harness_config(name)
             )
             if file := settings.get("files", {}).get(name):
-                check_columns(Path(file), name)
+                needed = columns.TASKS.get(name, ())
+                check_columns(f"evaluation.files.{name}", file, needed)
                 config = local(config, Path(file), Path(cache))
             tasks[name] = ConfigurableTask(config=config)
         yield tasks
-
-
-def check_columns(file: Path, name: str) -> None:
-    """Raise InputError unless all of a local file's documents have the columns the task reads."""
-    docs = read_jsonl(file)
-    if not docs:
-        raise InputError(f"{file}: the file of the task {name} has no document")
-    for column in columns.TASKS.get(name, ()):
-        lacking = [number for number, doc in enumerate(docs, 1) if column not in doc]
-        if lacking:
-            where = f"document {lacking[0]} has no column {column}"
-            raise InputError(f"{file}: {where}, which the task {name} reads")
 
 
 def run(

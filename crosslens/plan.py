@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crosslens import design
+from crosslens.consistency import GPU_RULES
 from crosslens.errors import InputError
 from crosslens.files import read_json
-from crosslens.validation import GPU_RULES, made_here, named_paths
+from crosslens.references import made_here, named_paths
 
 FLOPS = 790e12  # bfloat16 matrix products, measured
 BANDWIDTH = 4.3e12  # bytes a second of device memory, measured

@@ -21,7 +21,8 @@ from crosslens.fingerprint import fingerprint
 from crosslens.schema import check_twice
 from crosslens.gpus import check_machine
 from crosslens.families import settings_of
-from crosslens.validation import local_sources, preflight
+from crosslens.references import local_sources
+from crosslens.validation import preflight
 
 # Scripts import the library from here; with --sdm env-modules, envs/module.bash stands in for a module
 # system, over the virtual environments of `make environments`. Without these a machine's own is used.

@@ -127,9 +127,10 @@ def test_an_answer_ends_at_the_models_own_tokens_too() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 3])
-def test_a_missing_column_names_file_column_and_task(tmp_path: Path, first: int) -> None:
+def test_a_missing_column_names_task_file_and_line(tmp_path: Path, first: int) -> None:
     docs = DOCS[:first] + [{k: d[k] for k in d if k != "answerKey"} for d in DOCS[first:]]
-    wanted = rf"openbookqa.jsonl: document {first + 1} .*answerKey.*openbookqa"
+    line = f", line {first + 1}," if first else ""
+    wanted = rf"^evaluation.files.openbookqa: .*openbookqa.jsonl{line} lacks the column answerKey"
     with (
         pytest.raises(InputError, match=wanted),
         tasks_of(settings(tmp_path, docs), ["openbookqa"]),
@@ -137,11 +138,11 @@ def test_a_missing_column_names_file_column_and_task(tmp_path: Path, first: int)
         pass
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("", "no document"), ("{", "not JSON")])
+@pytest.mark.parametrize(("text", "wanted"), [("", "is empty"), ("{", "is not a JSON object")])
 def test_an_empty_or_broken_file_is_named(tmp_path: Path, text: str, wanted: str) -> None:
     options = settings(tmp_path)
     (tmp_path / "openbookqa.jsonl").write_text(text)
-    match = f"openbookqa.jsonl.*: .*{wanted}"
+    match = f"^evaluation.files.openbookqa: .*openbookqa.jsonl {wanted}"
     with pytest.raises(InputError, match=match), tasks_of(options, ["openbookqa"]):
         pass
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, Study
 from test_dag import RULES
 
-from crosslens.validation import GPU_RULES
+from crosslens.consistency import GPU_RULES
 
 SNAKEFILE = """
 rule all:
