@@ -43,7 +43,11 @@ def extract_answer(response: str) -> str | None:
 
 
 def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
-    """Whether the last boxed answer of `response` equals `gold`, by math-verify.
+    r"""Whether the last boxed answer of `response` equals `gold`, by math-verify.
+
+    Of an equation in the box the last side is the answer where `gold` is none, whatever stands on
+    the other: `\boxed{x=5}` is right for 5, and so is `\boxed{3=5}`. So math-verify has it, and so
+    verl's DAPO scorer; Evalchemy and the harness do where the first side has one or two characters.
 
     A response without a closed box is wrong, and so is one whose comparison takes over `timeout`
     seconds, then over `PATIENCE` times as long in a fresh worker: a busy machine is not wrong.

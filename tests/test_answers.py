@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from lm_eval.tasks.hendrycks_math.utils import is_equiv
 
 from crosslens import answers
 from crosslens.answers import extract_answer, is_correct, user_message
@@ -42,6 +43,24 @@ def test_the_last_closed_box_is_the_answer(response: str, answer: str | None) ->
 )
 def test_equal_values_count_however_they_are_written(response: str, gold: str, right: bool) -> None:
     assert is_correct(response, gold) == right
+
+
+@pytest.mark.parametrize(
+    ("box", "gold", "right", "by_harness"),
+    [
+        ("x=5", "5", True, True),
+        ("3=5", "5", True, True),
+        ("3=5", "3", False, False),
+        ("2+3=5", "5", True, False),
+        ("5", "x=5", True, True),
+        ("x=5", "y=6", False, False),
+    ],
+)
+def test_of_an_equation_the_last_side_is_the_answer(
+    box: str, gold: str, right: bool, by_harness: bool
+) -> None:
+    assert is_correct(f"\\boxed{{{box}}}", gold) == right
+    assert is_equiv(box, gold) == by_harness, "lm-eval's, which Evalchemy grades by"
 
 
 def test_it_works_off_the_main_thread() -> None:
