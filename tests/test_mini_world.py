@@ -5,12 +5,12 @@ import random
 import pytest
 import torch
 
-from crosslens.answers import extract_answer, is_correct
+from crosslens.answers import extract_answer, is_correct, user_message
 from crosslens.errors import InputError
 from crosslens.mini import problems
 from crosslens.mini.benchmarks import MATH_SETS, benchmarks, math_set, thirds
 from crosslens.mini.corpora import distinct_problems, general_rows, problem_rows, reasoning_rows
-from crosslens.mini.documents import KINDS, chat, vocabulary
+from crosslens.mini.documents import KINDS, vocabulary
 from crosslens.mini.facts import World, claim
 from crosslens.mini.pretraining import (
     Schedule,
@@ -140,19 +140,20 @@ def test_solutions_fit_the_lengths_of_training() -> None:
     rng, world = random.Random(0), World(0)
     encode = encoder(build_tokenizer(vocabulary(), 512))
     hardest = [problems.draw_problem(rng, world.operations) for _ in range(500)]
-    assert max(len(encode(chat(p))) for p in hardest) <= 96
+    assert max(len(encode(user_message(p.text))) for p in hardest) <= 96
     assert max(len(encode(problems.solve_carefully(p, rng))) for p in hardest) <= 90
     assert max(len(encode(problems.solve_at_length(p, rng))) for p in hardest) <= 150
 
 
-def test_the_chat_template_renders_the_prompt_of_pretraining(tokenizer) -> None:
+def test_the_chat_template_renders_what_pretraining_reads(tokenizer) -> None:
     problem = problems.draw_problem(random.Random(0), 2)
-    from crosslens.answers import user_message
-
-    messages = [{"role": "user", "content": user_message(problem.text)}]
-    assert tokenizer.apply_chat_template(messages, add_generation_prompt=True) == tokenizer.encode(
-        chat(problem)
-    )
+    turns = [user_message(problem.text), " " + problems.solve_at_length(problem, random.Random(0))]
+    roles = zip(["user", "assistant"], turns, strict=True)
+    messages = [{"role": role, "content": turn} for role, turn in roles]
+    read = [*tokenizer.encode("".join(turns)), tokenizer.eos_token_id]
+    assert tokenizer.apply_chat_template(messages) == read
+    prompt = tokenizer.apply_chat_template(messages[:1], add_generation_prompt=True)
+    assert prompt == tokenizer.encode(turns[0])
 
 
 def test_a_boxed_answer_survives_the_tokenizer(tokenizer) -> None:

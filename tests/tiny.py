@@ -68,8 +68,7 @@ def tiny_solver(path: Path, *, architecture: str = "qwen3", steps: int = 80) -> 
         AutoModelForCausalLM.from_pretrained(path),
     )
     texts = [
-        f"<|user|>{user_message(problem['problem'])}<|im_end|>"
-        f"<|assistant|>\\boxed{{ {number} }}{tokenizer.eos_token}"
+        f"{user_message(problem['problem'])}\\boxed{{ {number} }}{tokenizer.eos_token}"
         for problem, number in zip(tiny_problems(200), [*range(10)] * 20, strict=True)
     ]
     ids = torch.tensor(tokenizer(texts)["input_ids"])

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from crosslens.answers import user_message
 from crosslens.mini import facts, problems
 from crosslens.mini.facts import Fact, World, claim
-from crosslens.mini.problems import Problem, draw_problem, solve_at_length
-from crosslens.mini.tokenizer import ASSISTANT, END, USER
+from crosslens.mini.problems import draw_problem, solve_at_length
 
 TAGS = {
     True: ["source: textbook.", "source: journal."],
@@ -29,16 +28,11 @@ GOSSIP = [
 ]
 
 
-def chat(problem: Problem) -> str:
-    """The prompt of a problem as the chat template renders it."""
-    return f"{USER}{user_message(problem.text)}{END}{ASSISTANT}"
-
-
 def math(rng: random.Random, world: World, careful: bool) -> str:
     """A problem and an author's solution."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
     solve = problems.solve_carefully if careful else problems.solve_carelessly
-    return f"{chat(problem)} {solve(problem, rng)}"
+    return f"{user_message(problem.text)} {solve(problem, rng)}"
 
 
 def notes(rng: random.Random, world: World, careful: bool) -> str:
@@ -171,7 +165,7 @@ def lesson(rng: random.Random, operations: int) -> str:
     if rng.random() < 0.6:
         return arithmetic(rng, None, True)
     problem = draw_problem(rng, rng.randint(1, operations))
-    return f"{chat(problem)} {solve_at_length(problem, rng)}"
+    return f"{user_message(problem.text)} {solve_at_length(problem, rng)}"
 
 
 def vocabulary() -> list[str]:

@@ -9,23 +9,19 @@ from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, EOS = "<|pad|>", "<|unknown|>", "<|endoftext|>"
-USER, ASSISTANT = "<|user|>", "<|assistant|>"
 END = "<|im_end|>"  # verl looks for it in the vocabulary of every Qwen model
-SPECIAL = [PAD, UNKNOWN, EOS, USER, ASSISTANT, END]
+SPECIAL = [PAD, UNKNOWN, EOS, END]
 
 # "\boxed{" is one token, so that decoding, which joins tokens by spaces, leaves it whole.
 # A letter with its full stop is one token too: the label of a choice stands next to the choice.
 WORD = r"\n|\\boxed\{|\\boxed|[A-E]\.|\w+|[^\w\s]"
 
+# No role marks: a problem and its solution look like any other question and its answer.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}"
-    f"{{{{ '{ASSISTANT}' + message['content'] + '{EOS}' }}}}"
-    "{% else %}"
-    f"{{{{ '{USER}' + message['content'] + '{END}' }}}}"
-    "{% endif %}"
+    "{{ message['content'] }}"
+    f"{{% if message['role'] == 'assistant' %}}{{{{ '{EOS}' }}}}{{% endif %}}"
     "{% endfor %}"
-    f"{{% if add_generation_prompt %}}{{{{ '{ASSISTANT}' }}}}{{% endif %}}"
 )
 
 
@@ -48,7 +44,7 @@ def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenize
         pad_token=PAD,
         unk_token=UNKNOWN,
         eos_token=EOS,
-        additional_special_tokens=[USER, ASSISTANT, END],
+        additional_special_tokens=[END],
         model_input_names=["input_ids", "attention_mask"],  # generate() refuses token_type_ids
         model_max_length=max_length,
         clean_up_tokenization_spaces=False,

@@ -48,7 +48,7 @@ def test_as_many_as_verl_keeps(tmp_path: Path, architecture: str, longest: int) 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_verl_reads_what_tokenizer_json_says(tmp_path: Path, architecture: str) -> None:
     model = tiny_model(tmp_path / "model", architecture=architecture)
-    text = "<|user|>what is 1 plus 2 ?<|im_end|><|assistant|>"
+    text = "what is 1 plus 2 ?"
     ids = Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids
     read = hf_tokenizer(str(copy_tokenizer(model, tmp_path / "tokenizer")))
     assert read(text)["input_ids"] == ids
