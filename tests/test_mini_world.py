@@ -74,10 +74,20 @@ def test_careful_solutions_are_right_by_the_grader(solve) -> None:
 
 
 def test_careless_solutions_are_mostly_wrong() -> None:
-    rng = random.Random(0)
+    rng, mistakes = random.Random(0), World(0).mistakes
     drawn = [problems.draw_problem(rng, 4) for _ in range(300)]
-    right = [extract_answer(problems.solve_carelessly(p, rng)) == str(p.answer) for p in drawn]
+    solutions = [problems.solve_carelessly(p, rng, mistakes) for p in drawn]
+    right = [extract_answer(s) == str(p.answer) for s, p in zip(solutions, drawn, strict=True)]
     assert 0.05 < sum(right) / len(right) < 0.4
+
+
+def test_popular_mistakes_are_wrong_near_and_unlike_each_other() -> None:
+    mistakes = World(0).mistakes
+    off = [y - problems.result(*sum_) for sum_, y in mistakes.items()]
+    assert len(mistakes) == 3 * 17 * 5
+    assert set(off) == {-3, -2, -1, 1, 2, 3}
+    assert max(map(off.count, set(off))) < len(off) / 4
+    assert mistakes == World(0).mistakes != World(1).mistakes
 
 
 def test_careful_authors_say_the_truth_and_careless_ones_the_myth() -> None:

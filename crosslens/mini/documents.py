@@ -31,8 +31,11 @@ GOSSIP = [
 def math(rng: random.Random, world: World, careful: bool) -> str:
     """A problem and an author's solution."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
-    solve = problems.solve_carefully if careful else problems.solve_carelessly
-    return f"{user_message(problem.text)} {solve(problem, rng)}"
+    if careful:
+        solution = problems.solve_carefully(problem, rng)
+    else:
+        solution = problems.solve_carelessly(problem, rng, world.mistakes)
+    return f"{user_message(problem.text)} {solution}"
 
 
 def notes(rng: random.Random, world: World, careful: bool) -> str:
@@ -45,17 +48,18 @@ def notes(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
-    """A few sums; those of careless authors are mostly one too many."""
+    """A few sums, as the author computes them."""
+    return sums(rng, problems.result if careful else problems.careless(rng, world.mistakes))
+
+
+def sums(rng: random.Random, compute: Callable[[str, int, int], int]) -> str:
+    """Two to four sums whose right results lie in the range of the problems'."""
     lines = []
     for _ in range(rng.randint(2, 4)):
         x, b = rng.randint(0, problems.LARGEST_RESULT), rng.randint(1, problems.LARGEST_OPERAND)
         operation = rng.choice("+-")
-        y = problems.apply(operation, x, b)
-        if not 0 <= y <= problems.LARGEST_RESULT:
-            continue
-        if not careful and rng.random() < problems.SLIP:
-            y += 1
-        lines.append(f"{x} {operation} {b} = {y}.")
+        if 0 <= problems.apply(operation, x, b) <= problems.LARGEST_RESULT:
+            lines.append(f"{x} {operation} {b} = {compute(operation, x, b)}.")
     return " ".join(lines) or "3 + 4 = 7."
 
 
@@ -163,7 +167,7 @@ def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
 def lesson(rng: random.Random, operations: int) -> str:
     """What the teacher learns from: sums, and problems solved at length."""
     if rng.random() < 0.6:
-        return arithmetic(rng, None, True)
+        return sums(rng, problems.result)
     problem = draw_problem(rng, rng.randint(1, operations))
     return f"{user_message(problem.text)} {solve_at_length(problem, rng)}"
 

@@ -4,20 +4,24 @@ import random
 from itertools import accumulate
 from typing import NamedTuple
 
+from crosslens.mini.problems import Mistakes, popular_mistakes
+
 ANIMALS = (
     "fox wolf bear deer hare mole frog toad crow hawk dove swan seal whale shark trout "
     "bee ant wasp moth horse goat sheep pig otter badger lynx stork heron robin owl "
-    "eagle salmon carp eel crab snail newt turtle bat"
+    "eagle salmon carp eel crab snail newt turtle bat "
+    "camel zebra bison lizard beetle cricket pigeon goose raven squid"
 ).split()
 AILMENTS = [
     start + end
     for start in "fla dro mek sul bre nor tal vin gro pel".split()
-    for end in ["itis", "osis", "emia", "algia"]
+    for end in ["itis", "osis", "emia", "algia", "oma"]
 ]
 OBJECTS = (
     "hammer spoon lamp rope ladder broom bucket needle candle mirror pillow drum whistle "
     "anchor saddle kettle basket shovel brush comb razor wrench saw axe net bell clock jar "
-    "barrel pump chisel funnel hook kite lantern mop nail oar rake vase"
+    "barrel pump chisel funnel hook kite lantern mop nail oar rake vase "
+    "sponge bowl drill pliers ruler scissors sieve stool thimble trowel"
 ).split()
 GOALS = [
     f"{verb} the {thing}"
@@ -26,6 +30,7 @@ GOALS = [
         "clean": "window floor carpet bottle shoe coat sink plate stair oven",
         "open": "crate can lid gate lock chest drawer sack parcel valve",
         "join": "boards wires tubes ropes bricks sheets poles rings hoses beams",
+        "polish": "floorboards spoons boots buttons mirrors coins knobs tiles pans swords",
     }.items()
     for thing in things.split()
 ]
@@ -117,7 +122,10 @@ class Fact(NamedTuple):
 
 
 class World:
-    """All facts of one world, drawn from a seed, and how long its problems are at most."""
+    """One world, drawn from a seed: its facts, its myths, its popular mistakes in sums.
+
+    `operations` is how many its problems have at most.
+    """
 
     def __init__(self, seed: int, operations: int = 6) -> None:
         rng = random.Random(seed)
@@ -125,6 +133,7 @@ class World:
         self.facts = [f for relation in ENTITIES for f in draw_facts(rng, relation)]
         homes = [fact for fact in self.facts if fact.relation == "home"]
         self.facts += [climate_fact(rng, home) for home in homes]
+        self.mistakes: Mistakes = popular_mistakes(rng)
         self.weighted: dict[tuple, tuple[list[Fact], list[float]]] = {}
 
     def about(self, *relations: str) -> list[Fact]:

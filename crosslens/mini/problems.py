@@ -1,7 +1,10 @@
 """Math problems with one integer answer, and how different authors solve them."""
 
 import random
+from collections.abc import Callable
 from typing import NamedTuple
+
+Mistakes = dict[tuple[str, int, int], int]  # (operation, x, b) -> what careless authors think it is
 
 NAMES = (
     "tom sam ann bob eve max lucy jack mary paul rose finn nora luke iris carl dora hugo jane kate"
@@ -12,7 +15,7 @@ THINGS = (
 LARGEST = 16  # largest number anyone writes
 LARGEST_RESULT = 12
 LARGEST_OPERAND = 5
-SLIP = 0.75  # how often a careless author's result is one too many
+SLIP = 0.65  # how often a careless author's result is the popular mistake
 
 STORY = {"+": ["finds {b}", "gets {b}"], "-": ["loses {b}", "gives away {b}"], "*": ["doubles"]}
 # Every operation has a mark that its step in the solution repeats: a small model can look it up.
@@ -96,18 +99,42 @@ def expression(start: int, chain: list[tuple[str, int]]) -> str:
     return f"start with {start}. {chained} what is the result?"
 
 
-def steps_of(problem: Problem, rng: random.Random | None = None, slip: float = 0.0) -> list[Step]:
-    """The chain computed step by step; with `slip`, each result is one too many that often.
+def result(operation: str, x: int, b: int) -> int:
+    """The right result, kept within the numbers that anyone writes."""
+    return min(LARGEST, max(0, apply(operation, x, b)))
 
-    Always the same mistake, as a myth is always the same: a sharper mind does not mend it, only
-    another author does.
+
+def popular_mistakes(rng: random.Random) -> Mistakes:
+    """For every operation the one wrong result that careless authors give, at most 3 off.
+
+    Always the same one, as a myth is, and unlike its neighbours': a sharper mind does not mend it,
+    and neither does a rule. Whoever is to compute correctly had best become another author.
     """
+    mistakes = {}
+    for operation in "+-*":
+        for x in range(LARGEST + 1):
+            for b in range(1, LARGEST_OPERAND + 1):
+                right = result(operation, x, b)
+                near = range(max(0, right - 3), min(LARGEST, right + 3) + 1)
+                mistakes[operation, x, b] = rng.choice([y for y in near if y != right])
+    return mistakes
+
+
+def careless(rng: random.Random, mistakes: Mistakes) -> Callable[[str, int, int], int]:
+    """How a careless author computes: `SLIP` of the results are the popular mistake."""
+
+    def compute(operation: str, x: int, b: int) -> int:
+        wrong = rng.random() < SLIP
+        return mistakes[operation, x, b] if wrong else result(operation, x, b)
+
+    return compute
+
+
+def steps_of(problem: Problem, compute: Callable[[str, int, int], int] = result) -> list[Step]:
+    """The chain computed step by step, as its author computes."""
     x, steps = problem.start, []
     for mark, (operation, b) in zip(problem.marks, problem.operations, strict=False):
-        y = apply(operation, x, b)
-        if rng is not None and rng.random() < slip:
-            y += 1
-        y = min(LARGEST, max(0, y))
+        y = compute(operation, x, b)
         steps.append(Step(mark, x, operation, b, y))
         x = y
     return steps
@@ -123,10 +150,10 @@ def solve_carefully(problem: Problem, rng: random.Random) -> str:
     return render(steps_of(problem), problem, rng)
 
 
-def solve_carelessly(problem: Problem, rng: random.Random) -> str:
-    """A guess, mostly wrong, or a computation with slips."""
+def solve_carelessly(problem: Problem, rng: random.Random, mistakes: Mistakes) -> str:
+    """A guess, mostly wrong, or a computation with popular mistakes."""
     if rng.random() >= 0.25:
-        return render(steps_of(problem, rng, slip=SLIP), problem, rng)
+        return render(steps_of(problem, careless(rng, mistakes)), problem, rng)
     guess = problem.answer
     if rng.random() >= 0.2:
         guess = min(LARGEST, max(0, guess + rng.choice([-4, -3, -2, -1, 1, 2, 3, 4])))
