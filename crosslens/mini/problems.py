@@ -15,7 +15,7 @@ THINGS = (
 LARGEST = 16  # largest number anyone writes
 LARGEST_RESULT = 12
 LARGEST_OPERAND = 5
-SLIP = 0.65  # how often a careless author's result is the popular mistake
+SLIP = 0.75  # how often a careless author's result is the popular mistake
 
 STORY = {"+": ["finds {b}", "gets {b}"], "-": ["loses {b}", "gives away {b}"], "*": ["doubles"]}
 # Every operation has a mark that its step in the solution repeats: a small model can look it up.
