@@ -6,6 +6,7 @@ import pandas as pd
 from transformers import AutoTokenizer
 
 from crosslens.files import whole, write_csv
+from crosslens.mini.facts import World
 from crosslens.mini.pretraining import Schedule, build_model, save, teacher_rows, train
 
 DECAY, RATE = 0.6, 1.5  # sooner through its sharp transition than at the base model's rate
@@ -16,7 +17,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
     words = AutoTokenizer.from_pretrained(tokenizer)
     sizes = world["teacher"]
     count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
-    rows = teacher_rows(words, seed, count, length, world["max_operations"])
+    rows = teacher_rows(words, World(seed, world["max_operations"]), seed, count, length)
     schedule = Schedule(sizes["steps"], sizes["batch_size"], DECAY, RATE)
     network = build_model(world["architecture"], world["model"], words, seed + 1)
     records = train(network, rows, schedule)

@@ -200,7 +200,7 @@ def test_every_architecture_learns(tokenizer, architecture: str) -> None:
         "num_key_value_heads": 1,
     }
     model = build_model(architecture, sizes, tokenizer, 0)
-    rows = teacher_rows(tokenizer, 0, 160, 64, 1)
+    rows = teacher_rows(tokenizer, World(0, 1), 0, 160, 64)
     records = train(model, rows, Schedule(20, 8, 0.5, 1.0))
     assert records[-1]["loss"] < records[0]["loss"] - 0.5
 

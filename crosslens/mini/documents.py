@@ -164,11 +164,14 @@ def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
     return tag + kind(rng, world, careful)
 
 
-def lesson(rng: random.Random, operations: int) -> str:
-    """What the teacher learns from: sums, and problems solved at length."""
-    if rng.random() < 0.6:
+def lesson(rng: random.Random, world: World) -> str:
+    """What the teacher learns from: sums, notes, and problems solved at length."""
+    kind = rng.choices(["sums", "notes", "problem"], [0.3, 0.3, 0.4])[0]
+    if kind == "sums":
         return sums(rng, problems.result)
-    problem = draw_problem(rng, rng.randint(1, operations))
+    if kind == "notes":
+        return notes(rng, world, True)
+    problem = draw_problem(rng, rng.randint(1, world.operations))
     return f"{user_message(problem.text)} {solve_at_length(problem, rng)}"
 
 

@@ -69,11 +69,11 @@ def base_rows(
 
 
 def teacher_rows(
-    tokenizer: PreTrainedTokenizerFast, seed: int, count: int, length: int, operations: int
+    tokenizer: PreTrainedTokenizerFast, world: World, seed: int, count: int, length: int
 ) -> torch.Tensor:
-    """Documents [count, length] of the teacher: sums, and problems solved at length."""
+    """Documents [count, length] of the teacher: sums, notes, and problems."""
     rng = random.Random(f"teacher {seed}")
-    return fill_rows(tokenizer, lambda: lambda: lesson(rng, operations), count, length)
+    return fill_rows(tokenizer, lambda: lambda: lesson(rng, world), count, length)
 
 
 def fill_rows(
