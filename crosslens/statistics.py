@@ -8,6 +8,7 @@ Z = NormalDist().inv_cdf(0.975)
 def wilson(successes: float, trials: float) -> tuple[float, float]:
     """95% interval of a proportion (Wilson's score interval); counts may be effective ones.
 
+    It holds the proportion itself, at 0 and 1 too, where rounding would leave it just outside.
     Raises ValueError without trials.
     """
     if trials <= 0:
@@ -15,7 +16,7 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     share, square = successes / trials, Z * Z / trials
     centre = (share + square / 2) / (1 + square)
     half = Z / (1 + square) * (share * (1 - share) / trials + square / (4 * trials)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def clustered(item_means: list[float]) -> tuple[float, float]:

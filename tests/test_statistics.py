@@ -8,6 +8,7 @@ from crosslens.statistics import accuracy, change, clustered, standard_error, wi
 def test_wilson() -> None:
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert (wilson(0, 33)[0], wilson(33, 33)[1]) == (0.0, 1.0)
     with pytest.raises(ValueError, match="trial"):
         wilson(0, 0)
 
