@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from crosslens.checkout import commit
 from crosslens.design import trained
 from crosslens.files import read_json, sha256
 from crosslens.results import CONTROLS, SETS, effect_of
+from crosslens.versions import installed
 
 FIGURES = {
     1: "NRN of the final SFT and RL models against base",
@@ -32,6 +34,8 @@ FIGURES = {
 }
 
 
+# Of the environment that this page is made in, as crosscoders and figures are.
+PACKAGES = ("snakemake", "torch", "numba", "triton", "h5py", "numpy", "pandas", "matplotlib")
 WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
 JOBS = {  # what the names of these rules' benchmark files say
     "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
@@ -72,6 +76,8 @@ def summarize(study: Study) -> dict[str, Any]:
     return {
         "study": study.config["study"],
         "seed": study.config["seed"],
+        "commit": commit(),
+        "versions": versions_by_rule(study),
         "families": {family: summarize_family(study, family) for family in study.families},
         "training_data": read_json(manifest) if study.trained else None,
         "seconds": seconds_by_rule(study.root / "benchmarks", study.config),
@@ -90,7 +96,6 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     return {
         "label": study.families[family],
         "accuracy": {variant: found["tasks"] for variant, found in evaluated.items()},
-        "versions": next(iter(evaluated.values()))["versions"],
         "models": {variant: found["model_hash"] for variant, found in evaluated.items()},
         "critical": {task: count_samples(found) for task, found in critical.items()},
         "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
@@ -106,6 +111,21 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         },
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
+    }
+
+
+def versions_by_rule(study: Study) -> dict[str, dict[str, str]]:
+    """Versions by package, as the jobs of each rule found them; several where jobs differ."""
+    found: dict[str, dict[str, list[str]]] = {}
+    files = [(path.parent.name, read_json(path)) for path in study.matching("versions/*/*.json")]
+    results = study.matching("evaluation/*/*/results.json")
+    files += [("evaluate_model", read_json(path)["versions"]) for path in results]
+    for rule, packages in [*files, ("write_report", installed(*PACKAGES))]:
+        for package, version in packages.items():
+            found.setdefault(rule, {}).setdefault(package, []).append(version)
+    return {
+        rule: {package: ", ".join(dict.fromkeys(said)) for package, said in packages.items()}
+        for rule, packages in found.items()
     }
 
 

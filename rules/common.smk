@@ -263,6 +263,19 @@ def manifest_of_training(w):
     return f"results/{w.study}/data/manifest.json" if trains else []
 
 
+def versions_of_engines(w):
+    """What the jobs that sample traces and train models say of their environments."""
+    rules = {"sft": "train_sft", "rl": "train_grpo"}
+    engines = {
+        f"{rules[paradigm]}/{family}"
+        for family, entry in config["families"].items()
+        for paradigm in design.trained(entry)
+    }
+    shares = range(TRACES["shards"]) if engines else []
+    names = [*(f"generate_traces/{part}" for part in shares), *sorted(engines)]
+    return [f"results/{w.study}/versions/{name}.json" for name in names]
+
+
 def target_of(w):
     """Tables 2 and 4 edit the RL model, 3 and 5 base."""
     return "base" if int(w.number) % 2 else FINAL["rl"]

@@ -2,7 +2,8 @@
 
 INPUTS: the models of `families`, `traces.teacher` and the data sets of `problems`, local or of the hub.
 OUTPUTS: results/{study}/models/{family}/{variant} of models not trained here, results/{study}/data/: problems.jsonl and problems.json
-(their counts and hashes), traces/{part}.jsonl, sft, grpo.parquet, manifest.json.
+(their counts and hashes), traces/{part}.jsonl, sft, grpo.parquet, manifest.json;
+results/{study}/versions/generate_traces/{part}.json.
 """
 
 
@@ -67,7 +68,8 @@ rule generate_traces:
         teacher=local_model(TRACES, "teacher"),
         problems="results/{study}/data/problems.jsonl",
     output:
-        "results/{study}/data/traces/{part}.jsonl",
+        traces="results/{study}/data/traces/{part}.jsonl",
+        versions="results/{study}/versions/generate_traces/{part}.json",
     log:
         "results/{study}/logs/generate_traces/{part}.log",
     benchmark:

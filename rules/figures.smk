@@ -327,6 +327,7 @@ rule write_report:
         tables=expand("results/{{study}}/tables/table{number}.csv", number=range(1, 6)),
         results=[file for family in FAMILIES for file in results_of(family)],
         manifest=manifest_of_training,
+        versions=versions_of_engines,
         paper=workflow.source_path("../report/paper.json"),
         template=workflow.source_path("../report/report.html.j2"),
         captions=[

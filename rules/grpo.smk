@@ -2,7 +2,8 @@
 
 INPUTS: results/{study}/models/{family}/base, results/{study}/data/grpo.parquet.
 OUTPUTS: results/{study}/models/{family}/: rl-1 ... rl-5 (Hugging Face directories after each fifth
-of the epoch), grpo-curves.csv (reward, length, clip fraction, entropy).
+of the epoch), grpo-curves.csv (reward, length, clip fraction, entropy);
+results/{study}/versions/train_grpo/{family}.json.
 """
 
 
@@ -18,6 +19,7 @@ rule train_grpo:
             )
         ),
         curves="results/{study}/models/{family}/grpo-curves.csv",
+        versions="results/{study}/versions/train_grpo/{family}.json",
     log:
         "results/{study}/logs/train_grpo/{family}.log",
     benchmark:

@@ -1,7 +1,8 @@
 """Supervised fine-tuning with LLaMA-Factory: full parameters, one epoch, a checkpoint per fifth.
 
 INPUTS: results/{study}/models/{family}/base, results/{study}/data/sft.
-OUTPUTS: results/{study}/models/{family}/sft-1 ... sft-5, results/{study}/models/{family}/sft-loss.csv.
+OUTPUTS: results/{study}/models/{family}/sft-1 ... sft-5, results/{study}/models/{family}/sft-loss.csv,
+results/{study}/versions/train_sft/{family}.json.
 """
 
 
@@ -17,6 +18,7 @@ rule train_sft:
             )
         ),
         loss="results/{study}/models/{family}/sft-loss.csv",
+        versions="results/{study}/versions/train_sft/{family}.json",
     log:
         "results/{study}/logs/train_sft/{family}.log",
     benchmark:

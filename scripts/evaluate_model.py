@@ -1,14 +1,14 @@
 """Evaluate one model on every benchmark, in one process; nothing is evaluated twice."""
 
-from importlib.metadata import version
 from pathlib import Path
 
 from crosslens.evaluation import Model, load_model, outcomes, run, tasks_of
 from crosslens.files import sha256, write_json, write_jsonl
 from crosslens.journal import Journal
 from crosslens.statistics import accuracy
+from crosslens.versions import installed
 
-VERSIONS = ("lm-eval", "transformers", "torch", "math-verify")
+PACKAGES = ("lm-eval", "transformers", "torch", "math-verify")
 
 
 def main(*, model: Path, settings: dict, code: list[str], results: Path, samples: Path) -> None:
@@ -18,7 +18,7 @@ def main(*, model: Path, settings: dict, code: list[str], results: Path, samples
     the same; a task's outcome does not depend on the tasks before it.
     """
     identity = {"model": str(model), "model_hash": sha256(model)}
-    versions = {name: version(name) for name in VERSIONS}
+    versions = installed(*PACKAGES)
     files = {name: sha256(file) for name, file in settings.get("files", {}).items()}
     stand = {"settings": settings, "files": files, "code": code, "versions": versions}
     journal = Journal(samples, identity | stand)

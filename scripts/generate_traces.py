@@ -4,20 +4,29 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.answers import user_message
-from crosslens.files import sha256, write_jsonl
+from crosslens.files import sha256, write_json, write_jsonl
 from crosslens.hub import model_directory
 from crosslens.journal import Journal
 from crosslens.progress import track
 from crosslens.teacher import batches_by_length, sampler
 from crosslens.traces import read_problems
+from crosslens.versions import installed
 
 SEEDS = 1_000_003  # between two shares: more than the problems of one
 
 
 def main(
-    *, problems: Path, part: int, out: Path, settings: dict[str, Any], seed: int, gpus: int
+    *,
+    problems: Path,
+    part: int,
+    out: Path,
+    versions: Path,
+    settings: dict[str, Any],
+    seed: int,
+    gpus: int,
 ) -> None:
-    """Write one row per problem of share `part`: its columns, response, tokens, ended.
+    """Write one row per problem of share `part`: its columns, response, tokens, ended;
+    and to `versions` what was installed.
 
     Every `shards`-th problem belongs to a share. A killed attempt's whole batches are kept, and
     each batch has a seed of its own: the traces are those of an attempt that was not killed.
@@ -50,6 +59,7 @@ def main(
         )
     found = {row.pop("row"): row for row in journal.rows}
     write_jsonl(out, [{**row, **found[i]} for i, row in enumerate(rows)])
+    write_json(versions, installed(settings["backend"], "transformers", "torch"))
     journal.delete()
 
 
@@ -61,7 +71,8 @@ if __name__ == "__main__":
         main(
             problems=Path(snakemake.input.problems),
             part=int(snakemake.wildcards.part),
-            out=Path(snakemake.output[0]),
+            out=Path(snakemake.output.traces),
+            versions=Path(snakemake.output.versions),
             settings=snakemake.params.traces,
             seed=snakemake.params.seed,
             gpus=snakemake.resources.gpu,

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from crosslens.files import write_csv
+from crosslens.files import write_csv, write_json
+from crosslens.versions import installed
+
+PACKAGES = {"verl": ("verl", "vllm", "ray"), "trl": ("trl", "accelerate")}
 
 
 def main(
@@ -12,17 +15,21 @@ def main(
     data: Path,
     checkpoints: list[Path],
     curves: Path,
+    versions: Path,
     settings: dict[str, Any],
     seed: int,
     gpus: int,
 ) -> None:
-    """Write one plain model directory per fifth of the epoch, and the curves of every step."""
+    """Write one plain model directory per fifth of the epoch, and the curves of every step;
+    `versions` says what was installed."""
     if settings["engine"] == "verl":  # each in its own environment
         from crosslens.grpo.verl import train
     else:
         from crosslens.grpo.trl import train
     table = train(settings=settings, model=base, data=data, seed=seed, gpus=gpus, out=checkpoints)
     write_csv(curves, table)
+    packages = [*PACKAGES[settings["engine"]], "transformers", "torch", "math-verify"]
+    write_json(versions, installed(*packages))
 
 
 if __name__ == "__main__":
@@ -35,6 +42,7 @@ if __name__ == "__main__":
             data=Path(snakemake.input.data),
             checkpoints=[Path(path) for path in snakemake.output.checkpoints],
             curves=Path(snakemake.output.curves),
+            versions=Path(snakemake.output.versions),
             settings=snakemake.params.grpo,
             seed=snakemake.params.seed,
             gpus=snakemake.resources.gpu,

@@ -5,7 +5,10 @@ from typing import Any
 
 from crosslens import sft
 from crosslens.errors import InputError
-from crosslens.files import remove
+from crosslens.files import remove, write_json
+from crosslens.versions import installed
+
+PACKAGES = ("llamafactory", "deepspeed", "accelerate", "transformers", "torch")
 
 
 def main(
@@ -14,16 +17,19 @@ def main(
     data: Path,
     checkpoints: list[Path],
     loss: Path,
+    versions: Path,
     settings: dict[str, Any],
     seed: int,
     gpus: int,
 ) -> None:
-    """Write one plain model directory per fifth of the epoch, and the loss of every step.
+    """Write one plain model directory per fifth of the epoch, and the loss of every step;
+    `versions` says what was installed.
 
     The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
     """
     run = loss.parent / ".sft-run"
     sft.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
+    write_json(versions, installed(*PACKAGES))
     try:
         sft.collect(run, base, checkpoints, loss)
     except InputError:
@@ -41,6 +47,7 @@ if __name__ == "__main__":
             data=Path(snakemake.input.data),
             checkpoints=[Path(path) for path in snakemake.output.checkpoints],
             loss=Path(snakemake.output.loss),
+            versions=Path(snakemake.output.versions),
             settings=snakemake.params.sft,
             seed=snakemake.params.seed,
             gpus=snakemake.resources.gpu,

@@ -32,7 +32,11 @@ if __name__ == "__main__":
         main(
             root=Path(snakemake.output.page).parent,
             config=snakemake.params.config,
-            inputs=[Path(p) for p in [*snakemake.input.results, *snakemake.input.figures]],
+            inputs=[
+                Path(path)
+                for name in ("results", "figures", "versions")
+                for path in snakemake.input[name]
+            ],
             template=Path(snakemake.input.template),
             captions=[Path(path) for path in snakemake.input.captions],
             paper=Path(snakemake.input.paper),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from crosslens.files import read_json, write_json
 from crosslens.plotting.style import plt
@@ -79,6 +80,9 @@ def results_tree(root: Path) -> Study:
             path = root / "evaluation" / family / variant / "results.json"
             write_json(path, {"tasks": tasks, "model_hash": "0" * 64, "versions": {"torch": "1"}})
             inputs.append(path)
+        path = root / "versions" / "train_sft" / f"{family}.json"
+        write_json(path, {"Python": "3", "llamafactory": "0.9" if family == "tiny" else "1.0"})
+        inputs.append(path)
     write_json(root / "data" / "manifest.json", {"problems": 10})
     (root / "benchmarks").mkdir()
     (root / "benchmarks" / "draw_nrn.tsv").write_text("s\th:m:s\tmax_rss\n2.5\t0:00:02\t100\n")
@@ -157,6 +161,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
     assert "None in every task." in html
+    assert "<td>train_sft</td><td>Python 3, llamafactory 1.0, 0.9</td>" in html
     assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active: a set of more" in " ".join(
         html.split()
     )
@@ -176,6 +181,16 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     assert summary["seconds"]["draw_nrn"] == {
         "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mb": 100.0,
     }  # fmt: skip
+
+
+def test_versions_are_those_that_the_jobs_found(study: Study) -> None:
+    write_json(study.root / "versions" / "train_grpo" / "gone.json", {"verl": "0"})
+    summary = summarize(study)
+    assert summary["versions"]["train_sft"] == {"Python": "3", "llamafactory": "1.0, 0.9"}
+    assert summary["versions"]["evaluate_model"] == {"torch": "1"}
+    assert summary["versions"]["write_report"]["torch"] == torch.__version__
+    assert summary["versions"].keys() == {"train_sft", "evaluate_model", "write_report"}
+    assert re.match(r"[0-9a-f]{40}( \(modified\))?$|unknown: ", summary["commit"])
 
 
 def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:

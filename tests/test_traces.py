@@ -84,6 +84,7 @@ def generate(script, model: Path, tmp_path: Path):
             problems=tmp_path / "problems.jsonl",
             part=part,
             out=tmp_path / name,
+            versions=tmp_path / "versions.json",
             settings=settings | changes,
             seed=seed,
             gpus=0,
@@ -93,10 +94,11 @@ def generate(script, model: Path, tmp_path: Path):
     return run
 
 
-def test_seed_decides_the_traces(generate) -> None:
+def test_seed_decides_the_traces(generate, tmp_path: Path) -> None:
     first = generate("a")
     assert first == generate("b")
     assert first != generate("c", seed=1)
+    assert read_json(tmp_path / "versions.json").keys() == {"Python", "transformers", "torch"}
     assert list(first[0]) == ["problem", "answer", "source", "response", "tokens", "ended"]
 
 

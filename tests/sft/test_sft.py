@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +59,7 @@ def models(base: Path, data: Path, tmp_path_factory) -> Path:
         data=data,
         checkpoints=[models / f"sft-{k}" for k in range(1, 6)],
         loss=models / "sft-loss.csv",
+        versions=models / "versions.json",
         settings=SETTINGS,
         seed=0,
         gpus=0,
@@ -202,8 +204,10 @@ def test_five_plain_checkpoints(base: Path, models: Path) -> None:
     assert all(not a.equal(b) for a, b in zip(weights, weights[1:], strict=False))
     assert {path.name for path in models.iterdir()} == {
         "sft-loss.csv",
+        "versions.json",
         *(f"sft-{k}" for k in range(1, 6)),
     }
+    assert read_json(models / "versions.json")["llamafactory"] == version("llamafactory")
 
 
 def test_checkpoints_keep_tokenizer_and_configuration(base: Path, models: Path) -> None:
@@ -232,6 +236,7 @@ def test_two_devices_take_the_same_steps(
         data=data,
         checkpoints=[tmp_path / f"sft-{k}" for k in range(1, 6)],
         loss=tmp_path / "sft-loss.csv",
+        versions=tmp_path / "versions.json",
         settings=SETTINGS | {"options": options},
         seed=0,
         gpus=2,
@@ -310,6 +315,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
         "data": data,
         "checkpoints": [tmp_path / f"sft-{k}" for k in range(1, 6)],
         "loss": tmp_path / "sft-loss.csv",
+        "versions": tmp_path / "versions.json",
         "settings": SETTINGS,
         "seed": 0,
         "gpus": 0,

@@ -73,6 +73,13 @@ def test_the_summary_for_machines(results: Path) -> None:
     assert "NaN" not in text and "Infinity" not in text
     summary = json.loads(text)
     assert {"families", "seconds", "training_data", "config"} <= summary.keys()
+    used = {rule: packages.keys() for rule, packages in summary["versions"].items()}
+    assert {"transformers", "torch"} <= used["generate_traces"]
+    assert {"Python", "llamafactory", "torch"} <= used["train_sft"]
+    assert {"Python", "verl", "torch"} <= used["train_grpo"]
+    assert {"Python", "lm-eval", "torch"} <= used["evaluate_model"]
+    assert {"Python", "snakemake", "torch"} <= used["write_report"]
+    assert summary["commit"] == "unknown: not a git checkout"  # of the copy that the test made
     family = summary["families"]["tiny"]
     assert {
         "accuracy",
