@@ -142,14 +142,15 @@ def extract(
 
 
 def count_rows(rows: np.ndarray, skip_positions: int) -> int:
-    """How many activations a shard has."""
+    """How many activations a shard of `rows` [sequences, length] has."""
     return len(rows) * (rows.shape[1] - skip_positions)
 
 
 def described(
     rows: np.ndarray, order: np.ndarray, skip_positions: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Token, position and sequence of every activation, in the order of the file."""
+    """Token, position and sequence of every activation in the order of the file: uint32, uint16,
+    uint32."""
     sequences, positions = np.divmod(order, np.uint32(rows.shape[1] - skip_positions))
     positions += np.uint32(skip_positions)
     return rows[sequences, positions], positions.astype(np.uint16), sequences

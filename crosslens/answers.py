@@ -109,7 +109,10 @@ class Worker:
             return None
 
     def start(self) -> None:
-        """Start the process and wait until it has imported math-verify."""
+        """Start the process and wait until it has imported math-verify.
+
+        Raises RuntimeError when it does not within a minute.
+        """
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs,), daemon=True)

@@ -1,4 +1,7 @@
-"""Values of a configuration that must fit each other; no file is read."""
+"""Values of a configuration that must fit each other; no file is read.
+
+Each check raises InputError at the first fault.
+"""
 
 from copy import deepcopy
 from typing import Any
@@ -78,7 +81,7 @@ def check_resources(config: dict[str, Any], rules: set[str]) -> None:
 
 
 def check_gpus(config: dict[str, Any], limit: int | None) -> None:
-    """Snakemake would silently scale a rule down to the limit."""
+    """No rule needs more GPUs than the limit, to which Snakemake would silently scale it down."""
     for rule, needs in config["resources"].items():
         if limit is not None and needs.get("gpu", 0) > limit:
             raise InputError(

@@ -77,7 +77,10 @@ def pack(
     sequence_length: int,
     name: str,
 ) -> np.ndarray:
-    """The first `count` rows of a source: its texts one after the other, each ended by eos."""
+    """The first `count` rows of a source: its texts one after the other, each ended by eos.
+
+    uint32 [count, sequence_length]. Raises InputError when the source has too few tokens.
+    """
     wanted, found = count * sequence_length, 0
     parts: list[np.ndarray] = []  # arrays: a list of 200 million Python integers takes 8 GB
     for row in track(rows, f"tokenizing {name}", unit="texts"):
@@ -103,7 +106,10 @@ def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
 
 
 def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str:
-    """A row's text: RedPajama's `text`, or OpenThoughts' `conversations` by the chat template."""
+    """A row's text: RedPajama's `text`, or OpenThoughts' `conversations` by the chat template.
+
+    Raises InputError naming the source for a row that has neither.
+    """
     if "text" in row:
         return row["text"]
     if "conversations" not in row:
@@ -155,7 +161,10 @@ def open_corpus(path: Path) -> h5py.File:
 
 
 def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
-    """Token ids [rows, sequence_length] of a shard (a number or "heldout"), and the corpus hash."""
+    """Token ids [rows, sequence_length] of a shard (a number or "heldout"), and the corpus hash.
+
+    Raises InputError when the file is damaged.
+    """
     with open_corpus(path) as file:
         heldout, size = int(file.attrs["heldout_rows"]), int(file.attrs["shard_rows"])
         start, stop = (
@@ -167,7 +176,7 @@ def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
 
 
 def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive batches of rows."""
+    """Consecutive batches of rows; the last may be smaller."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 

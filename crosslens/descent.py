@@ -23,7 +23,7 @@ def check_descent(family: str, folders: list[Path]) -> None:
 
 
 def check_shape(family: str, base: Path, folder: Path) -> None:
-    """Both have as many layers of the same width."""
+    """Both have as many layers of the same width; else InputError."""
     ours, theirs = (read_json(path / "config.json") for path in (folder, base))
     for key in SHAPE:
         if ours.get(key) != theirs.get(key):
@@ -36,7 +36,8 @@ def check_shape(family: str, base: Path, folder: Path) -> None:
 def vocabulary(path: Path) -> str:
     """Hash of what a tokenizer maps to token ids, added tokens included.
 
-    Not of the file: libraries write the same vocabulary in other words.
+    Not of the file: libraries write the same vocabulary in other words. Raises InputError when the
+    file is missing or no JSON object.
     """
     try:
         tokenizer = read_json(path)

@@ -169,7 +169,7 @@ def read_jsonl(path: str | Path) -> list[dict]:
 
 
 def parsed(text: bytes, where: str, kind: type = object) -> Any:
-    """A JSON value of a kind."""
+    """A JSON value of a kind. Raises InputError, naming `where`, for anything else."""
     try:
         value = json.loads(text)
     except ValueError as error:  # no JSON, or no UTF-8

@@ -1,4 +1,7 @@
-"""Which features carry generalization: critical samples, their scores, and the selected sets."""
+"""Which features carry generalization: critical samples, their scores, and the selected sets.
+
+Sections 3.2 (Eq. 11) and 7 of the paper. Scores are in the crosscoder's scaled activations.
+"""
 
 import random
 from itertools import combinations
@@ -19,7 +22,8 @@ ACTIVE = 0.1  # share of critical samples on which a feature must fire in RL to 
 
 
 def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict[str, dict]:
-    """Per task, the documents that base gets wrong and RL gets right, and those RL lost.
+    """Per task, the documents that base gets wrong and RL gets right (section 3.2), and those RL
+    lost. `base` and `rl` are the records of samples.jsonl.
 
     Joined on document id and hash. Raises InputError when the two runs saw different documents.
     """
@@ -78,7 +82,11 @@ def features_of(
 def score_task(
     crosscoder: Crosscoder, activations: Float[torch.Tensor, "b n d_model"], readout: str
 ) -> pd.DataFrame:
-    """Score_k = mean over critical samples of f_k^RL - f_k^Base (Eq. 11), and RL's firing rate."""
+    """Score_k = mean over critical samples of f_k^RL - f_k^Base (Eq. 11), and RL's firing rate.
+
+    `activations` are the trio's at the final token of each critical sample. Columns: feature,
+    score, rl_rate (share of samples, 0 to 1), readout.
+    """
     rl, base = (features_of(crosscoder, activations, i, readout) for i in (RL, BASE))
     scores = (rl - base).mean(dim=0)
     table = pd.DataFrame({"feature": range(len(scores)), "score": scores.numpy()})
@@ -87,14 +95,14 @@ def score_task(
 
 def select(scores: pd.Series, threshold: float) -> list[int]:
     """Features whose score exceeds `threshold` times the task's maximum; none if that is not
-    positive. `scores` is indexed by feature."""
+    positive. `scores` is indexed by feature. (Section 7 has 20% of the maximum.)"""
     if scores.empty or scores.max() <= 0:
         return []
     return scores.index[scores > threshold * scores.max()].tolist()
 
 
 def intersection(selected: dict[str, list[int]]) -> list[int]:
-    """Features selected in every task."""
+    """Features selected in every task: the paper's generalization-controlling ones (3.2)."""
     return sorted(set.intersection(*map(set, selected.values())))
 
 
@@ -108,7 +116,10 @@ def majority(selected: dict[str, list[int]]) -> list[int]:
 
 
 def overlap(a: list[int], b: list[int]) -> dict[str, float]:
-    """Jaccard index of two sets, and the share of the smaller found in the other; NaN if empty."""
+    """Jaccard index of two sets, and the share of the smaller found in the other (Figure 4).
+
+    Both in [0, 1]; NaN where a set is empty.
+    """
     common, union, smaller = len({*a} & {*b}), len({*a} | {*b}), min(len(a), len(b))
     return {
         "jaccard": common / union if union else np.nan,

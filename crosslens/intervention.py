@@ -1,4 +1,7 @@
-"""Edit features in a running model: set their activations, keep the reconstruction error."""
+"""Edit features in a running model: set their activations, keep the reconstruction error.
+
+Section 7.1 of the paper: zero in RL (Tables 2, 4), 3.0 in base (Tables 3, 5).
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +28,11 @@ def edit(
     scale: float,
 ) -> Float[torch.Tensor, "b d_model"]:
     """h + (value - f) W_dec / scale: only the chosen features' share of h changes, so whatever the
-    crosscoder does not reconstruct stays."""
+    crosscoder does not reconstruct stays.
+
+    `h` is in the model's own units; `f`, `value` and W_dec are in the crosscoder's, which are
+    `scale` times as large.
+    """
     return h + ((value - f) @ W_dec / scale).to(h.dtype)
 
 

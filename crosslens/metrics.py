@@ -1,4 +1,7 @@
-"""How specific each feature is to a model, and how the most specific ones change over training."""
+"""How specific each feature is to a model, and how the most specific ones change over training.
+
+Sections 3.1 (Eqs. 4, 8-10), 5.1 and 5.2 of the paper. Norms have no unit: activations are scaled.
+"""
 
 from itertools import combinations_with_replacement, pairwise
 
@@ -12,17 +15,23 @@ SAME = 0.7  # decoder cosine from which two features count as the same
 
 
 def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
-    """L1 norm of each feature's decoder vector, for each model."""
+    """L1 norm of each feature's decoder vector, for each model: the norms of Eqs. 4 and 8-10."""
     return W_dec.abs().sum(dim=-1)
 
 
 def nrn(norms: Float[torch.Tensor, "2 k"]) -> Float[torch.Tensor, " k"]:
-    """Normalized relative norm (Eq. 4): the tuned model's share, NaN where both norms are zero."""
+    """Normalized relative norm (Eq. 4) from the norms of base and tuned model, in this order.
+
+    The tuned model's share, in [0, 1]: 0.5 is shared alike; NaN where both norms are zero.
+    """
     return norms[1] / norms.sum(dim=0)
 
 
 def mas(norms: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
-    """Model attribution scores (Eqs. 8-10): each model's share; they add up to 1."""
+    """Model attribution scores (Eqs. 8-10): each model's share, in [0, 1]; they add up to 1.
+
+    Rows are base, SFT and RL (MAS_O, MAS_S, MAS_R) for the trio. NaN where all norms are zero.
+    """
     return norms / norms.sum(dim=0)
 
 
@@ -34,7 +43,10 @@ def fold(
 
 
 def top_features(table: pd.DataFrame, count: int) -> list[int]:
-    """The `count` alive features of highest NRN, highest first; ties by index."""
+    """The `count` alive features of highest NRN, highest first; ties by index.
+
+    `table` is one crosscoder's: columns feature, nrn, alive (0 or 1).
+    """
     alive = table[table["alive"] == 1].sort_values(["nrn", "feature"], ascending=[False, True])
     return alive["feature"].head(count).tolist()
 
@@ -48,7 +60,7 @@ def matched_overlap(
     a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"], threshold: float = SAME
 ) -> int:
     """How many features two lists share by direction: pairs of the best one-to-one matching of
-    decoder vectors whose cosine reaches `threshold`."""
+    decoder vectors whose cosine reaches `threshold`. Zero if a list is empty."""
     if not len(a) or not len(b):
         return 0
     cosine = torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
@@ -62,6 +74,7 @@ def overlap_table(
     """Overlap between each two checkpoints of a paradigm, by index and by direction.
 
     `tops[c]` are the top features of checkpoint c, `decoders[c]` the tuned model's W_dec.
+    Columns: paradigm, a, b (checkpoints), kind ("index", "matched"), overlap (features in common).
     """
     rows = []
     for a, b in combinations_with_replacement(sorted(tops), 2):
@@ -72,7 +85,7 @@ def overlap_table(
 
 
 def rank_shifts(tops: dict[int, list[int]], paradigm: str) -> pd.DataFrame:
-    """Rank changes between adjacent checkpoints of features in either's top list.
+    """Rank changes between adjacent checkpoints of features in either's top list (Figures 8-13).
 
     A feature outside the other's list has no shift (NaN), the paper's blank cell. Ranks start at 1;
     a positive shift is a rise.

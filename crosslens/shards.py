@@ -106,7 +106,7 @@ class ShardReader:
             yield left
 
     def endless_numbers(self, size: int, seed: list[int]) -> Iterator[Int[np.ndarray, " b"]]:
-        """Which rows make up each batch of `endless`."""
+        """Which rows make up each batch of `endless`. Raises InputError when not one is full."""
         if self.kept < size:
             raise InputError(
                 f"{self.paths[0]}: {self.kept} rows kept, fewer than crosscoder.batch_size {size}"
@@ -175,7 +175,7 @@ class Stored:
 
 
 def open_shard(path: Path) -> h5py.File:
-    """Open a shard, or say in one line that it is damaged."""
+    """Open a shard. Raises InputError when it is cut short, damaged or lacks a data set."""
     try:
         file = h5py.File(path)
     except OSError as error:

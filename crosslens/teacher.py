@@ -53,7 +53,8 @@ def with_vllm(
 ) -> Sampler:
     """Sample through vLLM's offline engine, which applies the model's own chat template.
 
-    Written against vLLM's documented interface; its wheels need a GPU, so no test runs it.
+    Raises InputError when vLLM is not installed. Written against vLLM's documented interface; its
+    wheels need a GPU, so no test runs it.
     """
     try:
         from vllm import LLM, SamplingParams

@@ -107,7 +107,10 @@ def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
 
 
 def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
-    """Every prompt and answer SFT learns from is one RL learns from: the paper's premise."""
+    """Every prompt and answer SFT learns from is one RL learns from: the paper's premise.
+
+    Raises InputError naming the first that is not.
+    """
     known = {(row["prompt"][0]["content"], row["reward_model"]["ground_truth"]) for row in grpo}
     strangers = [
         trace for trace in sft if (user_message(trace["problem"]), trace["answer"]) not in known

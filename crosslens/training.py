@@ -216,7 +216,7 @@ def record(
 
 
 def variance(x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, " n"]:
-    """Mean squared distance of each model's rows from their mean."""
+    """Mean squared distance of each model's rows from their mean, what FVE is a fraction of."""
     return (x - x.mean(dim=0)).square().sum(dim=(0, 2)) / len(x)
 
 
@@ -255,7 +255,8 @@ def crosscoder_of(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) ->
 
 
 class Quality(NamedTuple):
-    """A crosscoder on held-out activations."""
+    """A crosscoder on held-out activations: `fve` for each model, `l0` active features a row,
+    `loss` as in Eqs. 3 and 7, the mean over rows."""
 
     fve: dict[str, float]
     l0: float
@@ -266,7 +267,11 @@ class Quality(NamedTuple):
 
 @torch.inference_mode()
 def evaluate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, beta: float) -> Quality:
-    """FVE against the mean of all held-out rows, L0, loss and firing rates, over every kept row."""
+    """FVE against the mean of all held-out rows, L0, loss and firing rates, over every kept row.
+
+    FVE of a model is 1 - |x - x_hat|^2 / |x - mean|^2, summed over rows. Raises InputError when no
+    row is kept.
+    """
     n, d = len(crosscoder.models), reader.d_model
     # float64: the variance is a difference of two sums over all rows
     error, square, total = (torch.zeros(s, dtype=torch.float64) for s in ((n,), (n,), (n, d)))

@@ -73,7 +73,7 @@ def check_family(family: str, config: dict[str, Any]) -> None:
 
 
 def check_model(key: str, path: str, revision: str | None, config: dict[str, Any]) -> int | None:
-    """A model directory is complete; returns its number of decoder layers.
+    """Raise InputError unless a model directory is complete; its number of decoder layers.
 
     None for a model of the hub, which is not asked before the job that downloads it.
     """
