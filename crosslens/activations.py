@@ -149,8 +149,10 @@ def count_rows(rows: np.ndarray, skip_positions: int) -> int:
 def described(
     rows: np.ndarray, order: np.ndarray, skip_positions: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Token, position and sequence of every activation in the order of the file: uint32, uint16,
-    uint32."""
+    """Token, position and sequence of every activation in the order of the file.
+
+    uint32, uint16 and uint32, each [activations], from `rows` [sequences, length].
+    """
     sequences, positions = np.divmod(order, np.uint32(rows.shape[1] - skip_positions))
     positions += np.uint32(skip_positions)
     return rows[sequences, positions], positions.astype(np.uint16), sequences
@@ -159,7 +161,10 @@ def described(
 def count_tokens(
     rows: np.ndarray, tokens: np.ndarray, norms: np.ndarray, mask: np.ndarray
 ) -> dict[str, int | str]:
-    """What became of a shard's tokens; written beside it, and summed into data-path.json."""
+    """What became of a shard's tokens; written beside it, and summed into data-path.json.
+
+    `rows` are [sequences, length]; `tokens`, `norms` and `mask` (true where kept) [activations].
+    """
     return {
         "tokens_requested": rows.size,
         "rows_written": len(tokens),

@@ -176,13 +176,13 @@ def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
 
 
 def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive batches of rows; the last may be smaller."""
+    """Consecutive batches [<= size, length] of rows [sequences, length]."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
 def distinct(rows: np.ndarray) -> set[bytes]:
-    """The different sequences among rows, as hashes."""
+    """The different sequences among rows [sequences, length], as hashes of their bytes."""
     return {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}
 
 

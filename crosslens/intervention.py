@@ -103,7 +103,10 @@ def positions(
 
 @torch.no_grad()
 def restrict(crosscoder: Crosscoder, features: torch.Tensor) -> Crosscoder:
-    """A crosscoder of only some features: the others cost time and change nothing."""
+    """A crosscoder of only some features: the others cost time and change nothing.
+
+    `features` are their indices, int64 [k].
+    """
     n, d, _ = crosscoder.W_enc.shape
     small = Crosscoder(n, d, max(1, len(features)), metadata=crosscoder.metadata)
     small.W_enc = torch.nn.Parameter(crosscoder.W_enc[:, :, features])
