@@ -9,7 +9,7 @@ MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
-.PHONY: help environments mini test soak bench check lint clean
+.PHONY: help environments mini test soak bench check lint rulegraph clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -56,6 +56,9 @@ lint:
 	$(VENVS)/workflow/bin/ruff format --check .
 	$(VENVS)/workflow/bin/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
+
+rulegraph: # in the README, drawn from the workflow
+	$(SNAKEMAKE) --configfile mini.yaml --rulegraph mermaid-js | $(VENVS)/workflow/bin/python docs/rulegraph.py
 
 clean:
 	rm -rf results/mini .snakemake .pytest_cache .ruff_cache

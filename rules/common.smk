@@ -4,11 +4,15 @@ INPUTS: the configuration; envs/*.yaml; schemas/config.schema.yaml.
 OUTPUTS: none; names used by the other rule files.
 """
 
+import gc
 import hashlib
 import os
 import re
 import sys
 from pathlib import Path
+
+# Thousands of jobs are millions of objects that stay: looking through them all takes a tenth of a dry run.
+gc.set_threshold(100_000, 50, 50)
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))

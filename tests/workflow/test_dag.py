@@ -1,6 +1,7 @@
 """The graph of jobs is the designed one, and every rule says what a job needs."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,11 @@ def test_the_linter_finds_nothing(study: Study) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_rulegraph(study: Study) -> None:
+def test_the_rule_graph_in_the_readme(study: Study) -> None:
     done = study.snakemake("--rulegraph", "mermaid-js")
     assert done.returncode == 0, done.stdout
-    assert "train_crosscoder" in done.stdout
+    rulegraph = runpy.run_path(str(ROOT / "docs" / "rulegraph.py"))
+    readme = (ROOT / "README.md").read_text()
+    assert rulegraph["placed"](readme, rulegraph["drawing"](done.stdout)) == readme, (
+        "make rulegraph"
+    )

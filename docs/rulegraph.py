@@ -1,0 +1,53 @@
+"""Write the graph of rules into the README; see `make rulegraph`."""
+
+import re
+import sys
+from pathlib import Path
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- rule graph -->\n", "<!-- end of the rule graph -->\n"
+
+
+def edges(mermaid: str) -> set[tuple[str, str]]:
+    """Pairs of rules of which the second needs the first; not what `all` and the report need."""
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", mermaid))
+    pairs = re.findall(r"(id\d+) --> (id\d+)", mermaid)
+    found = {(names[a], names[b]) for a, b in pairs}
+    return {(a, b) for a, b in found if a != b and b not in ("all", "write_report")}
+
+
+def direct(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those pairs that no way through other rules connects: the others follow from them."""
+    after: dict[str, set[str]] = {}
+    for a, b in pairs:
+        after.setdefault(a, set()).add(b)
+
+    def reached(rule: str, seen: set[str]) -> set[str]:
+        for later in after.get(rule, set()) - seen:
+            seen.add(later)
+            reached(later, seen)
+        return seen
+
+    roundabout = {
+        (a, b)
+        for a, b in pairs
+        for c in after[a] - {b}
+        if a not in (r := reached(c, set())) and b in r
+    }
+    return pairs - roundabout
+
+
+def drawing(mermaid: str) -> str:
+    """The graph in Mermaid, with rules by name."""
+    lines = "".join(f"  {a} --> {b}\n" for a, b in sorted(direct(edges(mermaid))))
+    return f"```mermaid\nflowchart TB\n{lines}```\n"
+
+
+def placed(readme: str, graph: str) -> str:
+    """The README with the graph between its marks."""
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + graph + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    README.write_text(placed(README.read_text(), drawing(sys.stdin.read())))
