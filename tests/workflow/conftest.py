@@ -25,6 +25,7 @@ class Study:
     def __init__(self, folder: Path, config: dict[str, Any], root: Path = ROOT) -> None:
         self.folder = folder
         self.root = root
+        self.program = ["-m", "snakemake"]
         self.config = copy.deepcopy(config)
 
     def change(self, key: str, value: Any) -> None:
@@ -55,7 +56,7 @@ class Study:
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         return [
-            *(sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")),
+            *(sys.executable, *self.program, "--snakefile", str(self.root / "Snakefile")),
             *("--workflow-profile", str(self.root / "profiles" / profile)),
             *("--directory", str(self.folder), "--configfile", str(file), *arguments),
         ]
@@ -95,3 +96,11 @@ def study(tmp_path: Path) -> Study:
     study.config["sft"].update(batch_size=8, micro_batch_size=4)
     study.config["grpo"].update(batch_size=32, mini_batch_size=16)
     return study
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
+    """A study of given models run to its end once, for all that is held against it."""
+    from given import finished  # which imports from here
+
+    return finished(tmp_path_factory.mktemp("undisturbed"))

@@ -1,76 +1,31 @@
 """Models that no rule trained: a study of them starts at evaluation and extraction."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, Study, jobs
+from conftest import TINY, Study, jobs
+from given import Finished, given_models, stand_ins
 
 TRAINING = {
     *("pretrain_base", "pretrain_teacher", "prepare_problems", "generate_traces"),
     *("filter_traces", "train_sft", "train_grpo"),
 }
-PROGRAM = """
-import sys
-from pathlib import Path
-import torch
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-folder, tokenizer = Path(sys.argv[1]), AutoTokenizer.from_pretrained(sys.argv[2])
-torch.manual_seed(0)
-config = Qwen3Config(
-    vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-    num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=512,
-    initializer_range=0.2, tie_word_embeddings=True,
-    pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-)
-model = Qwen3ForCausalLM(config)
-for name in ("base", "sft", "rl"):
-    model.save_pretrained(folder / name)
-    tokenizer.save_pretrained(folder / name)
-    for parameter in model.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-"""
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    """The smallest study without training: the world makes only benchmarks and corpora."""
-    study = Study(tmp_path, TINY)
-    for section in ("problems", "traces"):
-        del study.config[section]
-    models = {"base": "own/base", "sft": ["own/sft"], "rl": [{"model": "own/rl"}]}
-    study.change("families", {"own": {"label": "Own", **models}})
-    study.change("figures.families", ["own"] * 3)
-    study.change("activations", {"shards": 1, "window": 1})
-    study.change("crosscoder.replicas", 0)
-    study.change("crosscoder.d_sparse", 64)
+    """The study with models that nothing reads."""
+    study = given_models(tmp_path)
+    stand_ins(study)
     return study
 
 
-def make_models(study: Study) -> None:
-    """A random model and two descendants, with the tokenizer of the world's texts."""
-    stand_ins(study)
-    done = study.snakemake("--cores", "1", "--", "results/tiny/world/tokenizer")
-    assert done.returncode == 0, done.stdout
-    tokenizer = study.folder / "results" / "tiny" / "world" / "tokenizer"
-    python = ROOT / ".venvs" / "analysis" / "bin" / "python"
-    subprocess.run([python, "-c", PROGRAM, study.folder / "own", tokenizer], check=True)
-
-
-def stand_ins(study: Study) -> None:
-    """The same models as far as they are judged before a job starts."""
-    for name in ("base", "sft", "rl"):
-        study.model(f"own/{name}")
-
-
-def test_a_study_of_given_models(study: Study) -> None:
-    make_models(study)
-    done = study.snakemake("--cores", "2")
-    assert done.returncode == 0, done.stdout[-20000:]
-    assert not TRAINING & jobs(done.stdout).keys()
-    assert jobs(done.stdout)["import_model"] == 3
-    assert jobs(done.stdout)["train_crosscoder"] == 3
+def test_a_study_of_given_models(undisturbed: Finished) -> None:
+    study, output = undisturbed
+    assert not TRAINING & jobs(output).keys()
+    assert jobs(output)["import_model"] == 3
+    assert jobs(output)["train_crosscoder"] == 3
     results = study.folder / "results" / "tiny"
     for name in ("base", "sft-5", "rl-5"):
         given = study.folder / "own" / name.partition("-")[0] / "model.safetensors"
@@ -89,7 +44,6 @@ def test_a_study_of_given_models(study: Study) -> None:
 
 
 def test_all_five_checkpoints_of_one_paradigm(study: Study) -> None:
-    stand_ins(study)
     study.config |= {key: TINY[key] for key in ("problems", "traces")}
     study.change("families.own.rl", ["own/rl"] * 5)
     del study.config["families"]["own"]["sft"]
@@ -119,7 +73,6 @@ def test_all_five_checkpoints_of_one_paradigm(study: Study) -> None:
 def test_what_cannot_be_studied_is_one_line(
     study: Study, key: str, value: object, said: str
 ) -> None:
-    stand_ins(study)
     study.model("own/other", words="a c")
     study.model("own/deep", layers=5)
     study.change(key, value)

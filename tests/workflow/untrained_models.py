@@ -1,6 +1,6 @@
-"""Write the variants of a family without training them: random weights, each a little changed.
+"""Write models without training them: random weights, each a little different from the one before.
 
-    python untrained_models.py TOKENIZER FOLDER
+    python untrained_models.py TOKENIZER FOLDER NAME...
 
 For tests of what comes after training. Runs in the analysis environment.
 """
@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-VARIANTS = ["base", *(f"{paradigm}-{k}" for paradigm in ("sft", "rl") for k in range(1, 6))]
 
-
-def main(tokenizer: Path, folder: Path) -> None:
-    """One model directory for each variant."""
+def main(tokenizer: Path, folder: Path, *names: str) -> None:
+    """One model directory for each name."""
     words = AutoTokenizer.from_pretrained(tokenizer)
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(
@@ -29,18 +27,19 @@ def main(tokenizer: Path, folder: Path) -> None:
             head_dim=16,
             max_position_embeddings=512,
             initializer_range=0.2,
+            tie_word_embeddings=True,
             pad_token_id=words.pad_token_id,
             bos_token_id=None,
             eos_token_id=words.eos_token_id,
         )
     )
-    for variant in VARIANTS:
-        model.save_pretrained(folder / variant)
-        words.save_pretrained(folder / variant)
+    for name in names:
+        model.save_pretrained(folder / name)
+        words.save_pretrained(folder / name)
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter += 0.05 * parameter.std() * torch.randn_like(parameter)
+                parameter += 0.05 * torch.randn_like(parameter)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
