@@ -9,8 +9,6 @@ from crosslens.files import whole, write_csv
 from crosslens.mini.facts import World
 from crosslens.mini.pretraining import Schedule, base_rows, build_model, save, train
 
-DECAY = 0.3
-
 
 def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
     """Write documents, train on them once, save the model and its loss."""
@@ -19,7 +17,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
     count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
     shares = {key: sizes[key] for key in ("careful_share", "tag_share")}
     rows = base_rows(words, World(seed, world["max_operations"]), seed, count, length, **shares)
-    schedule = Schedule(sizes["steps"], sizes["batch_size"], DECAY, rate=1.0)
+    schedule = Schedule(sizes["steps"], sizes["batch_size"])
     network = build_model(world["architecture"], world["model"], words, seed)
     records = train(network, rows, schedule)
     write_csv(loss, pd.DataFrame(records))

@@ -9,8 +9,6 @@ from crosslens.files import whole, write_csv
 from crosslens.mini.facts import World
 from crosslens.mini.pretraining import Schedule, build_model, save, teacher_rows, train
 
-DECAY, RATE = 0.6, 1.5  # sooner through its sharp transition than at the base model's rate
-
 
 def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
     """Write documents, train on them once, save the model and its loss."""
@@ -18,7 +16,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
     sizes = world["teacher"]
     count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
     rows = teacher_rows(words, World(seed, world["max_operations"]), seed, count, length)
-    schedule = Schedule(sizes["steps"], sizes["batch_size"], DECAY, RATE)
+    schedule = Schedule(sizes["steps"], sizes["batch_size"])
     network = build_model(world["architecture"], world["model"], words, seed + 1)
     records = train(network, rows, schedule)
     write_csv(loss, pd.DataFrame(records))

@@ -201,7 +201,7 @@ def test_every_architecture_learns(tokenizer, architecture: str) -> None:
     }
     model = build_model(architecture, sizes, tokenizer, 0)
     rows = teacher_rows(tokenizer, World(0, 1), 0, 160, 64)
-    records = train(model, rows, Schedule(20, 8, 0.5, 1.0))
+    records = train(model, rows, Schedule(20, 8, 0.5))
     assert records[-1]["loss"] < records[0]["loss"] - 0.5
 
 
@@ -214,7 +214,7 @@ def test_padding_does_not_count(tokenizer) -> None:
 
 
 def test_the_rate_warms_up_holds_and_falls_to_zero() -> None:
-    schedule = Schedule(1000, 1, 0.5, 1.0)
+    schedule = Schedule(1000, 1, 0.5)
     assert rate_at(0, schedule) == pytest.approx(1 / 30)
     assert rate_at(400, schedule) == 1.0
     assert rate_at(750, schedule) == pytest.approx(0.5)

@@ -25,8 +25,7 @@ class Schedule(NamedTuple):
 
     steps: int
     batch_size: int
-    decay: float
-    rate: float  # factor on the learning rates
+    decay: float = 0.3
 
 
 def build_model(
@@ -105,10 +104,8 @@ def train(model: torch.nn.Module, rows: torch.Tensor, schedule: Schedule) -> lis
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimizers = [
-        torch.optim.Muon(matrices, lr=MUON_RATE * schedule.rate, weight_decay=0.05, momentum=0.95),
-        torch.optim.AdamW(
-            others, lr=ADAM_RATE * schedule.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        ),
+        torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.05, momentum=0.95),
+        torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
     schedulers = [
         torch.optim.lr_scheduler.LambdaLR(o, lambda s: rate_at(s, schedule)) for o in optimizers
