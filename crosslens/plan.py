@@ -92,6 +92,7 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     trained = {p: sum(p in design.trained(f) for f in families) for p in design.PARADIGMS}
     once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
     once += ("score_features", "select_features", "tokenize_corpus", "report_data_path")
+    once += ("take_turn",)
     count = world_jobs(config) | {
         "import_model": sum(len(design.given(family)) for family in families),
         "prepare_problems": int(design.trains(config)),
@@ -264,16 +265,19 @@ def disks(config: Mapping[str, Any]) -> dict[str, Disk]:
 
 
 def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
-    """Most bytes there are: of all families at once, or one after the other.
+    """Most bytes there are: of all families at once, or with shards of one after the other.
 
-    What stays (models, crosscoders) counts of all, what goes of those that are under way.
+    What stays (models, crosscoders) counts of all. In turns, later families may be in training
+    while one has its shards; those before it are done.
     """
-    stays = sum(disk.crosscoders + disk.models for disk in found.values())
+    families = list(found.values())
+    stays = sum(disk.crosscoders + disk.models for disk in families)
     goes = [
         max(disk.training, (disk.rolling if rolling else disk.whole) + disk.heldout + disk.states)
-        for disk in found.values()
+        for disk in families
     ]
-    return stays + (sum(goes) if at_once else max(goes))
+    later = [sum(disk.training for disk in families[i + 1 :]) for i in range(len(families))]
+    return stays + (sum(goes) if at_once else max(map(sum, zip(goes, later, strict=True))))
 
 
 def describe(config: Mapping[str, Any], needs: Mapping[str, Mapping[str, int]]) -> str:
@@ -303,7 +307,10 @@ def disk_lines(config: Mapping[str, Any]) -> list[str]:
         )
         values = (getattr(disk, field) / GB for disk in found.values())
         lines.append(f"{name:24}" + "".join(f"{value:13,.1f}" for value in values))
-    for what, at_once in (("families one after the other", False), ("all at once", True)):
+    for what, at_once in (
+        ("families in turns, as the whole study runs", False),
+        ("all at once", True),
+    ):
         now, never = (peak(found, rolling=r, at_once=at_once) / TB for r in (True, False))
         lines.append(f"Peak, {what}: {now:.2f} TB; without rolling {never:.2f} TB")
     return lines

@@ -2,7 +2,8 @@
 
 INPUTS: the sources of `corpus`, results/{study}/models/{family}/{variant}.
 OUTPUTS: results/{study}/activations/{family}/: corpus.h5, {variant}/shard-{shard}.h5 (temporary) and .json
-(counts), data-path.json. A shard waits for the crosscoders to consume the one `window` before it.
+(counts), data-path.json, turn. A shard waits for the crosscoders to consume the one `window` before it,
+the first ones for those of the family before: shards of one family at a time are on the disk.
 """
 
 
@@ -32,6 +33,17 @@ rule tokenize_corpus:
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/tokenize_corpus.py"
+
+
+localrules:
+    take_turn,
+
+
+rule take_turn:
+    input:
+        family_before,
+    output:
+        touch("results/{study}/activations/{family}/turn"),
 
 
 rule extract_activations:

@@ -231,14 +231,30 @@ def back_pressure(w):
     """A shard waits until those `window` before it are consumed: so many exist at once, no more.
 
     Consumed is what a training log says: the state beside it goes as soon as the next one is there.
+    The first shards wait for their family's turn.
     """
-    if w.shard == "heldout":
-        return []
-    shard = int(w.shard) - config["activations"]["window"]
+    before = (
+        -1 if w.shard == "heldout" else int(w.shard) - config["activations"]["window"]
+    )
+    if before < 0:  # only the order counts: a turn taken again makes nothing anew
+        return ancient(f"results/{w.study}/activations/{w.family}/turn")
     return [
-        f"results/{w.study}/crosscoders/{w.family}/{name}/log-{shard}.csv"
+        f"results/{w.study}/crosscoders/{w.family}/{name}/log-{before}.csv"
         for name in design.reading(w.variant, config["families"][w.family], REPLICAS)
-        if shard >= 0
+    ]
+
+
+def family_before(w):
+    """The finished crosscoders of the family before, whose shards are gone then.
+
+    None where only some targets are asked for: these are to need nothing of other families.
+    """
+    asked = set(map(str, workflow.dag_settings.targets)) - {"all"}
+    earlier = [] if asked else FAMILIES[: FAMILIES.index(w.family)][-1:]
+    return [
+        f"results/{w.study}/crosscoders/{family}/{name}/quality.json"
+        for family in earlier
+        for name in design.crosscoders(config["families"][family], REPLICAS)
     ]
 
 

@@ -37,6 +37,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "tokenize_corpus": 3,
         "extract_activations": 2145,
         "report_data_path": 3,
+        "take_turn": 3,
         "train_crosscoder": 2496,
         "evaluate_crosscoder": 39,
         "score_specificity": 3,

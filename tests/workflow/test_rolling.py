@@ -104,6 +104,34 @@ def test_no_order_of_jobs_keeps_more(rolling: list[Job], seed: int) -> None:
     assert not there
 
 
+def test_shards_of_one_family_at_a_time(tmp_path) -> None:
+    """Whatever the order of jobs: no shard of a family before the crosscoders of the one before."""
+    study = Study(tmp_path, MINI)
+    families = ["first", "second", "third"]
+    entry = study.config["families"]["tiny"]
+    study.change("families", {name: entry | {"label": name} for name in families})
+    study.change("figures.families", families)
+    study.change("activations.shards", 2)
+    done = study.snakemake("--dry-run", "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    found = graph(done.stdout)
+    before = ancestors(found)
+
+    def made(rule: str, family: str) -> set[int]:
+        return {
+            i
+            for i, job in enumerate(found)
+            if job.rule == rule and any(f"/{family}/" in file for file in job.outputs)
+        }
+
+    for earlier, later in zip(families, families[1:], strict=False):
+        finished = made("evaluate_crosscoder", earlier)
+        assert len(finished) == CROSSCODERS
+        shards = made("extract_activations", later)
+        assert len(shards) == VARIANTS * 3
+        assert all(finished <= before[shard] for shard in shards)
+
+
 def temps(jobs: list[Job]) -> set[str]:
     """The files that Snakemake deletes once all their readers are done."""
     return {f for job in jobs for f in job.outputs if SHARD.search(f) or STATE.search(f)}

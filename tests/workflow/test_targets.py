@@ -10,6 +10,7 @@ PER_FAMILY = {
     "train_grpo": 1,
     "evaluate_model": 3,
     "tokenize_corpus": 1,
+    "take_turn": 1,
     "extract_activations": 11 * (2 + 1),
     "report_data_path": 1,
     "train_crosscoder": (10 + 1 + 2) * 2,
@@ -25,6 +26,7 @@ PER_FAMILY = {
 TRAINING = {"import_model": 1, "train_sft": 1, "train_grpo": 1}
 PAIRS = TRAINING | {
     "tokenize_corpus": 1,
+    "take_turn": 1,
     "extract_activations": 11 * 2 + 11,
     "train_crosscoder": 12 * 2,
     "evaluate_crosscoder": 12,
