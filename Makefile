@@ -61,5 +61,5 @@ rulegraph: # in the README, drawn from the workflow
 	$(SNAKEMAKE) --configfile mini.yaml --rulegraph mermaid-js | $(VENVS)/workflow/bin/python docs/rulegraph.py
 
 clean:
-	rm -rf results/mini .snakemake .pytest_cache .ruff_cache
+	rm -rf results/mini .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENVS)/*' -prune -exec rm -rf {} +

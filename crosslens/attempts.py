@@ -34,10 +34,10 @@ def claim(run: Path, identity: dict[str, Any], checkpoint: Path | None) -> None:
 def identity(
     *, model: Path, data: Path, settings: dict[str, Any], seed: int, devices: int
 ) -> dict[str, Any]:
-    """What makes two attempts the same run. Of the model's weights, their names and sizes."""
-    weights = {file.name: file.stat().st_size for file in sorted(model.glob("*.safetensors"))}
+    """What makes two attempts the same run."""
+    files = [model / "config.json", *sorted(model.glob("*.safetensors"))]
     return {
-        "model": {"config": sha256(model / "config.json"), "weights": weights},
+        "model": {file.name: sha256(file) for file in files},
         "data": sha256(data),
         "settings": settings,
         "seed": seed,

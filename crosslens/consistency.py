@@ -36,6 +36,7 @@ def check_values(
     check_grpo(config)
     check_names(config, rules)
     check_tasks(config["evaluation"])
+    check_world_tasks(config)
 
 
 def check_design(config: dict[str, Any]) -> None:
@@ -104,14 +105,18 @@ def check_numbers(config: dict[str, Any]) -> None:
             f"answer: {answer} tokens"
         )
     if "world" in config:
-        sizes = config["world"]["model"]
-        heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
-        where = "world.model."
-        divides(where + "num_key_value_heads", groups, where + "num_attention_heads", heads)
-        if "head_dim" not in sizes:
-            divides(
-                where + "num_attention_heads", heads, where + "hidden_size", sizes["hidden_size"]
-            )
+        check_world_model(config["world"]["model"])
+
+
+def check_world_model(sizes: dict[str, Any]) -> None:
+    """Sizes of which transformers can build a model with rotary positions."""
+    heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
+    where = "world.model."
+    divides(where + "num_key_value_heads", groups, where + "num_attention_heads", heads)
+    if "head_dim" not in sizes:
+        divides(where + "num_attention_heads", heads, where + "hidden_size", sizes["hidden_size"])
+    elif sizes["head_dim"] % 2:
+        raise InputError(f"world.model.head_dim: {sizes['head_dim']} is odd, must be even")
 
 
 def check_training_numbers(config: dict[str, Any]) -> None:
@@ -210,6 +215,17 @@ def check_names(config: dict[str, Any], rules: set[str]) -> None:
             raise InputError(
                 f"families.{family}.label: {entry['label']} is the label of another family too: "
                 "tables and figures could not tell them apart"
+            )
+
+
+def check_world_tasks(config: dict[str, Any]) -> None:
+    """The world writes the benchmarks of its own tasks only."""
+    folder = f"results/{config['study']}/world/benchmarks/"
+    for task, file in config["evaluation"]["files"].items():
+        if str(file).startswith(folder) and task not in columns.TASKS:
+            raise InputError(
+                f"evaluation.files.{task}: the world writes no {task}, only "
+                f"{', '.join(sorted(columns.TASKS))}: give another file, or none to load the hub's"
             )
 
 

@@ -118,7 +118,7 @@ def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
     if strangers:
         raise InputError(
             f"{len(strangers)} traces are of problems that are not in the problems file, the first "
-            f"is {strangers[0]['problem']!r}: delete data/traces.jsonl to sample them anew"
+            f"is {strangers[0]['problem']!r}: delete data/traces/ to sample them anew"
         )
 
 

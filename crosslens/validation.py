@@ -128,6 +128,18 @@ def check_problems(config: dict[str, Any]) -> None:
     for name, source in config["problems"]["exclude"].items():
         check_source(f"problems.exclude.{name}", source, config)
     check_steps(" and ".join(key for key, _ in counts), sum(count for _, count in counts), size)
+    if [key for key, _ in counts] == ["world.problems"]:
+        check_world_problems(config["world"]["problems"], config["problems"]["count"])
+
+
+def check_world_problems(made: int, promised: list[int]) -> None:
+    """A list that is the world's alone is as long as promised: all of its problems are kept."""
+    least, most = promised
+    if not least <= made <= most:
+        raise InputError(
+            f"world.problems: {made} problems are made, and problems.count promises {least} to "
+            f"{most}: correct one of them"
+        )
 
 
 def check_steps(key: str, count: int, size: int) -> None:

@@ -17,7 +17,7 @@ gc.set_threshold(100_000, 50, 50)
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
-from crosslens import design
+from crosslens import columns, design
 from crosslens.cluster import check_queued, comment
 from crosslens.design import FINAL
 from crosslens.errors import InputError
@@ -73,6 +73,7 @@ FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
+OF_WORLD = [task for task in [*TASKS, *UNSEEN, *MATH] if task in columns.TASKS]
 NEEDS = {}  # what every rule asks for, which `plan` adds up
 REPLICAS = config["crosscoder"]["replicas"]
 # Absent where every family brings its models.
@@ -391,3 +392,8 @@ def single_targets():
         )
         found[family] = results_of(family) + metrics + figures(*figures_of(family))
     return found
+
+
+def part_of_world(*keys: str) -> dict | None:
+    """Some keys of the `world` section, so that a change of the others reruns nothing."""
+    return {key: config["world"][key] for key in keys} if "world" in config else None

@@ -12,7 +12,7 @@ rule build_world:
         problems="results/{study}/world/problems.jsonl",
         benchmarks=expand(
             "results/{{study}}/world/benchmarks/{task}.jsonl",
-            task=[*TASKS, *UNSEEN, *lookup(dpath="evaluation/math", within=config)],
+            task=OF_WORLD,
         ),
         reasoning="results/{study}/world/corpora/reasoning.jsonl",
         general="results/{study}/world/corpora/general.jsonl",
@@ -32,7 +32,13 @@ rule build_world:
         runtime=10,
     params:
         code=code("scripts/build_world.py"),
-        world=lookup(dpath="world", within=config, default=None),
+        world=part_of_world(
+            "max_operations", "benchmark_items", "problems", "corpus_tokens"
+        ),
+        careful_share=lookup(
+            dpath="world/base/careful_share", within=config, default=None
+        ),
+        tag_share=lookup(dpath="world/base/tag_share", within=config, default=None),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/build_world.py"
@@ -40,7 +46,7 @@ rule build_world:
 
 rule pretrain_base:
     input:
-        tokenizer="results/{study}/world/tokenizer",
+        tokenizer=ancient("results/{study}/world/tokenizer"),  # the same words in every world
     output:
         model=directory("results/{study}/world/base"),
         loss="results/{study}/world/base-loss.csv",
@@ -59,7 +65,7 @@ rule pretrain_base:
         runtime=60,
     params:
         code=code("scripts/pretrain_base.py"),
-        world=lookup(dpath="world", within=config, default=None),
+        world=part_of_world("architecture", "model", "base", "max_operations"),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/pretrain_base.py"
@@ -67,7 +73,7 @@ rule pretrain_base:
 
 rule pretrain_teacher:
     input:
-        tokenizer="results/{study}/world/tokenizer",
+        tokenizer=ancient("results/{study}/world/tokenizer"),  # the same words in every world
     output:
         model=directory("results/{study}/world/teacher"),
         loss="results/{study}/world/teacher-loss.csv",
@@ -86,7 +92,7 @@ rule pretrain_teacher:
         runtime=60,
     params:
         code=code("scripts/pretrain_teacher.py"),
-        world=lookup(dpath="world", within=config, default=None),
+        world=part_of_world("architecture", "model", "teacher", "max_operations"),
         seed=lookup(dpath="seed", within=config),
     script:
         "../scripts/pretrain_teacher.py"

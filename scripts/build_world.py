@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from crosslens.files import whole, write_jsonl
-from crosslens.mini.benchmarks import benchmarks
+from crosslens.mini.benchmarks import benchmarks, math_problems
 from crosslens.mini.corpora import general_rows, problem_rows, reasoning_rows
 from crosslens.mini.documents import vocabulary
 from crosslens.mini.facts import World
@@ -16,6 +16,8 @@ MAX_LENGTH = 512
 def main(
     *,
     world: dict,
+    careful_share: float,
+    tag_share: float,
     seed: int,
     problems: Path,
     benchmark_files: list[Path],
@@ -24,20 +26,22 @@ def main(
     tokenizer: Path,
 ) -> None:
     """Write every file of the world but its models."""
-    facts = World(seed, world["max_operations"])
+    operations = world["max_operations"]
+    facts = World(seed, operations)
     items = world["benchmark_items"]
-    sets = benchmarks(facts, seed, math=items["math"], questions=items["questions"])
+    math = math_problems(seed, items["math"], operations)
+    exams = [problem for drawn in math.values() for problem in drawn]
+    sets = benchmarks(facts, seed, math=math, questions=items["questions"])
     for path in benchmark_files:
         write_jsonl(path, sets[path.stem])
-    taken = {row.get("problem", row.get("Problem")) for rows in sets.values() for row in rows}
-    operations = world["max_operations"]
     rng = random.Random(f"problems {seed}")
-    write_jsonl(problems, problem_rows(rng, world["problems"], operations, taken))
+    write_jsonl(problems, problem_rows(rng, world["problems"], operations, exams))
     built = build_tokenizer(vocabulary(), MAX_LENGTH)
     tokens = world["corpus_tokens"]
+    shares = {"careful_share": careful_share, "tag_share": tag_share}
     rng = random.Random(f"corpora {seed}")
-    write_jsonl(reasoning, reasoning_rows(rng, built, tokens["reasoning"], operations, taken))
-    write_jsonl(general, general_rows(rng, built, tokens["general"], facts, world["base"]))
+    write_jsonl(reasoning, reasoning_rows(rng, built, tokens["reasoning"], operations, exams))
+    write_jsonl(general, general_rows(rng, built, tokens["general"], facts, shares, exams))
     with whole(tokenizer) as partial:
         built.save_pretrained(partial)
 
@@ -48,6 +52,8 @@ if __name__ == "__main__":
     with one_line(snakemake.log[0]):
         main(
             world=snakemake.params.world,
+            careful_share=snakemake.params.careful_share,
+            tag_share=snakemake.params.tag_share,
             seed=snakemake.params.seed,
             problems=Path(snakemake.output.problems),
             benchmark_files=[Path(path) for path in snakemake.output.benchmarks],

@@ -8,7 +8,7 @@ import torch
 from crosslens.answers import extract_answer, is_correct, user_message
 from crosslens.errors import InputError
 from crosslens.mini import problems
-from crosslens.mini.benchmarks import MATH_SETS, benchmarks, math_set, thirds
+from crosslens.mini.benchmarks import MATH_SETS, benchmarks, distinct, math_problems, thirds
 from crosslens.mini.corpora import distinct_problems, general_rows, problem_rows, reasoning_rows
 from crosslens.mini.documents import KINDS, vocabulary
 from crosslens.mini.facts import World, claim
@@ -46,8 +46,13 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def sets() -> dict[str, list[dict]]:
-    return benchmarks(World(0), 0, math=20, questions=30)
+def math() -> dict[str, list[Problem]]:
+    return math_problems(0, 20, 6)
+
+
+@pytest.fixture(scope="module")
+def sets(math) -> dict[str, list[dict]]:
+    return benchmarks(World(0), 0, math=math, questions=30)
 
 
 def problem_of(*operations: tuple[str, int], start: int = 3) -> Problem:
@@ -115,18 +120,23 @@ def test_math_sets_rise_in_difficulty(most: int, ranges: list[tuple[int, int]]) 
     assert list(thirds(most).values()) == ranges
 
 
-def test_no_benchmark_problem_is_among_the_training_problems(sets) -> None:
-    taken = {r.get("problem", r.get("Problem")) for n in MATH_SETS for r in sets[n]}
-    rows = problem_rows(random.Random(0), 200, 3, taken)
-    assert len({row["problem"] for row in rows}) == 200
-    assert not taken & {row["problem"] for row in rows}
+def test_no_benchmark_problem_is_among_the_training_problems() -> None:
+    """Nor told with other names and things: what is to be computed differs."""
+    exams = math_problems(0, 60, 2)["math500"]
+    chains = {problem.chain for problem in exams}
+    drawn = distinct_problems(random.Random(0), 300, 2, exams)
+    assert len({problem.text for problem in drawn}) == 300
+    assert not chains & {problem.chain for problem in drawn}
+    assert chains & {problem.chain for problem in distinct_problems(random.Random(0), 300, 2, [])}
+    rows = problem_rows(random.Random(0), 300, 2, exams)
+    assert [row["problem"] for row in rows] == [problem.text for problem in drawn]
 
 
 def test_a_world_with_too_few_problems_says_so() -> None:
     with pytest.raises(InputError, match="world.problems"):
-        distinct_problems(random.Random(0), 100_000, 1, set())
+        distinct_problems(random.Random(0), 100_000, 1, [])
     with pytest.raises(InputError, match="benchmark_items.math: .* of math500 cannot be drawn"):
-        math_set(random.Random(0), "math500", 100_000, (1, 1))
+        distinct(random.Random(0), "math500", 100_000, (1, 1))
 
 
 def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
@@ -171,14 +181,16 @@ def test_a_boxed_answer_survives_the_tokenizer(tokenizer) -> None:
     assert extract_answer(text) == "12"
 
 
-def test_corpora_reach_their_size_and_avoid_benchmarks(tokenizer, sets) -> None:
-    taken = {r.get("problem", r.get("Problem")) for n in MATH_SETS for r in sets[n]}
-    rows = reasoning_rows(random.Random(0), tokenizer, 3000, 3, taken)
-    assert [turn["from"] for turn in rows[0]["conversations"]] == ["user", "assistant"]
-    assert not any(p in row["conversations"][0]["value"] for row in rows for p in taken)
-    shares = {"careful_share": 0.3, "tag_share": 0.5}
-    texts = [r["text"] for r in general_rows(random.Random(0), tokenizer, 3000, World(0), shares)]
-    assert sum(len(tokenizer.encode(text)) for text in texts) >= 3000
+def test_corpora_reach_their_size_without_the_math_benchmarks(tokenizer) -> None:
+    exams = math_problems(0, 60, 1)["math500"]
+    world, shares = World(0, 1), {"careful_share": 0.3, "tag_share": 0.5}
+    traces = reasoning_rows(random.Random(0), tokenizer, 3000, 1, exams)
+    assert [turn["from"] for turn in traces[0]["conversations"]] == ["user", "assistant"]
+    general = general_rows(random.Random(0), tokenizer, 3000, world, shares, exams)
+    read = [[turn["value"] for turn in row["conversations"]] for row in traces]
+    for texts in ([" ".join(turns) for turns in read], [row["text"] for row in general]):
+        assert sum(len(tokenizer.encode(text)) for text in texts) >= 3000
+        assert not any(problem.text in text for text in texts for problem in exams)
 
 
 def test_the_same_seed_gives_the_same_documents(tokenizer) -> None:

@@ -1,7 +1,8 @@
 """The outcome reward: 1 for a right final answer, 0 otherwise, by the project's one grader.
 
 verl loads this file by its path and calls `compute_score` by keyword. Each process that does so
-leaves a mark, by which the run proves that no other reward was in use.
+leaves a mark; without one the run fails: this reward was then never asked. That no other one is
+configured beside it is checked before (`overrides.check_options`).
 """
 
 import os

@@ -12,12 +12,21 @@ from crosslens.mini.problems import Problem, draw_problem, solve_carefully
 MATH_SETS = ["math500", "aime24", "aime25"]
 
 
-def benchmarks(world: World, seed: int, *, math: int, questions: int) -> dict[str, list[dict]]:
-    """All benchmark sets: name -> rows. `math` problems, at most `questions` questions in each."""
+def math_problems(seed: int, count: int, most: int) -> dict[str, list[Problem]]:
+    """`count` problems of each math set; the hardest have `most` operations."""
+    rng = random.Random(f"math {seed}")
+    return {name: distinct(rng, name, count, ops) for name, ops in thirds(most).items()}
+
+
+def benchmarks(
+    world: World, seed: int, *, math: dict[str, list[Problem]], questions: int
+) -> dict[str, list[dict]]:
+    """All benchmark sets: name -> rows; at most `questions` questions in each."""
     rng = random.Random(f"benchmarks {seed}")
     sets = {name: build(rng, world, questions) for name, build in QUESTION_SETS.items()}
-    ranges = thirds(world.operations)
-    return sets | {name: math_set(rng, name, math, ranges[name]) for name in MATH_SETS}
+    for name, problems in math.items():
+        sets[name] = [MATH_ROWS[name](i, problem, rng) for i, problem in enumerate(problems)]
+    return sets
 
 
 def thirds(most: int) -> dict[str, tuple[int, int]]:
@@ -29,8 +38,10 @@ def thirds(most: int) -> dict[str, tuple[int, int]]:
     }
 
 
-def math_set(rng: random.Random, name: str, count: int, operations: tuple[int, int]) -> list[dict]:
-    """Distinct problems of one difficulty, in the columns of the set they stand for.
+def distinct(
+    rng: random.Random, name: str, count: int, operations: tuple[int, int]
+) -> list[Problem]:
+    """Distinct problems of one difficulty.
 
     Raises InputError when the world has too few problems of that difficulty.
     """
@@ -45,7 +56,7 @@ def math_set(rng: random.Random, name: str, count: int, operations: tuple[int, i
                 f"world.benchmark_items.math: {count} distinct problems of {name} cannot be drawn "
                 f"(found {len(drawn)}): lower it or raise world.max_operations"
             )
-    return [MATH_ROWS[name](i, p, rng) for i, p in enumerate(drawn.values())]
+    return list(drawn.values())
 
 
 def math500_row(i: int, problem: Problem, rng: random.Random) -> dict:

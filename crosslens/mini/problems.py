@@ -39,6 +39,11 @@ class Problem(NamedTuple):
     text: str
     marks: list[str]
 
+    @property
+    def chain(self) -> tuple[int, tuple[tuple[str, int], ...]]:
+        """What is to be computed, whatever names, things and words it is told in."""
+        return self.start, self.operations
+
 
 class Step(NamedTuple):
     """One line of a solution: `mark x operation b = y`."""

@@ -357,3 +357,15 @@ def test_one_training_state_is_kept(tmp_path: Path) -> None:
     assert left[1] >= {"global_step18", "optimizer.pt", "rng_state_1.pth"}
     (tmp_path / "checkpoint-27").mkdir()  # a kill left it half written
     assert sft.last_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
+
+
+def test_weights_make_another_run(tmp_path: Path) -> None:
+    """Not only their names and sizes: a base model trained again is another one."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "data.json").write_text("[]")
+    kinds = []
+    for weights in (b"one", b"two", b"one"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": {}}
+        kinds.append(attempts.identity(**given, seed=0, devices=1))
+    assert kinds[0] == kinds[2] != kinds[1]

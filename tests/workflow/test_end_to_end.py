@@ -110,7 +110,7 @@ def test_shards_and_states_are_gone(results: Path) -> None:
 
 
 def test_no_benchmark_item_is_in_a_training_text(results: Path) -> None:
-    """Nothing is rigged: what the models are asked they never trained on."""
+    """Nothing is rigged: what the models are asked is in no text of SFT or GRPO."""
     program = """
 import json, sys
 from pathlib import Path

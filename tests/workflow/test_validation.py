@@ -65,6 +65,8 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("corpus.sources.general", "g.jsonl", "corpus.sources.general: there is no file"),
         ("world.problems", 31, "31 problems are fewer than one grpo.batch_size: 32"),
         ("world.problems", 100, "100 problems make 3 steps of grpo.batch_size: 32"),
+        ("problems.count", [1, 9], "problems are made, and problems.count promises 1 to 9"),
+        ("world.model.head_dim", 7, "world.model.head_dim: 7 is odd, must be even"),
         ("grpo.mini_batch_size", 20, "20 does not divide grpo.batch_size: 32"),
         ("sft.micro_batch_size", 3, "3 does not divide sft.batch_size: 8"),
         (
