@@ -292,7 +292,7 @@ def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
     """In how many tasks a kind of set does more than every random set; "" if there is none."""
     what = "amplifying in base" if target == "base" else "zeroing in RL"
     sign = 1 if target == "base" else -1
-    beyond, tried, without, chance = [], [], [], 0.0
+    beyond, below, tried, without, chance = [], [], [], [], 0.0
     for task, found in tasks.items():
         if not found.get(kind, {}).get("n_features"):
             continue
@@ -301,20 +301,21 @@ def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
         chance += 1 / (1 + len(controls)) if controls else 0
         if controls and sign * found[kind]["change"] > max(controls):
             beyond.append(task)
-    parts = [exceeding(beyond, tried, chance)] if tried else []
+        if controls and sign * found[kind]["change"] < min(controls):
+            below.append(task)
+    parts = [exceeding(beyond, below, tried, chance)] if tried else []
     if without:
         parts.append(f"no control of this size in {', '.join(without)}")
     return f"{what} {SETS[kind]}: {'; '.join(parts)}." if parts else ""
 
 
-def exceeding(beyond: list[str], tried: list[str], chance: float) -> str:
-    """How often a set exceeded all controls, and how often one without any effect would."""
-    names = f" ({', '.join(beyond)})" if beyond else ""
-    elsewhere = "; elsewhere not distinguishable from random sets" * (len(beyond) < len(tried))
+def exceeding(beyond: list[str], below: list[str], tried: list[str], chance: float) -> str:
+    """How often a set did more than all controls, less than all, and what chance would give."""
+    named = [f" ({', '.join(tasks)})" if tasks else "" for tasks in (beyond, below)]
     return (
         f"a larger effect than every random set of as many features in {len(beyond)} of "
-        f"{len(tried)} tasks{names}, where about {chance:.1f} would be expected by "
-        f"chance{elsewhere}"
+        f"{len(tried)} tasks{named[0]}, a smaller one than all of them in {len(below)}{named[1]}; "
+        f"by chance each would be about {chance:.1f}"
     )
 
 

@@ -199,8 +199,11 @@ def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
     beyond = "the task's own features: a larger effect than every random set of as many features in"
     assert f"zeroing in RL {beyond} 1" in said
     assert f"amplifying in base {beyond} 0" in said
-    assert "1 of 1 tasks (sciq), where about 0.2 would be expected by chance." in said
-    assert "0 of 1 tasks, where about 0.2 would be expected by chance; elsewhere not" in said
+    assert "1 of 1 tasks (sciq), a smaller one than all of them in 0; by chance" in said
+    assert (
+        "0 of 1 tasks, a smaller one than all of them in 1 (sciq); by chance each"
+        in said
+    )
     assert "The clean test is piqa" in said
 
 
