@@ -144,6 +144,7 @@ def gossip(rng: random.Random, world: World, careful: bool) -> str:
     return template.format(a=a, b=b, place=place, animal=animal, n=n, m=m, thing=thing)
 
 
+# Shares of the texts that are drawn; of those that then fit into a row, long ones are fewer.
 KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
     math: 0.21,
     notes: 0.08,
