@@ -200,10 +200,7 @@ def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
     assert f"zeroing in RL {beyond} 1" in said
     assert f"amplifying in base {beyond} 0" in said
     assert "1 of 1 tasks (sciq), a smaller one than all of them in 0; by chance" in said
-    assert (
-        "0 of 1 tasks, a smaller one than all of them in 1 (sciq); by chance each"
-        in said
-    )
+    assert "0 of 1 tasks, a smaller one than all of them in 1 (sciq); by chance each" in said
     assert "The clean test is piqa" in said
 
 
