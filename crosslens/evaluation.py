@@ -21,7 +21,7 @@ from crosslens import columns
 from crosslens.answers import is_correct, user_message
 from crosslens.errors import InputError
 from crosslens.inputs import check_columns
-from crosslens.sampling import sample
+from crosslens.sampling import sample, stop_tokens
 
 HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
 SEED = 1234  # Evalchemy's; repetition i adds i
@@ -56,18 +56,11 @@ class Model(HFLM):
             [self.tok_encode(requests[i].args[0], add_special_tokens=False) for i in indices],
             max_new_tokens=options["max_gen_toks"],
             temperature=options["temperature"],
-            end=self.ends(),
+            end=stop_tokens(self.model, self.tokenizer),
             generator=generator,
         )
         texts = [self.tok_decode(c.ids, skip_special_tokens=True) for c in completions]
         return dict(zip(indices, texts, strict=True))
-
-    def ends(self) -> list[int]:
-        """Tokens that end an answer: the tokenizer's, and those the model itself declares (an
-        instruction-tuned one ends a turn with another token than a text)."""
-        declared = self.model.generation_config.eos_token_id
-        several = declared if isinstance(declared, list) else [declared]
-        return sorted({self.eot_token_id, *several} - {None})
 
 
 def by_length(requests: list, indices: list[int]) -> list[int]:

@@ -384,4 +384,4 @@ def number(value: Any, digits: int = 1, signed: bool = False) -> str:
     """A number as text, a dash where there is none."""
     if value is None or pd.isna(value):
         return "–"
-    return f"{value:{'+' if signed else ''}.{digits}f}"
+    return f"{value:{'+' if signed else ''}z.{digits}f}"

@@ -94,8 +94,8 @@ def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, 
         line = {"Model": f"{label}-{model}" if model != "RL - SFT" else "Δ (RL − SFT)"}
         for task in tasks:
             at = found.loc[task]
-            interval = "" if pd.isna(at.ci_low) else f" [{at.ci_low:.0f}, {at.ci_high:.0f}]"
-            line[task] = f"{at.accuracy:.1f}{interval}{beside(at.paper, '.1f')}"
+            interval = "" if pd.isna(at.ci_low) else f" [{at.ci_low:z.0f}, {at.ci_high:z.0f}]"
+            line[task] = f"{at.accuracy:z.1f}{interval}{beside(at.paper, '.1f')}"
         cells.append(line)
     return pd.DataFrame(cells), rules
 
@@ -169,5 +169,5 @@ def cell(at: pd.Series) -> str:
     if pd.isna(at["change"]) or at["n_features"] == 0:
         ours = f"{MISSING} (no feature)" if at["sets"] else MISSING
     else:
-        ours = f"{at['change']:+.1f} [{at['low']:+.0f}, {at['high']:+.0f}]"
+        ours = f"{at['change']:+z.1f} [{at['low']:+z.0f}, {at['high']:+z.0f}]"
     return ours + beside(at["paper"], "+.1f")

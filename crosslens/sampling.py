@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DROP = 0.125  # finished rows are dropped when they are this share of a batch: it copies the cache
 
@@ -111,3 +111,11 @@ def draw(
     else:
         tokens = torch.multinomial(log_probs.exp(), 1, generator=generator)
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
+
+
+def stop_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Tokens that end an answer: the tokenizer's, and those the model itself declares (an
+    instruction-tuned one ends a turn with another token than a text)."""
+    named = model.generation_config.eos_token_id
+    named = named if isinstance(named, list) else [named]
+    return sorted({token for token in (*named, tokenizer.eos_token_id) if token is not None})

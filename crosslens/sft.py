@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from crosslens import attempts, engines
+from crosslens.design import CHECKPOINTS
 from crosslens.errors import InputError
 from crosslens.files import read_json, remove, whole, write_csv, write_json
 from crosslens.traces import DATASET
@@ -20,7 +21,6 @@ from crosslens.traces import DATASET
 if TYPE_CHECKING:  # runs in processes of its own; named here so that its changes rerun SFT
     from crosslens import llama_factory  # noqa: F401
 
-FIFTHS = 5
 LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
 COMPLETE = "complete"  # stands in a checkpoint once all of it is written
 # What a trainer needs to go on from a checkpoint, most of its size; global_step* is DeepSpeed's.
@@ -34,12 +34,12 @@ def fifths(steps: int) -> list[int]:
 
     Raises InputError when there are fewer steps than checkpoints.
     """
-    if steps < FIFTHS:
+    if steps < CHECKPOINTS:
         raise InputError(
-            f"SFT has only {steps} steps, fewer than its {FIFTHS} checkpoints: "
+            f"SFT has only {steps} steps, fewer than its {CHECKPOINTS} checkpoints: "
             "give more problems or a smaller sft.batch_size"
         )
-    return [-(-steps * k // FIFTHS) for k in range(1, FIFTHS + 1)]
+    return [-(-steps * k // CHECKPOINTS) for k in range(1, CHECKPOINTS + 1)]
 
 
 def accumulation(batch_size: int, micro_batch_size: int, devices: int) -> int:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from crosslens.errors import InputError
-from crosslens.sampling import sample
+from crosslens.sampling import sample, stop_tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 class Answer(NamedTuple):
@@ -114,10 +114,3 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", message: str) -> list[int]:
     """Token ids of one user turn up to where the assistant's answer begins."""
     conversation = [{"role": "user", "content": message}]
     return list(tokenizer.apply_chat_template(conversation, add_generation_prompt=True))
-
-
-def stop_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Tokens that end an answer: the tokenizer's and those of the model's generation settings."""
-    named = model.generation_config.eos_token_id
-    named = named if isinstance(named, list) else [named]
-    return sorted({token for token in (*named, tokenizer.eos_token_id) if token is not None})

@@ -119,13 +119,6 @@ def test_prompts_are_the_contexts_of_the_harness(model: Model, tmp_path: Path) -
     assert ids == list(fed.values())
 
 
-def test_an_answer_ends_at_the_models_own_tokens_too() -> None:
-    network = tiny_network()
-    network.generation_config.eos_token_id = [7, 8]
-    own = Model(pretrained=network, tokenizer=letters(), batch_size=4, max_length=64)
-    assert own.ends() == [EOS, 7, 8]
-
-
 @pytest.mark.parametrize("first", [0, 3])
 def test_a_missing_column_names_task_file_and_line(tmp_path: Path, first: int) -> None:
     docs = DOCS[:first] + [{k: d[k] for k in d if k != "answerKey"} for d in DOCS[first:]]

@@ -116,6 +116,16 @@ def test_controls_are_a_mean_with_their_range() -> None:
     assert control["sets"] == 5
 
 
+def test_nothing_is_minus_zero() -> None:
+    table = pd.DataFrame([change("intersection", 0, -0.04) | {"ci_low": -9.6, "ci_high": -0.2}])
+    rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
+    assert intervention_cells(rows, ["sciq"])[0]["sciq"][0] == "+0.0 [-10, +0]"
+    gains = {"tiny": {"math500": (-0.04, 0.1)}}
+    results = {("tiny", v): found(0.5) for v in ("base", "sft-5", "rl-5")}
+    rows = accuracy_rows(results, gains, ["math500"], LABELS, {"table1": {}})
+    assert accuracy_cells(rows, ["math500"])[0]["math500"].tolist()[-1].startswith("0.0 [0, 0]")
+
+
 def test_an_empty_set_is_a_dash_with_its_reason() -> None:
     table = pd.DataFrame([change("intersection", 0, 0.0, features=0)])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})

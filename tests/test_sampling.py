@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from helpers_models import EOS, letters, tiny_network
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from crosslens.sampling import draw, sample
+from crosslens.sampling import draw, sample, stop_tokens
 
 END = 1
 
@@ -62,3 +63,14 @@ def test_temperature_sharpens() -> None:
     tokens, _ = draw(logits, 0.5, torch.Generator().manual_seed(0))
     expected = torch.softmax(torch.tensor([0.0, 2.0]), 0)[1].item()
     assert abs(tokens.float().mean().item() - expected) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("declared", "ends"), [([7, 8], [EOS, 7, 8]), (7, [EOS, 7]), (None, [EOS]), (EOS, [EOS])]
+)
+def test_an_answer_ends_at_the_tokenizers_and_at_the_models_own_tokens(
+    declared: list[int] | int | None, ends: list[int]
+) -> None:
+    network = tiny_network()
+    network.generation_config.eos_token_id = declared
+    assert stop_tokens(network, letters()) == ends

@@ -18,8 +18,7 @@ from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.workers.rollout import base as rollout_base
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
 
-from crosslens.sampling import Completion, sample
-from crosslens.teacher import stop_tokens
+from crosslens.sampling import Completion, sample, stop_tokens
 
 NAME = "crosslens_cpu"
 PAUSE = 0.02  # seconds without a new request after which a batch is complete

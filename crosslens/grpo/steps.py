@@ -1,8 +1,8 @@
 """The steps of one epoch, and which of them stand for its fifths."""
 
+from crosslens.design import CHECKPOINTS as FIFTHS
 from crosslens.errors import InputError
 
-FIFTHS = 5
 TOLERANCE = 0.02  # of the epoch, by which a checkpoint may miss its fifth to save fewer of them
 
 

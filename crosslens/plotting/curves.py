@@ -11,6 +11,12 @@ GRPO_PANELS = {
     "clip_fraction": "share of clipped tokens",
     "entropy": "entropy (nats)",
 }
+CROSSCODER_PANELS = {
+    "reconstruction": "reconstruction error",
+    "fve": "FVE",
+    "l0": "L0",
+    "dead_share": "dead share",
+}
 FINAL = {"sft-5": COLORS["sft"], "rl-5": COLORS["rl"], "trio": "black"}
 
 
@@ -36,10 +42,11 @@ def draw_grpo(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Reconstruction, L0 and dead share of every crosscoder; the final ones in colour."""
-    panels = {"reconstruction": "reconstruction error", "l0": "L0", "dead_share": "silent share"}
-    figure, grid = plt.subplots(1, 3, figsize=(7.4, 2.2))
-    for axes, (column, name) in zip(grid, panels.items(), strict=True):
+    """Reconstruction error, FVE (mean over a crosscoder's models), L0 and dead share of every
+    crosscoder; the final ones in colour."""
+    curves = curves.assign(fve=curves.filter(like="fve_").mean(axis=1))
+    figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
+    for axes, (column, name) in zip(grid, CROSSCODER_PANELS.items(), strict=True):
         for (_, crosscoder, replica), part in curves.groupby(["family", "crosscoder", "replica"]):
             main = replica == 0 and crosscoder in FINAL
             axes.plot(
@@ -51,7 +58,9 @@ def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure
                 label=crosscoder if main else None,
             )
         axes.set(xlabel="step", title=name)
-    grid[0].set_yscale("log")
+    for axes in (grid[0], grid[2]):
+        axes.set_yscale("log")
+    grid[1].set_ylim(0, 1)
     handles = dict(zip(*grid[0].get_legend_handles_labels()[::-1], strict=True))
-    grid[2].legend(handles.values(), handles.keys())
+    grid[1].legend(handles.values(), handles.keys())
     return figure

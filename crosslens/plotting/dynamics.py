@@ -21,9 +21,9 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
         for axes, paradigm in zip(line, ("sft", "rl"), strict=True):
             part = overlap[(overlap["family"] == family) & (overlap["paradigm"] == paradigm)]
             draw_heatmap(axes, square(part[part["kind"] == kind]), top)
-            null = part[part["kind"] == f"replica_{kind}"]["overlap"]
+            again = part[part["kind"] == f"replica_{kind}"]["overlap"]
             axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
-            values = ", ".join(str(v) for v in null) or "not trained"
+            values = ", ".join(str(v) for v in again) or "not trained"
             alone = "\nno earlier checkpoint was given" if part["a"].nunique() == 1 else ""
             axes.set_xlabel(f"checkpoint\n(5 against 5 with another seed: {values}){alone}")
             axes.set_ylabel("checkpoint")
@@ -51,13 +51,14 @@ def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
 def draw_rank_shifts(
     shifts: pd.DataFrame, label: str, paradigm: str, top: int, checkpoints: int
 ) -> plt.Figure:
-    """One column a feature, one row a pair of adjacent checkpoints; blank (grey, as no shift is
-    white) where the feature is outside the top list of one of the two. A family that came with
-    only the last of its `checkpoints` has no shifts, and the figure says so."""
+    """One column a feature in the order of `shifts`, one row a pair of adjacent checkpoints; blank
+    (grey, as no shift is white) where the feature is outside the top list of one of the two. A
+    family that came with only the last of its `checkpoints` has no shifts, and the figure says
+    so."""
     figure, axes = plt.subplots(figsize=(7.2, 1.9))
+    axes.set_title(f"{label} {NAMES[paradigm]}")
     if shifts.empty:
         reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint was given"
-        axes.set_title(f"{label} {NAMES[paradigm]}")
         say(axes, f"no rank shifts: {reason}")
         return figure
     order = list(dict.fromkeys(shifts["feature"]))
@@ -68,15 +69,9 @@ def draw_rank_shifts(
     )
     axes.set_facecolor(LIGHT)
     axes.set_yticks(range(len(matrix)), matrix.index)
-    every = max(1, len(order) // 25)
-    axes.set_xticks(range(0, len(order), every), order[::every], rotation=90, fontsize=5)
+    axes.set_xticks([])
     axes.tick_params(length=0)
-    blank = int(matrix.isna().to_numpy().sum())
-    kept = int(matrix.notna().to_numpy().sum())
-    axes.set_title(
-        f"{label} {NAMES[paradigm]}: {len(order)} features in a top {top}; "
-        f"{kept} stay from one checkpoint to the next, {blank} cells are blank"
-    )
-    axes.set_xlabel("feature")
-    figure.colorbar(image, ax=axes, label="rank shift", pad=0.01)
+    axes.set_ylabel("checkpoints")
+    axes.set_xlabel(f"{len(order)} features in a top {top}, in order of first appearance")
+    figure.colorbar(image, ax=axes, label="rank shift (+: rises)", pad=0.01)
     return figure

@@ -24,7 +24,8 @@ def draw_feature_overlap(
     families = list(dict.fromkeys(common))
     figure, row = plt.subplots(1, len(families), figsize=(3.9 * len(families), 3.6), squeeze=False)
     for axes, family in zip(row[0], families, strict=True):
-        axes.set_title(f"{labels[family]}: {common[family]} features in all tasks")
+        features = "feature" if common[family] == 1 else "features"
+        axes.set_title(f"{labels[family]}: {common[family]} {features} in all tasks")
         part = table[table["family"] == family]
         if part["share"].notna().any():
             draw_shares(axes, part, tasks)
