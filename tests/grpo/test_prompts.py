@@ -25,7 +25,7 @@ def parquet(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
-@pytest.mark.parametrize("longest", [10, 25, 60])
+@pytest.mark.parametrize("longest", [10, 22, 60])
 def test_as_many_as_verl_keeps(tmp_path: Path, architecture: str, longest: int) -> None:
     model = tiny_model(tmp_path / "model", architecture=architecture)
     data = parquet(tmp_path / "grpo.parquet")
@@ -42,7 +42,7 @@ def test_as_many_as_verl_keeps(tmp_path: Path, architecture: str, longest: int) 
     assert [row["index"] for row in kept["extra_info"]] == [
         row["index"] for row in theirs.dataframe["extra_info"]
     ]
-    assert len(kept) == {10: 0, 25: 8, 60: 12}[longest]
+    assert len(kept) == {10: 0, 22: 8, 60: 12}[longest]
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
@@ -67,11 +67,11 @@ def test_a_tokenizer_that_transformers_replaces_is_refused(tmp_path: Path) -> No
     """As it does beside the configuration of a Qwen2 model."""
     model = tiny_model(tmp_path / "model", architecture="qwen2")
     with pytest.raises(InputError, match="splits words otherwise than this file says"):
-        fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 25)
+        fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 22)
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, capsys) -> None:
     model = tiny_model(tmp_path / "model")
-    fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 25)
-    said = "4 of 12 prompts are longer than grpo.max_prompt_length: 25 and left out"
+    fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 22)
+    said = "4 of 12 prompts are longer than grpo.max_prompt_length: 22 and left out"
     assert said in capsys.readouterr().out

@@ -114,7 +114,7 @@ def step(trainer: GRPOTrainer) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in trainer.model.parameters():
-            weight += 0.2 * torch.randn(weight.shape, generator=generator)
+            weight += 0.3 * torch.randn(weight.shape, generator=generator)
     return inputs | {"rewards": rewards, "new": log_probabilities(trainer, inputs).detach()}
 
 
