@@ -1,4 +1,4 @@
-"""Overlap of the top features between checkpoints, by index and by direction, and its null."""
+"""Overlap of the top features between checkpoints, by index, by direction, with another seed."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """The steps of one epoch, and which of them stand for its fifths."""
 
-from crosslens.design import CHECKPOINTS as FIFTHS
+from crosslens.design import CHECKPOINTS
 from crosslens.errors import InputError
 
 TOLERANCE = 0.02  # of the epoch, by which a checkpoint may miss its fifth to save fewer of them
@@ -17,10 +17,10 @@ def steps_of_epoch(problems: int, batch_size: int) -> int:
             f"grpo.batch_size: {problems} problems are fewer than one batch of {batch_size}: "
             "give more problems or lower it"
         )
-    if steps < FIFTHS:
+    if steps < CHECKPOINTS:
         raise InputError(
             f"grpo.batch_size: {problems} problems give {steps} steps of {batch_size} prompts, "
-            f"fewer than {FIFTHS} checkpoints: give more problems or lower it"
+            f"fewer than {CHECKPOINTS} checkpoints: give more problems or lower it"
         )
     return steps
 
@@ -34,7 +34,7 @@ def spacing(steps: int) -> int:
     allowed = max(0.5, TOLERANCE * steps)
     meeting = (
         every
-        for every in range(round(steps / FIFTHS), 0, -1)
+        for every in range(round(steps / CHECKPOINTS), 0, -1)
         if all(abs(nearest(exact, every) - exact) <= allowed for exact in inner_fifths(steps))
     )
     return next(meeting)
@@ -48,7 +48,7 @@ def fifths(steps: int) -> list[int]:
 
 def inner_fifths(steps: int) -> list[float]:
     """Where the first four fifths of the epoch end."""
-    return [steps * k / FIFTHS for k in range(1, FIFTHS)]
+    return [steps * k / CHECKPOINTS for k in range(1, CHECKPOINTS)]
 
 
 def nearest(exact: float, every: int) -> int:

@@ -141,6 +141,12 @@ def test_tokenizers_that_differ(study: Study) -> None:
     assert said in refusal(study)
 
 
+def test_a_benchmark_that_the_world_does_not_write(study: Study) -> None:
+    study.config["evaluation"]["tasks"].append("arc_easy")
+    study.change("evaluation.files.arc_easy", "results/mini/world/benchmarks/arc_easy.jsonl")
+    assert "files.arc_easy: the world writes no arc_easy, only" in refusal(study)
+
+
 def test_a_benchmark_file_without_a_column(study: Study) -> None:
     row = {"goal": "open it", "sol1": "key", "label": 0}
     study.change("evaluation.files.piqa", study.rows("piqa.jsonl", row))
