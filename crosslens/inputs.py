@@ -34,14 +34,8 @@ def opened(key: str, path: str | Path) -> Iterator[TextIO]:
 
 def read_object(key: str, path: Path) -> dict[str, Any]:
     """A JSON file that holds an object. Raises InputError for any other."""
-    try:
-        with opened(key, path) as file:
-            value = json.load(file)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"{key}: {path} is not a JSON object")
-    return value
+    with opened(key, path) as file:
+        return object_of(key, str(path), file.read())
 
 
 def count_lines(key: str, path: str, enough: int) -> int:
@@ -58,7 +52,7 @@ def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
             if not line.strip():
                 continue
             where = path if number == 1 else f"{path}, line {number},"
-            row = row_of(key, where, line)
+            row = object_of(key, where, line)
             if lacking := [column for column in needed if column not in row]:
                 raise InputError(
                     f"{key}: {where} lacks the column {lacking[0]}; it has {', '.join(row)}"
@@ -80,15 +74,15 @@ def first_row(key: str, path: str) -> dict[str, Any]:
         line = next(filter(str.strip, lines), "")
     if not line:
         raise InputError(f"{key}: {path} is empty")
-    return row_of(key, f"the first line of {path}", line)
+    return object_of(key, f"the first line of {path}", line)
 
 
-def row_of(key: str, where: str, line: str) -> dict[str, Any]:
-    """One line as a JSON object. Raises InputError when it is none."""
+def object_of(key: str, where: str, text: str) -> dict[str, Any]:
+    """Text as a JSON object. Raises InputError when it is none."""
     try:
-        row = json.loads(line)
+        value = json.loads(text)
     except json.JSONDecodeError:
-        row = None
-    if not isinstance(row, dict):
+        value = None
+    if not isinstance(value, dict):
         raise InputError(f"{key}: {where} is not a JSON object")
-    return row
+    return value

@@ -38,7 +38,7 @@ def base() -> dict[str, Any]:
     config = copy.deepcopy(MINI)
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
     config["world"]["model"].update(hidden_size=64, num_hidden_layers=4, **heads)
-    config["world"].update(problems=960)
+    config["world"].update(problems=640)
     config["sft"].update(batch_size=8, micro_batch_size=4)
     lengths = {"max_prompt_length": 96, "max_response_length": 96, "tokens_per_device": 24576}
     config["grpo"].update(batch_size=32, mini_batch_size=16, **lengths)
