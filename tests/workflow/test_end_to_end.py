@@ -1,4 +1,7 @@
-"""One whole study, the smallest: the real Snakefile, LLaMA-Factory, verl and lm-eval."""
+"""One whole study, the smallest: the real Snakefile, LLaMA-Factory, verl and lm-eval.
+
+Its models are Llamas from another seed than the mini study's Qwen3.
+"""
 
 import json
 import re
@@ -25,6 +28,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
         copy(ROOT / part, root / part)
     (root / ".venvs").symlink_to(ROOT / ".venvs")
     study = Study(tmp_path_factory.mktemp("study"), TINY, root=root)
+    study.change("world.architecture", "llama")
+    study.change("seed", 1)
     done = study.snakemake("--cores", "2")
     assert done.returncode == 0, done.stdout[-20000:]
     return study

@@ -2,29 +2,29 @@
 
     python untrained_models.py TOKENIZER FOLDER NAME...
 
-For tests of what comes after training. Runs in the analysis environment.
+For tests of what comes after training. Qwen2, as the mini study has Qwen3 and the end-to-end test
+Llama. Runs in the analysis environment.
 """
 
 import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 
 def main(tokenizer: Path, folder: Path, *names: str) -> None:
     """One model directory for each name."""
     words = AutoTokenizer.from_pretrained(tokenizer)
     torch.manual_seed(0)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
             vocab_size=len(words),
             hidden_size=32,
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
-            head_dim=16,
             max_position_embeddings=512,
             initializer_range=0.2,
             tie_word_embeddings=True,
