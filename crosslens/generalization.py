@@ -147,11 +147,13 @@ def none_if_nan(value: float) -> float | None:
 def controls(pool: list[int], avoid: set[int], size: int, count: int, seed: int) -> list[list[int]]:
     """`count` random draws of `size` features of a pool, or of all that a smaller pool has.
 
-    In random order, so that the first k of a draw are a random set of k.
+    Draws are stretches of one random order that begin at equal distances: the first k of a draw are
+    a random set of k, and as far as the pool reaches no two draws share a feature.
     """
     rest = sorted(set(pool) - avoid)
-    rng = random.Random(seed)
-    return [rng.sample(rest, min(size, len(rest))) for _ in range(count)]
+    order = random.Random(seed).sample(rest, len(rest))
+    starts = [i * len(order) // count for i in range(count)]
+    return [(order[start:] + order[:start])[:size] for start in starts]
 
 
 def explain(selected: dict[str, list[int]], scores: dict[str, pd.Series]) -> str:

@@ -104,6 +104,14 @@ def test_controls_avoid_the_selected_and_repeat_with_the_seed() -> None:
     assert sets == controls(list(range(20)), {0, 1, 2}, 4, 5, seed=7)
 
 
+def test_controls_differ_as_far_as_the_pool_reaches() -> None:
+    """Of 12 features six draws of two share none; of four they are as different as can be."""
+    apart = controls(list(range(12)), set(), 2, 6, seed=3)
+    assert sorted(f for draw in apart for f in draw) == list(range(12))
+    alone = controls(list(range(4)), set(), 1, 5, seed=3)
+    assert {f for draw in alone for f in draw} == set(range(4))
+
+
 def scores_of(**tasks: list[float]) -> pd.DataFrame:
     rows = [
         {"task": t, "feature": k, "score": s, "rl_rate": 1.0}
