@@ -20,6 +20,7 @@ rule evaluate_model:
         "../envs/analysis.yaml"
     envmodules:
         module("analysis"),
+    priority: 10  # critical samples and interventions wait for it
     threads: 1
     resources:
         gpu=gpus("evaluate_model"),

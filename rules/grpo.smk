@@ -30,6 +30,7 @@ rule train_grpo:
         f"../envs/{GRPO_ENV}.yaml"
     envmodules:
         module(GRPO_ENV),
+    priority: 20  # the longest job: whatever else is ready waits
     threads: 1
     resources:
         gpu=gpus("train_grpo"),
