@@ -16,11 +16,11 @@ rule evaluate_model:
         "results/{study}/logs/evaluate_model/{family}/{variant}.log",
     benchmark:
         "results/{study}/benchmarks/evaluate_model/{family}/{variant}.tsv"
+    priority: 10  # critical samples and interventions wait for it
     conda:
         "../envs/analysis.yaml"
     envmodules:
         module("analysis"),
-    priority: 10  # critical samples and interventions wait for it
     threads: 1
     resources:
         gpu=gpus("evaluate_model"),

@@ -26,11 +26,11 @@ rule train_grpo:
         "results/{study}/benchmarks/train_grpo/{family}.tsv"
     wildcard_constraints:
         family=trained("rl"),
+    priority: 20  # the longest job: whatever else is ready waits
     conda:
         f"../envs/{GRPO_ENV}.yaml"
     envmodules:
         module(GRPO_ENV),
-    priority: 20  # the longest job: whatever else is ready waits
     threads: 1
     resources:
         gpu=gpus("train_grpo"),
