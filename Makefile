@@ -38,11 +38,12 @@ test: environments
 	$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow || status=1; \
 	exit $$status
 
-# Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise.
+# Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise; as in the
+# workflow, PyTorch's threads do not spin while they wait.
 BENCH_THREADS ?= 2
 bench:
 	@$(MAKE_ENVIRONMENTS) ../benchmarks/peers
-	@OMP_NUM_THREADS=$(BENCH_THREADS) $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
+	@OMP_NUM_THREADS=$(BENCH_THREADS) OMP_WAIT_POLICY=passive $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
 
 # Half an hour or more: docs/reproducibility.md.
 soak: environments

@@ -39,7 +39,7 @@ def main(names: list[str]) -> None:
     for name in names or MODULES:
         found |= run(import_module(f"benchmarks.{name}"))
     print("\n## Judged ratios\n")
-    print(json.dumps({name: round(value, 4) for name, value in found.items()}))
+    print(json.dumps({name: float(f"{value:.4g}") for name, value in found.items()}))
 
 
 if __name__ == "__main__":

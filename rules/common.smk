@@ -34,6 +34,8 @@ from crosslens.validation import preflight
 os.environ.update(PYTHONPATH=str(ROOT), CROSSLENS_WORKFLOW=str(os.getpid()))
 MODULES = str(ROOT / "envs" / "module.bash")
 os.environ.setdefault("BASH_ENV", MODULES)
+# PyTorch's idle threads would spin on the cores that the crosscoder's own kernels compute on.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if (ROOT / ".venvs").is_dir():
     os.environ.update(BASH_ENV=MODULES)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 # No `nnan` or `ninf`: a diverged run must be seen. Machine code is kept beside this file.
+BLOCK = 16  # neighbouring features of a row that are looked at together
 jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -19,14 +20,24 @@ def compress(thread, start, stop, bits, shift, begin, end, columns, f, counts):
 
     `bits` are the pre-activations as signed integers, whose sign tells what ReLU keeps; shifted by
     `shift` they are a float32. A thread writes one stretch of `columns` and `f`, from
-    start * d_sparse on, and counts the entries of each feature.
+    start * d_sparse on, and counts the entries of each feature. Most blocks of features hold none
+    and are passed over whole.
     """
     width = bits.shape[1]
+    whole = width - width % BLOCK
     z = start * width
     counts[thread, :] = 0
     for b in range(start, stop):
         begin[b] = z
-        for k in range(width):
+        for first in range(0, whole, BLOCK):
+            top = bits[b, first]
+            for k in range(first + 1, first + BLOCK):
+                top = max(top, bits[b, k])
+            if top > 0:
+                for k in range(first, first + BLOCK):
+                    columns[z] = k
+                    z += bits[b, k] > 0
+        for k in range(whole, width):
             columns[z] = k
             z += bits[b, k] > 0
         end[b] = z
@@ -108,8 +119,15 @@ def gather_and_dot(out, k, weights, indices, first, last, matrix, W, dots):
 
 
 @jit
-def decode(thread, start, stop, begin, end, columns, f, W_dec, b_dec, x, scale, g, g_b_dec, error):
-    """g = scale * (x_hat - x) for rows [start, stop); their sums, and squared errors per model."""
+def decode(
+    thread, start, stop, pointer, position, rows, f, W_dec, b_dec, x, scale, g, g_b_dec, error
+):
+    """g = scale * (x_hat - x) for rows [start, stop); their sums, and squared errors per model.
+
+    Feature by feature, so that W_dec is read once while a thread's rows of g stay in its cache. A
+    thread's entries of a feature end where `transpose` left `position`, and begin where the thread
+    before ends.
+    """
     models = error.shape[1]
     d = x.shape[1] // models
     g_b_dec[thread, :] = 0
@@ -117,7 +135,13 @@ def decode(thread, start, stop, begin, end, columns, f, W_dec, b_dec, x, scale, 
     for b in range(start, stop):
         for j in range(x.shape[1]):
             g[b, j] = b_dec[j] - x[b, j]
-        gather(g, b, f, columns, begin[b], end[b], W_dec)
+    for k in range(W_dec.shape[0]):
+        first = position[thread - 1, k] if thread else pointer[k]
+        for i in range(first, position[thread, k]):
+            b, value = rows[i], f[i]
+            for j in range(x.shape[1]):
+                g[b, j] += value * W_dec[k, j]
+    for b in range(start, stop):
         for m in range(models):
             square = np.float32(0)
             for j in range(m * d, (m + 1) * d):
@@ -146,6 +170,15 @@ def sparsity_gradient(k, W_dec, models, c, g_dec):
 
 
 @jit
+def square_of(matrix, k):
+    """Squared norm of a row."""
+    square = np.float32(0)
+    for j in range(matrix.shape[1]):
+        square += matrix[k, j] * matrix[k, j]
+    return square
+
+
+@jit
 def backward(
     thread,
     start,
@@ -167,7 +200,8 @@ def backward(
     """Gradients of features [start, stop); `sums` [d_sparse, 2]: sparsity, squared gradient norm.
 
     `beta` is the sparsity weight over the batch size. Rows of silent features are left as they
-    are: whoever reads them asks `pointer` first.
+    are: whoever reads them asks `pointer` first. First all sums over g, then all over x: one of the
+    two at a time stays in the cache.
     """
     for k in range(start, stop):
         first, last = pointer[k], pointer[k + 1]
@@ -184,15 +218,17 @@ def backward(
         for i in range(first, last):
             df[i] += beta * norms
             bias += df[i]
+        g_b_enc[k] = bias
+        sums[k, 0] = norms * total
+        sums[k, 1] = bias * bias + square_of(g_dec, k)
+    for k in range(start, stop):
+        first, last = pointer[k], pointer[k + 1]
+        if first == last:
+            continue
         for j in range(g_enc.shape[1]):
             g_enc[k, j] = 0
         gather(g_enc, k, df, rows, first, last, x)
-        square = bias * bias
-        for j in range(g_enc.shape[1]):
-            square += g_dec[k, j] * g_dec[k, j] + g_enc[k, j] * g_enc[k, j]
-        g_b_enc[k] = bias
-        sums[k, 0] = norms * total
-        sums[k, 1] = square
+        sums[k, 1] += square_of(g_enc, k)
 
 
 @jit

@@ -48,8 +48,9 @@ class Cpu:
         g_dec, g_enc, g_b_dec, g_b_enc = (m.numpy() for m in into)
         found = self.index(pre)
         self.run(
-            cpu.decode, self.rows_of_threads, self.begin, self.end, self.columns, self.f, W_dec,
-            weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g, self.g_b_dec, self.error,
+            cpu.decode, self.rows_of_threads, self.pointer, self.counts, self.rows,
+            self.by_feature, W_dec, weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g,
+            self.g_b_dec, self.error,
         )  # fmt: skip
         self.g_b_dec.sum(axis=0, out=g_b_dec)
         self.run(
