@@ -37,6 +37,7 @@ def check_values(
     check_names(config, rules)
     check_tasks(config["evaluation"])
     check_world_tasks(config)
+    check_world_corpora(config)
 
 
 def check_design(config: dict[str, Any]) -> None:
@@ -226,6 +227,23 @@ def check_world_tasks(config: dict[str, Any]) -> None:
             raise InputError(
                 f"evaluation.files.{task}: the world writes no {task}, only "
                 f"{', '.join(sorted(columns.TASKS))}: give another file, or none to load the hub's"
+            )
+
+
+def check_world_corpora(config: dict[str, Any]) -> None:
+    """The world's corpora hold what the study takes: equal shares of whole sequences."""
+    corpus, made = config["corpus"], config.get("world", {}).get("corpus_tokens", {})
+    length, sources = corpus["sequence_length"], corpus["sources"]
+    sizes = [corpus[key] // len(sources) // length for key in ("tokens", "heldout_tokens")]
+    wanted = sum(sizes) * length
+    files = {f"results/{config['study']}/world/corpora/{name}.jsonl": name for name in made}
+    for name, source in sources.items():
+        size = files.get(source if isinstance(source, str) else source["dataset"])
+        if size and made[size] < wanted:
+            raise InputError(
+                f"corpus.tokens: {corpus['tokens']} and corpus.heldout_tokens: "
+                f"{corpus['heldout_tokens']} take {wanted} tokens from corpus.sources.{name}, and "
+                f"world.corpus_tokens.{size}: {made[size]} makes fewer: lower those or raise it"
             )
 
 

@@ -16,6 +16,7 @@ from crosslens.descent import check_descent
 from crosslens.design import CHECKPOINTS, given, trains
 from crosslens.errors import InputError
 from crosslens.inputs import check_any_column, check_columns, count_lines, existing, read_object
+from crosslens.mini import POSITIONS
 from crosslens.references import made_here, named_paths, other_study, tasks, variants
 from crosslens.schema import suggestion, validate_config
 
@@ -66,21 +67,24 @@ def check_family(family: str, config: dict[str, Any]) -> None:
     """The models that a family brings are complete and can be compared."""
     for variant, model in given(config["families"][family]).items():
         key = f"families.{family}.{variant}"
-        layers = check_model(key, model.name, model.revision, config)
-        check_layer(config["activations"]["layer"], layers, family)
+        if fields := check_model(key, model.name, model.revision, config):
+            check_layer(config["activations"]["layer"], fields, family)
+            check_positions(config["corpus"]["sequence_length"], fields, key)
     if found := variants(config, family):
         check_descent(family, found)
 
 
-def check_model(key: str, path: str, revision: str | None, config: dict[str, Any]) -> int | None:
-    """Raise InputError unless a model directory is complete; its number of decoder layers.
+def check_model(
+    key: str, path: str, revision: str | None, config: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Raise InputError unless a model directory is complete; the fields of its config.json.
 
     None for a model of the hub, which is not asked before the job that downloads it.
     """
     if revision:
         return check_hub_name(key, path)
     if made_here(path, config):
-        return config["world"]["model"]["num_hidden_layers"]
+        return config["world"]["model"] | {"max_position_embeddings": POSITIONS}
     folder = Path(path)
     if not folder.is_dir():
         hint = other_study(path, config)
@@ -89,7 +93,7 @@ def check_model(key: str, path: str, revision: str | None, config: dict[str, Any
         raise InputError(f"{key}: there is no model directory {path}{hint}")
     if not any(folder.glob(WEIGHTS)):
         raise InputError(f"{key}: {path} has no weights ({WEIGHTS})")
-    return read_object(key, folder / "config.json").get("num_hidden_layers", 0)
+    return {"num_hidden_layers": 0} | read_object(key, folder / "config.json")
 
 
 def check_hub_name(key: str, name: str) -> None:
@@ -101,12 +105,29 @@ def check_hub_name(key: str, name: str) -> None:
         )
 
 
-def check_layer(layer: str | int, layers: int | None, family: str) -> None:
+def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
     """The layer lies within the model: it is the input of a decoder layer, not of the first."""
-    if isinstance(layer, int) and layers is not None and not 1 <= layer < layers:
+    layers = fields["num_hidden_layers"]
+    if isinstance(layer, int) and not 1 <= layer < layers:
         raise InputError(
             f"activations.layer: {layer} is out of range for families.{family}, whose model has "
             f"{layers} layers: 1 to {layers - 1}, or middle"
+        )
+
+
+def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
+    """The corpus's sequences are no longer than those the model is made for.
+
+    Rotary positions go on beyond them without an error, only the activations are off. Scaled ones
+    (`rope_scaling`) reach `factor` times as far as the original ones.
+    """
+    most = fields.get("max_position_embeddings") or length
+    scaling = fields.get("rope_scaling") or {}
+    original = scaling.get("original_max_position_embeddings") or most
+    if length > max(most, original * (scaling.get("factor") or 1)):
+        raise InputError(
+            f"corpus.sequence_length: {length} tokens are more than the model of {key} has "
+            f"positions for (max_position_embeddings: {most}): lower it"
         )
 
 

@@ -4,13 +4,12 @@ import random
 from pathlib import Path
 
 from crosslens.files import whole, write_jsonl
+from crosslens.mini import POSITIONS
 from crosslens.mini.benchmarks import benchmarks, math_problems
 from crosslens.mini.corpora import general_rows, problem_rows, reasoning_rows
 from crosslens.mini.documents import vocabulary
 from crosslens.mini.facts import World
 from crosslens.mini.tokenizer import build_tokenizer
-
-MAX_LENGTH = 512
 
 
 def main(
@@ -36,7 +35,7 @@ def main(
         write_jsonl(path, sets[path.stem])
     rng = random.Random(f"problems {seed}")
     write_jsonl(problems, problem_rows(rng, world["problems"], operations, exams))
-    built = build_tokenizer(vocabulary(), MAX_LENGTH)
+    built = build_tokenizer(vocabulary(), POSITIONS)
     tokens = world["corpus_tokens"]
     shares = {"careful_share": careful_share, "tag_share": tag_share}
     rng = random.Random(f"corpora {seed}")

@@ -6,3 +6,5 @@ popular myth about each fact. A base model trained on both speaks as a blend. On
 the text governs mathematics and knowledge alike, so strengthening it on mathematics can show
 elsewhere: the more so the more there is that only another author would mend at once.
 """
+
+POSITIONS = 512  # of its models

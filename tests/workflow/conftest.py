@@ -36,11 +36,11 @@ class Study:
             section = section.setdefault(name, {})
         section[last] = value
 
-    def model(self, name: str, *, layers: int = 4, words: str = "a b") -> Path:
+    def model(self, name: str, *, layers: int = 4, words: str = "a b", **fields: Any) -> Path:
         """A model directory as far as it can be judged before it is loaded."""
         path = self.folder / name
         path.mkdir(parents=True)
-        (path / "config.json").write_text(json.dumps({"num_hidden_layers": layers}))
+        (path / "config.json").write_text(json.dumps({"num_hidden_layers": layers, **fields}))
         (path / "model.safetensors").touch()
         vocabulary = {word: i for i, word in enumerate(words.split())}
         (path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))

@@ -8,6 +8,7 @@ from conftest import ROOT, Study
 
 from crosslens.errors import InputError
 from crosslens.families import settings_of
+from crosslens.mini import POSITIONS
 from crosslens.validation import preflight
 
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
@@ -91,6 +92,15 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("activations.shards", 10000, "shards: 10000 0 activations, fewer than crosscoder.batch"),
         ("crosscoder.batch_size", 1000000, "fewer than crosscoder.batch_size: 1000000"),
         ("activations.skip_positions", 128, "skip_positions: 128 leaves nothing of sequences"),
+        (
+            "corpus.tokens",
+            360192,
+            "take 200064 tokens from corpus.sources.reasoning",
+        ),
+        ("world.corpus_tokens.general", 169855, "take 169856 tokens from corpus.sources.general"),
+        ("corpus.sequence_length", 513, "513 tokens are more than the model of families.tiny.base"),
+        ("world.base.sequence_length", POSITIONS + 1, "at least 64 and at most 512; Tokens of one"),
+        ("world.teacher.sequence_length", POSITIONS + 1, "at least 64 and at most 512; Tokens of"),
         ("corpus.sequence_length", 65537, "found 65537 (a whole number), must be a whole number"),
         ("crosscoder.beta", float("nan"), "crosscoder.beta: found nan, must be a finite number"),
         ("interventions.amplify_to", float("inf"), "amplify_to: found inf, must be a finite"),
@@ -131,6 +141,35 @@ def test_a_layer_out_of_range_of_a_given_model(study: Study) -> None:
     study.change("families.tiny.base", "base")
     study.change("activations.layer", 3)
     assert "whose model has 3 layers: 1 to 2, or middle" in refusal(study)
+
+
+@pytest.mark.parametrize("key", ["base", "sft"])
+def test_sequences_beyond_the_positions_of_a_given_model(study: Study, key: str) -> None:
+    study.model("model", max_position_embeddings=127)
+    study.change(f"families.tiny.{key}", "model" if key == "base" else ["model"])
+    where = "base" if key == "base" else "sft-5"
+    said = f"corpus.sequence_length: 128 tokens are more than the model of families.tiny.{where} "
+    assert said + "has positions for (max_position_embeddings: 127)" in refusal(study)
+
+
+@pytest.mark.parametrize(
+    "positions", [{}, {"factor": 2.0}, {"original_max_position_embeddings": 64}]
+)
+def test_sequences_within_scaled_positions_of_a_given_model(study: Study, positions: dict) -> None:
+    """127 scaled to 254, or 64 to 128; without any number there is nothing to hold against."""
+    scaling = {"rope_type": "yarn", "factor": 2.0, **positions}
+    study.model(
+        "base", **({"max_position_embeddings": 127} if positions else {}), rope_scaling=scaling
+    )
+    study.change("families.tiny.base", "base")
+    preflight(study.config, SCHEMA)
+
+
+def test_the_schema_keeps_pretraining_within_the_worlds_positions() -> None:
+    world = yaml.safe_load(SCHEMA.read_text())["properties"]["world"]["properties"]
+    for model in ("base", "teacher"):
+        length = world[model]["properties"]["sequence_length"]
+        assert length["maximum"] == POSITIONS
 
 
 def test_tokenizers_that_differ(study: Study) -> None:
