@@ -39,22 +39,19 @@ def standard_error(values: list[float]) -> float:
 def accuracy(rows: list[dict]) -> dict:
     """Accuracy of one task from its outcomes, with standard error and 95% interval.
 
-    One repetition: binomial. Several: the mean over repetitions, its standard error over
-    repetitions (as Evalchemy reports it), and an interval over items.
+    Both are over questions, each the mean of its repetitions: another draw of questions is what
+    they speak of. `stderr` is that of lm-eval; Evalchemy's is over repetitions of the same
+    questions, which `per_repetition` keeps.
     """
     repeats = max(row["repetition"] for row in rows) + 1
     runs = [[r["correct"] for r in rows if r["repetition"] == i] for i in range(repeats)]
     per_repetition = [mean(run) for run in runs]
-    count = len(runs[0])
-    if repeats == 1:
-        interval = wilson(sum(runs[0]), count)
-        error = (per_repetition[0] * (1 - per_repetition[0]) / count) ** 0.5
-    else:
-        interval = clustered([mean(item) for item in zip(*runs, strict=True)])
-        error = standard_error(per_repetition)
+    questions = [mean(answers) for answers in zip(*runs, strict=True)]
+    count = len(questions)
+    interval = wilson(sum(runs[0]), count) if repeats == 1 else clustered(questions)
     return {
         "accuracy": mean(per_repetition),
-        "stderr": error,
+        "stderr": standard_error(questions),
         "ci95": list(interval),
         "n": count,
         "repeats": repeats,

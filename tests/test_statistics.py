@@ -1,6 +1,7 @@
 """Intervals by worked numbers."""
 
 import pytest
+from lm_eval.api.metrics import mean_stderr
 
 from crosslens.statistics import accuracy, change, clustered, standard_error, wilson
 
@@ -35,17 +36,39 @@ def test_standard_error() -> None:
     assert standard_error([1.0]) == 0.0
 
 
-def test_every_repetition_is_kept_and_averaged() -> None:
-    rows = [
+def outcomes(*questions: list[int]) -> list[dict]:
+    """Rows of questions, each with the outcomes of its repetitions."""
+    return [
         {"doc_id": d, "repetition": i, "correct": c}
-        for d, outcomes in enumerate([[1, 0, 1], [0, 0, 1]])
-        for i, c in enumerate(outcomes)
+        for d, answers in enumerate(questions)
+        for i, c in enumerate(answers)
     ]
-    found = accuracy(rows)
+
+
+def test_every_repetition_is_kept_and_averaged() -> None:
+    found = accuracy(outcomes([1, 0, 1], [0, 0, 1]))
     assert found["per_repetition"] == [0.5, 0.0, 1.0]
     assert found["accuracy"] == pytest.approx(0.5)
-    assert found["stderr"] == pytest.approx(0.5 / 3**0.5)
     assert (found["n"], found["repeats"]) == (2, 3)
+
+
+def test_the_standard_error_is_over_questions() -> None:
+    # means 1, 1/2, 0, 1/2: sd sqrt(1/6); all repetitions agree on the accuracy
+    found = accuracy(outcomes([1, 1], [1, 0], [0, 0], [0, 1]))
+    assert found["per_repetition"] == [0.5, 0.5]
+    assert found["stderr"] == pytest.approx((1 / 6) ** 0.5 / 4**0.5)
+    assert found["ci95"] == pytest.approx(clustered([1.0, 0.5, 0.0, 0.5]))
+    # the same questions answered alike every time: repetitions say nothing more
+    assert (
+        accuracy(outcomes([1] * 10, [0] * 10))["stderr"] == accuracy(outcomes([1], [0]))["stderr"]
+    )
+
+
+def test_the_standard_error_of_one_repetition_is_the_harness_one() -> None:
+    found = accuracy(outcomes([1], [0], [1], [1]))
+    assert found["stderr"] == pytest.approx(mean_stderr([1, 0, 1, 1]))
+    assert found["stderr"] == pytest.approx((0.75 * 0.25 / 3) ** 0.5)
+    assert found["ci95"] == pytest.approx(wilson(3, 4))
 
 
 def test_change_in_points() -> None:
