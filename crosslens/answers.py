@@ -11,9 +11,12 @@ import re
 import sys
 import threading
 
+from crosslens.errors import InputError
+
 PROMPT = "Problem: {problem}\nMark your solution with \\boxed\nAnswer:"  # Evalchemy's
 TIMEOUT = 5.0  # seconds for one comparison
 PATIENCE = 3  # how many times longer the second attempt may take
+START = 600.0  # seconds for a worker's start: no answer makes it slow, only the machine does
 BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 
 
@@ -51,7 +54,7 @@ def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
 
     A response without a closed box is wrong, and so is one whose comparison takes over `timeout`
     seconds, then over `PATIENCE` times as long in a fresh worker: a busy machine is not wrong.
-    Whatever is given up is said on stderr.
+    Whatever is given up is said on stderr. Raises InputError when the worker dies twice in a row.
     """
     answer = extract_answer(response)
     if answer is None:
@@ -87,7 +90,11 @@ def serve(connection) -> None:
 
 
 class Worker:
-    """A process that compares answers; started when first asked, replaced when it hangs or dies."""
+    """A process that compares answers; started when first asked, replaced when it hangs or dies.
+
+    Replaced once: that two die in a row is an error, and no wrong answer, as it may be for lack of
+    memory.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -95,23 +102,40 @@ class Worker:
         self.connection = None
 
     def ask(self, answer: str, gold: str, timeout: float) -> bool | None:
-        """Compare within `timeout` seconds, not counting the worker's start; None otherwise."""
+        """Compare within `timeout` seconds, not counting the worker's start; None otherwise.
+
+        Raises InputError when the worker dies, and so does the one started in its place.
+        """
         with self.lock:
-            if self.process is None or not self.process.is_alive():
-                self.start()
             try:
-                self.connection.send((answer, gold))
-                if self.connection.poll(timeout):
-                    return self.connection.recv()
+                return self.compare(answer, gold, timeout)
             except (EOFError, OSError):
-                pass
-            self.stop()
-            return None
+                self.stop()
+            try:
+                return self.compare(answer, gold, timeout)
+            except (EOFError, OSError) as error:
+                self.stop()
+                raise InputError(
+                    f"the grader's process ended twice before it compared {answer[:80]!r} with "
+                    f"{gold[:80]!r}: the log has its last words (is math-verify installed?); "
+                    "without any, something killed it, as a lack of memory does"
+                ) from error
+
+    def compare(self, answer: str, gold: str, timeout: float) -> bool | None:
+        """The same by one worker, started where there is none. Raises EOFError when it dies."""
+        if self.process is None:
+            self.start()
+        self.connection.send((answer, gold))
+        if self.connection.poll(timeout):
+            return self.connection.recv()
+        self.stop()
+        return None
 
     def start(self) -> None:
         """Start the process and wait until it has imported math-verify.
 
-        Raises RuntimeError when it does not within a minute.
+        Raises EOFError when it dies, InputError when it takes over `START` seconds or compares
+        wrongly.
         """
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -119,9 +143,12 @@ class Worker:
         self.process.start()
         theirs.close()
         self.connection.send(("1", "1"))
-        if not self.connection.poll(60) or not self.connection.recv():
+        if not self.connection.poll(START) or not self.connection.recv():
             self.stop()
-            raise RuntimeError("the grader's process does not start: is math-verify installed?")
+            raise InputError(
+                f"the grader's process is not ready after {START:g} s, or compares wrongly: is "
+                "math-verify installed?"
+            )
 
     def stop(self) -> None:
         """Kill the process."""
