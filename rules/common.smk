@@ -245,12 +245,28 @@ def back_pressure(w):
     before = (
         -1 if w.shard == "heldout" else int(w.shard) - config["activations"]["window"]
     )
-    if before < 0:  # only the order counts: a turn taken again makes nothing anew
-        return ancient(f"results/{w.study}/activations/{w.family}/turn")
+    if before < 0:
+        return turn_of(w)
     return [
         f"results/{w.study}/crosscoders/{w.family}/{name}/log-{before}.csv"
         for name in design.reading(w.variant, config["families"][w.family], REPLICAS)
     ]
+
+
+def asked():
+    """The targets that were asked for by name; none for the whole study."""
+    return set(map(str, workflow.dag_settings.targets)) - {"all"}
+
+
+def turn_of(w):
+    """A family's turn. Only the order counts: one taken again makes nothing anew.
+
+    What is asked for by name takes a turn that is there as it is, and plans no job for it: that would
+    have other inputs than in a run of the whole study, which to Snakemake is a reason to run it again.
+    """
+    turn = f"results/{w.study}/activations/{w.family}/turn"
+    taken = asked() and Path(turn).exists()
+    return ancient(before_update(turn)) if taken else ancient(turn)
 
 
 def family_before(w):
@@ -258,8 +274,7 @@ def family_before(w):
 
     None where only some targets are asked for: these are to need nothing of other families.
     """
-    asked = set(map(str, workflow.dag_settings.targets)) - {"all"}
-    earlier = [] if asked else FAMILIES[: FAMILIES.index(w.family)][-1:]
+    earlier = [] if asked() else FAMILIES[: FAMILIES.index(w.family)][-1:]
     return [
         f"results/{w.study}/crosscoders/{family}/{name}/quality.json"
         for family in earlier

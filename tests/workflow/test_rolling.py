@@ -2,10 +2,12 @@
 
 import random
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from conftest import MINI, Study
+from given import MODELS, family, given_models, stand_ins
 
 SHARDS, WINDOW, VARIANTS, CROSSCODERS = 7, 2, 11, 13
 SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
@@ -130,6 +132,33 @@ def test_shards_of_one_family_at_a_time(tmp_path) -> None:
         shards = made("extract_activations", later)
         assert len(shards) == VARIANTS * 3
         assert all(finished <= before[shard] for shard in shards)
+
+
+def as_if_done(study: Study) -> None:
+    """Put an empty file where each output would be, and let Snakemake note that it made them."""
+    done = study.snakemake("--dry-run", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    for job in graph(done.stdout):
+        for file in job.outputs:
+            path = study.folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    done = study.snakemake("--touch", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    assert not list(study.folder.rglob("shard-*.h5")), "read by all, so deleted"
+
+
+def test_a_part_of_a_finished_study_takes_no_turn_again(tmp_path: Path) -> None:
+    """A turn has other inputs where the whole study is asked for than where a part of it is."""
+    study = given_models(tmp_path)
+    entries = {name: family(name, *(f"own/{model}" for model in MODELS)) for name in ("a", "b")}
+    study.change("families", entries)
+    study.change("figures.families", ["a", "b", "b"])
+    stand_ins(study)
+    as_if_done(study)
+    for targets in ([], ["b"], ["figure1"], []):
+        done = study.snakemake("--dry-run", "--cores", "1", "--", *targets)
+        assert "Nothing to be done" in done.stdout, done.stdout
 
 
 def temps(jobs: list[Job]) -> set[str]:
