@@ -99,6 +99,7 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "generate_traces": config["traces"]["shards"] if design.trains(config) else 0,
         "filter_traces": int(design.trains(config)),
         "train_sft": trained["sft"],
+        "count_prompts": trained["rl"],
         "train_grpo": trained["rl"],
         "evaluate_model": len(design.FINAL) * len(families),
         **dict.fromkeys(once, len(families)),

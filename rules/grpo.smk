@@ -1,16 +1,49 @@
 """Reinforcement of each family's base model by GRPO, on the outcome of its answers alone.
 
-INPUTS: results/{study}/models/{family}/base, results/{study}/data/grpo.parquet.
-OUTPUTS: results/{study}/models/{family}/: rl-1 ... rl-5 (Hugging Face directories after each fifth
+INPUTS: results/{study}/models/{family}/base, results/{study}/data/: problems.jsonl, grpo.parquet.
+OUTPUTS: results/{study}/data/prompts/{family}.json (counts); results/{study}/models/{family}/: rl-1 ... rl-5 (Hugging Face directories after each fifth
 of the epoch), grpo-curves.csv (reward, length, clip fraction, entropy);
 results/{study}/versions/train_grpo/{family}.json.
 """
+
+
+rule count_prompts:
+    input:
+        base="results/{study}/models/{family}/base",
+        problems="results/{study}/data/problems.jsonl",
+    output:
+        "results/{study}/data/prompts/{family}.json",
+    log:
+        "results/{study}/logs/count_prompts/{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/count_prompts/{family}.tsv"
+    wildcard_constraints:
+        family=trained("rl"),
+    conda:
+        f"../envs/{GRPO_ENV}.yaml"
+    envmodules:
+        module(GRPO_ENV),
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=need("count_prompts", "mem_mb", 2000),
+        runtime=need("count_prompts", "runtime", 30),
+    params:
+        code=code("scripts/count_prompts.py"),
+        grpo=lambda w: {
+            key: settings_of(config, "grpo", w.family)[key]
+            for key in ("max_prompt_length", "batch_size")
+        },
+    script:
+        "../scripts/count_prompts.py"
 
 
 rule train_grpo:
     input:
         base="results/{study}/models/{family}/base",
         data="results/{study}/data/grpo.parquet",
+        # That enough prompts fit, said before the wait for GPUs; a count made again changes nothing.
+        counted=ancient("results/{study}/data/prompts/{family}.json"),
     output:
         checkpoints=directory(
             expand(

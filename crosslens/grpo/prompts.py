@@ -1,11 +1,14 @@
 """What an engine reads: the tokenizer as it is, and how many of the training prompts fit."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
+from crosslens.design import CHECKPOINTS
 from crosslens.errors import InputError
+from crosslens.grpo.steps import steps_of_epoch
 
 TOKENIZER = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
@@ -33,21 +36,45 @@ def fitting_prompts(data: Path, tokenizer: Path, longest: int) -> pd.DataFrame:
     Says how many are not. Raises InputError when transformers reads the tokenizer in another way
     than its file says.
     """
-    from transformers import AutoTokenizer
-
     table = pd.read_parquet(data)
-    read = AutoTokenizer.from_pretrained(tokenizer)
-    texts = [
-        read.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
-        for turns in table["prompt"]
-    ]
-    ids = read(texts, add_special_tokens=False)["input_ids"]
-    check_tokenizer(tokenizer / "tokenizer.json", texts[0], ids[0])
-    fits = [len(prompt) <= longest for prompt in ids]
+    fits = [length <= longest for length in lengths(table["prompt"], tokenizer)]
     if not all(fits):
         left = f"{len(fits) - sum(fits)} of {len(fits)} prompts"
         print(f"grpo: {left} are longer than grpo.max_prompt_length: {longest} and left out")
     return table[fits]
+
+
+def lengths(prompts: Iterable[Iterable[dict]], tokenizer: Path) -> list[int]:
+    """Tokens of each prompt in the chat template.
+
+    Raises InputError when transformers reads the tokenizer in another way than its file says.
+    """
+    from transformers import AutoTokenizer
+
+    read = AutoTokenizer.from_pretrained(tokenizer)
+    texts = [
+        read.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+        for turns in prompts
+    ]
+    ids = read(texts, add_special_tokens=False)["input_ids"]
+    check_tokenizer(tokenizer / "tokenizer.json", texts[0], ids[0])
+    return list(map(len, ids))
+
+
+def counts(found: list[int], longest: int, batch_size: int) -> dict[str, int]:
+    """How many prompts of these lengths an epoch has, and its steps.
+
+    Raises InputError when those that fit make fewer steps than there are checkpoints.
+    """
+    fit, needed = sum(length <= longest for length in found), CHECKPOINTS * batch_size
+    if fit < needed <= len(found):
+        raise InputError(
+            f"grpo.max_prompt_length: {fit} of {len(found)} prompts have at most {longest} tokens, "
+            f"the longest has {max(found)}; {CHECKPOINTS} checkpoints need {needed} prompts, a "
+            f"grpo.batch_size of {batch_size} each: raise it"
+        )
+    steps = steps_of_epoch(fit, batch_size)
+    return {"prompts": len(found), "fit": fit, "longest": max(found), "steps": steps}
 
 
 def check_tokenizer(file: Path, text: str, ids: list[int]) -> None:

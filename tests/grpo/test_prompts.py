@@ -11,7 +11,7 @@ from verl.utils import hf_tokenizer
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from crosslens.errors import InputError
-from crosslens.grpo.prompts import copy_tokenizer, fitting_prompts
+from crosslens.grpo.prompts import copy_tokenizer, counts, fitting_prompts, lengths
 from crosslens.traces import grpo_rows
 
 
@@ -75,3 +75,20 @@ def test_what_is_left_out_is_said(tmp_path: Path, capsys) -> None:
     fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 22)
     said = "4 of 12 prompts are longer than grpo.max_prompt_length: 22 and left out"
     assert said in capsys.readouterr().out
+
+
+def test_what_an_epoch_has(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model")
+    prompts = pd.read_parquet(parquet(tmp_path / "grpo.parquet"))["prompt"]
+    found = lengths(prompts, model)
+    longest = max(found)
+    assert [length > 22 for length in found] == [True, False, False] * 4
+    assert counts(found, longest, 2) == {"prompts": 12, "fit": 12, "longest": longest, "steps": 6}
+    assert counts(found, 22, 1) == {"prompts": 12, "fit": 8, "longest": longest, "steps": 8}
+    said = (
+        f"grpo.max_prompt_length: 8 of 12 prompts have at most 22 tokens, the longest has {longest}"
+    )
+    with pytest.raises(InputError, match=f"^{said}; 5 checkpoints need 10 prompts, a grpo.batch"):
+        counts(found, 22, 2)
+    with pytest.raises(InputError, match="^grpo.batch_size: 8 problems give 2 steps of 3 prompts"):
+        counts(found, 22, 3)  # all twelve would be too few

@@ -106,6 +106,12 @@ def tokenizers(study: Study) -> None:
     study.change("families.tiny.base", "base")
 
 
+def short_prompts(study: Study) -> None:
+    """A limit that no prompt of the world keeps: known when base's tokenizer reads the problems."""
+    study.change("grpo.max_prompt_length", 20)
+    study.change("world.base.steps", 10)
+
+
 def unreadable(study: Study) -> None:
     """A file that may not be read."""
     study.change("problems.sources.world", study.rows("secret.jsonl", PROBLEM))
@@ -200,6 +206,12 @@ CASES = [
     value("corpus.sources.general", "g.jsonl", kind="data"),
     rows("corpus.sources.general", "a corpus without text", {"words": "a b"}),
     Case(
+        "data",
+        "`grpo.max_prompt_length: 20`",
+        short_prompts,
+        ("--", "results/mini/data/prompts/tiny.json"),
+    ),
+    Case(
         "command line", "`--config crosscodr=1`", nothing, ("--dry-run", "--config", "crosscodr=1")
     ),
     Case("command line", "`snakemake tabel1`", nothing, ("--dry-run", "--", "tabel1")),
@@ -271,7 +283,8 @@ def run_all(cases: list[Case]) -> Iterator[tuple[str, str]]:
     """Run cases one after the other."""
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
-            yield (run if case.prefix else fork)(case, Path(folder))
+            alone = case.prefix or "--dry-run" not in case.arguments  # jobs start others
+            yield (run if alone else fork)(case, Path(folder))
 
 
 def row(case: Case, when: str, line: str) -> str:

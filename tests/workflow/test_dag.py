@@ -46,6 +46,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "generate_traces": MINI["traces"]["shards"],
         "filter_traces": 1,
         "train_sft": 1,
+        "count_prompts": 1,
         "train_grpo": 1,
         "evaluate_model": 3,
         "tokenize_corpus": 1,

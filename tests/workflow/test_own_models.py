@@ -9,7 +9,7 @@ from given import Finished, given_models, stand_ins
 
 TRAINING = {
     *("pretrain_base", "pretrain_teacher", "prepare_problems", "generate_traces"),
-    *("filter_traces", "train_sft", "train_grpo"),
+    *("filter_traces", "train_sft", "count_prompts", "train_grpo"),
 }
 
 

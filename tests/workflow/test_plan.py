@@ -32,6 +32,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "generate_traces": 48,
         "filter_traces": 1,
         "train_sft": 3,
+        "count_prompts": 3,
         "train_grpo": 3,
         "evaluate_model": 9,
         "tokenize_corpus": 3,

@@ -7,6 +7,7 @@ FAMILIES = {"first": "First-1B", "second-2.5": "Second 2.5", "third": "Third"}
 PER_FAMILY = {
     "import_model": 1,
     "train_sft": 1,
+    "count_prompts": 1,
     "train_grpo": 1,
     "evaluate_model": 3,
     "tokenize_corpus": 1,
@@ -23,7 +24,7 @@ PER_FAMILY = {
     "select_features": 1,
     "intervene": 2,
 }
-TRAINING = {"import_model": 1, "train_sft": 1, "train_grpo": 1}
+TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo": 1}
 PAIRS = TRAINING | {
     "tokenize_corpus": 1,
     "take_turn": 1,
