@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from crosslens.files import read_json, write_json, write_text
-from crosslens.report import Study, page, summarize
+from crosslens.report import page
+from crosslens.summary import Study, summarize
 
 
 def main(

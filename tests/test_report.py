@@ -10,18 +10,11 @@ import pytest
 import torch
 
 from crosslens.files import read_json, write_json
+from crosslens.findings import compare, findings
 from crosslens.plotting.style import plt
-from crosslens.report import (
-    Study,
-    belongs,
-    compare,
-    findings,
-    number,
-    page,
-    seconds_by_rule,
-    summarize,
-)
+from crosslens.report import number, page
 from crosslens.results import accuracy_rows, intervention_rows
+from crosslens.summary import Study, belongs, seconds_by_rule, summarize
 
 ROOT = Path(__file__).parent.parent
 LABELS = {"tiny": "Tiny", "other": "Other"}
