@@ -6,6 +6,8 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
+include: "rules/targets.smk"
 include: "rules/world.smk"
 include: "rules/data.smk"
 include: "rules/sft.smk"
@@ -17,6 +19,8 @@ include: "rules/metrics.smk"
 include: "rules/generalization.smk"
 include: "rules/interventions.smk"
 include: "rules/figures.smk"
+include: "rules/tables.smk"
+include: "rules/report.smk"
 include: "rules/plan.smk"
 
 
