@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny import tiny_model, tiny_traces
 
 from crosslens import sft
 from crosslens.families import settings_of
 from crosslens.files import read_json, write_json
-from crosslens.traces import DATASET, dataset_info, sft_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -35,19 +33,6 @@ for file in sys.argv[1:]:
     found["zero"] = parts[2].hf_deepspeed_config.config
     print("parsed", json.dumps(found | {"processes": parts[2].parallel_mode.value}))
 """
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "base")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    write_json(path / "dataset_info.json", dataset_info())
-    write_json(path / f"{DATASET}.json", sft_rows(tiny_traces(3)))
-    return path
 
 
 def rendered(base: Path, data: Path, run: Path, settings: dict, devices: int) -> dict:

@@ -12,19 +12,19 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from conftest import TRACES
 from safetensors.torch import load_file
-from tiny import tiny_model, tiny_traces
+from tiny import tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens import attempts, engines, llama_factory, sft
 from crosslens.errors import InputError
-from crosslens.files import read_json, write_json
-from crosslens.traces import DATASET, dataset_info, sft_rows
+from crosslens.files import read_json
+from crosslens.traces import DATASET, sft_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import train_sft  # noqa: E402
 
-TRACES = 43  # batches of 4: 11 steps, which 5 does not divide
 SETTINGS = {
     "learning_rate": 1.0e-2,
     "batch_size": 4,
@@ -35,19 +35,6 @@ SETTINGS = {
     "bf16": False,
     "options": {"disable_gradient_checkpointing": True},
 }
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "base")
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    write_json(path / "dataset_info.json", dataset_info())
-    write_json(path / f"{DATASET}.json", sft_rows(tiny_traces(TRACES)))
-    return path
 
 
 @pytest.fixture(scope="session")
