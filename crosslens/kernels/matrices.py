@@ -1,6 +1,7 @@
 """A crosscoder's parameters as matrices with one contiguous row for each feature."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 import torch
 from einops import rearrange
@@ -47,6 +48,24 @@ class Matrices(NamedTuple):
 def weights_of(crosscoder: Crosscoder) -> Matrices:
     """The crosscoder's own memory as matrices."""
     return Matrices.of({name: getattr(crosscoder, name).data for name in NAMES})
+
+
+def by_name(
+    weights: Matrices, moments: tuple[Matrices, Matrices], gradients: Matrices
+) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
+    """For each parameter its name, and its weights, two moments and gradient, which Adam reads."""
+    every = zip(weights, *moments, gradients, strict=True)
+    return zip(Matrices._fields, every, strict=True)
+
+
+Array = TypeVar("Array")
+
+
+def entries(size: int, d_sparse: int, empty: Callable[[int, str], Array]) -> tuple[Array, ...]:
+    """Places for all entries that the f of a batch may have: their columns, rows and values by
+    row; their values and gradients by feature. `empty(length, dtype)` makes one array."""
+    dtypes = ("int32", "int32", "float32", "float32", "float32")
+    return tuple(empty(size * d_sparse, dtype) for dtype in dtypes)
 
 
 class Measures(NamedTuple):

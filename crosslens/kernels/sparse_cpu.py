@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from crosslens.kernels import cpu
-from crosslens.kernels.matrices import Matrices, Measures
+from crosslens.kernels.matrices import Matrices, Measures, by_name, entries
 
 EVERY = np.arange(2, dtype=np.int64)  # a pointer by which one row is never silent
 NOTHING = np.empty((0, 0), dtype=np.uint16)
@@ -22,9 +22,9 @@ class Cpu:
         self.threads = min(torch.get_num_threads(), size, d_sparse)
         self.pool = ThreadPoolExecutor(max(1, self.threads - 1))
         self.rows_of_threads = even(size, self.threads)
-        most = size * d_sparse  # pages that no entry reaches are never touched
-        self.columns, self.rows = (np.empty(most, dtype=np.int32) for _ in range(2))
-        self.f, self.by_feature, self.df = (np.empty(most, dtype=np.float32) for _ in range(3))
+        # Pages that no entry reaches are never touched.
+        places = entries(size, d_sparse, np.empty)
+        self.columns, self.rows, self.f, self.by_feature, self.df = places
         self.begin, self.end = (np.empty(size, dtype=np.int64) for _ in range(2))
         self.counts = np.empty((self.threads, d_sparse), dtype=np.int64)
         self.pointer = np.empty(d_sparse + 1, dtype=np.int64)
@@ -102,8 +102,7 @@ class Cpu:
         bits = NOTHING if low is None else low.view(torch.uint16).numpy()
         pointer = self.pointer if silent else self.all_active
         bounds = even(len(self.pointer) - 1, self.threads)
-        every = zip(weights, *moments, gradients, strict=True)
-        for name, tensors in zip(Matrices._fields, every, strict=True):
+        for name, tensors in by_name(weights, moments, gradients):
             target = bits if name == "W_enc" else NOTHING
             if name.startswith("W"):
                 arrays = [t.numpy() for t in tensors]

@@ -5,7 +5,7 @@ import triton
 from jaxtyping import Float
 
 from crosslens.kernels import gpu
-from crosslens.kernels.matrices import Matrices, Measures
+from crosslens.kernels.matrices import Matrices, Measures, by_name, entries
 
 BLOCK = 1024  # places of a row that one program compresses at a time
 ROWS, FEATURES = 64, 32  # tile of `compress_features`
@@ -21,17 +21,15 @@ class Gpu:
         self.size, self.d_sparse, self.models, self.d = size, d_sparse, models, D // models
         self.chunks = triton.cdiv(self.d, CHUNK)
 
-        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-            return torch.empty(shape, dtype=dtype, device=device)
+        def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> torch.Tensor:
+            return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
 
-        most = size * d_sparse
-        self.columns, self.rows = empty(most, dtype=torch.int32), empty(most, dtype=torch.int32)
-        self.f, self.by_feature, self.df = empty(most), empty(most), empty(most)
-        self.of_row = empty(size, dtype=torch.int32)
-        self.of_feature = empty(d_sparse, dtype=torch.int32)
-        self.g, self.error = empty(size, D), empty(size, models, self.chunks)
-        self.norms, self.sparsity = empty(d_sparse, models), empty(d_sparse)
-        self.squares = empty(d_sparse, models * self.chunks)
+        places = entries(size, d_sparse, empty)
+        self.columns, self.rows, self.f, self.by_feature, self.df = places
+        self.of_row, self.of_feature = empty(size, "int32"), empty(d_sparse, "int32")
+        self.g, self.error = empty((size, D)), empty((size, models, self.chunks))
+        self.norms, self.sparsity = empty((d_sparse, models)), empty(d_sparse)
+        self.squares = empty((d_sparse, models * self.chunks))
 
     def gradients(
         self,
@@ -86,8 +84,7 @@ class Gpu:
         silent: bool,
     ) -> None:
         """As `sparse_cpu.Cpu.update`; the first of `adam` is in the device's memory."""
-        every = zip(weights, *moments, gradients, strict=True)
-        for name, tensors in zip(Matrices._fields, every, strict=True):
+        for name, tensors in by_name(weights, moments, gradients):
             rows, width = (1, *tensors[0].shape)[-2:]
             target = low if name == "W_enc" else None
             gpu.adam[(rows, triton.cdiv(width, BLOCK))](
