@@ -19,6 +19,7 @@ rule count_prompts:
         "results/{study}/benchmarks/count_prompts/{family}.tsv"
     wildcard_constraints:
         family=trained("rl"),
+    priority: 20  # GRPO waits for it
     conda:
         f"../envs/{GRPO_ENV}.yaml"
     envmodules:
