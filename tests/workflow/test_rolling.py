@@ -143,7 +143,7 @@ def as_if_done(study: Study) -> None:
             path = study.folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    done = study.snakemake("--touch", "--cores", "1")
+    done = study.snakemake("--touch", "--forceall", "--cores", "1")
     assert done.returncode == 0, done.stdout
     assert not list(study.folder.rglob("shard-*.h5")), "read by all, so deleted"
 
