@@ -12,9 +12,11 @@ from pathlib import Path
 PACKAGE = "crosslens"
 
 
+@cache
 def fingerprint(script: Path) -> str:
     """Hash of the syntax trees of all modules of the library that `script` imports, transitively.
 
+    Every file is read once a process: thousands of jobs ask for the same few scripts.
     Raises FileNotFoundError when the script does not exist.
     """
     root = script.resolve().parent.parent
