@@ -172,10 +172,12 @@ def test_bfloat16_gradients_are_near_float32s(path):
         assert (found - expected[name]).norm() / expected[name].norm() < 0.05, name
 
 
-def test_the_path_follows_the_density_with_hysteresis():
-    chosen, found = switch.Switch("auto"), []
-    middle = (switch.ENTER + switch.LEAVE) / 2
-    for share in (0.5, middle, 0.01, middle, switch.LEAVE + 0.01, middle):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_path_follows_the_density_with_hysteresis(dtype):
+    chosen, found = switch.Switch("auto", "cpu", dtype), []
+    enter, leave = switch.SHARES["cpu", dtype]
+    middle = (enter + leave) / 2
+    for share in (0.5, middle, 0.01, middle, leave + 0.01, middle):
         chosen.measured(torch.tensor(share * 1000))
         chosen.decide(1000)
         found.append(chosen.sparse)

@@ -54,10 +54,10 @@ class Stepper:
     ) -> None:
         self.weights, self.moments, self.settings = weights_of(crosscoder), moments, settings
         self.models, _, self.d_sparse = crosscoder.W_enc.shape
-        self.switch = Switch(settings.path)
         self.gradient = Matrices.like(self.weights)
         D = len(self.weights.b_dec)
         device = crosscoder.W_enc.device
+        self.switch = Switch(settings.path, device.type, settings.dtype)
         self.engine = engine(size, self.d_sparse, D, self.models, device)
         low = settings.dtype != torch.float32
         self.low = self.weights.W_enc.to(settings.dtype) if low else None

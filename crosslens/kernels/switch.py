@@ -3,8 +3,14 @@
 import torch
 from jaxtyping import Float
 
-# Sparse below the first share, dense above the second, between them as before (docs/kernels.md).
-ENTER, LEAVE = 0.16, 0.20
+# Sparse below the first share, dense above the second, between them as before, by device and dtype
+# of dense products: measured on a CPU, by the model of docs/kernels.md on a GPU.
+SHARES = {
+    ("cpu", torch.float32): (0.16, 0.20),
+    ("cpu", torch.bfloat16): (0.06, 0.08),
+    ("cuda", torch.float32): (0.05, 0.06),
+    ("cuda", torch.bfloat16): (0.004, 0.005),
+}
 
 
 class Switch:
@@ -14,7 +20,8 @@ class Switch:
     the step at whose start it has arrived.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.enter, self.leave = SHARES[device, dtype]
         self.auto = path == "auto"
         self.sparse = path == "sparse"
         self.latest: torch.Tensor | None = None
@@ -35,5 +42,5 @@ class Switch:
         if self.latest is None or (self.arrived is not None and not self.arrived.query()):
             return
         share = float(self.latest) / d_sparse
-        self.sparse = share < (LEAVE if self.sparse else ENTER)
+        self.sparse = share < (self.leave if self.sparse else self.enter)
         self.latest = self.arrived = None
