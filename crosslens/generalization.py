@@ -147,13 +147,17 @@ def none_if_nan(value: float) -> float | None:
 def controls(pool: list[int], avoid: set[int], size: int, count: int, seed: int) -> list[list[int]]:
     """`count` random draws of `size` features of a pool, or of all that a smaller pool has.
 
-    Draws are stretches of one random order that begin at equal distances: the first k of a draw are
-    a random set of k, and as far as the pool reaches no two draws share a feature.
+    In random order, so that the first k of a draw are a random set of k. No two draws begin with
+    the same feature while the pool has others: single features do not repeat.
     """
     rest = sorted(set(pool) - avoid)
-    order = random.Random(seed).sample(rest, len(rest))
-    starts = [i * len(order) // count for i in range(count)]
-    return [(order[start:] + order[:start])[:size] for start in starts]
+    rng = random.Random(seed)
+    firsts = (rng.sample(rest, len(rest)) * count)[: count if size else 0]
+    draws = []
+    for first in firsts:
+        left = [feature for feature in rest if feature != first]
+        draws.append([first, *rng.sample(left, min(size - 1, len(left)))])
+    return draws
 
 
 def explain(selected: dict[str, list[int]], scores: dict[str, pd.Series]) -> str:

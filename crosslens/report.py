@@ -10,7 +10,7 @@ import yaml
 
 from crosslens.files import sha256
 from crosslens.findings import findings
-from crosslens.results import CONTROLS, SETS
+from crosslens.results import SETS, control, task_title
 from crosslens.summary import Study
 
 FIGURES = {
@@ -70,7 +70,7 @@ def page(
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "title_of": task_title}
     return environment.from_string(template).render(
         study=study,
         summary=summary,
@@ -79,7 +79,7 @@ def page(
         figures=list(distinct_figures(study, captions)),
         tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in range(1, 6)},
         names=SETS,
-        controls=CONTROLS,
+        control=control,
         curves={
             p.stem: picture(p)
             for p in (path.with_suffix(".png") for path in study.matching("figures/*.csv"))
@@ -91,7 +91,7 @@ def page(
 
 
 def number(value: Any, digits: int = 1, signed: bool = False) -> str:
-    """A number as text, a dash where there is none."""
+    """A number as text, with a true minus; a dash where there is none."""
     if value is None or pd.isna(value):
         return "–"
-    return f"{value:{'+' if signed else ''}z.{digits}f}"
+    return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -15,6 +15,23 @@ SETS = {
 }
 CONTROLS = {"random_alive": "as many random, alive", "random_active": "as many random, active"}
 MISSING = "–"
+TITLES = {  # as the paper writes them; any other task keeps the harness's name
+    "openbookqa": "OpenBookQA",
+    "commonsense_qa": "CommonsenseQA",
+    "headqa_en": "HeadQA",
+    "sciq": "SciQ",
+    "arc_challenge": "ARC",
+    "logiqa": "LogiQA",
+    "piqa": "PIQA",
+    "math500": "MATH500",
+    "aime24": "AIME24",
+    "aime25": "AIME25",
+}
+
+
+def task_title(task: str) -> str:
+    """A task's name for readers."""
+    return TITLES.get(task, task)
 
 
 def accuracy_rows(
@@ -95,7 +112,8 @@ def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, 
         for task in tasks:
             at = found.loc[task]
             interval = "" if pd.isna(at.ci_low) else f" [{at.ci_low:z.0f}, {at.ci_high:z.0f}]"
-            line[task] = f"{at.accuracy:z.1f}{interval}{beside(at.paper, '.1f')}"
+            form = "+z.1f" if model == "RL - SFT" else ".1f"
+            line[task_title(task)] = f"{at.accuracy:{form}}{interval}{beside(at.paper, form)}"
         cells.append(line)
     return pd.DataFrame(cells), rules
 
@@ -152,16 +170,22 @@ def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFra
     """Tables 2 to 5 as strings, and the rows before which another kind of set begins."""
     cells, rules = [], []
     for (label, kind, edited), part in rows.groupby(["label", "kind", "edited"], sort=False):
-        if edited in CONTROLS and not part["sets"].any():
+        if not part["sets"].any():
             continue
         if edited == "set" and cells:
             rules.append(len(cells))
-        name = f"{label}: {SETS[kind]}" if edited == "set" else f"    {CONTROLS[edited]}"
+        name = f"{label}: {SETS[kind]}" if edited == "set" else f"    {control(edited, part)}"
         line = {"Features edited": name}
         for task, at in part.set_index("task").loc[tasks].iterrows():
-            line[task] = cell(at)
+            line[task_title(task)] = cell(at)
         cells.append(line)
     return pd.DataFrame(cells), rules
+
+
+def control(edited: str, part: pd.DataFrame) -> str:
+    """What a row of controls is called: their kind, and how many sets there are."""
+    low, high = part["sets"].min(), part["sets"].max()
+    return f"{CONTROLS[edited]} ({low if low == high else f'{low} to {high}'} sets)"
 
 
 def cell(at: pd.Series) -> str:

@@ -24,7 +24,8 @@ def main(
     rows = intervention_rows(found, tasks, labels, paper[f"table{number}"])
     cells, rules = intervention_cells(rows, tasks)
     what = "zeroing features in RL" if number in (2, 4) else "amplifying features in base"
-    title = f"Table {number}. Change in points of accuracy on critical samples by {what}."
+    where = "critical samples" if number in (2, 3) else "critical samples of unseen tasks"
+    title = f"Table {number}. Change in points of accuracy on {where} by {what}."
     save(draw_table(cells, title, rules), rows, outputs)
 
 

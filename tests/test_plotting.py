@@ -165,7 +165,10 @@ def points(axes: plt.Axes) -> list[list[float]]:
 
 def test_the_loss_of_sft() -> None:
     (axes,) = draw_sft(STEPS.assign(loss=[2.0, 1.0]), LABELS).axes
-    assert points(axes) == [[2, 1]] and axes.lines[0].get_xdata().tolist() == [1, 2]
+    assert points(axes) == [[2, 1]] * 2 and axes.lines[0].get_xdata().tolist() == [1, 2]
+    long = pd.DataFrame({"family": "tiny", "step": range(30), "loss": 15 * [0.0, 3.0]})
+    raw, smooth = points(draw_sft(long, LABELS).axes[0])
+    assert raw == long["loss"].tolist() and smooth[1:-1] == pytest.approx([1, 2] * 14)
     assert names(axes.get_legend().get_texts()) == ["Tiny"]
 
 
@@ -191,6 +194,16 @@ def test_curves_of_crosscoders() -> None:
     assert drawn["L0"] == [[90, 9]] * 2 and drawn["dead share"] == [[0.1, 0.1]] * 2
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "log", "linear"]
     assert names(figure.axes[1].get_legend().get_texts()) == ["trio"], "early ones are grey"
+
+
+def test_a_title_is_not_cut_off() -> None:
+    sentence = (
+        "Table 5. Change in points of accuracy on critical samples of unseen tasks by amplifying"
+    )
+    figure = draw_table(pd.DataFrame({"Model": ["A"], "sciq": ["1.0"]}), sentence, [])
+    figure.canvas.draw()
+    title = figure.axes[0].texts[0].get_window_extent()
+    assert title.x1 <= figure.bbox.x1
 
 
 def test_table() -> None:

@@ -69,6 +69,7 @@ def results_tree(root: Path) -> Study:
         inputs += write_family(root, family, pd.DataFrame(rows))
         for variant, accuracy in (("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)):
             tasks = {"math500": task(accuracy, "math"), "sciq": task(accuracy, "choice")}
+            tasks["piqa"] = task(2.5 * accuracy - 0.5, "choice")
             evaluated[family, variant] = tasks
             path = root / "evaluation" / family / variant / "results.json"
             write_json(path, {"tasks": tasks, "model_hash": "0" * 64, "versions": {"torch": "1"}})
@@ -113,7 +114,13 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
         interventions.to_csv(inputs[-1])
     write_json(
         root / "activations" / family / "data-path.json",
-        {"tokens_requested": 600, "rows_written": 520, "layer": 2, "masked_rows": {"base": 0}},
+        {
+            "tokens_requested": 600,
+            "rows_written": 520,
+            "layer": 2,
+            "masked_rows": {"base": 0},
+            "zero_rows": {"base": 3, "rl-5": 0},
+        },
     )
     return inputs
 
@@ -158,10 +165,12 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active: a set of more" in " ".join(
         html.split()
     )
+    assert "<td>rows of zeros</td><td>base 3 </td>" in html
+    assert "as many random, alive (5 sets)" in html
     assert "<td>1000</td><td>500</td><td>20</td>" in html, "trained on, distinct, not used"
     words = " ".join(text.split())
-    assert "Qwen3-4B-Base zeroing -46.2 to -14.0 and amplifying +21.2 to +38.0, with 50" in words
-    assert "Qwen2.5-7B zeroing -44.4 to -20.0 and amplifying +12.5 to +55.6, with 16" in words
+    assert "Qwen3-4B-Base zeroing −46.2 to −14.0 and amplifying +21.2 to +38.0, with 50" in words
+    assert "Qwen2.5-7B zeroing −44.4 to −20.0 and amplifying +12.5 to +55.6, with 16" in words
 
 
 def test_the_summary_is_json_with_every_section(study: Study) -> None:
@@ -188,13 +197,25 @@ def test_versions_are_those_that_the_jobs_found(study: Study) -> None:
 
 def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
     said = " ".join(findings(summarize(study)))
-    assert "SFT changes math by +20.0 and the other tasks by +20.0" in said
-    beyond = "the task's own features: a larger effect than every random set of as many features in"
-    assert f"zeroing in RL {beyond} 1" in said
-    assert f"amplifying in base {beyond} 0" in said
-    assert "1 of 1 tasks (sciq), a smaller one than all of them in 0; by chance" in said
-    assert "0 of 1 tasks, a smaller one than all of them in 1 (sciq); by chance each" in said
-    assert "The clean test is piqa" in said
+    assert "SFT +20.0 on math, +20.0 on the tasks, +50.0 on the unseen ones" in said
+    assert "on SciQ (won 0, lost 1)" in said and "PIQA (won" not in said
+    own = "the task's own features: no random active set of this size; beyond every random alive"
+    assert (
+        f"zeroing in RL {own} set in 1 (SciQ -30.0) of 1 tasks, short of all of them in 0" in said
+    )
+    assert f"amplifying in base {own} set in 0 of 1 tasks, short of all of them in 1 (SciQ" in said
+    assert "by chance 0.2 each at most" in said
+    assert "The clean test is PIQA" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "less"), [(-7.5, 0, 0), (-10, 1, 0), (2.5, 0, 0), (5, 0, 1)]
+)
+def test_one_sample_is_no_effect(change: float, more: int, less: int) -> None:
+    """Of 40 samples one is 2.5 points: beyond a control at -5 is what changes by 10 or more."""
+    own = {"n_features": 2, "change": change, "random_alive": [0.0, -5.0], "random_active": []}
+    said = compare("rl-5", {"sciq": {"n_samples": 40, "intersection": own}}, "intersection")
+    assert re.search(rf"alive set in {more}\b.*short of all of them in {less}\b", said), said
 
 
 def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -> None:
@@ -234,7 +255,8 @@ def test_benchmark_files_of_this_configuration(path: str, wanted: bool) -> None:
 def test_a_set_larger_than_the_pools_has_no_control() -> None:
     own = {"n_features": 9, "change": -50.0, "random_alive": [], "random_active": []}
     said = compare("rl-5", {"sciq": {"per_task": own}}, "per_task")
-    assert said == "zeroing in RL the task's own features: no control of this size in sciq."
+    none = "no random active set of this size; no random alive set of this size"
+    assert said == f"zeroing in RL the task's own features: {none}."
 
 
 def test_a_set_without_features_is_not_compared() -> None:
@@ -261,6 +283,5 @@ def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -
 
 
 def test_numbers() -> None:
-    assert [number(1.25), number(1.25, 1, True), number(None), number(float("nan"))] == [
-        "1.2", "+1.2", "–", "–",
-    ]  # fmt: skip
+    assert [number(1.25), number(1.25, 1, True), number(-1.25)] == ["1.2", "+1.2", "−1.2"]
+    assert number(None) == number(float("nan")) == "–"

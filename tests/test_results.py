@@ -48,11 +48,11 @@ def test_table_1_has_the_difference_of_rl_and_sft_and_the_papers_numbers() -> No
     assert rows.loc["RL - SFT", "accuracy"] == pytest.approx(30)
     assert rows.loc["RL - SFT", "paper"] == pytest.approx(8.6)
     cells, rules = accuracy_cells(rows.reset_index(), ["math500"])
-    assert cells["math500"].tolist() == [
+    assert cells["MATH500"].tolist() == [
         "30.0 [20, 40] (paper 26.0)",
         "50.0 [40, 60] (paper 68.4)",
         "80.0 [70, 90] (paper 77.0)",
-        "30.0 [10, 50] (paper 8.6)",
+        "+30.0 [10, 50] (paper +8.6)",
     ]
     assert rules == []
 
@@ -108,7 +108,8 @@ def test_controls_are_a_mean_with_their_range() -> None:
     )
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {"Qwen3-4B-Base": {"sciq": -14.0}})
     cells, _ = intervention_cells(rows, ["sciq"])
-    assert cells["sciq"].tolist()[:2] == ["-40.0 [-45, -35] (paper -14.0)", "-2.0 [-4, +0]"]
+    assert cells["Features edited"].tolist()[1:] == ["    as many random, alive (5 sets)"]
+    assert cells["SciQ"].tolist() == ["-40.0 [-45, -35] (paper -14.0)", "-2.0 [-4, +0]"]
     rows = rows.set_index(["kind", "edited"])
     main, control = (rows.loc["intersection", which] for which in ("set", "random_alive"))
     assert (main["change"], main["low"], main["high"], main["paper"]) == (-40, -45, -35, -14)
@@ -119,18 +120,18 @@ def test_controls_are_a_mean_with_their_range() -> None:
 def test_nothing_is_minus_zero() -> None:
     table = pd.DataFrame([change("intersection", 0, -0.04) | {"ci_low": -9.6, "ci_high": -0.2}])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
-    assert intervention_cells(rows, ["sciq"])[0]["sciq"][0] == "+0.0 [-10, +0]"
+    assert intervention_cells(rows, ["sciq"])[0]["SciQ"][0] == "+0.0 [-10, +0]"
     gains = {"tiny": {"math500": (-0.04, 0.1)}}
     results = {("tiny", v): found(0.5) for v in ("base", "sft-5", "rl-5")}
     rows = accuracy_rows(results, gains, ["math500"], LABELS, {"table1": {}})
-    assert accuracy_cells(rows, ["math500"])[0]["math500"].tolist()[-1].startswith("0.0 [0, 0]")
+    assert accuracy_cells(rows, ["math500"])[0]["MATH500"].tolist()[-1].startswith("+0.0 [0, 0]")
 
 
 def test_an_empty_set_is_a_dash_with_its_reason() -> None:
     table = pd.DataFrame([change("intersection", 0, 0.0, features=0)])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
     cells, _ = intervention_cells(rows, ["sciq"])
-    assert cells["sciq"].tolist() == ["– (no feature)", "–", "–"], "and no row for its controls"
+    assert cells["SciQ"].tolist() == ["– (no feature)"], "no row for what was not tried"
 
 
 def test_only_random_sets_of_the_same_size_stand_beside_a_set() -> None:

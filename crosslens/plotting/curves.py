@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from crosslens.plotting.style import COLORS
+from crosslens.plotting.style import COLORS, LIGHT
 
 GRPO_PANELS = {
     "reward": "mean reward",
@@ -17,14 +17,17 @@ CROSSCODER_PANELS = {
     "l0": "L0",
     "dead_share": "dead share",
 }
+SMOOTH = 15  # windows of the running mean in a whole run
 FINAL = {"sft-5": COLORS["sft"], "rl-5": COLORS["rl"], "trio": "black"}
 
 
 def draw_sft(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """The loss on the traces, one line a family."""
+    """The loss on the traces: of each step in grey, and its running mean, one line a family."""
     figure, axes = plt.subplots(figsize=(3.4, 2.3))
     for family, part in curves.groupby("family", sort=False):
-        axes.plot(part["step"], part["loss"], lw=0.8, label=labels[family])
+        axes.plot(part["step"], part["loss"], color=LIGHT, lw=0.6, zorder=1)
+        smooth = part["loss"].rolling(1 + len(part) // SMOOTH, center=True, min_periods=1).mean()
+        axes.plot(part["step"], smooth, lw=1.2, label=labels[family])
     axes.set(xlabel="step", ylabel="cross-entropy on the trace", yscale="log")
     axes.legend()
     return figure

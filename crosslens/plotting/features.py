@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from crosslens.plotting.style import say, text_color
+from crosslens.results import task_title
 
 
 def overlap_rows(features: dict, family: str) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def draw_shares(axes: plt.Axes, part: pd.DataFrame, tasks: list[str]) -> None:
             color = "black" if np.isnan(value) else text_color(value, 0, 1)
             axes.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
     sizes = part.drop_duplicates("a").set_index("a")["size_a"]
-    names = [f"{task} ({int(sizes.get(task, 0))})" for task in tasks]
+    names = [f"{task_title(task)} ({int(sizes.get(task, 0))})" for task in tasks]
     axes.set_xticks(range(len(tasks)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(tasks)), names)
     axes.tick_params(length=0)

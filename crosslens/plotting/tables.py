@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-LINE, WIDTH, FIRST, LETTER = 0.24, 1.15, 1.9, 0.055  # inches
+LINE, WIDTH, FIRST, LETTER, TITLE = 0.24, 1.15, 2.1, 0.055, 0.063  # inches
 
 
 def draw_table(cells: pd.DataFrame, title: str, rules: list[int]) -> plt.Figure:
@@ -11,6 +11,7 @@ def draw_table(cells: pd.DataFrame, title: str, rules: list[int]) -> plt.Figure:
     rows, columns = cells.shape
     longest = max(len(str(value)) for value in cells.iloc[:, 1:].to_numpy().flat)
     wide = max(WIDTH, LETTER * longest)
+    wide = max(wide, (TITLE * len(title) - FIRST) / (columns - 1))
     width, height = FIRST + wide * (columns - 1), LINE * (rows + 2.4)
     figure, axes = plt.subplots(figsize=(width, height), layout="none")
     axes.set_position([0.01, 0.01, 0.98, 0.98])
