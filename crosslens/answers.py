@@ -53,8 +53,9 @@ def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
     verl's DAPO scorer; Evalchemy and the harness do where the first side has one or two characters.
 
     A response without a closed box is wrong, and so is one whose comparison takes over `timeout`
-    seconds, then over `PATIENCE` times as long in a fresh worker: a busy machine is not wrong.
-    Whatever is given up is said on stderr. Raises InputError when the worker dies twice in a row.
+    seconds or ends the worker, then again in a fresh worker with `PATIENCE` times as long: a busy
+    machine is not wrong. Whatever is given up is said on stderr. Raises InputError when no worker
+    starts.
     """
     answer = extract_answer(response)
     if answer is None:
@@ -64,8 +65,8 @@ def is_correct(response: str, gold: str, *, timeout: float = TIMEOUT) -> bool:
     for limit in (timeout, PATIENCE * timeout):
         if (right := WORKER.ask(answer, gold, limit)) is not None:
             return right
-    said = f"grader: {answer[:80]!r} against {gold[:80]!r} took over {limit:g} s: counted as wrong"
-    print(said, file=sys.stderr, flush=True)
+    said = f"{answer[:80]!r} against {gold[:80]!r} took over {limit:g} s or ended the grader, twice"
+    print(f"grader: {said}: counted as wrong", file=sys.stderr, flush=True)
     return False
 
 
@@ -90,11 +91,7 @@ def serve(connection) -> None:
 
 
 class Worker:
-    """A process that compares answers; started when first asked, replaced when it hangs or dies.
-
-    Replaced once: that two die in a row is an error, and no wrong answer, as it may be for lack of
-    memory.
-    """
+    """A process that compares answers; started when first asked, replaced when it hangs or dies."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -102,52 +99,42 @@ class Worker:
         self.connection = None
 
     def ask(self, answer: str, gold: str, timeout: float) -> bool | None:
-        """Compare within `timeout` seconds, not counting the worker's start; None otherwise.
-
-        Raises InputError when the worker dies, and so does the one started in its place.
+        """Compare within `timeout` seconds, not counting the worker's start; None otherwise, or
+        when the worker dies of it.
         """
         with self.lock:
+            if self.process is None:
+                self.start()
             try:
-                return self.compare(answer, gold, timeout)
+                self.connection.send((answer, gold))
+                if self.connection.poll(timeout):
+                    return self.connection.recv()
             except (EOFError, OSError):
-                self.stop()
-            try:
-                return self.compare(answer, gold, timeout)
-            except (EOFError, OSError) as error:
-                self.stop()
-                raise InputError(
-                    f"the grader's process ended twice before it compared {answer[:80]!r} with "
-                    f"{gold[:80]!r}: the log has its last words (is math-verify installed?); "
-                    "without any, something killed it, as a lack of memory does"
-                ) from error
-
-    def compare(self, answer: str, gold: str, timeout: float) -> bool | None:
-        """The same by one worker, started where there is none. Raises EOFError when it dies."""
-        if self.process is None:
-            self.start()
-        self.connection.send((answer, gold))
-        if self.connection.poll(timeout):
-            return self.connection.recv()
-        self.stop()
-        return None
+                pass
+            self.stop()
+            return None
 
     def start(self) -> None:
-        """Start the process and wait until it has imported math-verify.
+        """Start the process and wait until it has imported math-verify and compared rightly.
 
-        Raises EOFError when it dies, InputError when it takes over `START` seconds or compares
-        wrongly.
+        Raises InputError when it does not, or takes over `START` seconds.
         """
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
-        self.connection.send(("1", "1"))
-        if not self.connection.poll(START) or not self.connection.recv():
+        try:
+            self.connection.send(("1", "1"))
+            ready = self.connection.poll(START) and self.connection.recv()
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
             self.stop()
             raise InputError(
-                f"the grader's process is not ready after {START:g} s, or compares wrongly: is "
-                "math-verify installed?"
+                f"the grader's process does not start, not within {START:g} s: the log has its "
+                "last words (is math-verify installed?); without any, something killed it, as a "
+                "lack of memory does"
             )
 
     def stop(self) -> None:
