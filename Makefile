@@ -9,7 +9,8 @@ MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
-.PHONY: help environments mini test soak bench check lint rulegraph clean
+TESTS = test-workflow test-analysis test-grpo test-sft
+.PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -28,15 +29,19 @@ mini: environments
 	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) && \
 	echo "report: results/mini/report.html ($$(($$(date +%s) - started)) s)"
 
-# Each environment runs the tests of what it is for; all of them run even if one fails.
-# Triton chooses its interpreter when it is first imported, by whatever test comes first.
+# Each environment runs the tests of what it is for, two at a time; all of them run even if one fails,
+# and each is printed when it ends. Triton chooses its interpreter when it is first imported.
 test: environments
-	@status=0; \
-	TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow || status=1; \
-	$(VENVS)/sft/bin/python $(PYTEST) tests/sft || status=1; \
-	$(VENVS)/grpo/bin/python $(PYTEST) tests/grpo || status=1; \
-	$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow || status=1; \
-	exit $$status
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(TESTS)
+
+test-workflow:
+	@$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow
+test-analysis:
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow
+test-grpo:
+	@$(VENVS)/grpo/bin/python $(PYTEST) tests/grpo
+test-sft:
+	@$(VENVS)/sft/bin/python $(PYTEST) tests/sft
 
 # Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise; as in the
 # workflow, PyTorch's threads do not spin while they wait.
