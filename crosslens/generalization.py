@@ -18,7 +18,6 @@ from crosslens.errors import InputError
 
 READOUTS = ("branch", "branch_scaled", "joint", "swap")
 BASE, RL = 0, 2  # their places in the trio
-ACTIVE = 0.1  # share of critical samples on which a feature must fire in RL to count as active
 
 
 def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict[str, dict]:
@@ -178,14 +177,15 @@ def select_all(
     tasks: list[str],
     threshold: float,
     alive: list[int],
+    active_rate: float,
     random_sets: int,
     seed: int,
 ) -> dict:
     """Everything one readout selects: per task, in common, and random draws of the largest size.
 
     `scores` has columns task, feature, score, rl_rate of one readout. Controls are drawn once from
-    the alive features and once from those that fire in RL on the critical samples, without any
-    that some task selected.
+    the alive features and once from those that fire in RL on a share of at least `active_rate` of
+    the critical samples, without any that some task selected.
     """
     by_task = {t: scores[scores["task"] == t].set_index("feature")["score"] for t in tasks}
     selected = {task: select(column, threshold) for task, column in by_task.items()}
@@ -193,7 +193,7 @@ def select_all(
     size = max(map(len, [*sets.values(), *selected.values()]))
     avoid = set().union(*selected.values())
     rates = scores[scores["task"].isin(tasks)].groupby("feature")["rl_rate"].mean()
-    active = rates.index[rates >= ACTIVE].tolist()
+    active = rates.index[rates >= active_rate].tolist()
     return {
         "tasks": {
             task: {

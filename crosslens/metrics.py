@@ -11,8 +11,6 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-SAME = 0.7  # decoder cosine from which two features count as the same
-
 
 def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
     """L1 norm of each feature's decoder vector, for each model: the norms of Eqs. 4 and 8-10."""
@@ -57,7 +55,7 @@ def index_overlap(a: list[int], b: list[int]) -> int:
 
 
 def matched_overlap(
-    a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"], threshold: float = SAME
+    a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"], threshold: float
 ) -> int:
     """How many features two lists share by direction: pairs of the best one-to-one matching of
     decoder vectors whose cosine reaches `threshold`. Zero if a list is empty."""
@@ -69,7 +67,10 @@ def matched_overlap(
 
 
 def overlap_table(
-    tops: dict[int, list[int]], decoders: dict[int, Float[torch.Tensor, "k d"]], paradigm: str
+    tops: dict[int, list[int]],
+    decoders: dict[int, Float[torch.Tensor, "k d"]],
+    paradigm: str,
+    same_cosine: float,
 ) -> pd.DataFrame:
     """Overlap between each two checkpoints of a paradigm, by index and by direction.
 
@@ -80,7 +81,7 @@ def overlap_table(
     for a, b in combinations_with_replacement(sorted(tops), 2):
         vectors = [decoders[c][tops[c]] for c in (a, b)]
         rows.append((paradigm, a, b, "index", index_overlap(tops[a], tops[b])))
-        rows.append((paradigm, a, b, "matched", matched_overlap(*vectors)))
+        rows.append((paradigm, a, b, "matched", matched_overlap(*vectors, same_cosine)))
     return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
 
 

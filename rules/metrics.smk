@@ -53,6 +53,7 @@ rule measure_overlap:
     params:
         code=code("scripts/measure_overlap.py"),
         top=lookup(dpath="metrics/top", within=config),
+        same_cosine=lookup(dpath="metrics/same_cosine", within=config),
     script:
         "../scripts/measure_overlap.py"
 

@@ -18,7 +18,9 @@ def tuned_decoder(directory: Path) -> torch.Tensor:
     return Crosscoder.load(directory / "crosscoder.safetensors").W_dec.detach()[TUNED]
 
 
-def overlaps(paradigm: str, nrn: pd.DataFrame, root: Path, count: int) -> pd.DataFrame:
+def overlaps(
+    paradigm: str, nrn: pd.DataFrame, root: Path, count: int, same_cosine: float
+) -> pd.DataFrame:
     """All overlaps of one paradigm; the replica rows compare the last checkpoint with itself."""
     groups = nrn.groupby(["crosscoder", "replica"])
     tops = {key: top_features(g, count) for key, g in groups if key[0].startswith(paradigm)}
@@ -28,6 +30,7 @@ def overlaps(paradigm: str, nrn: pd.DataFrame, root: Path, count: int) -> pd.Dat
         {c: tops[name, 0] for c, name in main.items()},
         {c: decoders[name, 0] for c, name in main.items()},
         paradigm,
+        same_cosine,
     )
     first, rows = (main[LAST], 0), []
     for other in (key for key in tops if key[1] > 0):
@@ -35,14 +38,16 @@ def overlaps(paradigm: str, nrn: pd.DataFrame, root: Path, count: int) -> pd.Dat
         rows.append(
             (paradigm, LAST, LAST, "replica_index", index_overlap(tops[first], tops[other]))
         )
-        rows.append((paradigm, LAST, LAST, "replica_matched", matched_overlap(*vectors)))
+        found = matched_overlap(*vectors, same_cosine)
+        rows.append((paradigm, LAST, LAST, "replica_matched", found))
     return pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
 
 
-def main(*, nrn: Path, root: Path, count: int, out: Path) -> None:
+def main(*, nrn: Path, root: Path, count: int, same_cosine: float, out: Path) -> None:
     """Write overlap.csv for both paradigms."""
     table = pd.read_csv(nrn)
-    write_csv(out, pd.concat([overlaps(p, table, root, count) for p in ("sft", "rl")]))
+    parts = [overlaps(p, table, root, count, same_cosine) for p in ("sft", "rl")]
+    write_csv(out, pd.concat(parts))
 
 
 if __name__ == "__main__":
@@ -53,5 +58,6 @@ if __name__ == "__main__":
             nrn=Path(snakemake.input.nrn),
             root=Path(snakemake.input.pairs[0]).parent.parent,
             count=snakemake.params.top,
+            same_cosine=snakemake.params.same_cosine,
             out=Path(snakemake.output[0]),
         )

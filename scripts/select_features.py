@@ -16,6 +16,7 @@ def main(
     tasks: list[str],
     readout: str,
     threshold: float,
+    active_rate: float,
     random_sets: int,
     seed: int,
     out: Path,
@@ -26,7 +27,13 @@ def main(
     alive = pd.read_csv(features).query("alive == 1")["feature"].tolist()
     chosen = {
         name: select_all(
-            table[table["readout"] == name], tasks, threshold, alive, random_sets, seed
+            table[table["readout"] == name],
+            tasks,
+            threshold,
+            alive=alive,
+            active_rate=active_rate,
+            random_sets=random_sets,
+            seed=seed,
         )
         for name in READOUTS
     }
@@ -46,6 +53,7 @@ if __name__ == "__main__":
             tasks=snakemake.params.tasks,
             readout=snakemake.params.generalization["readout"],
             threshold=snakemake.params.generalization["threshold"],
+            active_rate=snakemake.params.generalization["active_rate"],
             random_sets=snakemake.params.random_sets,
             seed=snakemake.params.seed,
             out=Path(snakemake.output[0]),

@@ -124,7 +124,9 @@ def scores_of(**tasks: list[float]) -> pd.DataFrame:
 
 def test_an_empty_intersection_is_a_result_with_its_numbers() -> None:
     table = scores_of(a=[1.0, 0.0, 0.0, 0.1], b=[0.0, 2.0, 0.0, 0.1])
-    found = select_all(table, ["a", "b", "c"], 0.2, alive=[0, 1, 2, 3], random_sets=5, seed=0)
+    found = select_all(
+        table, ["a", "b", "c"], 0.2, alive=[0, 1, 2, 3], active_rate=0.1, random_sets=5, seed=0
+    )
     assert found["intersection"] == [] and found["majority"] == []
     assert "a 1 (maximum score 1)" in found["why_empty"]
     assert "c 0 (no critical sample)" in found["why_empty"]
@@ -137,7 +139,9 @@ def test_an_empty_intersection_is_a_result_with_its_numbers() -> None:
 
 def test_controls_avoid_whatever_some_task_selected() -> None:
     table = scores_of(a=[1.0, 0.0, 0.0, 0.1], b=[0.0, 2.0, 0.0, 0.1])
-    found = select_all(table, ["a", "b"], 0.2, alive=[0, 1, 2, 3], random_sets=5, seed=0)
+    found = select_all(
+        table, ["a", "b"], 0.2, alive=[0, 1, 2, 3], active_rate=0.1, random_sets=5, seed=0
+    )
     drawn = {f for sets in found["controls"].values() for s in sets for f in s}
     assert found["intersection"] == [] and drawn <= {2, 3}
     assert found["pools"] == {"alive": 2, "active": 2}
@@ -153,7 +157,7 @@ def test_a_control_has_the_full_size_and_counts_once(pool: int, sets: int) -> No
 
 def test_every_set_has_controls_of_its_size_on_its_tasks() -> None:
     a, b = [1.0, 1.0, 0] + 60 * [0], [1.0, 1.0, 1.0] + 60 * [0]
-    found = select_all(scores_of(a=a, b=b), ["a", "b"], 0.2, list(range(63)), 5, seed=0)
+    found = select_all(scores_of(a=a, b=b), ["a", "b"], 0.2, list(range(63)), 0.1, 5, seed=0)
     assert found["intersection"] == [0, 1]
     sets = feature_sets(found, ["a", "b", "unseen"])
     drawn = [s for s in sets if s.kind == "random_alive"]

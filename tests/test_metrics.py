@@ -82,14 +82,14 @@ def test_overlap_by_index():
 def test_overlap_by_direction_finds_the_same_features_under_other_indices():
     a = torch.eye(4)[:3]
     b = 5 * torch.eye(4)[[2, 0, 3]] + 0.01
-    assert matched_overlap(a, b) == 2
-    assert matched_overlap(a, -a) == 0
-    assert matched_overlap(a[:0], b) == 0
+    assert matched_overlap(a, b, 0.7) == 2
+    assert matched_overlap(a, -a, 0.7) == 0
+    assert matched_overlap(a[:0], b, 0.7) == 0
 
 
 def test_a_direction_is_matched_once():
     a = torch.tensor([[1.0, 0.0], [1.0, 0.01]])
-    assert matched_overlap(a, torch.tensor([[1.0, 0.0]])) == 1
+    assert matched_overlap(a, torch.tensor([[1.0, 0.0]]), 0.7) == 1
 
 
 def test_the_threshold_is_on_the_cosine():
@@ -100,7 +100,7 @@ def test_the_threshold_is_on_the_cosine():
 
 def test_overlap_table_has_every_pair_of_checkpoints_and_both_kinds():
     tops = {1: [0, 1], 2: [1, 2], 3: [3, 0]}
-    result = overlap_table(tops, {c: torch.eye(4) for c in tops}, "rl")
+    result = overlap_table(tops, {c: torch.eye(4) for c in tops}, "rl", 0.7)
     index = result[result["kind"] == "index"].set_index(["a", "b"])["overlap"].to_dict()
     assert index == {(1, 1): 2, (1, 2): 1, (1, 3): 1, (2, 2): 2, (2, 3): 0, (3, 3): 2}
     matched = result[result["kind"] == "matched"].set_index(["a", "b"])["overlap"].to_dict()
@@ -140,7 +140,8 @@ def study(tmp_path_factory):
     trio = save_crosscoder(root / "trio-r0", ["base", "sft-5", "rl-5"], 50)
     nrn_out, mas_out = root / "nrn.csv", root / "mas.csv"
     score_specificity.main(pairs=pairs, trio=trio, nrn_out=nrn_out, mas_out=mas_out)
-    measure_overlap.main(nrn=nrn_out, root=root, count=3, out=root / "overlap.csv")
+    overlap = root / "overlap.csv"
+    measure_overlap.main(nrn=nrn_out, root=root, count=3, same_cosine=0.7, out=overlap)
     rank_shifts_script.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
     return root
 
