@@ -7,7 +7,7 @@ import subprocess
 import sys
 import types
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from crosslens import gpus
@@ -17,9 +17,12 @@ ROOT = str(Path(__file__).resolve().parents[1])
 
 
 def run(
-    what: str, command: Sequence[str], environment: Mapping[str, str | Path | None] | None = None
+    what: str,
+    command: Sequence[str],
+    environment: Mapping[str, str | Path | None] | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run a command, passing on its output line by line.
+    """Run a command, passing on its output line by line and calling `meanwhile` after each.
 
     `environment` is added to this process's own; None unsets a variable. When the command ends, or
     this process does, so do all processes that it started. It inherits the locks on the job's GPUs:
@@ -43,6 +46,7 @@ def run(
                 print(line, end="", flush=True)
                 if line.strip():
                     last.append(line.strip())
+                meanwhile()
         except BaseException:  # this process is told to end while the engine runs
             process.terminate()
             raise

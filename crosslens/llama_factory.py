@@ -20,10 +20,11 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 from transformers import TrainerCallback, trainer  # noqa: E402
 
+from crosslens.attempts import close  # noqa: E402
 from crosslens.errors import InputError  # noqa: E402
 from crosslens.files import read_json  # noqa: E402
 from crosslens.progress import line  # noqa: E402
-from crosslens.sft import close, fifths  # noqa: E402
+from crosslens.sft import fifths  # noqa: E402
 
 CHECKED = 8  # conversations whose template is checked
 

@@ -30,7 +30,7 @@ MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
 INTERVENTION = 1.0  # hours that one job of `intervene` takes, and half of it `score_features`
 ROW = 11  # bytes beside a row's activations: token, position, sequence, mask
 ADAM = 12  # bytes a parameter in training: the weight and two moments, in float32
-KEPT_STATES = 2  # whole training states that GRPO keeps at a time
+GRPO_STATE = 2 * ADAM + 4  # of GRPO on disk: the last one, the next and its weights once more
 GB, TB = 1e9, 1e12
 
 ASSUMPTIONS = f"""\
@@ -251,7 +251,7 @@ def disk_of(config: Mapping[str, Any], family: design.Family, size: Size) -> Dis
         states=ADAM * (sum(counts) + max(counts)),
         crosscoders=4 * sum(counts),
         models=2 * size.parameters * variants,
-        training=KEPT_STATES * ADAM * size.parameters if "rl" in design.trained(family) else 0.0,
+        training=GRPO_STATE * size.parameters if "rl" in design.trained(family) else 0.0,
     )
 
 

@@ -13,18 +13,16 @@ import pandas as pd
 import yaml
 
 from crosslens import attempts, engines
+from crosslens.attempts import COMPLETE, STATE_FILES, checkpoints, last_checkpoint, step_of
 from crosslens.design import CHECKPOINTS
 from crosslens.errors import InputError
-from crosslens.files import read_json, remove, whole, write_csv, write_json
+from crosslens.files import read_json, whole, write_csv, write_json
 from crosslens.traces import DATASET
 
 if TYPE_CHECKING:  # runs in processes of its own; named here so that its changes rerun SFT
     from crosslens import llama_factory  # noqa: F401
 
 LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
-COMPLETE = "complete"  # stands in a checkpoint once all of it is written
-# What a trainer needs to go on from a checkpoint, most of its size; global_step* is DeepSpeed's.
-STATE_FILES = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "global_step*")
 # What else it leaves beside a model, a pickle with this machine's paths among it.
 OTHER_FILES = ("trainer_state.json", "training_args.bin", "README.md", "latest", "zero_to_fp32.py")
 
@@ -176,36 +174,6 @@ def train(
     )
 
 
-def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, in their order; a kill may have left the last one half written."""
-    return sorted(run.glob("checkpoint-*"), key=step_of)
-
-
-def last_checkpoint(run: Path) -> Path | None:
-    """The last one that is whole."""
-    whole_ones = [path for path in checkpoints(run) if (path / COMPLETE).is_file()]
-    return whole_ones[-1] if whole_ones else None
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step after which it was saved."""
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def close(checkpoint: Path) -> None:
-    """A checkpoint is written: the training state of those before it is not needed any more."""
-    (checkpoint / COMPLETE).touch()
-    for earlier in checkpoints(checkpoint.parent):
-        if step_of(earlier) < step_of(checkpoint):
-            for file in found(earlier, STATE_FILES):
-                remove(file)
-
-
-def found(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """Files and directories in a directory that match one of the patterns."""
-    return [path for pattern in patterns for path in folder.glob(pattern)]
-
-
 def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
     """Put a run's checkpoints in their places, as plain model directories, and write its losses.
 
@@ -226,7 +194,7 @@ def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
             config = read_json(partial / "config.json")
             write_json(partial / "config.json", config | {"use_cache": use_cache})
     write_csv(loss, table)
-    remove(run)
+    attempts.discard(run)
 
 
 def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:

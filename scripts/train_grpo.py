@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from crosslens.attempts import discard
 from crosslens.files import write_csv, write_json
 from crosslens.versions import installed
 
@@ -21,15 +22,20 @@ def main(
     gpus: int,
 ) -> None:
     """Write one plain model directory per fifth of the epoch, and the curves of every step;
-    `versions` says what was installed."""
+    `versions` says what was installed.
+
+    The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
+    """
     if settings["engine"] == "verl":  # each in its own environment
         from crosslens.grpo.verl import train
     else:
         from crosslens.grpo.trl import train
-    table = train(settings=settings, model=base, data=data, seed=seed, gpus=gpus, out=checkpoints)
-    write_csv(curves, table)
+    run = curves.parent / f".grpo-{settings['engine']}"
+    arguments = {"settings": settings, "model": base, "data": data, "seed": seed, "gpus": gpus}
+    write_csv(curves, train(**arguments, run=run, out=checkpoints))
     packages = [*PACKAGES[settings["engine"]], "transformers", "torch", "math-verify"]
     write_json(versions, installed(*packages))
+    discard(run)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ backend of the process group, and a few memory functions that `torch.cpu` lacks.
 
 import asyncio
 import os
+import time
 from typing import Any
 
 import ray
@@ -21,7 +22,8 @@ from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry,
 from crosslens.sampling import Completion, sample, stop_tokens
 
 NAME = "crosslens_cpu"
-PAUSE = 0.02  # seconds without a new request after which a batch is complete
+PAUSE = 5.0  # seconds without a new request after which one batch is all there will be
+POLL = 0.005  # seconds
 NEUTRAL = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
 
 for name in (
@@ -91,13 +93,16 @@ verl.utils.distributed.initialize_global_process_group_ray.__defaults__ = (None,
 
 
 class Server:
-    """Token-in, token-out generation; requests that arrive together are sampled together."""
+    """Token-in, token-out generation; a step's requests are sampled together.
+
+    What is drawn depends on the seed, the step and the requests, and not on when these arrive.
+    """
 
     def __init__(self, model_path: str, config: Any, seed: int) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(1)
-        self.config, self.global_steps = config, None
+        self.config, self.seed, self.global_steps = config, seed, None
         self.generator = torch.Generator().manual_seed(seed)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=torch.float32, attn_implementation="sdpa"
@@ -119,6 +124,7 @@ class Server:
             raise ValueError(f"the trainer and the rollout differ in the tensor {strange[0]}")
         self.model.load_state_dict(weights, strict=False)
         self.global_steps = global_steps
+        self.generator.manual_seed((self.seed << 32) + global_steps)
 
     async def generate(
         self, prompt_ids: list[int], sampling_params: dict, request_id: str, **_: Any
@@ -139,11 +145,10 @@ class Server:
     async def work(self) -> None:
         """Sample batch after batch while requests wait."""
         while self.pending:
-            waiting = 0
-            while waiting < len(self.pending):
-                waiting = len(self.pending)
-                await asyncio.sleep(PAUSE)
-            batch, self.pending = self.pending, []
+            await self.gather()
+            most = self.config.max_num_seqs
+            batch, self.pending = self.pending[:most], self.pending[most:]
+            batch.sort(key=lambda request: request[0])
             try:
                 completions = await asyncio.to_thread(self.sample, batch)
             except Exception as error:
@@ -152,6 +157,14 @@ class Server:
                 continue
             for (*_, future), completion in zip(batch, completions, strict=True):
                 future.set_result(completion)
+
+    async def gather(self) -> None:
+        """Wait until a whole batch waits, or no more requests come."""
+        waiting, since = 0, time.monotonic()
+        while waiting < self.config.max_num_seqs and time.monotonic() - since < PAUSE:
+            if len(self.pending) > waiting:
+                waiting, since = len(self.pending), time.monotonic()
+            await asyncio.sleep(POLL)
 
     def sample(self, batch: list) -> list[Completion]:
         """Sample a batch. Raises ValueError unless its requests agree, on settings known here."""

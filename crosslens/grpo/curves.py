@@ -1,8 +1,5 @@
 """The training curves, under the same names whichever engine ran."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 
 from crosslens.errors import InputError
@@ -25,12 +22,11 @@ TRL = {
 }
 
 
-def verl_curves(log: Path) -> pd.DataFrame:
-    """One row a step from verl's file logger: {"step": ..., "data": {...}} a line.
+def verl_curves(lines: list[dict]) -> pd.DataFrame:
+    """One row a step from the lines of verl's file logger: {"step": ..., "data": {...}}.
 
     Raises InputError when verl did not log one of the curves.
     """
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
     return curves([{"step": line["step"], **line["data"]} for line in lines], VERL)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from crosslens.errors import InputError
 
 REWARD = Path(__file__).with_name("reward.py")
+REPLAY = Path(__file__).with_name("replay.py")
 AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 
 # The reward is the study's, in both engines. verl's old key `custom_reward_function`, which verl
@@ -23,7 +24,8 @@ OUTCOME = {
     "reward.reward_manager.name": "naive",
 }
 
-# What a CPU changes, and nothing else: the plugin's rollout, logical slots for Ray, no compilation.
+# What a CPU changes, and nothing else: the plugin's rollout, one order of the answers whichever
+# comes first, logical slots for Ray, no compilation.
 CPU = {
     "actor_rollout_ref.rollout.name": "crosslens_cpu",
     "actor_rollout_ref.rollout.load_format": "auto",
@@ -41,6 +43,8 @@ CPU = {
         "buffer_dtype": "fp32",
     },
     "actor_rollout_ref.rollout.dtype": "float32",
+    "trainer.v1.sampler.custom_sampler.path": REPLAY,
+    "trainer.v1.sampler.custom_sampler.name": "Ordered",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 16,
     "+ray_kwargs.ray_init.include_dashboard": False,
@@ -63,12 +67,13 @@ def overrides(
     save_every: int,
     seed: int,
     gpus: int,
+    resume: Path | None = None,
 ) -> list[str]:
     """verl's overrides for one run of GRPO: two clips, no KL, no entropy bonus, outcome reward.
 
     `settings` is the configuration's `grpo`; its `options`, verl's own keys, have the last word.
-    Batch sizes count prompts (Appendix A.3). Raises InputError when the options name another
-    reward.
+    Batch sizes count prompts (Appendix A.3). `resume` is a checkpoint to go on from. Raises
+    InputError when the options name another reward.
     """
     options = settings.get("options", {})
     check_options(options)
@@ -80,7 +85,8 @@ def overrides(
         | OUTCOME
         | updates(settings, seed)
         | trainer(settings, out, save_every, gpus)
-        | (CUDA if settings["device"] == "cuda" else CPU)
+        | resuming(resume)
+        | (CUDA if settings["device"] == "cuda" else cpu(settings))
         | options
     )
     return [f"{key}={written(value)}" for key, value in keys.items()]
@@ -136,7 +142,14 @@ def updates(settings: dict, seed: int) -> dict[str, Any]:
         f"{actor}.entropy_coeff": 0,
         f"{actor}.calculate_entropy": True,  # for its curve
         f"{actor}.data_loader_seed": seed,
-        f"{actor}.checkpoint.save_contents": ["hf_model"],
+        f"{actor}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
+    }
+
+
+def cpu(settings: dict) -> dict[str, Any]:
+    """`CPU`, with a step's answers sampled in one batch."""
+    return CPU | {
+        "actor_rollout_ref.rollout.max_num_seqs": settings["batch_size"] * settings["rollouts"]
     }
 
 
@@ -154,9 +167,15 @@ def trainer(settings: dict, out: Path, save_every: int, gpus: int) -> dict[str, 
         "trainer.project_name": "crosslens",
         "trainer.experiment_name": "grpo",
         "trainer.default_local_dir": out,
-        "hydra.run.dir": out.parent / "hydra",
-        "trainer.resume_mode": "disable",  # with weights alone, resuming would restart from base
+        "hydra.run.dir": out / "hydra",
     }
+
+
+def resuming(checkpoint: Path | None) -> dict[str, Any]:
+    """What to go on from; never what happens to lie in the directory, as verl's default would."""
+    if checkpoint is None:
+        return {"trainer.resume_mode": "disable"}
+    return {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": checkpoint}
 
 
 def check_options(options: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from crosslens.design import CHECKPOINTS
 from crosslens.errors import InputError
+from crosslens.files import remove
 from crosslens.grpo.steps import steps_of_epoch
 
 TOKENIZER = (
@@ -22,6 +23,7 @@ def copy_tokenizer(model: Path, out: Path) -> Path:
     Where that says Qwen2, transformers 5 splits words as Qwen's own tokenizer does, whatever
     tokenizer.json says.
     """
+    remove(out)
     out.mkdir(parents=True)
     for pattern in TOKENIZER:
         for file in model.glob(pattern):

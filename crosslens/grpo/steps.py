@@ -25,7 +25,7 @@ def steps_of_epoch(problems: int, batch_size: int) -> int:
     return steps
 
 
-def spacing(steps: int) -> int:
+def spacing(steps: int, at_most: int) -> int:
     """Save every so many steps (and after the last): the largest number that meets the fifths.
 
     A checkpoint may miss its fifth by `TOLERANCE` of the epoch, or by the half step that rounding
@@ -34,15 +34,15 @@ def spacing(steps: int) -> int:
     allowed = max(0.5, TOLERANCE * steps)
     meeting = (
         every
-        for every in range(round(steps / CHECKPOINTS), 0, -1)
+        for every in range(min(at_most, round(steps / CHECKPOINTS)), 0, -1)
         if all(abs(nearest(exact, every) - exact) <= allowed for exact in inner_fifths(steps))
     )
     return next(meeting)
 
 
-def fifths(steps: int) -> list[int]:
+def fifths(steps: int, at_most: int) -> list[int]:
     """The saved step that stands for each fifth of the epoch; the last is the last step."""
-    every = spacing(steps)
+    every = spacing(steps, at_most)
     return [nearest(exact, every) for exact in inner_fifths(steps)] + [steps]
 
 

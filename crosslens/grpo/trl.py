@@ -1,14 +1,15 @@
 """The second engine: TRL's GRPOTrainer with the same settings as verl's run."""
 
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from crosslens import attempts
 from crosslens.engines import hide_media_packages
 from crosslens.errors import InputError
+from crosslens.files import read_json
 from crosslens.grpo.checkpoints import export
 from crosslens.grpo.curves import trl_curves
 from crosslens.grpo.overrides import check_options
@@ -55,8 +56,8 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
         "scale_rewards": "group",
         "gradient_checkpointing": not cpu,
         "save_strategy": "steps",
-        "save_steps": spacing(steps) * updates,
-        "save_only_model": True,
+        "save_steps": spacing(steps, settings["save_every"]) * updates,
+        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
         "logging_steps": updates,
         "disable_tqdm": True,
         "report_to": "none",
@@ -64,37 +65,50 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
 
 
 def train(
-    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, out: list[Path]
+    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, run: Path, out: list[Path]
 ) -> pd.DataFrame:
     """One epoch of GRPO on one device; writes the checkpoints `out` and returns the curves.
 
-    Raises InputError when the options name another reward.
+    Goes on from the last whole checkpoint of an earlier attempt at the same run, which is in the
+    directory `run`; it is the caller who deletes that. Raises InputError when the options name
+    another reward, or `run` holds checkpoints of another run.
     """
     check_options(settings.get("options", {}))
     hide_media_packages()
     prompts = fitting_prompts(data, model, settings["max_prompt_length"])
     steps = steps_of_epoch(len(prompts), settings["batch_size"])
+    same = attempts.identity(model=model, data=data, settings=settings, seed=seed, devices=1)
+    resume = attempts.last_checkpoint(run)
+    attempts.claim(run, same, resume)
+    options = arguments(settings, out=run, steps=steps, seed=seed)
+    updates = options["steps_per_generation"]
+    saved = [run / f"checkpoint-{n * updates}" for n in fifths(steps, settings["save_every"])]
+    if resume != saved[-1]:
+        train_on(prompts, model, options, {attempts.step_of(path) for path in saved}, resume)
+    for checkpoint, target in zip(saved, out, strict=True):
+        export(checkpoint, model, target)
+    return trl_curves(read_json(saved[-1] / "trainer_state.json")["log_history"])
+
+
+def train_on(
+    prompts: pd.DataFrame, model: Path, options: dict, kept: set[int], resume: Path | None
+) -> None:
+    """TRL's trainer from its beginning or from a checkpoint; models of the updates `kept` stay."""
     import torch
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig, GRPOTrainer
 
-    if settings["device"] == "cpu":
+    if options["use_cpu"]:
         torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix=".grpo-", dir=out[0].parent) as run:
-        options = arguments(settings, out=Path(run), steps=steps, seed=seed)
-        trainer = GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-            reward_funcs=trl_reward,
-            args=GRPOConfig(**options),
-            train_dataset=dataset(prompts),
-            callbacks=[clock()],
-        )
-        check_reward(trainer)
-        trainer.train()
-        updates = options["steps_per_generation"]
-        for step, checkpoint in zip(fifths(steps), out, strict=True):
-            export(Path(run) / f"checkpoint-{step * updates}", model, checkpoint)
-        return trl_curves(trainer.state.log_history)
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        reward_funcs=trl_reward,
+        args=GRPOConfig(**options),
+        train_dataset=dataset(prompts),
+        callbacks=[clock(), keeper(kept)],
+    )
+    check_reward(trainer)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
 
 def check_reward(trainer: "GRPOTrainer") -> None:
@@ -117,6 +131,17 @@ def clock() -> "TrainerCallback":
             self.last = now
 
     return Clock()
+
+
+def keeper(kept: set[int]) -> "TrainerCallback":
+    """Keeps one training state, and the models of the updates `kept`."""
+    from transformers import TrainerCallback
+
+    class Keeper(TrainerCallback):
+        def on_save(self, args, state, control, **__) -> None:
+            attempts.close(Path(args.output_dir) / f"checkpoint-{state.global_step}", kept)
+
+    return Keeper()
 
 
 def dataset(prompts: pd.DataFrame) -> "Dataset":

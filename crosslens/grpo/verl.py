@@ -1,64 +1,81 @@
 """Run verl's own `main_ppo` and keep five plain checkpoints and the curves of it."""
 
+import os
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from crosslens import engines
+from crosslens import attempts, engines
 from crosslens.errors import InputError
-from crosslens.grpo.checkpoints import export
+from crosslens.files import remove, whole
 from crosslens.grpo.curves import verl_curves
 from crosslens.grpo.overrides import check_options, overrides
 from crosslens.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.grpo.reward import MARK
+from crosslens.grpo.state import LOG, exported, keep, logged, ready
 from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
 if TYPE_CHECKING:  # verl imports them in its own processes; named here so that changes rerun
-    from crosslens.grpo import agent_loop, cpu_platform  # noqa: F401
+    from crosslens.grpo import agent_loop, cpu_platform, replay  # noqa: F401
 
 PLUGIN = "crosslens.grpo.cpu_platform"
 
 
 def train(
-    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, out: list[Path]
+    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, run: Path, out: list[Path]
 ) -> pd.DataFrame:
     """One epoch of GRPO; writes the checkpoints `out` and returns the curves.
 
-    Raises InputError, in one line, when verl fails or when a reward other than ours was in use.
+    Goes on from the last whole checkpoint of an earlier attempt at the same run, which is in the
+    directory `run`; it is the caller who deletes that. Raises InputError, in one line, when verl
+    fails, when a reward other than ours was in use, or `run` holds checkpoints of another run.
     """
     check_options(settings.get("options", {}))
-    run = Path(tempfile.mkdtemp(prefix=".grpo-", dir=out[0].parent)).resolve()
-    sockets = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
-    try:
-        tokenizer = copy_tokenizer(model, run / "tokenizer")
-        prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
-        steps = steps_of_epoch(len(prompts), settings["batch_size"])
-        log, mark = run / "metrics.jsonl", run / "reward-was-ours"
+    run = run.resolve()
+    same = attempts.identity(
+        model=model, data=data, settings=settings, seed=seed, devices=max(1, gpus)
+    )
+    attempts.claim(run, same, attempts.last_checkpoint(run))
+    tokenizer = copy_tokenizer(model, run / "tokenizer")
+    prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
+    steps = steps_of_epoch(len(prompts), settings["batch_size"])
+    resume = ready(run)
+    if resume is None or attempts.step_of(resume) < steps:
         command = [sys.executable, "-m", "verl.trainer.main_ppo"] + overrides(
             settings,
             model=model.resolve(),
             tokenizer=tokenizer,
             data=data.resolve(),
-            out=run / "checkpoints",
-            save_every=spacing(steps),
+            out=run,
+            save_every=spacing(steps, settings["save_every"]),
             seed=seed,
             gpus=gpus,
+            resume=resume,
         )
-        places = {"RAY_TMPDIR": sockets, "VERL_FILE_LOGGER_PATH": log, MARK: mark}
-        places["HF_DATASETS_CACHE"] = run / "cache"
-        engines.run("verl", command, environment(settings["device"]) | places)
-        check_reward(mark)
-        for step, checkpoint in zip(fifths(steps), out, strict=True):
-            weights = run / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
-            export(weights, model, checkpoint)
-        return verl_curves(log)
+        keeping = partial(keep, run, model, fifths(steps, settings["save_every"]))
+        launch(command, environment(settings["device"]), run, keeping)
+    check_reward(run / MARK)
+    for k, target in enumerate(out, 1):
+        with whole(target) as copy:
+            shutil.copytree(exported(run, k), copy, copy_function=os.link)
+    return verl_curves(logged(run, steps))
+
+
+def launch(command: list[str], variables: dict, run: Path, keeping: partial) -> None:
+    """Run verl, looking after its checkpoints with `keeping` all the while."""
+    sockets = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
+    places = {"RAY_TMPDIR": sockets, "VERL_FILE_LOGGER_PATH": run / LOG, MARK: run / MARK}
+    places["HF_DATASETS_CACHE"] = run / "cache"
+    try:
+        engines.run("verl", command, variables | places, meanwhile=keeping)
+        keeping()
     finally:
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.rmtree(sockets, ignore_errors=True)
+        remove(sockets)
 
 
 def check_reward(mark: Path) -> None:

@@ -12,10 +12,11 @@ import torch
 from tiny import CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from crosslens.grpo import cpu_platform
 from crosslens.grpo.cpu_platform import Server
 from crosslens.grpo.verl import environment
 
-LENGTH = 12
+LENGTH, MOST = 12, 1000  # tokens, requests of one batch
 SETTINGS = {"temperature": 0.7, "top_p": 1, "top_k": -1, "repetition_penalty": 1.0}
 
 
@@ -35,9 +36,20 @@ def trained(base: Path, tmp_path_factory) -> torch.nn.Module:
     return model.eval()
 
 
+@pytest.fixture(autouse=True)
+def pause(monkeypatch) -> None:
+    """So short that tests need not say how many requests will come."""
+    monkeypatch.setattr(cpu_platform, "PAUSE", 0.02)
+
+
+def new_server(base: Path, *, seed: int = 0, most: int = MOST) -> Server:
+    config = SimpleNamespace(response_length=LENGTH, max_num_seqs=most)
+    return Server(str(base), config, seed=seed)
+
+
 @pytest.fixture
 def server(base: Path) -> Server:
-    return Server(str(base), SimpleNamespace(response_length=LENGTH), seed=0)
+    return new_server(base)
 
 
 def prompts(base: Path, count: int) -> list[list[int]]:
@@ -118,11 +130,45 @@ def test_an_answer_stops_after_its_end_or_at_the_longest_length(base: Path, serv
 
 def test_the_seed_decides(base: Path, server: Server) -> None:
     requests = prompts(base, 4)
-    config = SimpleNamespace(response_length=LENGTH)
     first = generated(server, requests)
-    assert generated(Server(str(base), config, seed=0), requests) == first
-    assert generated(Server(str(base), config, seed=1), requests) != first
+    assert generated(new_server(base, seed=0), requests) == first
+    assert generated(new_server(base, seed=1), requests) != first
     assert generated(server, requests) != first
+
+
+def test_a_step_is_drawn_alike_whatever_was_drawn_before(
+    base: Path, server: Server, trained: torch.nn.Module
+) -> None:
+    """A run that goes on after step 3 draws in step 4 what it would have drawn."""
+    requests, fresh = prompts(base, 4), new_server(base)
+    generated(server, requests)
+    for one in (server, fresh):
+        asyncio.run(one.load_weights(trained.state_dict(), 3))
+    third = generated(server, requests)
+    assert generated(fresh, requests) == third
+    asyncio.run(server.load_weights(trained.state_dict(), 4))
+    assert [a.token_ids for a in generated(server, requests)] != [a.token_ids for a in third]
+
+
+def test_the_order_of_arrival_decides_nothing(base: Path, server: Server) -> None:
+    requests = prompts(base, 3)
+    assert generated(new_server(base), requests[::-1]) == generated(server, requests)[::-1]
+
+
+def test_a_whole_batch_is_waited_for_and_then_sampled_at_once(base: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cpu_platform, "PAUSE", 60.0)
+    server = new_server(base, most=4)
+    sizes = rows_of_passes(server)
+
+    async def ask() -> None:
+        tasks = []
+        for ids in prompts(base, 8):
+            tasks.append(asyncio.create_task(server.generate(ids, SETTINGS, "")))
+            await asyncio.sleep(0.05)
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
+
+    asyncio.run(ask())
+    assert max(sizes) == 4 and sizes.count(4) >= 2
 
 
 def test_log_probabilities_are_sent_when_asked_for(base: Path, server: Server) -> None:

@@ -1,8 +1,5 @@
 """One table of curves, whichever engine ran."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from crosslens.errors import InputError
@@ -13,13 +10,12 @@ COLUMNS = [
 ]
 
 
-def test_verls_log_becomes_curves(tmp_path: Path) -> None:
+def test_verls_log_becomes_curves() -> None:
     lines = [
         {"step": step, "data": {name: 10.0 * step + i for i, name in enumerate(VERL.values())}}
         for step in (1, 2)
     ]
-    (tmp_path / "log").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    table = verl_curves(tmp_path / "log")
+    table = verl_curves(lines)
     assert list(table.columns) == COLUMNS
     assert table.to_numpy().tolist() == [[1, *range(10, 16)], [2, *range(20, 26)]]
 

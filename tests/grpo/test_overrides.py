@@ -39,7 +39,9 @@ def composed(arguments: list[str]) -> DictConfig:
         return compose("ppo_trainer", [a for a in arguments if not a.startswith("hydra.")])
 
 
-def arguments(*, gpus: int = 8, model: str = "/models/base", **changes) -> list[str]:
+def arguments(
+    *, gpus: int = 8, model: str = "/models/base", resume: Path | None = None, **changes
+) -> list[str]:
     return overrides(
         PAPER | changes,
         model=Path(model),
@@ -49,6 +51,7 @@ def arguments(*, gpus: int = 8, model: str = "/models/base", **changes) -> list[
         save_every=73,
         seed=5,
         gpus=gpus,
+        resume=resume,
     )
 
 
@@ -101,6 +104,23 @@ def test_the_studys_seed_is_that_of_data_rollouts_and_updates() -> None:
     config = validated()
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
     assert (config.data.seed, rollout.seed, actor.data_loader_seed) == (5, 5, 5)
+
+
+def test_all_is_saved_that_a_run_needs_to_go_on() -> None:
+    config = validated()
+    saved = config.actor_rollout_ref.actor.checkpoint
+    assert {*saved.load_contents} < {*saved.save_contents}
+    assert {*saved.load_contents} == {"model", "optimizer", "extra"}
+    assert (config.trainer.resume_mode, config.trainer.resume_from_path) == ("disable", None)
+    assert config.trainer.default_local_dir == "/run/checkpoints"
+
+
+def test_a_run_goes_on_from_one_named_checkpoint() -> None:
+    checkpoint = Path("/run/global_step_40")
+    config = composed(arguments(resume=checkpoint))
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    assert config.trainer.resume_mode == "resume_path"
+    assert config.trainer.resume_from_path == str(checkpoint)
 
 
 def test_verl_refuses_what_it_does_not_know() -> None:

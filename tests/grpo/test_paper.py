@@ -28,7 +28,7 @@ def config(request) -> DictConfig:
         tokenizer=Path("/run/tokenizer"),
         data=Path("/data/grpo.parquet"),
         out=Path("/run/checkpoints"),
-        save_every=spacing(367),
+        save_every=spacing(367, settings["save_every"]),
         seed=0,
         gpus=CONFIG["resources"]["train_grpo"]["gpu"],
     )

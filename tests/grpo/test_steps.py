@@ -7,25 +7,30 @@ from crosslens.grpo.steps import fifths, spacing, steps_of_epoch
 
 
 @pytest.mark.parametrize(
-    ("steps", "every", "kept"),
+    ("steps", "at_most", "every", "kept"),
     [
-        (5, 1, [1, 2, 3, 4, 5]),
-        (6, 1, [1, 2, 4, 5, 6]),
-        (7, 1, [1, 3, 4, 6, 7]),
-        (12, 1, [2, 5, 7, 10, 12]),
-        (60, 12, [12, 24, 36, 48, 60]),
-        (66, 13, [13, 26, 39, 52, 66]),  # the exact fifth is 13.2; a few steps are in reach of it
-        (366, 73, [73, 146, 219, 292, 366]),  # the paper: 46,9xx problems in batches of 128
+        (5, 10, 1, [1, 2, 3, 4, 5]),
+        (6, 10, 1, [1, 2, 4, 5, 6]),
+        (7, 10, 1, [1, 3, 4, 6, 7]),
+        (12, 10, 1, [2, 5, 7, 10, 12]),
+        (40, 8, 8, [8, 16, 24, 32, 40]),
+        (40, 7, 4, [8, 16, 24, 32, 40]),
+        (60, 100, 12, [12, 24, 36, 48, 60]),
+        (66, 100, 13, [13, 26, 39, 52, 66]),  # the exact fifth is 13.2; some steps are in reach
+        (366, 100, 73, [73, 146, 219, 292, 366]),  # the paper: 46,9xx problems, batches of 128
+        (366, 10, 10, [70, 150, 220, 290, 366]),
     ],
 )
-def test_which_steps_are_kept(steps: int, every: int, kept: list[int]) -> None:
-    assert spacing(steps) == every
-    assert fifths(steps) == kept
+def test_which_steps_are_kept(steps: int, at_most: int, every: int, kept: list[int]) -> None:
+    assert spacing(steps, at_most) == every
+    assert fifths(steps, at_most) == kept
 
 
-@pytest.mark.parametrize("steps", range(5, 500))
-def test_any_number_of_steps(steps: int) -> None:
-    kept, every = fifths(steps), spacing(steps)
+@pytest.mark.parametrize("at_most", [1, 3, 10, 100])
+@pytest.mark.parametrize("steps", range(5, 500, 3))
+def test_any_number_of_steps(steps: int, at_most: int) -> None:
+    kept, every = fifths(steps, at_most), spacing(steps, at_most)
+    assert every <= at_most
     assert kept[-1] == steps and kept == sorted(set(kept)) and len(kept) == 5
     assert all(step % every == 0 for step in kept[:-1])
     allowed = max(0.5, 0.02 * steps)

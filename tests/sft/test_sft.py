@@ -307,12 +307,12 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
         "seed": 0,
         "gpus": 0,
     }
-    dying(run / "checkpoint-5" / sft.COMPLETE)  # the second of five
+    dying(run / "checkpoint-5" / attempts.COMPLETE)  # the second of five
     with pytest.raises(InputError, match="was killed"):
         train_sft.main(**arguments)
-    reached = sft.last_checkpoint(run)
-    assert sft.step_of(reached) in (5, 7)
-    assert sft.found(reached, sft.STATE_FILES)
+    reached = attempts.last_checkpoint(run)
+    assert attempts.step_of(reached) in (5, 7)
+    assert attempts.found(reached, attempts.STATE_FILES)
     with pytest.raises(InputError, match=f"with other seed reached {reached.name}: delete"):
         train_sft.main(**arguments | {"seed": 1})
     commands = []
@@ -338,12 +338,12 @@ def test_one_training_state_is_kept(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}" / f"global_step{step}").mkdir(parents=True)
         for name in ("model.safetensors", "optimizer.pt", "rng_state_1.pth", "trainer_state.json"):
             (tmp_path / f"checkpoint-{step}" / name).touch()
-        sft.close(tmp_path / f"checkpoint-{step}")
-    left = [{path.name for path in folder.iterdir()} for folder in sft.checkpoints(tmp_path)]
+        attempts.close(tmp_path / f"checkpoint-{step}")
+    left = [{path.name for path in folder.iterdir()} for folder in attempts.checkpoints(tmp_path)]
     assert left[0] == {"model.safetensors", "trainer_state.json", "complete"}
     assert left[1] >= {"global_step18", "optimizer.pt", "rng_state_1.pth"}
     (tmp_path / "checkpoint-27").mkdir()  # a kill left it half written
-    assert sft.last_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
+    assert attempts.last_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
 
 
 def test_weights_make_another_run(tmp_path: Path) -> None:

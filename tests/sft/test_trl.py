@@ -1,5 +1,9 @@
 """GRPO by TRL, for real: a few steps on a tiny model, its checkpoints and its curves."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +13,7 @@ from tiny import CONFIGS, tiny_model, tiny_problems, tiny_solver
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
+from crosslens import attempts
 from crosslens.errors import InputError
 from crosslens.grpo import reward, trl
 from crosslens.traces import grpo_rows
@@ -24,6 +29,7 @@ SETTINGS = {
     "max_prompt_length": 32,
     "max_response_length": 8,
     "temperature": 1.0,
+    "save_every": 2,
     "options": {},
 }
 
@@ -36,13 +42,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def trained(base: Path, data: Path, models: Path, **changes) -> pd.DataFrame:
-    models.mkdir()
+    models.mkdir(exist_ok=True)
     return trl.train(
         settings=SETTINGS | changes,
         model=base,
         data=data,
         seed=0,
         gpus=0,
+        run=models / ".run",
         out=[models / f"rl-{k}" for k in range(1, 6)],
     )
 
@@ -54,7 +61,7 @@ def test_five_plain_checkpoints_and_curves(
     monkeypatch.setenv(reward.MARK, str(tmp_path / "mark"))
     base, models = tiny_solver(tmp_path / "base", architecture=architecture), tmp_path / "models"
     curves = trained(base, data, models)
-    assert {path.name for path in models.iterdir()} == {f"rl-{k}" for k in range(1, 6)}
+    assert {p.name for p in models.iterdir()} == {".run", *(f"rl-{k}" for k in range(1, 6))}
     weights = [load_file(base / "model.safetensors")]
     for k in range(1, 6):
         assert {f.name for f in (models / f"rl-{k}").iterdir()} == {f.name for f in base.iterdir()}
@@ -69,6 +76,32 @@ def test_five_plain_checkpoints_and_curves(
     assert curves["reward"].between(0, 1).all() and curves["reward"].sum() > 0
     assert curves["response_length"].between(1, 8).all()
     assert (curves["seconds"] > 0).all() and (curves["grad_norm"] > 0).any()
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(data: Path, tmp_path: Path) -> None:
+    base, models = tiny_solver(tmp_path / "base"), tmp_path / "killed"
+    program = "import conftest, sys, test_trl; test_trl.trained(*map(test_trl.Path, sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(base), str(data), str(models)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        while not (models / ".run" / "checkpoint-6" / attempts.COMPLETE).exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+    reached = attempts.step_of(attempts.last_checkpoint(models / ".run"))
+    assert reached in (6, 8, 10) and [path.name for path in models.iterdir()] == [".run"]
+    with pytest.raises(InputError, match=f"other settings reached checkpoint-{reached}: delete"):
+        trained(base, data, models, learning_rate=1.0e-3)
+    ours = trained(base, data, models)
+    theirs = trained(base, data, tmp_path / "undisturbed")
+    assert [*ours["step"]] == [1, 2, 3, 4, 5, 6]
+    pd.testing.assert_frame_equal(ours.drop(columns="seconds"), theirs.drop(columns="seconds"))
+    for k in range(1, 6):
+        one, two = (
+            path / f"rl-{k}" / "model.safetensors" for path in (models, tmp_path / "undisturbed")
+        )
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_the_configuration_is_trls_own(tmp_path: Path) -> None:
