@@ -46,9 +46,10 @@ CPU = {
     "trainer.v1.sampler.custom_sampler.path": REPLAY,
     "trainer.v1.sampler.custom_sampler.name": "Ordered",
     "+ray_kwargs.ray_init.num_gpus": 1,
-    "ray_kwargs.ray_init.num_cpus": 16,
+    "ray_kwargs.ray_init.num_cpus": 8,
     "+ray_kwargs.ray_init.include_dashboard": False,
     "reward.num_workers": 1,
+    "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
 }
 CUDA = {
     "actor_rollout_ref.rollout.name": "vllm",

@@ -33,6 +33,7 @@ SETTINGS = {
     "max_prompt_length": 32,
     "max_response_length": 8,
     "temperature": 1.0,
+    "save_every": 1,
     "tokens_per_device": 18432,
 }
 VERL = """
