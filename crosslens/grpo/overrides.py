@@ -18,6 +18,7 @@ AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 # itself ignores in silence, is one of these.
 FIXED = re.compile(r"(^|\.)(reward|reward_\w+|custom_reward_function)(\.|$)")
 FREE = ("reward.num_workers",)
+STATE = ["model", "optimizer", "extra"]  # with less, verl would go on from the base model
 OUTCOME = {
     "reward.custom_reward_function.path": REWARD,
     "reward.custom_reward_function.name": "compute_score",
@@ -143,7 +144,8 @@ def updates(settings: dict, seed: int) -> dict[str, Any]:
         f"{actor}.entropy_coeff": 0,
         f"{actor}.calculate_entropy": True,  # for its curve
         f"{actor}.data_loader_seed": seed,
-        f"{actor}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
+        f"{actor}.checkpoint.load_contents": STATE,
+        f"{actor}.checkpoint.save_contents": [*STATE, "hf_model"],
     }
 
 

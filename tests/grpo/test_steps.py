@@ -26,8 +26,8 @@ def test_which_steps_are_kept(steps: int, at_most: int, every: int, kept: list[i
     assert fifths(steps, at_most) == kept
 
 
-@pytest.mark.parametrize("at_most", [1, 3, 10, 100])
-@pytest.mark.parametrize("steps", range(5, 500, 3))
+@pytest.mark.parametrize("at_most", [1, 10, 100])
+@pytest.mark.parametrize("steps", range(5, 500, 7))
 def test_any_number_of_steps(steps: int, at_most: int) -> None:
     kept, every = fifths(steps, at_most), spacing(steps, at_most)
     assert every <= at_most
