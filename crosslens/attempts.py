@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.errors import InputError
-from crosslens.files import read_json, remove, sha256, write_json
+from crosslens.files import read_json, remove, remove_leftovers, sha256, write_json
 
 NAME = "run.json"
 CHECKPOINTS = ("checkpoint-*", "global_step_*")  # Hugging Face's name, and verl's
@@ -22,6 +22,8 @@ def claim(run: Path, identity: dict[str, Any], checkpoint: Path | None) -> None:
     reached no checkpoint; raises InputError, naming what differs, if it did: that may be days of
     training.
     """
+    run.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(run)  # of one that ended and was killed while it was deleted
     earlier = read_json(run / NAME) if (run / NAME).is_file() else {}
     differing = [key for key in identity if earlier.get(key) != identity[key]]
     if not differing and checkpoint:
@@ -33,7 +35,7 @@ def claim(run: Path, identity: dict[str, Any], checkpoint: Path | None) -> None:
         )
     else:
         remove(run)
-        run.mkdir(parents=True)
+        run.mkdir()
         write_json(run / NAME, identity)
 
 
@@ -83,14 +85,3 @@ def close(checkpoint: Path, kept: Container[int] | None = None) -> None:
 def found(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     """Files and directories in a directory that match one of the patterns."""
     return [path for pattern in patterns for path in folder.glob(pattern)]
-
-
-def discard(run: Path) -> None:
-    """Delete a run whose results are in place.
-
-    Its checkpoints lose their marks first, the last one last: of a run that a kill left half
-    deleted none is taken for whole.
-    """
-    for checkpoint in checkpoints(run):
-        (checkpoint / COMPLETE).unlink(missing_ok=True)
-    remove(run)

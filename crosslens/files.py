@@ -125,6 +125,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def discard(path: Path) -> None:
+    """Delete a directory that is of use only whole: it loses its name first, so that whoever
+    comes after a kill finds all of it or nothing."""
+    aside = path.with_name(f".{path.name}.{machine()}-{os.getpid()}.tmp")
+    path.rename(aside)
+    remove(aside)
+
+
 def sync(path: Path) -> None:
     """Flush a file, or all of a directory, to the disk, so that a crash after the rename cannot
     leave it empty."""

@@ -16,7 +16,7 @@ from crosslens import attempts, engines
 from crosslens.attempts import COMPLETE, STATE_FILES, checkpoints, last_checkpoint, step_of
 from crosslens.design import CHECKPOINTS
 from crosslens.errors import InputError
-from crosslens.files import read_json, whole, write_csv, write_json
+from crosslens.files import discard, read_json, whole, write_csv, write_json
 from crosslens.traces import DATASET
 
 if TYPE_CHECKING:  # runs in processes of its own; named here so that its changes rerun SFT
@@ -194,7 +194,7 @@ def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
             config = read_json(partial / "config.json")
             write_json(partial / "config.json", config | {"use_cache": use_cache})
     write_csv(loss, table)
-    attempts.discard(run)
+    discard(run)
 
 
 def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from crosslens.attempts import discard
-from crosslens.files import write_csv, write_json
+from crosslens.files import discard, write_csv, write_json
 from crosslens.versions import installed
 
 PACKAGES = {"verl": ("verl", "vllm", "ray"), "trl": ("trl", "accelerate")}

@@ -5,7 +5,7 @@ from typing import Any
 
 from crosslens import sft
 from crosslens.errors import InputError
-from crosslens.files import remove, write_json
+from crosslens.files import discard, write_json
 from crosslens.versions import installed
 
 PACKAGES = ("llamafactory", "deepspeed", "accelerate", "transformers", "torch")
@@ -33,7 +33,7 @@ def main(
     try:
         sft.collect(run, base, checkpoints, loss)
     except InputError:
-        remove(run)  # it came to its end, and it was not good
+        discard(run)  # it came to its end, and it was not good
         raise
 
 

@@ -15,7 +15,7 @@ import pytest
 from safetensors.torch import load_file
 from tiny import tiny_problems, tiny_solver
 
-from crosslens import attempts
+from crosslens import attempts, files
 from crosslens.errors import InputError
 from crosslens.files import write_json, write_jsonl
 from crosslens.grpo import state
@@ -241,14 +241,18 @@ def test_no_step_is_logged_twice_and_none_after_the_one_to_go_on_from(
         state.logged(run, 4)
 
 
-def test_a_run_that_is_being_deleted_does_not_look_whole(run: Path, monkeypatch) -> None:
+def test_a_run_killed_while_it_is_deleted_is_begun_anew(run: Path, monkeypatch) -> None:
+    """No half of it is taken for a whole one, and none of it stays."""
     (run / "global_step_4" / attempts.COMPLETE).touch()
-    seen = []
-    monkeypatch.setattr(
-        attempts, "remove", lambda path: seen.append(attempts.last_checkpoint(path))
-    )
-    attempts.discard(run)
-    assert seen == [None]
+    monkeypatch.setattr(files, "remove", lambda path: None)
+    files.discard(run)
+    monkeypatch.undo()
+    assert attempts.last_checkpoint(run) is None
+    (left,) = run.parent.glob(f".{run.name}.*.tmp")
+    gone = left.with_name(re.sub(r"-\d+\.tmp", "-4194304.tmp", left.name))  # no process has it
+    left.rename(gone)
+    attempts.claim(run, {"seed": 0}, None)
+    assert [path.name for path in run.iterdir()] == [attempts.NAME] and not gone.exists()
 
 
 if __name__ == "__main__":
