@@ -9,7 +9,8 @@ MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
-TESTS = test-workflow test-analysis test-grpo test-sft
+TESTS = test-workflow test-study test-grpo test-analysis test-sft
+STUDY = tests/workflow/test_end_to_end.py
 .PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph clean
 
 help:
@@ -35,7 +36,9 @@ test: environments
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(TESTS)
 
 test-workflow:
-	@$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow
+	@$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow --ignore=$(STUDY)
+test-study:
+	@$(VENVS)/workflow/bin/python $(PYTEST) $(STUDY)
 test-analysis:
 	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow
 test-grpo:
