@@ -10,7 +10,7 @@ import yaml
 
 from crosslens.files import sha256
 from crosslens.findings import findings
-from crosslens.results import SETS, control, task_title
+from crosslens.results import NOTHING, SETS, control, task_title
 from crosslens.summary import Study
 
 FIGURES = {
@@ -80,6 +80,7 @@ def page(
         tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in range(1, 6)},
         names=SETS,
         control=control,
+        nothing=NOTHING,
         curves={
             p.stem: picture(p)
             for p in (path.with_suffix(".png") for path in study.matching("figures/*.csv"))

@@ -15,6 +15,7 @@ SETS = {
 }
 CONTROLS = {"random_alive": "as many random, alive", "random_active": "as many random, active"}
 MISSING = "–"
+NOTHING = "no set was edited on any sample"
 TITLES = {  # as the paper writes them; any other task keeps the harness's name
     "openbookqa": "OpenBookQA",
     "commonsense_qa": "CommonsenseQA",
@@ -179,7 +180,8 @@ def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFra
         for task, at in part.set_index("task").loc[tasks].iterrows():
             line[task_title(task)] = cell(at)
         cells.append(line)
-    return pd.DataFrame(cells), rules
+    nothing = {"Features edited": NOTHING} | dict.fromkeys(map(task_title, tasks), MISSING)
+    return pd.DataFrame(cells or [nothing]), rules
 
 
 def control(edited: str, part: pd.DataFrame) -> str:

@@ -134,6 +134,17 @@ def test_an_empty_set_is_a_dash_with_its_reason() -> None:
     assert cells["SciQ"].tolist() == ["– (no feature)"], "no row for what was not tried"
 
 
+def test_no_set_at_all_is_said() -> None:
+    """As where base answers nothing wrong that RL answers right."""
+    table = pd.DataFrame(columns=list(change("intersection", 0, 0.0)))
+    rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
+    cells, rules = intervention_cells(rows, ["sciq"])
+    assert cells.to_dict("records") == [
+        {"Features edited": "no set was edited on any sample", "SciQ": "–"}
+    ]
+    assert rules == []
+
+
 def test_only_random_sets_of_the_same_size_stand_beside_a_set() -> None:
     kinds = [change("intersection", 0, -9.0), change("per_task", 0, -8.0, features=3)]
     draws = [change("random_alive", i, -i, size) for size in (2, 3) for i in range(size)]
