@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 from crosslens import columns, design
 from crosslens.cluster import check_queued, comment
 from crosslens.design import FINAL
+from crosslens.earlier import wait_for_earlier
 from crosslens.errors import InputError
 from crosslens.fingerprint import fingerprint
 from crosslens.schema import check_twice
@@ -61,6 +62,7 @@ except InputError as error:
 onstart:
     needed = list(workflow.dag.needrun_jobs())
     try:
+        wait_for_earlier(Path.cwd())
         # Jobs sent elsewhere find their GPUs there; those that run here would wait for what is not there.
         if workflow.local_exec:
             check_machine(

@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,6 +80,34 @@ def test_a_directory_is_there_and_whole_whenever_its_writer_is_killed(tmp_path: 
         with whole(target) as partial:
             fill(partial, "next")
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+DISCARD = """
+import os, signal, sys
+from pathlib import Path
+from crosslens.files import discard
+unlink, deleted = os.unlink, []
+def unlink_or_die(*arguments, **options):
+    if deleted:
+        os.kill(os.getpid(), signal.SIGKILL)
+    deleted.append(unlink(*arguments, **options))
+os.unlink = unlink_or_die
+discard(Path(sys.argv[1]))
+"""
+
+
+def test_a_kill_while_a_directory_is_discarded_leaves_no_half_of_it(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    fill(target, "whole")
+    died = subprocess.run(
+        [sys.executable, "-c", DISCARD, str(target)],
+        env={**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[1])},
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert [len(list(path.iterdir())) for path in tmp_path.iterdir()] == [1]
+    files.remove_leftovers(target)
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_names_cannot_be_exchanged_they_are_moved(

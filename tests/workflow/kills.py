@@ -26,10 +26,15 @@ from typing import NamedTuple
 
 from conftest import ENVIRONMENT, TINY, Study
 
+from crosslens.processes import descendants
+
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-WHOM = ("group", "workflow", "job")  # the workflow with its jobs, the workflow alone, a job alone
+# The workflow with its jobs, the workflow alone, a job alone, a process that a job started alone.
+WHOM = ("group", "workflow", "job", "engine")
 SCRIPT = b".snakemake/scripts/"
+MODELS = ("results/tiny/models/tiny/sft-5", "results/tiny/models/tiny/rl-5")
 AT_WORK = 0.9  # share of kills that come when jobs run; the others may meet Snakemake's start
+TWICE = 0.3  # share of ends of a workflow that are followed by SIGKILL within a second
 # What is not the same twice, for it holds times of day or seconds.
 TIMED = re.compile(
     r"/(logs|benchmarks)/|\.pdf$|/report\.html$|/summary\.json$|/world/\w+-loss\.csv$"
@@ -37,6 +42,18 @@ TIMED = re.compile(
 TEMPORARY = re.compile(r"/shard-\w+\.h5$|/state-\d+\.safetensors$")
 STARTED = re.compile(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: ([^,\n]+)", re.MULTILINE)
 ENDED = re.compile(r"^Finished jobid: |^Error in rule ", re.MULTILINE)
+
+
+class Part(NamedTuple):
+    """Files to make under kills, up to `longest` seconds apart.
+
+    When they are made before the last kill, all results but the folders `keep` are forgotten.
+    """
+
+    targets: tuple[str, ...]
+    kills: int
+    longest: float
+    keep: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
@@ -86,16 +103,20 @@ class Run:
         """The processes of scripts that are running."""
         return [pid for pid in with_mark(self.process.pid) if runs_script(pid)]
 
+    def engines(self) -> list[int]:
+        """What scripts have started: engines, their helpers, and what watches over them."""
+        return [pid for job in self.jobs() for pid in descendants(job)]
+
     def kill(self, whom: str, number: signal.Signals, draw: random.Random) -> bool:
         """Send a signal; whether there was anyone to take it."""
-        jobs = self.jobs() if whom == "job" else []
-        if whom == "job" and not jobs:
+        if self.process.poll() is not None:
             return False
-        with suppress(ProcessLookupError):
-            if whom == "group":
-                os.killpg(self.process.pid, number)
-            else:
-                os.kill(draw.choice(jobs) if jobs else self.process.pid, number)
+        if whom == "group":
+            os.killpg(self.process.pid, number)
+            return True
+        found = {"workflow": [self.process.pid], "job": self.jobs(), "engine": self.engines()}[whom]
+        with suppress(IndexError, ProcessLookupError):
+            os.kill(draw.choice(found), number)
             return True
         return False
 
@@ -171,9 +192,14 @@ def differing(study: Study, undisturbed: Study) -> list[Path]:
     ]
 
 
+def locked(study: Study) -> bool:
+    """Whether a killed workflow has left its lock."""
+    return any((study.folder / ".snakemake" / "locks").glob("*"))
+
+
 def unlock(study: Study) -> None:
-    """Take away the lock that a killed workflow leaves, as its message says."""
-    if any((study.folder / ".snakemake" / "locks").glob("*")):
+    """Take the lock away, as Snakemake's message says."""
+    if locked(study):
         done = study.snakemake("--unlock")
         assert done.returncode == 0, done.stdout
 
@@ -203,66 +229,105 @@ def repeated(runs: list[Run]) -> int:
     return len(started) - len(set(started))
 
 
-def torment(
-    study: Study,
-    undisturbed: Study,
-    *targets: str,
-    kills: int,
-    longest: float,
-    seed: int,
-    keep: tuple[str, ...] = (),
-) -> Report:
-    """Run a study to its end with `kills` kills, up to `longest` seconds apart.
+class Torment:
+    """Kills a study again and again, and keeps count.
 
-    A study that ends before is made to forget all but `keep`, and runs on. `undisturbed` has run
-    with --notemp, so that temporary files can be compared too.
+    `undisturbed` has run with --notemp, so that temporary files can be compared too.
     """
-    draw = random.Random(seed)
-    watch = Watch(study, undisturbed)
-    watch.start()
-    episodes: list[list[Run]] = [[]]  # each ends with a finished study
-    seen: set[Path] = set()
-    moments: Counter[str] = Counter()
-    lost = orphans = 0
-    run = None
-    while moments.total() < kills:
-        if run is None:
-            unlock(study)
-            run = Run(study, "--retries", str(kills), "--", *targets)
-            episodes[-1].append(run)
-        if draw.random() < AT_WORK:
-            run.wait_for_a_job()
-        time.sleep(longest * draw.random())
-        whom, number, running = draw.choice(WHOM), draw.choice(SIGNALS), run.running()
-        if run.kill(whom, number, draw):
-            moments[f"{number.name} to {whom}"] += 1
-            lost += 1 if whom == "job" else running
-            print(f"{number.name} to {whom}, {running} jobs running", file=sys.stderr, flush=True)
-        if whom == "job" and run.process.poll() is None:
-            continue
-        status = run.process.wait(timeout=900)
-        orphans += run.orphans()
-        seen |= set(differing(study, undisturbed))
-        if status == 0:
-            forget(study, keep)
-            episodes.append([])
-        run = None
-    if run is not None:
-        run.process.wait()
-    unlock(study)
-    episodes[-1].append(finish(study, "--", *targets))
-    watch.stop()
-    wanted = {path for path in final_files(undisturbed) if not TEMPORARY.search(path.as_posix())}
-    return Report(
-        kills=moments.total(),
-        partial_files=len(watch.partial | seen),
-        jobs_repeated=sum(map(repeated, episodes)),
-        differences=len({*differing(study, undisturbed), *(wanted - set(final_files(study)))}),
-        jobs_lost=lost,
-        orphans=orphans,
-        leftovers=len({*(study.folder / "results").rglob(".*")} - stamps(study)),
-        moments=dict(sorted(moments.items())),
-    )
+
+    def __init__(self, study: Study, undisturbed: Study, seed: int) -> None:
+        self.study, self.undisturbed, self.draw = study, undisturbed, random.Random(seed)
+        self.watch = Watch(study, undisturbed)
+        self.watch.start()
+        self.episodes: list[list[Run]] = [[]]  # each ends with finished files
+        self.seen: set[Path] = set()
+        self.moments: Counter[str] = Counter()
+        self.kills = self.lost = self.orphans = 0
+
+    def through(self, part: Part) -> None:
+        """Make a part's files in spite of its kills."""
+        end, run = self.kills + part.kills, None
+        while self.kills < end:
+            run = run or self.start(part)
+            if self.draw.random() < AT_WORK:
+                run.wait_for_a_job()
+            time.sleep(part.longest * self.draw.random())
+            if not self.strike(run):
+                continue
+            status = run.process.wait(timeout=900)
+            self.seen |= set(differing(self.study, self.undisturbed))
+            if status == 0:
+                self.orphans += run.orphans()
+                forget(self.study, part.keep)
+                self.episodes.append([])
+            run = None
+        if run is None or run.process.wait():
+            run = self.start(part, retries=0)
+            assert run.process.wait() == 0, run.log.read_text()[-20000:]
+        self.orphans += run.orphans()
+        self.episodes.append([])
+
+    def start(self, part: Part, retries: int = 1000) -> Run:
+        """Run on, at once, whoever of the run before has not ended yet."""
+        if locked(self.study) and self.draw.random() < TWICE:
+            process = self.study.start("--unlock")
+            time.sleep(2 * self.draw.random())
+            process.kill()
+            process.communicate()
+            self.moments["SIGKILL to --unlock, not counted"] += 1
+        unlock(self.study)
+        run = Run(self.study, "--retries", str(retries), "--", *part.targets)
+        self.orphans += sum(before.orphans() for before in self.episodes[-1][-1:])
+        self.episodes[-1].append(run)
+        return run
+
+    def strike(self, run: Run) -> bool:
+        """Kill, perhaps twice; whether the workflow ends, or has ended before."""
+        whom, number = self.draw.choice(WHOM), self.draw.choice(SIGNALS)
+        running = run.running()
+        if run.kill(whom, number, self.draw):
+            self.note(f"{number.name} to {whom}", running, 1 if whom in WHOM[2:] else running)
+        if whom in WHOM[2:]:
+            return run.process.poll() is not None
+        if self.draw.random() < TWICE:
+            time.sleep(self.draw.random())
+            if run.kill("group", signal.SIGKILL, self.draw):
+                self.note("SIGKILL to group within a second", running, 0)
+        return True
+
+    def note(self, moment: str, running: int, lost: int) -> None:
+        """Count a kill."""
+        self.moments[moment] += 1
+        self.kills += 1
+        self.lost += lost
+        print(f"{self.kills}: {moment}, {running} jobs running", file=sys.stderr, flush=True)
+
+    def report(self) -> Report:
+        """Compare everything, when all parts are made."""
+        self.watch.stop()
+        files = final_files(self.undisturbed)
+        wanted = {path for path in files if not TEMPORARY.search(path.as_posix())}
+        wrong = {*differing(self.study, self.undisturbed), *(wanted - set(final_files(self.study)))}
+        for path in sorted(self.watch.partial | self.seen | wrong):
+            print(f"differed: {path}", file=sys.stderr)
+        return Report(
+            kills=self.kills,
+            partial_files=len(self.watch.partial | self.seen),
+            jobs_repeated=sum(map(repeated, self.episodes)),
+            differences=len(wrong),
+            jobs_lost=self.lost,
+            orphans=self.orphans,
+            leftovers=len({*(self.study.folder / "results").rglob(".*")} - stamps(self.study)),
+            moments=dict(sorted(self.moments.items())),
+        )
+
+
+def torment(study: Study, undisturbed: Study, *parts: Part, seed: int) -> Report:
+    """Make a study part by part under kills; after the last one it must be whole."""
+    torment = Torment(study, undisturbed, seed)
+    for part in parts:
+        torment.through(part)
+    return torment.report()
 
 
 def main(kills: int = 50, seed: int = 0) -> None:
@@ -271,10 +336,13 @@ def main(kills: int = 50, seed: int = 0) -> None:
         studies = [Study(Path(folder, name), TINY) for name in ("undisturbed", "killed")]
         for study in studies:
             study.folder.mkdir()
-        started = time.monotonic()
         finish(studies[0], "--notemp")
-        longest = (time.monotonic() - started) / 8
-        report = torment(*reversed(studies), kills=kills, longest=longest, seed=seed)
+        trained = kills // 5
+        parts = (
+            Part(MODELS, trained, longest=40, keep=("world",)),
+            Part((), kills - trained, longest=8, keep=("world", "data", "models", "versions")),
+        )
+        report = torment(*reversed(studies), *parts, seed=seed)
     print(json.dumps(report._asdict()))
     sys.exit(report.kills < kills or report.partial_files + report.differences > 0)
 
