@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,11 @@ from crosslens import processes
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 FULL_WORDS = ("No space left on device", "Disk quota exceeded")  # of libraries that lose the number
+
+# How libraries name a file.
+NAMED = re.compile(
+    r"(?:name = '|local file '|Permission denied: '|such file or directory: )([^'\n]+)"
+)
 
 
 class InputError(ValueError):
@@ -57,11 +63,26 @@ def redirect(log: Path) -> None:
 
 def in_words(error: Exception) -> str | None:
     """One line for a fault that is not the program's; None for any other."""
-    if isinstance(error, InputError):
-        return str(error)
     text = str(error)
+    if file := refused(error) or refused(error.__cause__):
+        return f"{file}: no permission to read or write it: correct it and run again"
+    if isinstance(error, InputError):
+        return text
     if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_WORDS):
         return "no space left on the disk: free some and run again; what is finished is kept"
-    if isinstance(error, PermissionError):
-        return f"{error.filename}: no permission to read or write it: correct it and run again"
     return None
+
+
+def refused(error: BaseException | None) -> str | None:
+    """The file that an error says may not be read or written; None where that is not its reason.
+
+    h5py, pyarrow and shutil.copytree name it in their text only, and safetensors says of a file
+    that it may not open that there is none.
+    """
+    if not isinstance(error, OSError):
+        return None
+    named = error.filename or next((name for name in NAMED.findall(str(error))), None)
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):
+        return named or "a file"
+    hidden = named and Path(named).exists() and not os.access(named, os.R_OK)
+    return named if hidden else None

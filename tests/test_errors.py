@@ -1,8 +1,14 @@
 """An InputError is one line; anything else keeps its traceback."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 
 PROGRAM = """
 import sys
@@ -54,3 +60,43 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == (
         "Error: data/x.jsonl: no permission to read or write it: correct it and run again\n"
     )
+
+
+UNREADABLE = """
+import sys
+from pathlib import Path
+from crosslens.errors import one_line
+with one_line(sys.argv[1]):
+    file = Path(sys.argv[2])
+    {reader}
+"""
+READERS = {
+    "h5": "__import__('h5py').File(file)",
+    "csv": "__import__('pandas').read_csv(file)",
+    "parquet": "__import__('pandas').read_parquet(file)",
+    "safetensors": "__import__('crosslens.crosscoder').crosscoder.read_tensors(file)",
+    "txt": "__import__('shutil').copytree(file.parent, file.parent / 'copy')",
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_whatever_library_may_not_read_a_file_it_is_one_line(tmp_path: Path, kind: str) -> None:
+    said = "no permission to read or write it: correct it and run again"
+    file = tmp_path / "data" / f"x.{kind}"
+    file.parent.mkdir()
+    file.write_text("secret")
+    file.chmod(0)
+    program = UNREADABLE.format(reader=READERS[kind])
+    command = [sys.executable, "-c", program, tmp_path / "log", file]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=without_privileges)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"Error: {file}: no permission to read or write it: correct it and run again\n"
+    )
+
+
+def without_privileges() -> None:
+    """Take from root, in a child, what lets it read every file; others cannot do that anyway."""
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
