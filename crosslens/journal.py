@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from crosslens.files import whole
+
 
 class Journal:
     """A file of JSON lines beside `out`, under a first line that says what the rows are of.
@@ -22,7 +24,9 @@ class Journal:
             self.rows = [json.loads(line) for line in kept[len(head) :].splitlines()]
         else:
             kept = head
-        self.path.write_bytes(kept)
+        if kept != content:
+            with whole(self.path) as partial:  # a kill in here loses no row
+                partial.write_bytes(kept)
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Write rows through to the disk."""
