@@ -169,7 +169,7 @@ class Watch(threading.Thread):
         }
 
     def run(self) -> None:
-        while not self.done.wait(0.05):
+        while not self.done.wait(0.1):
             for path in final_files(self.study):
                 with suppress(FileNotFoundError):
                     size = (self.study.folder / path).stat().st_size
