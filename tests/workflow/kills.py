@@ -6,7 +6,6 @@ takes the whole smallest study, training with the real engines included, and end
 JSON.
 """
 
-import filecmp
 import json
 import os
 import random
@@ -16,14 +15,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from comparing import TEMPORARY, Watch, differing, final_files, leftovers
 from conftest import ENVIRONMENT, TINY, Study
 
 from crosslens.processes import descendants
@@ -35,11 +33,6 @@ SCRIPT = b".snakemake/scripts/"
 MODELS = ("results/tiny/models/tiny/sft-5", "results/tiny/models/tiny/rl-5")
 AT_WORK = 0.9  # share of kills that come when jobs run; the others may meet Snakemake's start
 TWICE = 0.3  # share of ends of a workflow that are followed by SIGKILL within a second
-# What is not the same twice, for it holds times of day or seconds.
-TIMED = re.compile(
-    r"/(logs|benchmarks)/|\.pdf$|/report\.html$|/summary\.json$|/world/\w+-loss\.csv$"
-)
-TEMPORARY = re.compile(r"/shard-\w+\.h5$|/state-\d+\.safetensors$")
 STARTED = re.compile(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: ([^,\n]+)", re.MULTILINE)
 ENDED = re.compile(r"^Finished jobid: |^Error in rule ", re.MULTILINE)
 
@@ -148,50 +141,6 @@ def runs_script(pid: int) -> bool:
     return False
 
 
-def final_files(study: Study) -> Iterator[Path]:
-    """What can be seen under its final name, relative to the study's folder; nothing hidden."""
-    for folder, folders, files in os.walk(study.folder / "results"):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = (Path(folder) / name).relative_to(study.folder)
-            if not name.startswith(".") and not TIMED.search(path.as_posix()):
-                yield path
-
-
-class Watch(threading.Thread):
-    """Looks all the time whether any file has another size than it will have."""
-
-    def __init__(self, study: Study, undisturbed: Study) -> None:
-        super().__init__(daemon=True)
-        self.study, self.partial, self.done = study, set(), threading.Event()
-        self.sizes = {
-            path: (undisturbed.folder / path).stat().st_size for path in final_files(undisturbed)
-        }
-
-    def run(self) -> None:
-        while not self.done.wait(0.1):
-            for path in final_files(self.study):
-                with suppress(FileNotFoundError):
-                    size = (self.study.folder / path).stat().st_size
-                    if size != self.sizes.get(path, size):
-                        self.partial.add(path)
-
-    def stop(self) -> None:
-        """Look no more."""
-        self.done.set()
-        self.join()
-
-
-def differing(study: Study, undisturbed: Study) -> list[Path]:
-    """The files there that are not, byte for byte, those of the undisturbed run."""
-    return [
-        path
-        for path in final_files(study)
-        if not (undisturbed.folder / path).exists()
-        or not filecmp.cmp(study.folder / path, undisturbed.folder / path, shallow=False)
-    ]
-
-
 def locked(study: Study) -> bool:
     """Whether a killed workflow has left its lock."""
     return any((study.folder / ".snakemake" / "locks").glob("*"))
@@ -216,11 +165,6 @@ def forget(study: Study, keep: tuple[str, ...]) -> None:
     for path in (study.folder / "results" / study.config["study"]).iterdir():
         if path.name not in keep:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def stamps(study: Study) -> set[Path]:
-    """Snakemake's own marks in directories that are outputs."""
-    return set((study.folder / "results").rglob(".snakemake_timestamp"))
 
 
 def repeated(runs: list[Run]) -> int:
@@ -317,7 +261,7 @@ class Torment:
             differences=len(wrong),
             jobs_lost=self.lost,
             orphans=self.orphans,
-            leftovers=len({*(self.study.folder / "results").rglob(".*")} - stamps(self.study)),
+            leftovers=len(leftovers(self.study)),
             moments=dict(sorted(self.moments.items())),
         )
 

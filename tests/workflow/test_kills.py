@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from comparing import differing, leftovers
 from conftest import ENVIRONMENT, Study, jobs
 from given import Finished, begun
-from kills import Part, Run, differing, finish, torment, unlock
+from kills import Part, Run, finish, torment, unlock
 
 from crosslens.earlier import earlier_jobs
 
@@ -138,7 +139,7 @@ def test_a_full_disk(undisturbed: Finished, small_disk: Path, leaving: int) -> N
         assert f"Error: {SHARD}: cannot be written: No space left on device" in done.stdout
         assert "Traceback" not in done.stdout
     assert not differing(study, undisturbed.study)
-    assert not list((small_disk / "results").rglob(".*.tmp"))
+    assert not leftovers(study)
     ballast.unlink()
     unlock(study)
     finish(study, "--", COUNTS)
