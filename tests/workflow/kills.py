@@ -34,13 +34,18 @@ MODELS = ("results/tiny/models/tiny/sft-5", "results/tiny/models/tiny/rl-5")
 AT_WORK = 0.9  # share of kills that come when jobs run; the others may meet Snakemake's start
 TWICE = 0.3  # share of ends of a workflow that are followed by SIGKILL within a second
 STARTED = re.compile(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: ([^,\n]+)", re.MULTILINE)
-ENDED = re.compile(r"^Finished jobid: |^Error in rule ", re.MULTILINE)
+EVENT = re.compile(
+    r"^(?:(?:local)?rule (\w+)|Error in rule \w+):\n(?:    .*\n)*?    jobid: (\d+)"
+    r"|^Finished jobid: (\d+)",
+    re.MULTILINE,
+)
 
 
 class Part(NamedTuple):
-    """Files to make under kills, up to `longest` seconds apart.
+    """Files to make under kills, which are spread over the jobs that this takes: each comes up to
+    `longest` seconds after its share of the jobs is done.
 
-    When they are made before the last kill, all results but the folders `keep` are forgotten.
+    When all are made before the last kill, all results but the folders `keep` are forgotten.
     """
 
     targets: tuple[str, ...]
@@ -50,7 +55,7 @@ class Part(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What the killing showed. `jobs_repeated` is at most `jobs_lost`, those that kills met."""
+    """What the killing showed; of the jobs that kills met, `jobs_lost`, some came to their ends."""
 
     kills: int
     partial_files: int
@@ -60,6 +65,7 @@ class Report(NamedTuple):
     orphans: int
     leftovers: int
     moments: dict[str, int]
+    rules: dict[str, int]  # at work when a kill came
 
 
 class Run:
@@ -83,14 +89,24 @@ class Run:
         """(rule, first output) of all jobs that were started, repeatedly if so."""
         return STARTED.findall(self.log.read_text())
 
-    def running(self) -> int:
-        """How many jobs were started and have neither finished nor failed."""
-        return len(self.started()) - len(ENDED.findall(self.log.read_text()))
+    def running(self) -> list[str]:
+        """The rules of jobs that were started and have neither finished nor failed."""
+        running = {}
+        for rule, jobid, finished in EVENT.findall(self.log.read_text()):
+            if rule:
+                running[jobid] = rule
+            else:
+                running.pop(jobid or finished, None)
+        return list(running.values())
 
-    def wait_for_a_job(self) -> None:
-        """Wait until a job runs, or all is over: starting takes Snakemake longer than many jobs."""
-        while self.process.poll() is None and not self.running():
-            time.sleep(0.05)
+    def finished(self) -> int:
+        """How many jobs came to their ends."""
+        return self.log.read_text().count("\nFinished jobid: ")
+
+    def total(self) -> int:
+        """How many jobs there were to do, none before that is known."""
+        found = re.search(r"^total +(\d+)$", self.log.read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
 
     def jobs(self) -> list[int]:
         """The processes of scripts that are running."""
@@ -186,15 +202,16 @@ class Torment:
         self.episodes: list[list[Run]] = [[]]  # each ends with finished files
         self.seen: set[Path] = set()
         self.moments: Counter[str] = Counter()
+        self.rules: Counter[str] = Counter()
         self.kills = self.lost = self.orphans = 0
 
     def through(self, part: Part) -> None:
         """Make a part's files in spite of its kills."""
-        end, run = self.kills + part.kills, None
-        while self.kills < end:
+        before, run = self.kills, None
+        while self.kills < before + part.kills:
             run = run or self.start(part)
             if self.draw.random() < AT_WORK:
-                run.wait_for_a_job()
+                self.wait(run, (self.kills - before) / part.kills)
             time.sleep(part.longest * self.draw.random())
             if not self.strike(run):
                 continue
@@ -225,31 +242,41 @@ class Torment:
         self.episodes[-1].append(run)
         return run
 
+    def wait(self, run: Run, share: float) -> None:
+        """Wait until a share of the jobs is done and another runs, or all is over."""
+        runs = self.episodes[-1]
+        while run.process.poll() is None:
+            done, total = sum(run.finished() for run in runs), max(run.total() for run in runs)
+            if run.running() and done >= share * total:
+                return
+            time.sleep(0.05)
+
     def strike(self, run: Run) -> bool:
         """Kill, perhaps twice; whether the workflow ends, or has ended before."""
         whom, number = self.draw.choice(WHOM), self.draw.choice(SIGNALS)
-        running = run.running()
+        rules = run.running()
         if run.kill(whom, number, self.draw):
-            self.note(f"{number.name} to {whom}", running, 1 if whom in WHOM[2:] else running)
+            self.note(f"{number.name} to {whom}", rules, 1 if whom in WHOM[2:] else len(rules))
         if whom in WHOM[2:]:
             return run.process.poll() is not None
         if self.draw.random() < TWICE:
             time.sleep(self.draw.random())
             if run.kill("group", signal.SIGKILL, self.draw):
-                self.note("SIGKILL to group within a second", running, 0)
+                self.note("SIGKILL to group within a second", rules, 0)
         return True
 
-    def note(self, moment: str, running: int, lost: int) -> None:
+    def note(self, moment: str, rules: list[str], lost: int) -> None:
         """Count a kill."""
         self.moments[moment] += 1
+        self.rules.update(rules or ["none"])
         self.kills += 1
         self.lost += lost
-        print(f"{self.kills}: {moment}, {running} jobs running", file=sys.stderr, flush=True)
+        print(f"{self.kills}: {moment}, at {' and '.join(rules)}", file=sys.stderr, flush=True)
 
-    def report(self) -> Report:
-        """Compare everything, when all parts are made."""
+    def report(self, targets: tuple[str, ...]) -> Report:
+        """Compare all there is, and expect the targets: without any, all that was to be made."""
         self.watch.stop()
-        files = final_files(self.undisturbed)
+        files = map(Path, targets) if targets else final_files(self.undisturbed)
         wanted = {path for path in files if not TEMPORARY.search(path.as_posix())}
         wrong = {*differing(self.study, self.undisturbed), *(wanted - set(final_files(self.study)))}
         for path in sorted(self.watch.partial | self.seen | wrong):
@@ -263,15 +290,16 @@ class Torment:
             orphans=self.orphans,
             leftovers=len(leftovers(self.study)),
             moments=dict(sorted(self.moments.items())),
+            rules=dict(sorted(self.rules.items())),
         )
 
 
 def torment(study: Study, undisturbed: Study, *parts: Part, seed: int) -> Report:
-    """Make a study part by part under kills; after the last one it must be whole."""
+    """Make a study part by part under kills; then the last part's targets must be there."""
     torment = Torment(study, undisturbed, seed)
     for part in parts:
         torment.through(part)
-    return torment.report()
+    return torment.report(parts[-1].targets)
 
 
 def main(kills: int = 50, seed: int = 0) -> None:

@@ -31,8 +31,8 @@ ASKED = (
 
 
 def test_twenty_kills_change_nothing(undisturbed: Finished, tmp_path: Path) -> None:
-    study = begun(undisturbed, tmp_path, *FOUND)
-    part = Part(ASKED, kills=20, longest=2, keep=FOUND)
+    study = begun(undisturbed, tmp_path, *FOUND, "evaluation/own/base")
+    part = Part(ASKED, kills=20, longest=1.5, keep=FOUND)
     report = torment(study, undisturbed.study, part, seed=0)
     assert report.kills >= 20, report
     assert report.partial_files == report.differences == report.orphans == report.leftovers == 0
