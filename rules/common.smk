@@ -62,9 +62,9 @@ except InputError as error:
 onstart:
     needed = list(workflow.dag.needrun_jobs())
     try:
-        wait_for_earlier(Path.cwd())
         # Jobs sent elsewhere find their GPUs there; those that run here would wait for what is not there.
         if workflow.local_exec:
+            wait_for_earlier(Path.cwd())
             check_machine(
                 {job.rule.name: job.resources.get("gpu", 0) for job in needed},
                 getattr(limit, "value", limit),

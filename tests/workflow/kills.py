@@ -311,8 +311,8 @@ def main(kills: int = 50, seed: int = 0) -> None:
         finish(studies[0], "--notemp")
         trained = kills // 5
         parts = (
-            Part(MODELS, trained, longest=40, keep=("world",)),
-            Part((), kills - trained, longest=8, keep=("world", "data", "models", "versions")),
+            Part(MODELS, trained, longest=15, keep=("world",)),
+            Part((), kills - trained, longest=5, keep=("world", "data", "models", "versions")),
         )
         report = torment(*reversed(studies), *parts, seed=seed)
     print(json.dumps(report._asdict()))
