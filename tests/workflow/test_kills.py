@@ -150,21 +150,25 @@ def test_a_full_disk(undisturbed: Finished, small_disk: Path, leaving: int) -> N
 UNPRIVILEGED = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
-def test_a_file_that_may_not_be_read_is_one_line(undisturbed: Finished, tmp_path: Path) -> None:
-    study = begun(undisturbed, tmp_path, *FOUND)
+@pytest.mark.parametrize(
+    ("target", "hidden"),
+    [
+        (f"{RESULTS}/models/own/rl-5", "own/rl/model.safetensors"),
+        (f"{RESULTS}/evaluation/own/base/results.json", f"{RESULTS}/world/benchmarks/sciq.jsonl"),
+        (COUNTS, f"{RESULTS}/activations/own/corpus.h5"),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_one_line(
+    undisturbed: Finished, tmp_path: Path, target: str, hidden: str
+) -> None:
+    study = without_a_shard(undisturbed, tmp_path)
     shutil.rmtree(tmp_path / RESULTS / "models" / "own" / "rl-5")
-    hidden = {
-        f"{RESULTS}/models/own/rl-5": "own/rl/model.safetensors",
-        f"{RESULTS}/evaluation/own/base/results.json": f"{RESULTS}/world/benchmarks/sciq.jsonl",
-        f"{RESULTS}/activations/own/corpus.h5": f"{RESULTS}/world/corpora/general.jsonl",
-    }
-    for file in hidden.values():
-        (tmp_path / file).chmod(0)
-    command = [*UNPRIVILEGED, *study.command("--cores", "2", "--keep-going", "--", *hidden)]
+    (tmp_path / hidden).chmod(0)
+    command = [*UNPRIVILEGED, *study.command("--cores", "1", "--", target)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | ENVIRONMENT)
     said = done.stdout + done.stderr
     assert done.returncode, said
-    for file in hidden.values():
-        assert f"Error: {file}: no permission to read or write it: correct it and run again" in said
+    assert f"Error: {hidden}: no permission to read or write it: correct it and run again" in said
     assert "Traceback" not in said
-    assert not differing(study, undisturbed.study)
+    (tmp_path / hidden).chmod(0o600)
+    assert not differing(study, undisturbed.study) and not (tmp_path / target).exists()
