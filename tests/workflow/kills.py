@@ -309,7 +309,7 @@ def main(kills: int = 50, seed: int = 0) -> None:
         for study in studies:
             study.folder.mkdir()
         finish(studies[0], "--notemp")
-        trained = kills // 5
+        trained = kills // 8
         parts = (
             Part(MODELS, trained, longest=15, keep=("world",)),
             Part((), kills - trained, longest=5, keep=("world", "data", "models", "versions")),
