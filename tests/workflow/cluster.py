@@ -15,13 +15,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 CONFIGURATION = Path("/etc/slurm")  # job steps lose SLURM_CONF: they read it only from here
 FILES = ("slurm.conf", "gres.conf")
-LOCK = Path("/run/lock/crosslens-slurm")  # the ports and the configuration exist once
 NAME = "crosslens"
 PREFIX = f"{NAME}-slurm-"
 GPUS = 8
@@ -55,18 +54,18 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=1000
 SlurmdParameters=config_overrides
 GresTypes=gpu
-MinJobAge=600
+MinJobAge=3600
 KillWait=2
-SlurmdTimeout=20
+SlurmdTimeout=30
 """
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
-    "CPUs=128 RealMemory=2000000 Gres=gpu:{model}:{gpus}\n"
+    "CPUs=128 RealMemory=2000000 Gres=gpu:{model}:{gpus} Weight={number}\n"
 )
 
 
 class Cluster:
-    """`nodes` nodes with eight GPUs each, in one partition `gpu`."""
+    """`nodes` nodes with eight GPUs each, in one partition `gpu`; the first is filled first."""
 
     def __init__(self, home: Path, nodes: int) -> None:
         self.home = home
@@ -86,8 +85,9 @@ class Cluster:
         """slurm.conf, gres.conf and the GPUs' device files."""
         host = socket.gethostname().split(".")[0]
         text = SLURM_CONF.format(name=NAME, host=host, home=self.home)
-        for number, name in enumerate(self.nodes):
-            text += NODE.format(name=name, host=host, port=16820 + number, model=MODEL, gpus=GPUS)
+        for number, name in enumerate(self.nodes, 1):
+            values = {"host": host, "port": 16820 + number, "model": MODEL, "gpus": GPUS}
+            text += NODE.format(name=name, number=number, **values)
             (self.home / "spool" / name).mkdir(parents=True)
         text += f"PartitionName=gpu Nodes={','.join(self.nodes)} Default=YES MaxTime=INFINITE\n"
         (self.home / "slurm.conf").write_text(text)
@@ -97,7 +97,6 @@ class Cluster:
         (self.home / "gres.conf").write_text(
             "".join(f"NodeName={name} {gpus}" for name in self.nodes)
         )
-        CONFIGURATION.mkdir(exist_ok=True)
         for name in FILES:
             (CONFIGURATION / name).symlink_to(self.home / name)
 
@@ -128,9 +127,16 @@ class Cluster:
         """Nodes on which nothing runs."""
         return ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()
 
-    def jobs(self, *options: str) -> list[str]:
-        """Ids of the jobs that wait or run."""
-        return ask("squeue", "--noheader", "--format=%i", *options).split()
+    def jobs(self, *options: str, folder: Path | None = None) -> list[str]:
+        """Ids of the jobs that wait or run; with `folder`, of those submitted from there."""
+        lines = ask("squeue", "--noheader", "--format=%i %Z", *options).splitlines()
+        found = (line.split(" ", 1) for line in lines)
+        return [id_ for id_, where in found if folder in (None, Path(where))]
+
+    def occupy(self, node: str) -> str:
+        """Another user's job on one GPU of a node; its id."""
+        asked = ("--gpus=1", f"--nodelist={node}", "--output=/dev/null", "--wrap", "sleep 1000")
+        return ask("sbatch", "--parsable", *asked)
 
     def find(self, comment: str) -> str:
         """Id of the job with this comment that waits or runs, "" if there is none."""
@@ -145,14 +151,13 @@ class Cluster:
         """Kill all jobs, stop the daemons in order, remove what was written."""
         for pid in [*processes(), *steps()]:
             kill(pid, signal.SIGKILL)
-        for name in [*(f"slurmd.{node}" for node in self.nodes), "slurmctld", "munged"]:
-            file = self.home / f"{name}.pid"
+        last = [self.home / name for name in ("slurmctld.pid", "munged.pid")]
+        for file in [*self.home.glob("slurmd.*.pid"), *last]:
             if file.is_file():
-                pid = int(file.read_text())
-                kill(pid, signal.SIGTERM)
-                wait(lambda pid=pid: not alive(pid), 30, f"{name} has ended")
-        for name in FILES:
-            (CONFIGURATION / name).unlink(missing_ok=True)
+                end(int(file.read_text()))
+        for file in (CONFIGURATION / name for name in FILES):
+            if file.is_symlink() and file.readlink().parent == self.home:
+                file.unlink()
         shutil.rmtree(self.home, ignore_errors=True)
 
 
@@ -163,17 +168,25 @@ def own() -> Path | None:
     return home if home and home.name.startswith(PREFIX) else None
 
 
-def foreign() -> bool:
-    """Whether this machine belongs to a real cluster."""
-    return (CONFIGURATION / "slurm.conf").exists() and own() is None
+@contextmanager
+def alone() -> Iterator[None]:
+    """One cluster at a time: the ports and the configuration exist once."""
+    CONFIGURATION.mkdir(exist_ok=True)
+    folder = os.open(CONFIGURATION, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager
 def running(nodes: int) -> Iterator[Cluster]:
-    """A cluster while the block runs; its packages are installed if they are missing."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """A cluster while the block runs; its packages are installed if they are missing.
+
+    Raises FileExistsError where the machine has a cluster's configuration.
+    """
+    with alone():
         install()
         if home := own():  # of a test that was killed
             Cluster(home, nodes).stop()
@@ -249,6 +262,15 @@ def kill(pid: int, sign: int) -> None:
         os.kill(pid, sign)
     except ProcessLookupError:
         return
+
+
+def end(pid: int) -> None:
+    """Ask a daemon to end, and end it if it does not."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        kill(pid, sign)
+        with suppress(AssertionError):
+            wait(lambda: not alive(pid), 30, f"{pid} has ended")
+            return
 
 
 def alive(pid: int) -> bool:

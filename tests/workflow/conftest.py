@@ -25,6 +25,7 @@ class Study:
     def __init__(self, folder: Path, config: dict[str, Any], root: Path = ROOT) -> None:
         self.folder = folder
         self.root = root
+        self.snakefile = root / "Snakefile"
         self.program = ["-m", "snakemake"]
         self.config = copy.deepcopy(config)
 
@@ -56,7 +57,7 @@ class Study:
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         return [
-            *(sys.executable, *self.program, "--snakefile", str(self.root / "Snakefile")),
+            *(sys.executable, *self.program, "--snakefile", str(self.snakefile)),
             *("--workflow-profile", str(self.root / "profiles" / profile)),
             *("--directory", str(self.folder), "--configfile", str(file), *arguments),
         ]
