@@ -18,7 +18,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
 from crosslens import columns, design
-from crosslens.cluster import check_queued, comment
+from crosslens.cluster import check_queued, comment, failures
 from crosslens.design import FINAL
 from crosslens.earlier import wait_for_earlier
 from crosslens.errors import InputError
@@ -76,6 +76,12 @@ onstart:
             )
     except InputError as error:
         sys.exit(f"Error: {error}")
+
+
+onerror:
+    if workflow.executor_plugin.name == "slurm":
+        if failed := failures(Path(log).read_text(errors="replace")):
+            print("Jobs that failed:", *failed, sep="\n  ", file=sys.stderr)
 
 
 CHECKPOINTS = range(1, design.CHECKPOINTS + 1)  # fifths of the epoch

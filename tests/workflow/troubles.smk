@@ -1,23 +1,24 @@
-"""Jobs that wait to be let go, so that a cluster can do to them what clusters do (test_slurm.py).
+"""Jobs beside a study that wait to be let go, so that a cluster can do to them what clusters do.
 
-INPUTS: {job}.go, which ends a job; `mended`, without which one fails.
-OUTPUTS: {job}, the GPUs it had; {job}.environment while it runs.
+INPUTS: {output}.go, which ends a job; `mended`, without which one fails (test_slurm.py).
+OUTPUTS: {output}, the GPUs a job had; {output}.environment while it runs.
 """
 
 SHARES = [1, 1, 2, 2, 3]  # GPUs: more than one node has
 WAIT = """
 printenv > {output}.part && mv {output}.part {output}.environment
 until [ -e {output}.go ]; do sleep 0.2; done
-printenv CUDA_VISIBLE_DEVICES > {output}
+echo "${{CUDA_VISIBLE_DEVICES:-none}}" > {output}
 """
 
 
-rule all:
+rule troubles:
     input:
         expand("share-{n}", n=range(len(SHARES))),
         "whole",
         "hung",
         "failing",
+    localrule: True
 
 
 rule share:
@@ -44,7 +45,7 @@ rule hung:
     resources:
         runtime=1,
     shell:
-        WAIT + "|| echo none > {output}"
+        WAIT
 
 
 rule failing:
@@ -54,3 +55,12 @@ rule failing:
         "failing.log",
     shell:
         "test -e mended || {{ echo 'no such optimizer: adamm' > {log}; exit 3; }}; touch {output}"
+
+
+rule impossible:
+    output:
+        "impossible",
+    resources:
+        gpu=9,
+    shell:
+        WAIT
