@@ -58,7 +58,7 @@ def same(one: Path, other: Path) -> bool:
 def failures(log: str) -> list[str]:
     """A line for each job whose last attempt failed, from the log of a run.
 
-    It has the job's last state, the last line that the job itself has written, and where to read on.
+    It has the job's last state, what the job itself has written last, and where to read on.
     """
     last = {error["id"]: error for error in ERROR.finditer(log)}
     finished = set(FINISHED.findall(log))

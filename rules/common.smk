@@ -80,7 +80,8 @@ onstart:
 
 onerror:
     if workflow.executor_plugin.name == "slurm":
-        if failed := failures(Path(log).read_text(errors="replace")):
+        said = "".join(Path(file).read_text(errors="replace") for file in log)
+        if failed := failures(said):
             print("Jobs that failed:", *failed, sep="\n  ", file=sys.stderr)
 
 
