@@ -5,7 +5,7 @@ OUTPUTS: {output}, the GPUs a job had; {output}.environment while it runs.
 """
 
 SHARES = [1, 1, 2, 2, 3]  # GPUs: more than one node has
-TICKS = 14  # some seconds each
+TICKS = 12  # some seconds each
 WAIT = """
 printenv > {output}.part && mv {output}.part {output}.environment
 until [ -e {output}.go ]; do sleep 0.2; done
