@@ -8,7 +8,7 @@ SHARES = [1, 1, 2, 2, 3]  # GPUs: more than one node has
 TICKS = 12  # some seconds each
 WAIT = """
 printenv > {output}.part && mv {output}.part {output}.environment
-until [ -e {output}.go ]; do sleep 0.2; done
+until [ -e {output}.go ]; do sleep 0.5; done
 echo "${{CUDA_VISIBLE_DEVICES:-none}}" > {output}
 """
 
