@@ -112,7 +112,9 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """A node dies at once with all that runs on it."""
-        pids = [int((self.home / f"slurmd.{node}.pid").read_text())]
+        file = self.home / f"slurmd.{node}.pid"
+        pids = [int(file.read_text())]
+        file.unlink()  # its number may soon be another process's
         for job in self.jobs("--nodelist", node):
             pids += [*steps(job), *processes(job)]
         for pid in pids:
