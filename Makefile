@@ -9,8 +9,9 @@ MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
-TESTS = test-workflow test-study test-grpo test-analysis test-sft
+TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/workflow/test_end_to_end.py
+GIVEN = $(patsubst %,tests/workflow/test_%.py,kills own_models slurm)
 .PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph clean
 
 help:
@@ -35,10 +36,12 @@ mini: environments
 test: environments
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(TESTS)
 
-test-workflow:
-	@$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow --ignore=$(STUDY)
+test-given: # they share one study of given models
+	@$(VENVS)/workflow/bin/python $(PYTEST) $(GIVEN)
 test-study:
 	@$(VENVS)/workflow/bin/python $(PYTEST) $(STUDY)
+test-workflow:
+	@$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
 	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow
 test-grpo:
