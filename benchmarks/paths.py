@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from benchmarks.step import BATCH, BETA, DTYPES, RATE, Size, crosscoder_of
+from benchmarks.step import BATCH, BETA, CALLS, DTYPES, RATE, Size, crosscoder_of
 from benchmarks.timing import interleaved, ratio
 from crosslens.kernels.step import Moments, Settings, Stepper
 
@@ -30,7 +30,7 @@ def over(share: float, x: torch.Tensor, dtype: torch.dtype) -> float:
         settings = Settings((0.9, 0.999), 1.0, dtype, path)
         stepper = Stepper(crosscoder, Moments.zero(crosscoder), BATCH, settings)
         cases[path] = lambda stepper=stepper: stepper.take(x, BETA, RATE, 0)
-    seconds = interleaved(cases, ROUNDS)
+    seconds = interleaved(cases, ROUNDS, warm=1, calls=CALLS)
     return ratio(seconds["sparse"], seconds["dense"])
 
 

@@ -27,7 +27,7 @@ PEERS = ("einsum", "sae-lens")
 ADAM_BYTES = 28  # a parameter: read w, m, v, g; write w, m, v
 LARGE = 2048  # side of the product that measures the peak
 COPIED = 1 << 25  # floats of the copy that measures the bandwidth
-ROUNDS = 9
+ROUNDS, CALLS = 7, 4
 
 
 class Size(NamedTuple):
@@ -156,7 +156,7 @@ def measured(size: Size) -> Seconds:
     contestants["autograd"] = autograd(size, x)
     contestants["autocast"] = autograd(size, x, autocast=True)
     contestants |= {"einsum": einsum(size, x), "sae-lens": sae_lens(size, x)}
-    seconds = interleaved(contestants | hardware(size, x), ROUNDS)
+    seconds = interleaved(contestants | hardware(size, x), ROUNDS, warm=1, calls=CALLS)
     return seconds | limits(size, seconds)
 
 

@@ -8,16 +8,21 @@ Seconds = dict[str, list[float]]  # of each contestant, in the order of rounds
 
 
 def interleaved(
-    contestants: dict[str, Callable[[], object]], rounds: int, warm: int = 3
+    contestants: dict[str, Callable[[], object]], rounds: int, warm: int = 3, calls: int = 1
 ) -> Seconds:
-    """Seconds of each contestant in each round, after `warm` rounds that do not count."""
+    """Seconds a call of each contestant in each round, after `warm` rounds that do not count.
+
+    A turn is `calls` calls in a row, as steps follow each other in a training: the first of them
+    finds the caches as another contestant left them.
+    """
     seconds: Seconds = {name: [] for name in contestants}
     for number in range(-warm, rounds):
         for name, run in contestants.items():
             started = time.perf_counter()
-            run()
+            for _ in range(calls):
+                run()
             if number >= 0:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append((time.perf_counter() - started) / calls)
     return seconds
 
 
