@@ -56,7 +56,7 @@ bench:
 	@$(MAKE_ENVIRONMENTS) ../benchmarks/peers
 	@OMP_NUM_THREADS=$(BENCH_THREADS) OMP_WAIT_POLICY=passive $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
 
-# About 17 minutes on an idle machine of two cores: docs/reproducibility.md.
+# About 15 minutes on an idle machine of two cores: docs/reproducibility.md.
 soak: environments
 	@$(VENVS)/workflow/bin/python tests/workflow/kills.py 50
 
