@@ -71,106 +71,163 @@ def decode(
 
 
 @triton.jit
-def feature_dots(
-    rows, f, lengths, W_dec, g, df, g_b_enc, norms, sparsity, beta, size, d,
-    MODELS: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
-    """Of one feature: df at its entries, the gradient of its bias, its decoders' norms."""
-    k = tl.program_id(0).to(tl.int64)
-    length = tl.load(lengths + k)
-    if length > 0:
-        D = MODELS * d
-        both = 0.0
-        for m in range(MODELS):
-            square = tl.zeros([CHUNK], dtype=tl.float32)
-            for start in range(0, d, CHUNK):
-                j = start + tl.arange(0, CHUNK)
-                w = tl.load(W_dec + k * D + m * d + j, mask=j < d, other=0.0)
-                square += w * w
-            norm = tl.sqrt(tl.sum(square, 0))
-            tl.store(norms + k * MODELS + m, norm)
-            both += norm
-        total, bias = 0.0, 0.0
-        for first in range(0, length, ENTRIES):
-            i = first + tl.arange(0, ENTRIES)
-            b = tl.load(rows + k * size + i, mask=i < length, other=0).to(tl.int64)
-            total += tl.sum(tl.load(f + k * size + i, mask=i < length, other=0.0), 0)
-            dots = tl.zeros([ENTRIES], dtype=tl.float32)
-            for start in range(0, D, CHUNK):
-                j = start + tl.arange(0, CHUNK)
-                w = tl.load(W_dec + k * D + j, mask=j < D, other=0.0)
-                rest = tl.load(g + b[:, None] * D + j[None, :], mask=(j < D)[None, :], other=0.0)
-                dots += tl.sum(rest * w[None, :], 1)
-            dots = tl.where(i < length, dots + beta * both, 0.0)
-            tl.store(df + k * size + i, dots, mask=i < length)
-            bias += tl.sum(dots, 0)
-        tl.store(g_b_enc + k, bias)
-        tl.store(sparsity + k, both * total)
-    else:
-        tl.store(g_b_enc + k, 0.0)
-        tl.store(sparsity + k, 0.0)
+def entry(i, length, rows, factors, source, D, j, inside):
+    """Of a feature's entry i: the factor, the row of `source` at columns j; zeros past the last."""
+    here = i < length
+    b = tl.load(rows + i, mask=here, other=0).to(tl.int64)
+    factor = tl.load(factors + i, mask=here, other=0.0)
+    return factor, tl.load(source + b * D + j, mask=inside & here, other=0.0).to(tl.float32)
 
 
 @triton.jit
-def feature_gradients(
-    rows, f, df, lengths, W_dec, x, g, norms, g_dec, g_enc, squares, beta, size, d,
-    MODELS: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
+def summed(length, rows, factors, source, D, j, inside, ENTRIES: tl.constexpr, CHUNK: tl.constexpr):
+    """Sum of factor * row over a feature's entries, at columns j.
+
+    One after the other, each a fused product: the same bits in every kernel that sums them.
+    """
+    total = tl.zeros([CHUNK], dtype=tl.float32)
+    for start in range(0, length, ENTRIES):
+        for i in tl.static_range(ENTRIES):
+            factor, row = entry(start + i, length, rows, factors, source, D, j, inside)
+            total = tl.fma(factor, row, total)
+    return total
+
+
+@triton.jit
+def decoder_gradients(
+    rows, f, lengths, W_dec, g, dots, norms, shares, g_dec, squares, beta, size, d,
+    AGAIN: tl.constexpr, ROW: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one feature's decoder and encoder, one model and one chunk of d_model."""
-    k, m, c = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
-    place = (k * MODELS + m) * tl.num_programs(2) + c
+    """Of one feature in one model: dots of g with the decoder, its norm, its gradient's square.
+
+    Decoder and sum stay in registers, so that W_dec and each row of g are read once; two rows are
+    fetched together. `shares` times the decoder is the sparsity's gradient. The gradient itself is
+    kept only of more than AGAIN entries.
+    """
+    k, m = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    models = tl.num_programs(1)
+    place = k * models + m
     length = tl.load(lengths + k)
     if length > 0:
-        D = MODELS * d
-        j = c * CHUNK + tl.arange(0, CHUNK)
+        D = models * d
+        j = tl.arange(0, ROW)
         inside = j < d
         j += m * d
-        to_dec = tl.zeros([CHUNK], dtype=tl.float32)
-        to_enc = tl.zeros([CHUNK], dtype=tl.float32)
+        w = tl.load(W_dec + k * D + j, mask=inside, other=0.0)
+        rows, f = rows + k * size, f + k * size
+        dots += (m * tl.num_programs(0) + k) * size
         total = 0.0
-        for first in range(0, length, ENTRIES):
-            i = first + tl.arange(0, ENTRIES)
-            b = tl.load(rows + k * size + i, mask=i < length, other=0).to(tl.int64)
-            value = tl.load(f + k * size + i, mask=i < length, other=0.0)
-            dot = tl.load(df + k * size + i, mask=i < length, other=0.0)
-            here = b[:, None] * D + j[None, :]
-            to_dec += tl.sum(value[:, None] * tl.load(g + here, mask=inside[None, :], other=0.0), 0)
-            to_enc += tl.sum(dot[:, None] * tl.load(x + here, mask=inside[None, :], other=0.0), 0)
-            total += tl.sum(value, 0)
-        norm = tl.load(norms + k * MODELS + m)
+        to_dec = tl.zeros([ROW], dtype=tl.float32)
+        for i in range(0, length, 2):
+            one, row = entry(i, length, rows, f, g, D, j, inside)
+            two, next_row = entry(i + 1, length, rows, f, g, D, j, inside)
+            tl.store(dots + i, tl.sum(row * w, 0))
+            tl.store(dots + i + 1, tl.sum(next_row * w, 0), mask=i + 1 < length)
+            to_dec = tl.fma(two, next_row, tl.fma(one, row, to_dec))
+            total += one + two
+        norm = tl.sqrt(tl.sum(w * w, 0))
         share = tl.where(norm > 0, beta * total / tl.where(norm > 0, norm, 1.0), 0.0)
-        to_dec += share * tl.load(W_dec + k * D + j, mask=inside, other=0.0)
-        tl.store(g_dec + k * D + j, to_dec, mask=inside)
-        tl.store(g_enc + k * D + j, to_enc, mask=inside)
-        tl.store(squares + place, tl.sum(to_dec * to_dec + to_enc * to_enc, 0))
+        to_dec = tl.fma(share, w, to_dec)
+        tl.store(norms + place, norm)
+        tl.store(shares + place, share)
+        tl.store(squares + place, tl.sum(to_dec * to_dec, 0))
+        if length > AGAIN:
+            tl.store(g_dec + k * D + j, to_dec, mask=inside)
     else:
         tl.store(squares + place, 0.0)
 
 
 @triton.jit
-def adam(
-    lengths, w, m, v, g, low, clip, rate, beta1, beta2, root, eps, width,
-    SILENT: tl.constexpr, LOW: tl.constexpr, CHUNK: tl.constexpr,
+def feature_sums(
+    f, lengths, dots, norms, df, g_b_enc, sparsity, beta, size,
+    MODELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Adam on one chunk of a row of w with the gradient clip * g; w rounded to `low`.
+    """Of one feature: df at its entries, the gradient of its bias, its sparsity."""
+    k, d_sparse = tl.program_id(0).to(tl.int64), tl.num_programs(0)
+    length = tl.load(lengths + k)
+    norm, bias, total = 0.0, 0.0, 0.0
+    for m in tl.static_range(MODELS):
+        norm += tl.load(norms + k * MODELS + m, mask=length > 0, other=0.0)
+    for start in range(0, length, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        here = i < length
+        found = tl.where(here, beta * norm, 0.0)
+        for m in tl.static_range(MODELS):
+            found += tl.load(dots + (m * d_sparse + k) * size + i, mask=here, other=0.0)
+        tl.store(df + k * size + i, found, mask=here)
+        bias += tl.sum(found, 0)
+        total += tl.sum(tl.load(f + k * size + i, mask=here, other=0.0), 0)
+    tl.store(g_b_enc + k, bias)
+    tl.store(sparsity + k, norm * total)
 
-    Scalars as in `cpu.adam`, `clip` in the device's memory. With SILENT, the gradient of a row
-    without entries is zero and is not read.
-    """
-    k = tl.program_id(0).to(tl.int64)
-    j = tl.program_id(1) * CHUNK + tl.arange(0, CHUNK)
-    inside = j < width
-    here = k * width + j
-    read = inside
-    if SILENT:
-        read = inside & (tl.load(lengths + k) > 0)
-    s = tl.load(clip) * tl.load(g + here, mask=read, other=0.0)
+
+@triton.jit
+def encoder_gradients(
+    rows, df, lengths, x, g_enc, squares, size, D,
+    AGAIN: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """One chunk of the gradient of one feature's encoder: its square, and as above itself."""
+    k, c = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    j = c * CHUNK + tl.arange(0, CHUNK)
+    inside = j < D
+    length = tl.load(lengths + k)
+    to_enc = summed(length, rows + k * size, df + k * size, x, D, j, inside, ENTRIES, CHUNK)
+    if length > AGAIN:
+        tl.store(g_enc + k * D + j, to_enc, mask=inside)
+    tl.store(squares + k * tl.num_programs(1) + c, tl.sum(to_enc * to_enc, 0))
+
+
+@triton.jit
+def moved(weight, s, w, m, v, low, here, inside, rate, beta1, beta2, root, eps):
+    """Adam's update by the gradient s of the weights at `here`, which are `weight` so far."""
     first = beta1 * tl.load(m + here, mask=inside, other=0.0) + (1 - beta1) * s
     second = beta2 * tl.load(v + here, mask=inside, other=0.0) + (1 - beta2) * s * s
-    new = tl.load(w + here, mask=inside, other=0.0)
-    new -= rate * first / (tl.sqrt(second) * root + eps)
+    weight -= rate * first / (tl.sqrt(second) * root + eps)
     tl.store(m + here, first, mask=inside)
     tl.store(v + here, second, mask=inside)
-    tl.store(w + here, new, mask=inside)
-    if LOW:
-        tl.store(low + here, new.to(tl.bfloat16), mask=inside)
+    tl.store(w + here, weight, mask=inside)
+    if low is not None:
+        tl.store(low + here, weight.to(tl.bfloat16), mask=inside)
+
+
+@triton.jit
+def adam(
+    w, m, v, g, low, clip, rate, beta1, beta2, root, eps, length, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Adam on one chunk of w with the gradient clip * g; w rounded to `low`.
+
+    Scalars as in `cpu.adam`, `clip` in the device's memory.
+    """
+    here = tl.program_id(0).to(tl.int64) * CHUNK + tl.arange(0, CHUNK)
+    inside = here < length
+    s = tl.load(clip) * tl.load(g + here, mask=inside, other=0.0)
+    weight = tl.load(w + here, mask=inside, other=0.0)
+    moved(weight, s, w, m, v, low, here, inside, rate, beta1, beta2, root, eps)
+
+
+@triton.jit
+def adam_of_features(
+    w, m, v, g, low, clip, rate, beta1, beta2, root, eps,
+    lengths, rows, factors, source, shares, size, d,
+    MODELS: tl.constexpr, AGAIN: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """As `adam`, on one chunk of one feature's row of w; its gradient is summed again from
+    `factors` and `source` where it was not kept."""
+    k = tl.program_id(0).to(tl.int64)
+    D = MODELS * d
+    j = tl.program_id(1) * CHUNK + tl.arange(0, CHUNK)
+    inside = j < D
+    here = k * D + j
+    length = tl.load(lengths + k)
+    weight = tl.load(w + here, mask=inside, other=0.0)
+    if length > AGAIN:
+        total = tl.load(g + here, mask=inside, other=0.0)
+    else:
+        rows, factors = rows + k * size, factors + k * size
+        total = summed(length, rows, factors, source, D, j, inside, ENTRIES, CHUNK)
+        if shares is not None:
+            of_model = shares + k * MODELS + j // d
+            share = tl.load(of_model, mask=inside & (length > 0), other=0.0)
+            total = tl.fma(share, weight, total)
+    s = tl.load(clip) * total
+    moved(weight, s, w, m, v, low, here, inside, rate, beta1, beta2, root, eps)

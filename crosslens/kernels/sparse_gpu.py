@@ -7,9 +7,11 @@ from jaxtyping import Float
 from crosslens.kernels import gpu
 from crosslens.kernels.matrices import Matrices, Measures, by_name, entries
 
-BLOCK = 1024  # places of a row that one program compresses at a time
+BLOCK = 1024  # places that one program compresses at a time, and columns of one of Adam's
 ROWS, FEATURES = 64, 32  # tile of `compress_features`
-ENTRIES, CHUNK = 16, 256  # entries summed at a time, and columns of one program
+ENTRIES, CHUNK = 16, 128  # of `decode`: entries summed at a time, and columns of one program
+AHEAD, VALUES = 4, 128  # of a feature: rows fetched together, and scalars
+AGAIN = 4  # entries up to which a gradient is summed again rather than kept: docs/kernels.md
 
 
 class Gpu:
@@ -20,6 +22,7 @@ class Gpu:
     ) -> None:
         self.size, self.d_sparse, self.models, self.d = size, d_sparse, models, D // models
         self.chunks = triton.cdiv(self.d, CHUNK)
+        self.blocks = triton.cdiv(D, BLOCK)
 
         def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> torch.Tensor:
             return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
@@ -28,8 +31,10 @@ class Gpu:
         self.columns, self.rows, self.f, self.by_feature, self.df = places
         self.of_row, self.of_feature = empty(size, "int32"), empty(d_sparse, "int32")
         self.g, self.error = empty((size, D)), empty((size, models, self.chunks))
-        self.norms, self.sparsity = empty((d_sparse, models)), empty(d_sparse)
-        self.squares = empty((d_sparse, models * self.chunks))
+        self.dots = empty((models, size * d_sparse))
+        self.norms, self.shares = empty((d_sparse, models)), empty((d_sparse, models))
+        self.sparsity = empty(d_sparse)
+        self.of_dec, self.of_enc = empty((d_sparse, models)), empty((d_sparse, self.blocks))
 
     def gradients(
         self,
@@ -39,30 +44,26 @@ class Gpu:
         into: Matrices,
         beta: float,
     ) -> Measures:
-        """As `sparse_cpu.Cpu.gradients`."""
-        size, k = self.size, self.d_sparse
+        """As `sparse_cpu.Cpu.gradients`; rows of up to AGAIN entries are not written either.
+
+        The encoder's gradient takes x as the encoder saw it, in the dtype of `pre`.
+        """
+        size = self.size
+        self.x = x.to(pre.dtype)
         self.index(pre)
         gpu.decode[(size, self.models, self.chunks)](
             self.columns, self.f, self.of_row, weights.W_dec, weights.b_dec, x, self.g, self.error,
-            2 / size, k, self.d, ENTRIES, CHUNK,
+            2 / size, self.d_sparse, self.d, ENTRIES, CHUNK,
         )  # fmt: skip
         torch.sum(self.g, dim=0, out=into.b_dec)
-        gpu.feature_dots[(k,)](
-            self.rows, self.by_feature, self.of_feature, weights.W_dec, self.g, self.df, into.b_enc,
-            self.norms, self.sparsity, beta / size, size, self.d, self.models, ENTRIES, CHUNK,
-        )  # fmt: skip
-        gpu.feature_gradients[(k, self.models, self.chunks)](
-            self.rows, self.by_feature, self.df, self.of_feature, weights.W_dec, x, self.g,
-            self.norms, into.W_dec, into.W_enc, self.squares, beta / size, size, self.d,
-            self.models, ENTRIES, CHUNK,
-        )  # fmt: skip
-        square = self.squares.sum() + into.b_dec.square().sum() + into.b_enc.square().sum()
+        self.backward(weights.W_dec, into, beta / size)
+        squares = (self.of_dec.sum(), self.of_enc.sum(), into.b_dec.square().sum())
         return Measures(
             self.error.sum(dim=(0, 2)) / size,
             self.sparsity.sum() / size,
             self.of_row.sum() / size,
             self.of_feature > 0,
-            square,
+            sum(squares, into.b_enc.square().sum()),
         )
 
     def index(self, pre: Float[torch.Tensor, "b d_sparse"]) -> None:
@@ -72,6 +73,26 @@ class Gpu:
         gpu.compress_features[(triton.cdiv(k, FEATURES),)](
             pre, self.rows, self.by_feature, self.of_feature, size, k, ROWS, FEATURES
         )
+
+    def backward(
+        self, W_dec: Float[torch.Tensor, "d_sparse D"], into: Matrices, beta: float
+    ) -> None:
+        """Gradients from g and x: of b_enc, and of the features with more than AGAIN entries."""
+        size, k, d = self.size, self.d_sparse, self.d
+        row = triton.next_power_of_2(d)
+        gpu.decoder_gradients[(k, self.models)](
+            self.rows, self.by_feature, self.of_feature, W_dec, self.g, self.dots, self.norms,
+            self.shares, into.W_dec, self.of_dec, beta, size, d, AGAIN, row,
+            num_warps=min(32, max(1, row // 1024)),
+        )  # fmt: skip
+        gpu.feature_sums[(k,)](
+            self.by_feature, self.of_feature, self.dots, self.norms, self.df, into.b_enc,
+            self.sparsity, beta, size, self.models, VALUES, num_warps=1,
+        )  # fmt: skip
+        gpu.encoder_gradients[(k, self.blocks)](
+            self.rows, self.df, self.of_feature, self.x, into.W_enc, self.of_enc, size,
+            self.models * d, AGAIN, AHEAD, BLOCK,
+        )  # fmt: skip
 
     def update(
         self,
@@ -85,9 +106,15 @@ class Gpu:
     ) -> None:
         """As `sparse_cpu.Cpu.update`; the first of `adam` is in the device's memory."""
         for name, tensors in by_name(weights, moments, gradients):
-            rows, width = (1, *tensors[0].shape)[-2:]
             target = low if name == "W_enc" else None
-            gpu.adam[(rows, triton.cdiv(width, BLOCK))](
-                self.of_feature, *tensors, tensors[0] if target is None else target, *adam, width,
-                silent and name.startswith("W"), target is not None, BLOCK,
-            )  # fmt: skip
+            if silent and name.startswith("W"):
+                by_g = (self.by_feature, self.g, self.shares)
+                terms = by_g if name == "W_dec" else (self.df, self.x, None)
+                gpu.adam_of_features[(self.d_sparse, self.blocks)](
+                    *tensors, target, *adam, self.of_feature, self.rows, *terms, self.size,
+                    self.d, self.models, AGAIN, AHEAD, BLOCK,
+                )  # fmt: skip
+            else:
+                length = tensors[0].numel()
+                grid = (triton.cdiv(length, BLOCK),)
+                gpu.adam[grid](*tensors, target, *adam, length, BLOCK)
