@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_kernels import by_autograd, check_equal, check_updates, problem, stepper
 
+from benchmarks import model
 from crosslens.kernels import step as stepping
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are defined
@@ -136,3 +137,8 @@ def test_every_launch_compiles_for_a_gpu_and_spills_no_register(step, tmp_path):
         "encoder_gradients", "adam_of_features", "adam",
     }  # fmt: skip
     assert all(int(spilled) == 0 for _, _, spilled in kernels)
+
+
+def test_the_model_is_of_the_threshold_that_is_built_and_keeps_its_limit():
+    assert model.AGAIN == sparse_gpu.AGAIN
+    assert model.ratios()["gpu_step_over_encoder_and_adam_by_model"] <= 1.3
