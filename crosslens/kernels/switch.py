@@ -8,8 +8,8 @@ from jaxtyping import Float
 SHARES = {
     ("cpu", torch.float32): (0.16, 0.20),
     ("cpu", torch.bfloat16): (0.07, 0.09),
-    ("cuda", torch.float32): (0.05, 0.06),
-    ("cuda", torch.bfloat16): (0.004, 0.005),
+    ("cuda", torch.float32): (0.08, 0.10),
+    ("cuda", torch.bfloat16): (0.007, 0.009),
 }
 
 
