@@ -39,7 +39,9 @@ def by_autograd(crosscoder, x, beta):
 def by_path(crosscoder, x, beta, path):
     """Measures, and gradients in a crosscoder's shapes; those of silent features as the zeros they
     stand for."""
-    taking = stepper(crosscoder, len(x), path)
+    taking = stepper(crosscoder, len(x), path.removeprefix("screened "))
+    if path != "dense" and getattr(taking.engine, "screen", None):
+        taking.engine.screen.on = path.startswith("screened")
     measures = taking.gradients(x, beta)
     gradient = taking.gradient
     for matrix in (gradient.W_dec, gradient.W_enc):
@@ -75,7 +77,7 @@ def check_equal(crosscoder, x, beta, path):
     torch.testing.assert_close(measures.square, square, rtol=2e-5, atol=atol)
 
 
-@pytest.mark.parametrize("path", ["sparse", "dense"])
+@pytest.mark.parametrize("path", ["sparse", "screened sparse", "dense"])
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 4),
@@ -93,7 +95,7 @@ def test_loss_and_gradients_equal_autograds(path, n, d, k, size, seed, bias, bet
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("path", ["sparse", "dense"])
+@pytest.mark.parametrize("path", ["sparse", "screened sparse", "dense"])
 def test_empty_rows_dead_features_and_full_rows(path, threads):
     """Row 0 is zero and fires nothing, row 1 fires all, feature 5 is dead, feature 6 has a zero
     decoder."""

@@ -10,8 +10,20 @@ import numpy as np
 from numba import njit
 
 # No `nnan` or `ninf`: a diverged run must be seen. Machine code is kept beside this file.
-BLOCK = 16  # neighbouring features of a row that are looked at together
+WORD = 8  # neighbouring features of a row that are passed over together
 jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+
+@jit
+def places(keep, width, columns, z):
+    """Write to columns[z:] where `keep`, a byte an entry, is not zero; returns the new z."""
+    words = keep.view(np.uint64)
+    for word in range(len(words)):
+        if words[word]:
+            for k in range(word * WORD, min((word + 1) * WORD, width)):
+                columns[z] = k
+                z += keep[k]
+    return z
 
 
 @jit
@@ -20,26 +32,17 @@ def compress(thread, start, stop, bits, shift, begin, end, columns, f, counts):
 
     `bits` are the pre-activations as signed integers, whose sign tells what ReLU keeps; shifted by
     `shift` they are a float32. A thread writes one stretch of `columns` and `f`, from
-    start * d_sparse on, and counts the entries of each feature. Most blocks of features hold none
-    and are passed over whole.
+    start * d_sparse on, and counts the entries of each feature.
     """
     width = bits.shape[1]
-    whole = width - width % BLOCK
+    keep = np.zeros((width + WORD - 1) // WORD * WORD, dtype=np.uint8)
     z = start * width
     counts[thread, :] = 0
     for b in range(start, stop):
         begin[b] = z
-        for first in range(0, whole, BLOCK):
-            top = bits[b, first]
-            for k in range(first + 1, first + BLOCK):
-                top = max(top, bits[b, k])
-            if top > 0:
-                for k in range(first, first + BLOCK):
-                    columns[z] = k
-                    z += bits[b, k] > 0
-        for k in range(whole, width):
-            columns[z] = k
-            z += bits[b, k] > 0
+        for k in range(width):
+            keep[k] = bits[b, k] > 0
+        z = places(keep, width, columns, z)
         end[b] = z
         for i in range(begin[b], z):
             k = columns[i]
@@ -87,6 +90,30 @@ def gather(out, k, weights, indices, first, last, matrix):
         r0, v0 = indices[i], weights[i]
         for j in range(out.shape[1]):
             out[k, j] += v0 * matrix[r0, j]
+        i += 1
+
+
+@jit
+def row_dots(dots, k, indices, first, last, matrix, W):
+    """dots[i] = matrix[indices[i]] . W[k] for i in [first, last)."""
+    i = first
+    while i + 3 < last:
+        r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
+        s0 = s1 = s2 = s3 = np.float32(0)
+        for j in range(matrix.shape[1]):
+            w = W[k, j]
+            s0 += matrix[r0, j] * w
+            s1 += matrix[r1, j] * w
+            s2 += matrix[r2, j] * w
+            s3 += matrix[r3, j] * w
+        dots[i], dots[i + 1], dots[i + 2], dots[i + 3] = s0, s1, s2, s3
+        i += 4
+    while i < last:
+        r0 = indices[i]
+        s0 = np.float32(0)
+        for j in range(matrix.shape[1]):
+            s0 += matrix[r0, j] * W[k, j]
+        dots[i] = s0
         i += 1
 
 
@@ -232,12 +259,32 @@ def backward(
 
 
 @jit
-def adam(thread, start, stop, pointer, w, m, v, g, low, clip, rate, beta1, beta2, root, eps):
+def round_row(matrix, k, low, rounded):
+    """low[k] = matrix[k] in bfloat16, as bits; rounded[k], if it has rows, the row's norm and that
+    of what it lost."""
+    for j in range(matrix.shape[1]):
+        u = np.float32(matrix[k, j]).view(np.uint32)
+        odd = (u >> np.uint32(16)) & np.uint32(1)  # round to even, as PyTorch does
+        low[k, j] = np.uint16((u + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+    if rounded.shape[0]:
+        square = lost = np.float32(0)
+        for j in range(matrix.shape[1]):
+            back = np.uint32(np.uint32(low[k, j]) << np.uint32(16)).view(np.float32)
+            square += matrix[k, j] * matrix[k, j]
+            lost += (matrix[k, j] - back) * (matrix[k, j] - back)
+        rounded[k, 0] = np.sqrt(square)
+        rounded[k, 1] = np.sqrt(lost)
+
+
+@jit
+def adam(
+    thread, start, stop, pointer, w, m, v, g, low, rounded, clip, rate, beta1, beta2, root, eps
+):
     """Adam on rows [start, stop) of w with the gradient clip * g.
 
     `rate` is the learning rate over the first moment's bias correction, `root` one over the square
-    root of the second's. A silent feature's gradient is zero and is not read. `low`, if it has
-    rows, takes w rounded to bfloat16, as bits.
+    root of the second's. A silent feature's gradient is zero and is not read. If `low` has rows,
+    they take w as in `round_row`.
     """
     one = np.float32(1)
     for k in range(start, stop):
@@ -253,7 +300,4 @@ def adam(thread, start, stop, pointer, w, m, v, g, low, clip, rate, beta1, beta2
                 v[k, j] = beta2 * v[k, j] + (one - beta2) * s * s
                 w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * root + eps)
         if low.shape[0]:
-            for j in range(w.shape[1]):
-                u = np.float32(w[k, j]).view(np.uint32)
-                odd = (u >> np.uint32(16)) & np.uint32(1)  # round to even, as PyTorch does
-                low[k, j] = np.uint16((u + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+            round_row(w, k, low, rounded)

@@ -8,17 +8,22 @@ import torch
 from jaxtyping import Float
 
 from crosslens.kernels import cpu
-from crosslens.kernels.matrices import Matrices, Measures, by_name, entries
+from crosslens.kernels.matrices import Matrices, Measures, by_name, encode, entries
+from crosslens.kernels.screen import Screen, bits
 
 EVERY = np.arange(2, dtype=np.int64)  # a pointer by which one row is never silent
-NOTHING = np.empty((0, 0), dtype=np.uint16)
+NOTHING = np.empty((0, 0), dtype=np.uint16), np.empty((0, 0), dtype=np.float32)
 
 
 class Cpu:
     """Gradients and updates for batches of one size, with as many threads as PyTorch uses."""
 
-    def __init__(self, size: int, d_sparse: int, D: int, models: int) -> None:
-        self.models = models
+    def __init__(
+        self, size: int, weights: Matrices, models: int, low: torch.Tensor | None
+    ) -> None:
+        """`low` is a copy of W_enc in bfloat16 for the encoder's product; `update` keeps it."""
+        d_sparse, D = weights.W_enc.shape
+        self.models, self.low = models, low
         self.threads = min(torch.get_num_threads(), size, d_sparse)
         self.pool = ThreadPoolExecutor(max(1, self.threads - 1))
         self.rows_of_threads = even(size, self.threads)
@@ -33,24 +38,20 @@ class Cpu:
         self.g_b_dec = np.empty((self.threads, D), dtype=np.float32)
         self.error = np.empty((self.threads, models))
         self.sums = np.empty((d_sparse, 2))
+        screens = low is None and torch.cpu._is_avx512_bf16_supported()
+        self.screen = Screen(weights.W_enc, size, self.threads) if screens else None
 
     def gradients(
-        self,
-        pre: Float[torch.Tensor, "b d_sparse"],
-        x: Float[torch.Tensor, "b D"],
-        weights: Matrices,
-        into: Matrices,
-        beta: float,
+        self, x: Float[torch.Tensor, "b D"], weights: Matrices, into: Matrices, beta: float
     ) -> Measures:
         """As `dense.gradients`, except that rows of `into` of silent features are not written."""
         size = len(x)
         W_dec, x_rows = weights.W_dec.numpy(), x.numpy()
         g_dec, g_enc, g_b_dec, g_b_enc = (m.numpy() for m in into)
-        found = self.index(pre)
-        self.run(
-            cpu.decode, self.rows_of_threads, self.pointer, self.counts, self.rows,
-            self.by_feature, W_dec, weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g,
-            self.g_b_dec, self.error,
+        found = self.index(x, weights)
+        self.run_rows(
+            cpu.decode, self.pointer, self.counts, self.rows, self.by_feature, W_dec,
+            weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g, self.g_b_dec, self.error,
         )  # fmt: skip
         self.g_b_dec.sum(axis=0, out=g_b_dec)
         self.run(
@@ -65,17 +66,26 @@ class Cpu:
         active = torch.from_numpy(self.pointer[1:] > self.pointer[:-1])
         return Measures(error, sparsity, l0, active, square)
 
-    def index(self, pre: Float[torch.Tensor, "b d_sparse"]) -> int:
-        """Find the nonzeros of f, by row and by feature; returns their number."""
+    def index(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> int:
+        """Find the nonzeros of f by feature; returns their number."""
+        by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
+        if self.screen is not None and self.screen.on:
+            self.screen.index(self.run_rows, x, weights, by_feature)
+        else:
+            self.compress(encode(x, weights, self.low))
+        found = int(self.pointer[-1])
+        if self.screen is not None:
+            self.screen.decide(found / (len(x) * len(self.sums)))
+        return found
+
+    def compress(self, pre: Float[torch.Tensor, "b d_sparse"]) -> None:
+        """All entries of the pre-activations that are positive, by row, then by feature."""
         low = pre.dtype == torch.bfloat16
-        bits = pre.view(torch.int16 if low else torch.int32).numpy()
+        signed = pre.view(torch.int16 if low else torch.int32).numpy()
         by_row = (self.begin, self.end, self.columns, self.f)
-        shift = np.uint32(16 * low)
-        self.run(cpu.compress, self.rows_of_threads, bits, shift, *by_row, self.counts)
+        self.run_rows(cpu.compress, signed, np.uint32(16 * low), *by_row, self.counts)
         cpu.offsets(self.counts, self.pointer)
-        by_feature = (self.counts, self.rows, self.by_feature)
-        self.run(cpu.transpose, self.rows_of_threads, *by_row, *by_feature)
-        return int(self.pointer[-1])
+        self.run_rows(cpu.transpose, *by_row, self.counts, self.rows, self.by_feature)
 
     def shares(self, found: int) -> list[int]:
         """Ranges of features with about as many entries for every thread."""
@@ -88,28 +98,35 @@ class Cpu:
         weights: Matrices,
         moments: tuple[Matrices, Matrices],
         gradients: Matrices,
-        low: torch.Tensor | None,
         adam: tuple[float, ...],
         *,
         silent: bool,
     ) -> None:
-        """Adam in one pass: clip, moments, weights, and W_enc in bfloat16 to `low`.
+        """Adam in one pass: clip, moments, weights, and W_enc in bfloat16.
 
         `adam` are the last arguments of `cpu.adam`; with `silent` the last sparse gradients are
         meant, whose silent rows count as zero.
         """
         scalars = [np.float32(value) for value in adam]
-        bits = NOTHING if low is None else low.view(torch.uint16).numpy()
+        rounded = NOTHING
+        if self.screen is not None:
+            rounded = bits(self.screen.low), self.screen.rounded
+        elif self.low is not None:
+            rounded = bits(self.low), NOTHING[1]
         pointer = self.pointer if silent else self.all_active
         bounds = even(len(self.pointer) - 1, self.threads)
         for name, tensors in by_name(weights, moments, gradients):
-            target = bits if name == "W_enc" else NOTHING
+            target = rounded if name == "W_enc" else NOTHING
             if name.startswith("W"):
                 arrays = [t.numpy() for t in tensors]
-                self.run(cpu.adam, bounds, pointer, *arrays, target, *scalars)
+                self.run(cpu.adam, bounds, pointer, *arrays, *target, *scalars)
             else:
                 arrays = [t.numpy()[None] for t in tensors]
-                cpu.adam(0, 0, 1, EVERY, *arrays, NOTHING, *scalars)
+                cpu.adam(0, 0, 1, EVERY, *arrays, *NOTHING, *scalars)
+
+    def run_rows(self, kernel: Callable[..., None], *arguments: object) -> None:
+        """`run` over every thread's rows."""
+        self.run(kernel, self.rows_of_threads, *arguments)
 
     def run(self, kernel: Callable[..., None], bounds: list[int], *arguments: object) -> None:
         """Call the kernel once for every thread's range, the first in this thread."""

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from crosslens.crosscoder import Crosscoder
 from crosslens.kernels import dense
-from crosslens.kernels.matrices import Matrices, Measures, weights_of
+from crosslens.kernels.matrices import Matrices, Measures, encode, weights_of
 from crosslens.kernels.switch import Switch
 
 if TYPE_CHECKING:
@@ -55,12 +55,11 @@ class Stepper:
         self.weights, self.moments, self.settings = weights_of(crosscoder), moments, settings
         self.models, _, self.d_sparse = crosscoder.W_enc.shape
         self.gradient = Matrices.like(self.weights)
-        D = len(self.weights.b_dec)
         device = crosscoder.W_enc.device
         self.switch = Switch(settings.path, device.type, settings.dtype)
-        self.engine = engine(size, self.d_sparse, D, self.models, device)
         low = settings.dtype != torch.float32
         self.low = self.weights.W_enc.to(settings.dtype) if low else None
+        self.engine = engine(size, self.weights, self.models, self.low)
 
     def take(
         self, x: Float[torch.Tensor, "b n d_model"], beta: float, rate: float, step: int
@@ -77,11 +76,9 @@ class Stepper:
     def gradients(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Measures:
         """Gradients of Eqs. 3 and 7 into `gradient`; on the sparse path without silent rows."""
         flat = rearrange(x, "b n d -> b (n d)")
-        W_enc = self.weights.W_enc if self.low is None else self.low
-        low = W_enc.dtype
-        pre = torch.addmm(self.weights.b_enc.to(low), flat.to(low), W_enc.T)
         if self.switch.sparse:
-            return self.engine.gradients(pre, flat, self.weights, self.gradient, beta)
+            return self.engine.gradients(flat, self.weights, self.gradient, beta)
+        pre = encode(flat, self.weights, self.low)
         return dense.gradients(pre, flat, self.weights, self.gradient, beta, self.models)
 
     def update(self, clip: Float[torch.Tensor, ""], rate: float, number: int) -> None:
@@ -93,18 +90,19 @@ class Stepper:
             self.weights,
             self.moments,
             self.gradient,
-            self.low,
             (clip, corrected, beta1, beta2, root, EPSILON),
             silent=self.switch.sparse,
         )
 
 
-def engine(size: int, d_sparse: int, D: int, models: int, device: torch.device) -> "Cpu | Gpu":
+def engine(
+    size: int, weights: Matrices, models: int, low: torch.Tensor | None
+) -> "Cpu | Gpu":
     """The sparse kernels of a device; their compilers are imported only where they are used."""
-    if device.type == "cuda":
+    if weights.W_enc.device.type == "cuda":
         from crosslens.kernels.sparse_gpu import Gpu
 
-        return Gpu(size, d_sparse, D, models, device)
+        return Gpu(size, weights, models, low)
     from crosslens.kernels.sparse_cpu import Cpu
 
-    return Cpu(size, d_sparse, D, models)
+    return Cpu(size, weights, models, low)
