@@ -6,7 +6,10 @@ same bits each time. Four entries are taken at a time: their rows are fetched to
 are loaded and stored once.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from jaxtyping import Float, Integer
 from numba import njit
 
 # No `nnan` or `ninf`: a diverged run must be seen. Machine code is kept beside this file.
@@ -26,27 +29,40 @@ def places(keep, width, columns, z):
     return z
 
 
-@jit
-def compress(thread, start, stop, bits, shift, begin, end, columns, f, counts):
-    """Positive entries of rows [start, stop) of the pre-activations: their features and values.
+class Product(NamedTuple):
+    """Pre-activations `value + norms[b] * slack[k] + bias[k]`; a value of 16 bits is a bfloat16."""
 
-    `bits` are the pre-activations as signed integers, whose sign tells what ReLU keeps; shifted by
-    `shift` they are a float32. A thread writes one stretch of `columns` and `f`, from
-    start * d_sparse on, and counts the entries of each feature.
+    values: Integer[np.ndarray, "b d_sparse"]  # as bits
+    norms: Float[np.ndarray, " b"]
+    slack: Float[np.ndarray, " d_sparse"]
+    bias: Float[np.ndarray, " d_sparse"]
+
+
+@jit
+def compress(thread, start, stop, values, norms, slack, bias, begin, end, columns, f, counts):
+    """Positive entries of rows [start, stop) of a `Product`: their features and values.
+
+    A thread writes one stretch of `columns` and `f`, from start * d_sparse on, and counts the
+    entries of each feature.
     """
-    width = bits.shape[1]
+    width = values.shape[1]
+    shift = np.uint32(32 - 8 * values.itemsize)
+    row = np.empty(width, dtype=np.float32)
     keep = np.zeros((width + WORD - 1) // WORD * WORD, dtype=np.uint8)
     z = start * width
     counts[thread, :] = 0
     for b in range(start, stop):
         begin[b] = z
+        norm = norms[b]
         for k in range(width):
-            keep[k] = bits[b, k] > 0
+            value = np.uint32(np.uint32(values[b, k]) << shift).view(np.float32)
+            row[k] = value + (norm * slack[k] + bias[k])
+            keep[k] = not row[k] <= 0
         z = places(keep, width, columns, z)
         end[b] = z
         for i in range(begin[b], z):
             k = columns[i]
-            f[i] = np.uint32(np.uint32(bits[b, k]) << shift).view(np.float32)
+            f[i] = row[k]
             counts[thread, k] += 1
 
 

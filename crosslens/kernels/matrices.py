@@ -58,14 +58,6 @@ def by_name(
     return zip(Matrices._fields, every, strict=True)
 
 
-def encode(
-    x: Float[torch.Tensor, "b D"], weights: Matrices, low: torch.Tensor | None
-) -> Float[torch.Tensor, "b d_sparse"]:
-    """Pre-activations (Eqs. 1 and 5), in the dtype of `low`, a copy of W_enc, if there is one."""
-    W_enc = weights.W_enc if low is None else low
-    return torch.addmm(weights.b_enc.to(W_enc.dtype), x.to(W_enc.dtype), W_enc.T)
-
-
 Array = TypeVar("Array")
 
 

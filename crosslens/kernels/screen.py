@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from crosslens.kernels.cpu import WORD, jit, offsets, places, round_row, row_dots
+from crosslens.kernels.cpu import Product, jit, round_row, row_dots
 from crosslens.kernels.matrices import Matrices
 
 UNIT = 2.0**-8  # largest relative error of rounding to bfloat16
@@ -21,7 +21,7 @@ LIMIT = 0.12  # share of candidates above which it does not
 
 
 class Screen:
-    """The bfloat16 copy of W_enc, kept by Adam, and which entries of f can be positive.
+    """The bfloat16 copy of W_enc, kept by Adam, and what of f can be positive.
 
     `run(kernel, *arguments)` calls a kernel for every thread's range of rows.
     """
@@ -29,65 +29,50 @@ class Screen:
     def __init__(self, W_enc: Float[torch.Tensor, "d_sparse D"], size: int, threads: int) -> None:
         d_sparse, D = W_enc.shape
         self.below, self.on = BELOW, False
-        self.low, self.low_x = torch.empty_like(W_enc, dtype=torch.bfloat16), empty_low(size, D)
-        self.rounded = np.empty((d_sparse, 2), dtype=np.float32)
-        self.rounded_x = np.empty((size, 2), dtype=np.float32)
+        self.low = torch.empty_like(W_enc, dtype=torch.bfloat16)
+        self.low_x = torch.empty(size, D, dtype=torch.bfloat16)
+        self.pre = torch.empty(size, d_sparse, dtype=torch.bfloat16)
+        self.rounded, self.rounded_x = (np.empty((n, 2), dtype=np.float32) for n in (d_sparse, size))
+        self.kept = np.empty((threads, d_sparse), dtype=np.int64)
         round_rows(0, 0, d_sparse, W_enc.numpy(), bits(self.low), self.rounded)
-        self.pre = empty_low(size, d_sparse)
-        self.begin, self.end = (np.empty(size, dtype=np.int64) for _ in range(2))
-        # Pages that no candidate reaches are never touched.
-        self.columns, self.rows = (np.empty(size * d_sparse, dtype=np.int32) for _ in range(2))
-        self.values = np.empty(size * d_sparse, dtype=np.float32)
-        self.position, self.kept = (np.empty((threads, d_sparse), np.int64) for _ in range(2))
-        self.pointer = np.empty(d_sparse + 1, dtype=np.int64)
 
-    def decide(self, share: float) -> None:
-        """Whether the next step screens, by the share of nonzeros."""
-        self.on = share < self.below
+    def encode(
+        self, run: Callable[..., None], x: Float[torch.Tensor, "b D"], weights: Matrices
+    ) -> Product:
+        """What each entry is at most: the product in bfloat16, plus the row's norm times slack,
+        plus bias.
 
-    def index(
+        The product is itself rounded, by a share of what it is: twice that share of b_enc covers
+        it where it meets the bound.
+        """
+        run(round_rows, x.numpy(), bits(self.low_x), self.rounded_x)
+        torch.mm(self.low_x, self.low.T, out=self.pre)
+        norms, lost = self.rounded_x.T
+        share = np.divide(lost, norms, out=np.zeros_like(norms), where=norms > 0).max()
+        share += self.low.shape[1] * 2.0**-24  # sums in float32
+        slack = SPARE * (1 + 2 * UNIT) * (share * self.rounded[:, 0] + self.rounded[:, 1])
+        bias = weights.b_enc.numpy()
+        bias = bias + SPARE * 2 * UNIT * np.abs(bias)
+        return Product(bits(self.pre), norms, slack.astype(np.float32), bias.astype(np.float32))
+
+    def sift(
         self,
         run: Callable[..., None],
         x: Float[torch.Tensor, "b D"],
         weights: Matrices,
-        into: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+        found: tuple[np.ndarray, ...],
     ) -> None:
-        """The nonzeros of f by feature; `into`: pointer, position, rows, f as of `cpu.transpose`."""
-        x_rows, W_enc, b_enc = x.numpy(), weights.W_enc.numpy(), weights.b_enc.numpy()
-        run(round_rows, x_rows, bits(self.low_x), self.rounded_x)
-        torch.mm(self.low_x, self.low.T, out=self.pre)
-        by_row = (self.begin, self.end, self.columns)
-        pre = (bits(self.pre), self.rounded_x, *self.bounds(b_enc))
-        run(candidates, *pre, *by_row, self.position)
-        offsets(self.position, self.pointer)
-        run(transpose, *by_row, self.position, self.rows)
-        found = (self.pointer, self.position, self.rows, self.values)
-        run(exact, *found, W_enc, b_enc, x_rows, self.kept)
-        pointer, position, *_ = into
-        position[:] = self.kept
-        offsets(position, pointer)
-        run(settle, *found, self.kept, *into[1:])
-        if self.pointer[-1] > LIMIT * len(self.rows):
+        """Leave the positive ones of the entries that `cpu.transpose` found, with their values;
+        `found`: pointer, position, rows, f."""
+        candidates = found[0][-1]
+        run(exact, *found, weights.W_enc.numpy(), weights.b_enc.numpy(), x.numpy(), self.kept)
+        close(*found, self.kept)
+        if candidates > LIMIT * self.pre.numel():
             self.below /= 2
 
-    def bounds(self, b_enc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`slack` and `bias` [d_sparse]: an entry can be positive if its product in bfloat16, plus
-        the row's norm times slack, plus bias, is.
-
-        The product is itself rounded, by a share of what it is: twice the share of the bound.
-        """
-        norms, lost = self.rounded_x.T
-        share = np.divide(lost, norms, out=np.zeros_like(norms), where=norms > 0).max()
-        share += self.low.shape[1] * 2.0**-24  # sums in float32
-        norms, lost = self.rounded.T
-        slack = SPARE * (1 + 2 * UNIT) * (share * norms + lost)
-        bias = b_enc + SPARE * 2 * UNIT * np.abs(b_enc)
-        return slack.astype(np.float32), bias.astype(np.float32)
-
-
-def empty_low(*shape: int) -> torch.Tensor:
-    """Memory for bfloat16."""
-    return torch.empty(shape, dtype=torch.bfloat16)
+    def decide(self, share: float) -> None:
+        """Whether the next step screens, by the share of nonzeros."""
+        self.on = share < self.below
 
 
 def bits(tensor: torch.Tensor) -> np.ndarray:
@@ -103,56 +88,30 @@ def round_rows(thread, start, stop, matrix, low, rounded):
 
 
 @jit
-def candidates(thread, start, stop, pre, rounded_x, slack, bias, begin, end, columns, counts):
-    """Entries of rows [start, stop) that can be positive; as `cpu.compress` finds nonzeros."""
-    width = pre.shape[1]
-    keep = np.zeros((width + WORD - 1) // WORD * WORD, dtype=np.uint8)
-    z = start * width
-    counts[thread, :] = 0
-    for b in range(start, stop):
-        begin[b] = z
-        norm = rounded_x[b, 0]
-        for k in range(width):
-            value = np.uint32(np.uint32(pre[b, k]) << np.uint32(16)).view(np.float32)
-            keep[k] = not (value + (norm * slack[k] + bias[k]) <= 0)
-        z = places(keep, width, columns, z)
-        end[b] = z
-        for i in range(begin[b], z):
-            counts[thread, columns[i]] += 1
-
-
-@jit
-def transpose(thread, start, stop, begin, end, columns, position, rows):
-    """The same entries ordered by feature, then row."""
-    for b in range(start, stop):
-        for i in range(begin[b], end[b]):
-            k = columns[i]
-            rows[position[thread, k]] = b
-            position[thread, k] += 1
-
-
-@jit
-def exact(thread, start, stop, pointer, position, rows, values, W_enc, b_enc, x, kept):
+def exact(thread, start, stop, pointer, position, rows, f, W_enc, b_enc, x, kept):
     """Values of this thread's candidates; the positive ones move to the front of their feature's
     part, `kept` says how many they are."""
     for k in range(W_enc.shape[0]):
         first = position[thread - 1, k] if thread else pointer[k]
         last = position[thread, k]
-        row_dots(values, k, rows, first, last, x, W_enc)
+        row_dots(f, k, rows, first, last, x, W_enc)
         z = first
         for i in range(first, last):
-            rows[z], values[z] = rows[i], values[i] + b_enc[k]
-            z += values[z] > 0
+            rows[z], f[z] = rows[i], f[i] + b_enc[k]
+            z += not f[z] <= 0
         kept[thread, k] = z - first
 
 
 @jit
-def settle(thread, start, stop, pointer, position, rows, values, kept, ends, to_rows, to_values):
-    """Close the gaps that `exact` left; `ends` are begins before, and the ends after."""
+def close(pointer, position, rows, f, kept):
+    """Close the gaps that `exact` left in the parts of features and threads."""
+    z = begin = 0
     for k in range(kept.shape[1]):
-        first = position[thread - 1, k] if thread else pointer[k]
-        z = ends[thread, k]
-        for i in range(kept[thread, k]):
-            to_rows[z + i] = rows[first + i]
-            to_values[z + i] = values[first + i]
-        ends[thread, k] = z + kept[thread, k]
+        pointer[k] = z
+        for t in range(kept.shape[0]):
+            for i in range(begin, begin + kept[t, k]):
+                rows[z], f[z] = rows[i], f[i]
+                z += 1
+            begin = position[t, k]
+            position[t, k] = z
+    pointer[kept.shape[1]] = z

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from crosslens.kernels import cpu
-from crosslens.kernels.matrices import Matrices, Measures, by_name, encode, entries
+from crosslens.kernels.matrices import Matrices, Measures, by_name, entries
 from crosslens.kernels.screen import Screen, bits
 
 EVERY = np.arange(2, dtype=np.int64)  # a pointer by which one row is never silent
@@ -38,6 +38,9 @@ class Cpu:
         self.g_b_dec = np.empty((self.threads, D), dtype=np.float32)
         self.error = np.empty((self.threads, models))
         self.sums = np.empty((d_sparse, 2))
+        dtype = torch.float32 if low is None else low.dtype
+        self.pre = torch.empty(size, d_sparse, dtype=dtype)
+        self.exact = np.zeros(size, dtype=np.float32), np.zeros(d_sparse, dtype=np.float32)
         screens = low is None and torch.cpu._is_avx512_bf16_supported()
         self.screen = Screen(weights.W_enc, size, self.threads) if screens else None
 
@@ -68,24 +71,26 @@ class Cpu:
 
     def index(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> int:
         """Find the nonzeros of f by feature; returns their number."""
+        screen = self.screen if self.screen is not None and self.screen.on else None
+        product = screen.encode(self.run_rows, x, weights) if screen else self.encode(x, weights)
+        by_row = (self.begin, self.end, self.columns, self.f)
         by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
-        if self.screen is not None and self.screen.on:
-            self.screen.index(self.run_rows, x, weights, by_feature)
-        else:
-            self.compress(encode(x, weights, self.low))
+        self.run_rows(cpu.compress, *product, *by_row, self.counts)
+        cpu.offsets(self.counts, self.pointer)
+        self.run_rows(cpu.transpose, *by_row, *by_feature[1:])
+        if screen:
+            screen.sift(self.run_rows, x, weights, by_feature)
         found = int(self.pointer[-1])
         if self.screen is not None:
-            self.screen.decide(found / (len(x) * len(self.sums)))
+            self.screen.decide(found / self.pre.numel())
         return found
 
-    def compress(self, pre: Float[torch.Tensor, "b d_sparse"]) -> None:
-        """All entries of the pre-activations that are positive, by row, then by feature."""
-        low = pre.dtype == torch.bfloat16
-        signed = pre.view(torch.int16 if low else torch.int32).numpy()
-        by_row = (self.begin, self.end, self.columns, self.f)
-        self.run_rows(cpu.compress, signed, np.uint32(16 * low), *by_row, self.counts)
-        cpu.offsets(self.counts, self.pointer)
-        self.run_rows(cpu.transpose, *by_row, self.counts, self.rows, self.by_feature)
+    def encode(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> cpu.Product:
+        """Pre-activations (Eqs. 1 and 5), by a product in the dtype of `low` if there is one."""
+        W_enc = weights.W_enc if self.low is None else self.low
+        torch.mm(x.to(W_enc.dtype), W_enc.T, out=self.pre)
+        values = self.pre.view(torch.uint32 if self.low is None else torch.uint16).numpy()
+        return cpu.Product(values, *self.exact, weights.b_enc.numpy())
 
     def shares(self, found: int) -> list[int]:
         """Ranges of features with about as many entries for every thread."""

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from crosslens.crosscoder import Crosscoder
 from crosslens.kernels import dense
-from crosslens.kernels.matrices import Matrices, Measures, encode, weights_of
+from crosslens.kernels.matrices import Matrices, Measures, weights_of
 from crosslens.kernels.switch import Switch
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Stepper:
         flat = rearrange(x, "b n d -> b (n d)")
         if self.switch.sparse:
             return self.engine.gradients(flat, self.weights, self.gradient, beta)
-        pre = encode(flat, self.weights, self.low)
+        W_enc = self.weights.W_enc if self.low is None else self.low
+        pre = torch.addmm(self.weights.b_enc.to(W_enc.dtype), flat.to(W_enc.dtype), W_enc.T)
         return dense.gradients(pre, flat, self.weights, self.gradient, beta, self.models)
 
     def update(self, clip: Float[torch.Tensor, ""], rate: float, number: int) -> None:
