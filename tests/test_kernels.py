@@ -1,6 +1,7 @@
 """The step by any path: gradients equal autograd's, updates equal PyTorch's, bits repeat."""
 
 import copy
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -38,10 +39,12 @@ def by_autograd(crosscoder, x, beta):
 
 def by_path(crosscoder, x, beta, path):
     """Measures, and gradients in a crosscoder's shapes; those of silent features as the zeros they
-    stand for."""
-    taking = stepper(crosscoder, len(x), path.removeprefix("screened "))
-    if path != "dense" and getattr(taking.engine, "screen", None):
-        taking.engine.screen.on = path.startswith("screened")
+    stand for. Whether the sparse path screens is not left to the processor."""
+    screened, path = path == "screened", path.replace("screened", "sparse")
+    with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=screened):
+        taking = stepper(crosscoder, len(x), path)
+    if screened:
+        taking.engine.screen.on = True
     measures = taking.gradients(x, beta)
     gradient = taking.gradient
     for matrix in (gradient.W_dec, gradient.W_enc):
@@ -77,7 +80,7 @@ def check_equal(crosscoder, x, beta, path):
     torch.testing.assert_close(measures.square, square, rtol=2e-5, atol=atol)
 
 
-@pytest.mark.parametrize("path", ["sparse", "screened sparse", "dense"])
+@pytest.mark.parametrize("path", ["sparse", "screened", "dense"])
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 4),
@@ -95,7 +98,7 @@ def test_loss_and_gradients_equal_autograds(path, n, d, k, size, seed, bias, bet
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("path", ["sparse", "screened sparse", "dense"])
+@pytest.mark.parametrize("path", ["sparse", "screened", "dense"])
 def test_empty_rows_dead_features_and_full_rows(path, threads):
     """Row 0 is zero and fires nothing, row 1 fires all, feature 5 is dead, feature 6 has a zero
     decoder."""
@@ -114,10 +117,39 @@ def test_empty_rows_dead_features_and_full_rows(path, threads):
     torch.set_num_threads(before)
 
 
-def test_at_the_size_that_is_benchmarked():
+@pytest.mark.parametrize("path", ["sparse", "screened"])
+def test_at_the_size_that_is_benchmarked(path):
     crosscoder, x = problem(2, 256, 4096, 256, seed=1, bias=-15.0)
     assert 0.001 < (crosscoder.encode(x) > 0).float().mean() < 0.2
-    check_equal(crosscoder, x, 2.0, "sparse")
+    check_equal(crosscoder, x, 2.0, path)
+
+
+def test_screening_loses_nothing_that_rounding_hides():
+    """Every number changes as much as rounding to bfloat16 can change it, all to the same effect,
+    and the bias leaves a little more than nothing of the exact product, or a little less."""
+    crosscoder, x = problem(2, 32, 50, 20, seed=0, bias=0.0)
+    down, up = 1 + 2**-8, 1 + 3 * 2**-8  # to 1 and to 1 + 4 * 2**-8
+    exact = 32 * (down**2 - up**2)
+    with torch.no_grad():
+        x[:, 0], x[:, 1] = down, up
+        crosscoder.W_enc[0], crosscoder.W_enc[1] = down, -up
+        crosscoder.b_enc[:] = -exact + 1e-4
+        crosscoder.b_enc[::3] = -exact - 1e-4
+    assert (crosscoder.encode(x) > 0).sum() == 33 * 20
+    rounded = (x.bfloat16().flatten(1) @ weights_of(crosscoder).W_enc.bfloat16().T).float()
+    assert (rounded + crosscoder.b_enc < -0.4).all()
+    check_equal(crosscoder, x, 2.0, "screened")
+
+
+def test_screening_begins_where_few_fire_and_ends_where_many_could():
+    crosscoder, x = problem(2, 32, 96, 64, seed=4, bias=-12.0)
+    with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=True):
+        taking = stepper(crosscoder, 64, "sparse")
+    screen, found = taking.engine.screen, []
+    for scale in (1.0, 1.0, 4.0):  # at four times the size half of the features fire
+        taking.gradients(x * scale, 2.0)
+        found.append((screen.on, screen.below))
+    assert found == [(True, 0.06), (True, 0.06), (False, 0.03)]
 
 
 def check_updates(path, steps):

@@ -32,7 +32,8 @@ class Screen:
         self.low = torch.empty_like(W_enc, dtype=torch.bfloat16)
         self.low_x = torch.empty(size, D, dtype=torch.bfloat16)
         self.pre = torch.empty(size, d_sparse, dtype=torch.bfloat16)
-        self.rounded, self.rounded_x = (np.empty((n, 2), dtype=np.float32) for n in (d_sparse, size))
+        self.rounded = np.empty((d_sparse, 2), dtype=np.float32)
+        self.rounded_x = np.empty((size, 2), dtype=np.float32)
         self.kept = np.empty((threads, d_sparse), dtype=np.int64)
         round_rows(0, 0, d_sparse, W_enc.numpy(), bits(self.low), self.rounded)
 

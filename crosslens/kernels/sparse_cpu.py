@@ -18,9 +18,7 @@ NOTHING = np.empty((0, 0), dtype=np.uint16), np.empty((0, 0), dtype=np.float32)
 class Cpu:
     """Gradients and updates for batches of one size, with as many threads as PyTorch uses."""
 
-    def __init__(
-        self, size: int, weights: Matrices, models: int, low: torch.Tensor | None
-    ) -> None:
+    def __init__(self, size: int, weights: Matrices, models: int, low: torch.Tensor | None) -> None:
         """`low` is a copy of W_enc in bfloat16 for the encoder's product; `update` keeps it."""
         d_sparse, D = weights.W_enc.shape
         self.models, self.low = models, low
@@ -71,7 +69,7 @@ class Cpu:
 
     def index(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> int:
         """Find the nonzeros of f by feature; returns their number."""
-        screen = self.screen if self.screen is not None and self.screen.on else None
+        screen = self.screen if self.screen and self.screen.on else None
         product = screen.encode(self.run_rows, x, weights) if screen else self.encode(x, weights)
         by_row = (self.begin, self.end, self.columns, self.f)
         by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
@@ -81,7 +79,7 @@ class Cpu:
         if screen:
             screen.sift(self.run_rows, x, weights, by_feature)
         found = int(self.pointer[-1])
-        if self.screen is not None:
+        if self.screen:
             self.screen.decide(found / self.pre.numel())
         return found
 
@@ -114,7 +112,7 @@ class Cpu:
         """
         scalars = [np.float32(value) for value in adam]
         rounded = NOTHING
-        if self.screen is not None:
+        if self.screen:
             rounded = bits(self.screen.low), self.screen.rounded
         elif self.low is not None:
             rounded = bits(self.low), NOTHING[1]

@@ -96,9 +96,7 @@ class Stepper:
         )
 
 
-def engine(
-    size: int, weights: Matrices, models: int, low: torch.Tensor | None
-) -> "Cpu | Gpu":
+def engine(size: int, weights: Matrices, models: int, low: torch.Tensor | None) -> "Cpu | Gpu":
     """The sparse kernels of a device; their compilers are imported only where they are used."""
     if weights.W_enc.device.type == "cuda":
         from crosslens.kernels.sparse_gpu import Gpu
