@@ -149,7 +149,7 @@ def test_screening_begins_where_few_fire_and_ends_where_many_could():
     for scale in (1.0, 1.0, 4.0):  # at four times the size half of the features fire
         taking.gradients(x * scale, 2.0)
         found.append((screen.on, screen.below))
-    assert found == [(True, 0.06), (True, 0.06), (False, 0.03)]
+    assert found == [(True, 0.08), (True, 0.08), (False, 0.04)]
 
 
 def check_updates(path, steps):

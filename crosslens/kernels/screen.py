@@ -16,8 +16,8 @@ from crosslens.kernels.matrices import Matrices
 
 UNIT = 2.0**-8  # largest relative error of rounding to bfloat16
 SPARE = 1.01  # for what rounds within the bound itself
-BELOW = 0.06  # share of nonzeros below which screening pays
-LIMIT = 0.12  # share of candidates above which it does not
+BELOW = 0.08  # share of nonzeros below which screening pays
+LIMIT = 0.15  # share of candidates above which it does not
 
 
 class Screen:
