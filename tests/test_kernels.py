@@ -146,7 +146,7 @@ def test_screening_begins_where_few_fire_and_ends_where_many_could():
     with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=True):
         taking = stepper(crosscoder, 64, "sparse")
     screen, found = taking.engine.screen, []
-    for scale in (1.0, 1.0, 4.0):  # at four times the size half of the features fire
+    for scale in (1.0, 2.0, 6.0):  # none, 1% and 22% of the features fire
         taking.gradients(x * scale, 2.0)
         found.append((screen.on, screen.below))
     assert found == [(True, 0.08), (True, 0.08), (False, 0.04)]
