@@ -17,6 +17,7 @@ PROMPT = "Problem: {problem}\nMark your solution with \\boxed\nAnswer:"  # Evalc
 TIMEOUT = 5.0  # seconds for one comparison
 PATIENCE = 3  # how many times longer the second attempt may take
 START = 600.0  # seconds for a worker's start: no answer makes it slow, only the machine does
+SAY_EVERY = 30  # seconds of such waiting after which it is said
 BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 
 
@@ -126,7 +127,7 @@ class Worker:
         theirs.close()
         try:
             self.connection.send(("1", "1"))
-            ready = self.connection.poll(START) and self.connection.recv()
+            ready = self.answers_within(START) and self.connection.recv()
         except (EOFError, OSError):
             ready = False
         if not ready:
@@ -136,6 +137,15 @@ class Worker:
                 "last words (is math-verify installed?); without any, something killed it, as a "
                 "lack of memory does"
             )
+
+    def answers_within(self, seconds: float) -> bool:
+        """Wait for the process, and say so while it takes long."""
+        for waited in range(0, int(seconds), SAY_EVERY):
+            if self.connection.poll(min(SAY_EVERY, seconds - waited)):
+                return True
+            said = f"grader: its process is still starting, waiting up to {seconds:g} s for it"
+            print(said, file=sys.stderr, flush=True)
+        return False
 
     def stop(self) -> None:
         """Kill the process."""

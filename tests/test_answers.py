@@ -112,5 +112,15 @@ def test_a_worker_that_cannot_start_is_one_line(tmp_path, monkeypatch) -> None:
         answers.Worker().ask("1/2", "0.5", 300)
 
 
+def test_a_worker_that_starts_slowly_is_waited_for_and_said(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "math_verify.py").write_text("import time; time.sleep(60)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(answers, "START", 2)
+    monkeypatch.setattr(answers, "SAY_EVERY", 1)
+    with pytest.raises(InputError, match="does not start, not within 2 s"):
+        answers.Worker().ask("1/2", "0.5", 300)
+    assert capsys.readouterr().err.count("still starting, waiting up to 2 s") == 2
+
+
 def test_prompt_is_evalchemys() -> None:
     assert user_message("1+1?") == "Problem: 1+1?\nMark your solution with \\boxed\nAnswer:"
