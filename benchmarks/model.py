@@ -40,7 +40,7 @@ def step(size: Size, one_in: int = 1, low: int = 2) -> dict[str, Kernel]:
     B, K, D, z = BATCH, size.d_sparse, size.n * size.d_model, BATCH * size.l0
     firing, x, g = K / one_in, low * BATCH * D, 4 * BATCH * D
     kept = 8 * firing * D if z / firing > AGAIN else 0
-    rounded = 2 * (g + x) if low < 4 else 0  # x, for the encoder and for its gradient
+    rounded = g + x if low < 4 else 0  # x, for the encoder and for its gradient
     again = 0 if kept else (4 + low) * z * D
     copy = low * K * D if low < 4 else 0
     return {

@@ -53,11 +53,10 @@ def step(n: int, d: int, dtype: torch.dtype) -> None:
     weights = Matrices(*(torch.zeros(shape) for shape in ((D_SPARSE, n * d),) * 2),
                        torch.zeros(n * d), torch.zeros(D_SPARSE))  # fmt: skip
     low = None if dtype == torch.float32 else weights.W_enc.to(dtype)
-    taking = Gpu(SIZE, D_SPARSE, n * d, n, "cpu")
-    pre, x = torch.zeros(SIZE, D_SPARSE, dtype=dtype), torch.zeros(SIZE, n * d)
-    taking.gradients(pre, x, weights, weights, 2.0)
+    taking = Gpu(SIZE, weights, n, low)
+    taking.gradients(torch.zeros(SIZE, n * d), weights, weights, 2.0)
     for silent in (True, False):
-        taking.update(weights, (weights, weights), weights, low, ADAM, silent=silent)
+        taking.update(weights, (weights, weights), weights, ADAM, silent=silent)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,7 @@ KEPT, MIXED, SUMMED = 0, sparse_gpu.AGAIN, 10**6  # entries up to which gradient
 def interpreted(monkeypatch):
     """Every stepper of this file computes with the GPU's kernels."""
 
-    def engine(size, d_sparse, D, models, device):
-        return sparse_gpu.Gpu(size, d_sparse, D, models, device)
-
-    monkeypatch.setattr(stepping, "engine", engine)
+    monkeypatch.setattr(stepping, "engine", sparse_gpu.Gpu)
 
 
 @pytest.fixture

@@ -8,33 +8,34 @@ from crosslens.kernels.matrices import Matrices, Measures
 
 
 def gradients(
-    pre: Float[torch.Tensor, "b d_sparse"],
     x: Float[torch.Tensor, "b D"],
     weights: Matrices,
+    low: torch.Tensor | None,
     into: Matrices,
     beta: float,
     models: int,
 ) -> Measures:
-    """Gradients of the batch's mean loss (Eqs. 3, 7) at these pre-activations, written to `into`.
+    """Gradients of the batch's mean loss (Eqs. 3, 7), written to `into`.
 
-    Products run in the dtype of `pre`; it is overwritten.
+    Products run in the dtype of `low`, a copy of W_enc, if there is one.
     """
-    size, low = len(x), pre.dtype
-    f = pre.relu_()
-    W_dec = weights.W_dec.to(low)
-    residual = torch.addmm(weights.b_dec.to(low), f, W_dec).float().sub_(x)
+    W_enc = weights.W_enc if low is None else low
+    size, dtype = len(x), W_enc.dtype
+    x_low, W_dec = x.to(dtype), weights.W_dec.to(dtype)
+    f = torch.addmm(weights.b_enc.to(dtype), x_low, W_enc.T).relu_()
+    residual = torch.addmm(weights.b_dec.to(dtype), f, W_dec).float().sub_(x)
     error = rearrange(residual, "b (n d) -> b n d", n=models).square().sum(dim=(0, 2)) / size
     g = residual.mul_(2 / size)
-    g_low = g.to(low)
+    g_low = g.to(dtype)
     norms = rearrange(weights.W_dec, "k (n d) -> k n d", n=models).norm(dim=-1)
     sums, norm = f.sum(dim=0).float(), norms.sum(dim=1)
     share = ((beta / size * sums)[:, None] / norms).masked_fill_(norms == 0, 0)
     set_product(into.W_dec, f.T, g_low)
     by_model = rearrange(into.W_dec, "k (n d) -> k n d", n=models)
     by_model.addcmul_(rearrange(weights.W_dec, "k (n d) -> k n d", n=models), share[:, :, None])
-    df = torch.addmm((beta / size * norm).to(low), g_low, W_dec.T)
+    df = torch.addmm((beta / size * norm).to(dtype), g_low, W_dec.T)
     torch.ops.aten.threshold_backward.grad_input(df, f, 0, grad_input=df)
-    set_product(into.W_enc, df.T, x.to(low))
+    set_product(into.W_enc, df.T, x_low)
     into.b_enc.copy_(df.sum(dim=0))
     torch.sum(g, dim=0, out=into.b_dec)
     square = torch.stack([m.square().sum() for m in into]).sum()

@@ -17,15 +17,16 @@ AGAIN = 4  # entries up to which a gradient is summed again rather than kept: do
 class Gpu:
     """Gradients and updates for batches of one size."""
 
-    def __init__(
-        self, size: int, d_sparse: int, D: int, models: int, device: torch.device | str
-    ) -> None:
+    def __init__(self, size: int, weights: Matrices, models: int, low: torch.Tensor | None) -> None:
+        """`low` is a copy of W_enc in bfloat16 for the encoder's product; `update` keeps it."""
+        d_sparse, D = weights.W_enc.shape
         self.size, self.d_sparse, self.models, self.d = size, d_sparse, models, D // models
+        self.low = low
         self.chunks = triton.cdiv(self.d, CHUNK)
         self.blocks = triton.cdiv(D, BLOCK)
 
         def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> torch.Tensor:
-            return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
+            return torch.empty(shape, dtype=getattr(torch, dtype), device=weights.W_enc.device)
 
         places = entries(size, d_sparse, empty)
         self.columns, self.rows, self.f, self.by_feature, self.df = places
@@ -37,20 +38,16 @@ class Gpu:
         self.of_dec, self.of_enc = empty((d_sparse, models)), empty((d_sparse, self.blocks))
 
     def gradients(
-        self,
-        pre: Float[torch.Tensor, "b d_sparse"],
-        x: Float[torch.Tensor, "b D"],
-        weights: Matrices,
-        into: Matrices,
-        beta: float,
+        self, x: Float[torch.Tensor, "b D"], weights: Matrices, into: Matrices, beta: float
     ) -> Measures:
         """As `sparse_cpu.Cpu.gradients`; rows of up to AGAIN entries are not written either.
 
-        The encoder's gradient takes x as the encoder saw it, in the dtype of `pre`.
+        The encoder's gradient takes x as the encoder sees it, in the dtype of the products.
         """
         size = self.size
-        self.x = x.to(pre.dtype)
-        self.index(pre)
+        W_enc = weights.W_enc if self.low is None else self.low
+        self.x = x.to(W_enc.dtype)
+        self.index(torch.addmm(weights.b_enc.to(W_enc.dtype), self.x, W_enc.T))
         gpu.decode[(size, self.models, self.chunks)](
             self.columns, self.f, self.of_row, weights.W_dec, weights.b_dec, x, self.g, self.error,
             2 / size, self.d_sparse, self.d, ENTRIES, CHUNK,
@@ -99,14 +96,13 @@ class Gpu:
         weights: Matrices,
         moments: tuple[Matrices, Matrices],
         gradients: Matrices,
-        low: torch.Tensor | None,
         adam: tuple,
         *,
         silent: bool,
     ) -> None:
         """As `sparse_cpu.Cpu.update`; the first of `adam` is in the device's memory."""
         for name, tensors in by_name(weights, moments, gradients):
-            target = low if name == "W_enc" else None
+            target = self.low if name == "W_enc" else None
             if silent and name.startswith("W"):
                 by_g = (self.by_feature, self.g, self.shares)
                 terms = by_g if name == "W_dec" else (self.df, self.x, None)

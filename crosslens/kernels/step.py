@@ -74,13 +74,12 @@ class Stepper:
         return measures
 
     def gradients(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Measures:
-        """Gradients of Eqs. 3 and 7 into `gradient`; on the sparse path without silent rows."""
+        """Gradients of Eqs. 3 and 7 into `gradient`; on the sparse path without the rows
+        that its engine leaves to `update`, those of silent features at least."""
         flat = rearrange(x, "b n d -> b (n d)")
         if self.switch.sparse:
             return self.engine.gradients(flat, self.weights, self.gradient, beta)
-        W_enc = self.weights.W_enc if self.low is None else self.low
-        pre = torch.addmm(self.weights.b_enc.to(W_enc.dtype), flat.to(W_enc.dtype), W_enc.T)
-        return dense.gradients(pre, flat, self.weights, self.gradient, beta, self.models)
+        return dense.gradients(flat, self.weights, self.low, self.gradient, beta, self.models)
 
     def update(self, clip: Float[torch.Tensor, ""], rate: float, number: int) -> None:
         """Adam's update `number`, from 1."""
