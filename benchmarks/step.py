@@ -2,7 +2,8 @@
 
 - dense roofline: five matrix products for each model at the speed of a large float32 product, and
   28 bytes for each parameter (fused Adam) at the speed of a large copy;
-- own limit: the encoder's product alone, in the step's dtype, and the same bytes;
+- own limit: the encoder's product alone, in the step's dtype, and the same bytes; in float32 the
+  screened step may beat it, which takes the product in bfloat16;
 - autograd: `Crosscoder.loss`, clip, fused Adam; `autocast` the same in bfloat16;
 - einsum: one product for each model by einsum, and Adam as is, the form of public crosscoders;
 - sae-lens: its SAETrainer on the models' activations side by side, which is a crosscoder but for

@@ -43,12 +43,13 @@ class Screen:
         """What each entry is at most: the product in bfloat16, plus the row's norm times slack,
         plus bias.
 
-        The product is itself rounded, by a share of what it is: twice that share of b_enc covers
-        it where it meets the bound.
+        If x.w > -b, the exact product of the rounded vectors is at least -b - N, N the bound, and
+        rounding it takes at most UNIT (|b| + N) more: so much is added to slack and bias. Norms
+        whose squares underflow float32 (entries below 1e-20) are outside of this.
         """
         run(round_rows, x.numpy(), bits(self.low_x), self.rounded_x)
         torch.mm(self.low_x, self.low.T, out=self.pre)
-        norms, lost = self.rounded_x.T
+        norms, lost = np.ascontiguousarray(self.rounded_x.T)
         share = np.divide(lost, norms, out=np.zeros_like(norms), where=norms > 0).max()
         share += self.low.shape[1] * 2.0**-24  # sums in float32
         slack = SPARE * (1 + 2 * UNIT) * (share * self.rounded[:, 0] + self.rounded[:, 1])

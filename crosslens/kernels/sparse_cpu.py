@@ -38,7 +38,7 @@ class Cpu:
         self.sums = np.empty((d_sparse, 2))
         dtype = torch.float32 if low is None else low.dtype
         self.pre = torch.empty(size, d_sparse, dtype=dtype)
-        self.exact = np.zeros(size, dtype=np.float32), np.zeros(d_sparse, dtype=np.float32)
+        self.no_slack = np.zeros(size, dtype=np.float32), np.zeros(d_sparse, dtype=np.float32)
         screens = low is None and torch.cpu._is_avx512_bf16_supported()
         self.screen = Screen(weights.W_enc, size, self.threads) if screens else None
 
@@ -88,7 +88,7 @@ class Cpu:
         W_enc = weights.W_enc if self.low is None else self.low
         torch.mm(x.to(W_enc.dtype), W_enc.T, out=self.pre)
         values = self.pre.view(torch.uint32 if self.low is None else torch.uint16).numpy()
-        return cpu.Product(values, *self.exact, weights.b_enc.numpy())
+        return cpu.Product(values, *self.no_slack, weights.b_enc.numpy())
 
     def shares(self, found: int) -> list[int]:
         """Ranges of features with about as many entries for every thread."""

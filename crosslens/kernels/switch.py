@@ -7,7 +7,7 @@ from jaxtyping import Float
 # of dense products: measured on a CPU, by the model of docs/kernels.md on a GPU.
 SHARES = {
     ("cpu", torch.float32): (0.19, 0.23),
-    ("cpu", torch.bfloat16): (0.06, 0.08),
+    ("cpu", torch.bfloat16): (0.07, 0.09),
     ("cuda", torch.float32): (0.08, 0.10),
     ("cuda", torch.bfloat16): (0.007, 0.009),
 }
