@@ -141,10 +141,11 @@ class Worker:
     def answers_within(self, seconds: float) -> bool:
         """Wait for the process, and say so while it takes long."""
         for waited in range(0, int(seconds), SAY_EVERY):
+            if waited:
+                said = f"grader: its process is still starting, waiting up to {seconds:g} s for it"
+                print(said, file=sys.stderr, flush=True)
             if self.connection.poll(min(SAY_EVERY, seconds - waited)):
                 return True
-            said = f"grader: its process is still starting, waiting up to {seconds:g} s for it"
-            print(said, file=sys.stderr, flush=True)
         return False
 
     def stop(self) -> None:
