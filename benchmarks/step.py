@@ -2,8 +2,8 @@
 
 - dense roofline: five matrix products for each model at the speed of a large float32 product, and
   28 bytes for each parameter (fused Adam) at the speed of a large copy;
-- own limit: the encoder's product alone, in the step's dtype, and the same bytes; in float32 the
-  screened step may beat it, which takes the product in bfloat16;
+- own limit: the encoder's product alone, in the dtype in which the step takes it (bfloat16 where the
+  float32 step screens), and the same bytes;
 - autograd: `Crosscoder.loss`, clip, fused Adam; `autocast` the same in bfloat16;
 - einsum: one product for each model by einsum, and Adam as is, the form of public crosscoders;
 - sae-lens: its SAETrainer on the models' activations side by side, which is a crosscoder but for
@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.timing import Seconds, interleaved, ratio
 from crosslens.crosscoder import Crosscoder
+from crosslens.kernels.screen import BELOW, supported
 from crosslens.kernels.step import Moments, Settings, Stepper
 
 TITLE = "Training step"
@@ -142,8 +143,9 @@ def limits(size: Size, seconds: Seconds) -> Seconds:
     adam = [ADAM_BYTES * parameters * s / (8 * COPIED) for s in seconds["copy"]]
     peak = [flops * s / (2 * LARGE**3) for s in seconds["peak"]]
     found = {"roofline": [a + b for a, b in zip(peak, adam, strict=True)]}
+    screened = supported() and size.l0 < BELOW * size.d_sparse
     for name in DTYPES:
-        encoder = seconds[f"encoder {name}"]
+        encoder = seconds["encoder bf16" if screened else f"encoder {name}"]
         found[f"limit {name}"] = [a + b for a, b in zip(encoder, adam, strict=True)]
     return found
 

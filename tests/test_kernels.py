@@ -44,7 +44,7 @@ def by_path(crosscoder, x, beta, path):
     with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=screened):
         taking = stepper(crosscoder, len(x), path)
     if screened:
-        taking.engine.screen.on = True
+        taking.engine.decide(0.0, taking.weights)
     measures = taking.gradients(x, beta)
     gradient = taking.gradient
     for matrix in (gradient.W_dec, gradient.W_enc):
@@ -145,10 +145,11 @@ def test_screening_begins_where_few_fire_and_ends_where_many_could():
     crosscoder, x = problem(2, 32, 96, 64, seed=4, bias=-12.0)
     with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=True):
         taking = stepper(crosscoder, 64, "sparse")
-    screen, found = taking.engine.screen, []
+    assert taking.engine.screen is None
+    found = []
     for scale in (1.0, 2.0, 6.0):  # none, 1% and 22% of the features fire
         taking.gradients(x * scale, 2.0)
-        found.append((screen.on, screen.below))
+        found.append((taking.engine.screen.on, taking.engine.screen.below))
     assert found == [(True, 0.08), (True, 0.08), (False, 0.04)]
 
 

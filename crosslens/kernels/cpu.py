@@ -275,26 +275,26 @@ def backward(
 
 
 @jit
-def round_row(matrix, k, low, rounded):
-    """low[k] = matrix[k] in bfloat16, as bits; rounded[k], if it has rows, the row's norm and that
-    of what it lost."""
+def round_row(matrix, k, low, norms):
+    """low[k] = matrix[k] in bfloat16, as bits; norms[k], if it has rows, the row's norm and that of
+    what rounding took from it."""
     for j in range(matrix.shape[1]):
         u = np.float32(matrix[k, j]).view(np.uint32)
         odd = (u >> np.uint32(16)) & np.uint32(1)  # round to even, as PyTorch does
         low[k, j] = np.uint16((u + np.uint32(0x7FFF) + odd) >> np.uint32(16))
-    if rounded.shape[0]:
+    if norms.shape[0]:
         square = lost = np.float32(0)
         for j in range(matrix.shape[1]):
             back = np.uint32(np.uint32(low[k, j]) << np.uint32(16)).view(np.float32)
             square += matrix[k, j] * matrix[k, j]
             lost += (matrix[k, j] - back) * (matrix[k, j] - back)
-        rounded[k, 0] = np.sqrt(square)
-        rounded[k, 1] = np.sqrt(lost)
+        norms[k, 0] = np.sqrt(square)
+        norms[k, 1] = np.sqrt(lost)
 
 
 @jit
 def adam(
-    thread, start, stop, pointer, w, m, v, g, low, rounded, clip, rate, beta1, beta2, root, eps
+    thread, start, stop, pointer, w, m, v, g, low, norms, clip, rate, beta1, beta2, root, eps
 ):
     """Adam on rows [start, stop) of w with the gradient clip * g.
 
@@ -316,4 +316,4 @@ def adam(
                 v[k, j] = beta2 * v[k, j] + (one - beta2) * s * s
                 w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * root + eps)
         if low.shape[0]:
-            round_row(w, k, low, rounded)
+            round_row(w, k, low, norms)

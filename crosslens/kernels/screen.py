@@ -17,7 +17,12 @@ from crosslens.kernels.matrices import Matrices
 UNIT = 2.0**-8  # largest relative error of rounding to bfloat16
 SPARE = 1.01  # for what rounds within the bound itself
 BELOW = 0.08  # share of nonzeros below which screening pays
-LIMIT = 0.15  # share of candidates above which it does not
+TOO_MANY = 0.15  # share of candidates above which it does not
+
+
+def supported() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware, and sums in float32."""
+    return torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
 
 
 class Screen:
@@ -32,10 +37,10 @@ class Screen:
         self.low = torch.empty_like(W_enc, dtype=torch.bfloat16)
         self.low_x = torch.empty(size, D, dtype=torch.bfloat16)
         self.pre = torch.empty(size, d_sparse, dtype=torch.bfloat16)
-        self.rounded = np.empty((d_sparse, 2), dtype=np.float32)
-        self.rounded_x = np.empty((size, 2), dtype=np.float32)
+        self.norms = np.empty((d_sparse, 2), dtype=np.float32)
+        self.norms_x = np.empty((size, 2), dtype=np.float32)
         self.kept = np.empty((threads, d_sparse), dtype=np.int64)
-        round_rows(0, 0, d_sparse, W_enc.numpy(), bits(self.low), self.rounded)
+        round_rows(0, 0, d_sparse, W_enc.numpy(), bits(self.low), self.norms)
 
     def encode(
         self, run: Callable[..., None], x: Float[torch.Tensor, "b D"], weights: Matrices
@@ -47,12 +52,12 @@ class Screen:
         rounding it takes at most UNIT (|b| + N) more: so much is added to slack and bias. Norms
         whose squares underflow float32 (entries below 1e-20) are outside of this.
         """
-        run(round_rows, x.numpy(), bits(self.low_x), self.rounded_x)
+        run(round_rows, x.numpy(), bits(self.low_x), self.norms_x)
         torch.mm(self.low_x, self.low.T, out=self.pre)
-        norms, lost = np.ascontiguousarray(self.rounded_x.T)
+        norms, lost = np.ascontiguousarray(self.norms_x.T)
         share = np.divide(lost, norms, out=np.zeros_like(norms), where=norms > 0).max()
         share += self.low.shape[1] * 2.0**-24  # sums in float32
-        slack = SPARE * (1 + 2 * UNIT) * (share * self.rounded[:, 0] + self.rounded[:, 1])
+        slack = SPARE * (1 + 2 * UNIT) * (share * self.norms[:, 0] + self.norms[:, 1])
         bias = weights.b_enc.numpy()
         bias = bias + SPARE * 2 * UNIT * np.abs(bias)
         return Product(bits(self.pre), norms, slack.astype(np.float32), bias.astype(np.float32))
@@ -69,12 +74,8 @@ class Screen:
         candidates = found[0][-1]
         run(exact, *found, weights.W_enc.numpy(), weights.b_enc.numpy(), x.numpy(), self.kept)
         close(*found, self.kept)
-        if candidates > LIMIT * self.pre.numel():
+        if candidates > TOO_MANY * self.pre.numel():
             self.below /= 2
-
-    def decide(self, share: float) -> None:
-        """Whether the next step screens, by the share of nonzeros."""
-        self.on = share < self.below
 
 
 def bits(tensor: torch.Tensor) -> np.ndarray:
@@ -83,10 +84,10 @@ def bits(tensor: torch.Tensor) -> np.ndarray:
 
 
 @jit
-def round_rows(thread, start, stop, matrix, low, rounded):
+def round_rows(thread, start, stop, matrix, low, norms):
     """`round_row` for rows [start, stop)."""
     for b in range(start, stop):
-        round_row(matrix, b, low, rounded)
+        round_row(matrix, b, low, norms)
 
 
 @jit

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from crosslens.kernels import cpu
 from crosslens.kernels.matrices import Matrices, Measures, by_name, entries
-from crosslens.kernels.screen import Screen, bits
+from crosslens.kernels.screen import BELOW, Screen, bits, supported
 
 EVERY = np.arange(2, dtype=np.int64)  # a pointer by which one row is never silent
-NOTHING = np.empty((0, 0), dtype=np.uint16), np.empty((0, 0), dtype=np.float32)
+NO_BITS, NO_NORMS = np.empty((0, 0), dtype=np.uint16), np.empty((0, 0), dtype=np.float32)
 
 
 class Cpu:
@@ -39,8 +39,8 @@ class Cpu:
         dtype = torch.float32 if low is None else low.dtype
         self.pre = torch.empty(size, d_sparse, dtype=dtype)
         self.no_slack = np.zeros(size, dtype=np.float32), np.zeros(d_sparse, dtype=np.float32)
-        screens = low is None and torch.cpu._is_avx512_bf16_supported()
-        self.screen = Screen(weights.W_enc, size, self.threads) if screens else None
+        self.screens = low is None and supported()
+        self.screen: Screen | None = None  # made when few enough features fire
 
     def gradients(
         self, x: Float[torch.Tensor, "b D"], weights: Matrices, into: Matrices, beta: float
@@ -79,9 +79,16 @@ class Cpu:
         if screen:
             screen.sift(self.run_rows, x, weights, by_feature)
         found = int(self.pointer[-1])
-        if self.screen:
-            self.screen.decide(found / self.pre.numel())
+        if self.screens:
+            self.decide(found / self.pre.numel(), weights)
         return found
+
+    def decide(self, share: float, weights: Matrices) -> None:
+        """Whether the next step screens, by the share of nonzeros."""
+        if self.screen is None and share < BELOW:
+            self.screen = Screen(weights.W_enc, len(self.g), self.threads)
+        if self.screen:
+            self.screen.on = share < self.screen.below
 
     def encode(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> cpu.Product:
         """Pre-activations (Eqs. 1 and 5), by a product in the dtype of `low` if there is one."""
@@ -111,21 +118,21 @@ class Cpu:
         meant, whose silent rows count as zero.
         """
         scalars = [np.float32(value) for value in adam]
-        rounded = NOTHING
+        nothing = copy = NO_BITS, NO_NORMS
         if self.screen:
-            rounded = bits(self.screen.low), self.screen.rounded
+            copy = bits(self.screen.low), self.screen.norms
         elif self.low is not None:
-            rounded = bits(self.low), NOTHING[1]
+            copy = bits(self.low), NO_NORMS
         pointer = self.pointer if silent else self.all_active
         bounds = even(len(self.pointer) - 1, self.threads)
         for name, tensors in by_name(weights, moments, gradients):
-            target = rounded if name == "W_enc" else NOTHING
+            target = copy if name == "W_enc" else nothing
             if name.startswith("W"):
                 arrays = [t.numpy() for t in tensors]
                 self.run(cpu.adam, bounds, pointer, *arrays, *target, *scalars)
             else:
                 arrays = [t.numpy()[None] for t in tensors]
-                cpu.adam(0, 0, 1, EVERY, *arrays, *NOTHING, *scalars)
+                cpu.adam(0, 0, 1, EVERY, *arrays, *nothing, *scalars)
 
     def run_rows(self, kernel: Callable[..., None], *arguments: object) -> None:
         """`run` over every thread's rows."""
