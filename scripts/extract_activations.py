@@ -6,6 +6,7 @@ from pathlib import Path
 from crosslens.activations import count_rows, extract, load_truncated
 from crosslens.corpus import read_shard
 from crosslens.files import sha256, write_json
+from crosslens.prepack import prepack
 from crosslens.shard_writer import Origin, write_shard
 
 
@@ -23,6 +24,7 @@ def main(
     """Stop the forward pass at the layer, permute, mask, write."""
     rows, corpus_hash = read_shard(corpus, shard)
     network, layer = load_truncated(model, settings["layer"])
+    prepack(network, settings["batch_size"] * rows.shape[1])
     size = count_rows(rows, settings["skip_positions"]), network.config.hidden_size
     what = f"activations of {variant}, shard {shard}"
     with (
