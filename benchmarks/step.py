@@ -2,8 +2,8 @@
 
 - dense roofline: five matrix products for each model at the speed of a large float32 product, and
   28 bytes for each parameter (fused Adam) at the speed of a large copy;
-- own limit: the encoder's product alone, in the dtype in which the step takes it (bfloat16 where the
-  float32 step screens), and the same bytes;
+- own limit: the encoder's product alone, in the dtype in which the step takes it (bfloat16 where
+  the float32 step screens), and the same bytes;
 - autograd: `Crosscoder.loss`, clip, fused Adam; `autocast` the same in bfloat16;
 - einsum: one product for each model by einsum, and Adam as is, the form of public crosscoders;
 - sae-lens: its SAETrainer on the models' activations side by side, which is a crosscoder but for
