@@ -293,9 +293,7 @@ def round_row(matrix, k, low, norms):
 
 
 @jit
-def adam(
-    thread, start, stop, pointer, w, m, v, g, low, norms, clip, rate, beta1, beta2, root, eps
-):
+def adam(thread, start, stop, pointer, w, m, v, g, low, norms, clip, rate, beta1, beta2, root, eps):
     """Adam on rows [start, stop) of w with the gradient clip * g.
 
     `rate` is the learning rate over the first moment's bias correction, `root` one over the square
