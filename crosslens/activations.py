@@ -38,9 +38,6 @@ def layer_index(config: "PretrainedConfig", layer: str | int) -> int:
 def load_truncated(path: Path, layer: str | int) -> tuple[torch.nn.Module, int]:
     """A model cut after the layer, without head and final norm, and the layer's index.
 
-    Some processes' first cosine on several threads is off by 1e-4 (MKL 2024.2 chooses a function's
-    kernel when it is first called: PyTorch's issue 188792); one of one number comes before it.
-
     Raises InputError naming the directory when the checkpoint does not load.
     """
     from crosslens.lean import AutoConfig, AutoModel
@@ -64,8 +61,16 @@ def load_truncated(path: Path, layer: str | int) -> tuple[torch.nn.Module, int]:
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])  # transformers would fill them with random numbers
         raise InputError(f"{path}: {len(missing)} weights are missing, the first is {missing[0]}")
-    torch.ones(1).cos(), torch.ones(1).sin()
+    choose_kernels()
     return truncate(model, index).to("cuda" if torch.cuda.is_available() else "cpu"), index
+
+
+def choose_kernels() -> None:
+    """Call cosine and sine once on one thread: MKL 2024.2 chooses a function's kernel when it is
+    first called, and on several threads at once some rotary embeddings came out wrong by 1e-4 in
+    one process of thirty (PyTorch's issue 188792)."""
+    for function in (torch.cos, torch.sin):
+        function(torch.ones(1))
 
 
 def truncate(model: torch.nn.Module, layer: int) -> torch.nn.Module:
