@@ -10,8 +10,8 @@ SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
 
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
-STUDY = tests/workflow/test_end_to_end.py
-GIVEN = $(patsubst %,tests/workflow/test_%.py,kills own_models slurm)
+STUDY = tests/study/test_end_to_end.py
+GIVEN = $(patsubst %,tests/study/test_%.py,kills own_models slurm)
 .PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph clean
 
 help:
@@ -41,13 +41,13 @@ test-given: # they share one study of given models
 test-study:
 	@$(VENVS)/workflow/bin/python $(PYTEST) $(STUDY)
 test-workflow:
-	@$(VENVS)/workflow/bin/python $(PYTEST) tests/workflow $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
+	@$(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
-	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/grpo --ignore=tests/sft --ignore=tests/workflow
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/posttraining --ignore=tests/study
 test-grpo:
-	@$(VENVS)/grpo/bin/python $(PYTEST) tests/grpo
+	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
 test-sft:
-	@$(VENVS)/sft/bin/python $(PYTEST) tests/sft
+	@$(VENVS)/sft/bin/python $(PYTEST) tests/posttraining/sft
 
 # Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise; as in the
 # workflow, PyTorch's threads do not spin while they wait.
@@ -58,7 +58,7 @@ bench:
 
 # About 15 minutes on an idle machine of two cores: docs/reproducibility.md.
 soak: environments
-	@$(VENVS)/workflow/bin/python tests/workflow/kills.py 50
+	@$(VENVS)/workflow/bin/python tests/study/kills.py 50
 
 check: environments
 	@$(MAKE) --no-print-directory lint test

@@ -20,9 +20,9 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from benchmarks.timing import Seconds, interleaved, ratio
-from crosslens.activations import count_rows, extract, load_truncated, residual_stream
-from crosslens.prepack import prepack
-from crosslens.shard_writer import Origin, write_shard
+from crosslens.activations.extract import count_rows, extract, load_truncated, residual_stream
+from crosslens.activations.shard_writer import Origin, write_shard
+from crosslens.models.prepacked_linear import prepack
 
 TITLE = "Extraction"
 SEQUENCES, LENGTH, BATCH, ROUNDS = 8, 128, 4, 5
@@ -85,7 +85,7 @@ def saelens(path: Path, tokens: np.ndarray, layer: int) -> Callable[[], None]:
     from datasets import Dataset
     from sae_lens import CacheActivationsRunner, CacheActivationsRunnerConfig
 
-    from crosslens.mini.tokenizer import build_tokenizer
+    from crosslens.synthetic.tokenizer import build_tokenizer
 
     build_tokenizer(["a"], max_length=LENGTH).save_pretrained(path)
     data = Dataset.from_dict({"input_ids": tokens.astype(np.int64).tolist()})

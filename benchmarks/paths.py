@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.step import BATCH, BETA, CALLS, DTYPES, RATE, Size, crosscoder_of
 from benchmarks.timing import interleaved, ratio
-from crosslens.kernels.step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
 
 TITLE = "Where the paths meet"
 D_MODEL, D_SPARSE, ROUNDS = 256, 4096, 7

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 import yaml
 
-from crosslens.activations import count_rows, extract, load_truncated
-from crosslens.corpus import read_shard
-from crosslens.shard_writer import Origin, write_shard
-from crosslens.shards import ShardReader
-from crosslens.training import Quality, advance, evaluate, make_plan, start
+from crosslens.activations.extract import count_rows, extract, load_truncated
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.activations.shard_writer import Origin, write_shard
+from crosslens.crosscoder.training import Quality, advance, evaluate, make_plan, start
+from crosslens.data.corpus import read_shard
 
 TITLE = "Quality by path and dtype"
 STUDY = Path("results/mini")

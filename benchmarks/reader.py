@@ -12,8 +12,8 @@ from datasets import Array2D, Dataset, Features
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from benchmarks.timing import Seconds, interleaved, ratio
-from crosslens.shard_writer import Origin, Rows, write_shard
-from crosslens.shards import ShardReader
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.activations.shard_writer import Origin, Rows, write_shard
 
 TITLE = "Reading a shard"
 D_MODEL, ROWS, BATCH, ROUNDS = 2560, 65536, 1024, 5

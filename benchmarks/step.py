@@ -18,9 +18,9 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.timing import Seconds, interleaved, ratio
-from crosslens.crosscoder import Crosscoder
-from crosslens.kernels.screen import BELOW, supported
-from crosslens.kernels.step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.bf16_screen import BELOW, supported
+from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
+from crosslens.crosscoder.model import Crosscoder
 
 TITLE = "Training step"
 BATCH, BETA, RATE = 1024, 2.0, 1e-9  # at this rate the density stays what it is

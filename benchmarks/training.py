@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from crosslens.crosscoder import Crosscoder
-from crosslens.kernels.step import Moments, Stepper
-from crosslens.shard_writer import Origin, Rows, write_shard
-from crosslens.shards import ShardReader
-from crosslens.training import Plan, State, advance, make_plan, take_step
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.activations.shard_writer import Origin, Rows, write_shard
+from crosslens.crosscoder.kernels.train_step import Moments, Stepper
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.training import Plan, State, advance, make_plan, take_step
 
 TITLE = "Whole training"
 MODELS, D_MODEL, D_SPARSE, BATCH, L0 = ["base", "rl-5"], 256, 4096, 1024, 60

@@ -17,21 +17,21 @@ gc.set_threshold(100_000, 50, 50)
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
-from crosslens import columns, design
-from crosslens.cluster import check_queued, comment, failures
-from crosslens.design import FINAL
-from crosslens.earlier import wait_for_earlier
-from crosslens.errors import InputError
-from crosslens.fingerprint import fingerprint
-from crosslens.schema import check_twice
-from crosslens.gpus import check_machine
-from crosslens.families import settings_of
-from crosslens.references import local_sources
-from crosslens.validation import preflight
+from crosslens.config import benchmark_columns, study_design
+from crosslens.workflow.slurm import check_queued, comment, failures
+from crosslens.config.study_design import FINAL
+from crosslens.workflow.earlier_runs import wait_for_earlier
+from crosslens.io.errors import InputError
+from crosslens.workflow.code_hash import fingerprint
+from crosslens.config.schema import check_twice
+from crosslens.workflow.gpu_locks import check_machine
+from crosslens.config.families import settings_of
+from crosslens.config.locations import local_sources
+from crosslens.config.preflight import preflight
 
 # Scripts import the library from here; with --sdm env-modules, envs/module.bash stands in for a module
 # system, over the virtual environments of `make environments`. Without these a machine's own is used.
-# A job ends when the process of this number does (crosslens/processes.py).
+# A job ends when the process of this number does (crosslens/workflow/processes.py).
 os.environ.update(PYTHONPATH=str(ROOT), CROSSLENS_WORKFLOW=str(os.getpid()))
 MODULES = str(ROOT / "envs" / "module.bash")
 os.environ.setdefault("BASH_ENV", MODULES)
@@ -85,12 +85,12 @@ onerror:
             print("Jobs that failed:", *failed, sep="\n  ", file=sys.stderr)
 
 
-CHECKPOINTS = range(1, design.CHECKPOINTS + 1)  # fifths of the epoch
+CHECKPOINTS = range(1, study_design.CHECKPOINTS + 1)  # fifths of the epoch
 FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
-OF_WORLD = [task for task in [*TASKS, *UNSEEN, *MATH] if task in columns.TASKS]
+OF_WORLD = [task for task in [*TASKS, *UNSEEN, *MATH] if task in benchmark_columns.TASKS]
 NEEDS = {}  # what every rule asks for, which `plan` adds up
 REPLICAS = config["crosscoder"]["replicas"]
 # Absent where every family brings its models.
@@ -149,7 +149,7 @@ def trained(paradigm):
         "|".join(
             re.escape(family)
             for family in FAMILIES
-            if paradigm in design.trained(config["families"][family])
+            if paradigm in study_design.trained(config["families"][family])
         )
         or r"\s"
     )
@@ -158,7 +158,7 @@ def trained(paradigm):
 def brought():
     """Pattern of the variants that a family brings, each behind the family in the path."""
     return "|".join(
-        rf"(?<=/{re.escape(family)}/)({'|'.join(design.given(entry))})"
+        rf"(?<=/{re.escape(family)}/)({'|'.join(study_design.given(entry))})"
         for family, entry in config["families"].items()
     )
 

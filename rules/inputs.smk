@@ -7,7 +7,7 @@ OUTPUTS: none; functions used by the rule files.
 
 def given_model(w):
     """A model that a family brings: where it comes from."""
-    return design.given(config["families"][w.family])[w.variant]
+    return study_design.given(config["families"][w.family])[w.variant]
 
 
 def local_directory(w):
@@ -29,12 +29,12 @@ def local_model(section, key):
 
 def variants_of(w):
     """All models of a family, base first."""
-    return design.variants(config["families"][w.family])
+    return study_design.variants(config["families"][w.family])
 
 
 def pairs_of(w):
     """A family's crosscoders of two models."""
-    return design.pairs(config["families"][w.family], REPLICAS)
+    return study_design.pairs(config["families"][w.family], REPLICAS)
 
 
 def pair_files(w):
@@ -45,7 +45,7 @@ def pair_files(w):
 
 def models_of(w):
     """The variants a crosscoder aligns, base first."""
-    return design.models_of(w.crosscoder)
+    return study_design.models_of(w.crosscoder)
 
 
 def shard_of(w, variant, shard):
@@ -94,7 +94,7 @@ def back_pressure(w):
         return turn_of(w)
     return [
         f"results/{w.study}/crosscoders/{w.family}/{name}/log-{before}.csv"
-        for name in design.reading(w.variant, config["families"][w.family], REPLICAS)
+        for name in study_design.reading(w.variant, config["families"][w.family], REPLICAS)
     ]
 
 
@@ -123,7 +123,7 @@ def family_before(w):
     return [
         f"results/{w.study}/crosscoders/{family}/{name}/quality.json"
         for family in earlier
-        for name in design.crosscoders(config["families"][family], REPLICAS)
+        for name in study_design.crosscoders(config["families"][family], REPLICAS)
     ]
 
 
@@ -140,7 +140,7 @@ def outcomes_of(w, variant):
 
 def manifest_of_training(w):
     """What the training data are; none where no family is trained."""
-    trains = any(map(design.trained, config["families"].values()))
+    trains = any(map(study_design.trained, config["families"].values()))
     return f"results/{w.study}/data/manifest.json" if trains else []
 
 
@@ -150,7 +150,7 @@ def versions_of_engines(w):
     engines = {
         f"{rules[paradigm]}/{family}"
         for family, entry in config["families"].items()
-        for paradigm in design.trained(entry)
+        for paradigm in study_design.trained(entry)
     }
     shares = range(TRACES["shards"]) if engines else []
     names = [*(f"generate_traces/{part}" for part in shares), *sorted(engines)]

@@ -4,7 +4,7 @@ INPUTS: the configuration. Neither data nor models are read.
 OUTPUTS: none; jobs, GPU-hours, wall time, memory and disk on the terminal.
 """
 
-from crosslens.plan import describe
+from crosslens.workflow.cost_estimate import describe
 
 
 localrules:

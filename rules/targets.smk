@@ -26,7 +26,7 @@ def paradigm_of(w):
 def checkpoints_of(w):
     """How many checkpoints of a paradigm the first family in a figure has."""
     family = config["families"][families_of(w)[0]]
-    return len(design.checkpoints(family, paradigm_of(w)))
+    return len(study_design.checkpoints(family, paradigm_of(w)))
 
 
 def target_of(w):
@@ -45,26 +45,26 @@ def tables_of_curves(w):
         return [
             f"results/{w.study}/crosscoders/{family}/{name}/training.csv"
             for family in FAMILIES
-            for name in design.crosscoders(config["families"][family], REPLICAS)
+            for name in study_design.crosscoders(config["families"][family], REPLICAS)
         ]
     return [
         f"results/{w.study}/models/{family}/{w.curves}.csv"
         for family in FAMILIES
-        if CURVES[w.curves] in [None, *design.trained(config["families"][family])]
+        if CURVES[w.curves] in [None, *study_design.trained(config["families"][family])]
     ]
 
 
 def curves():
     """The kinds of training that this study does."""
     trains = {
-        p for family in config["families"].values() for p in design.trained(family)
+        p for family in config["families"].values() for p in study_design.trained(family)
     }
     return [name for name, paradigm in CURVES.items() if paradigm in [None, *trains]]
 
 
 def results_of(family):
     """Everything the report reads of one family."""
-    crosscoders = design.crosscoders(config["families"][family], REPLICAS)
+    crosscoders = study_design.crosscoders(config["families"][family], REPLICAS)
     files = [
         *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
         *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),

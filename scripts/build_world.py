@@ -3,13 +3,13 @@
 import random
 from pathlib import Path
 
-from crosslens.files import whole, write_jsonl
-from crosslens.mini import POSITIONS
-from crosslens.mini.benchmarks import benchmarks, math_problems
-from crosslens.mini.corpora import general_rows, problem_rows, reasoning_rows
-from crosslens.mini.documents import vocabulary
-from crosslens.mini.facts import World
-from crosslens.mini.tokenizer import build_tokenizer
+from crosslens.io.files import whole, write_jsonl
+from crosslens.synthetic import POSITIONS
+from crosslens.synthetic.authors import vocabulary
+from crosslens.synthetic.benchmarks import benchmarks, math_problems
+from crosslens.synthetic.corpora import general_rows, problem_rows, reasoning_rows
+from crosslens.synthetic.facts import World
+from crosslens.synthetic.tokenizer import build_tokenizer
 
 
 def main(
@@ -46,7 +46,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -3,9 +3,9 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from crosslens.files import write_json
-from crosslens.grpo.prompts import copy_tokenizer, counts, lengths
-from crosslens.traces import grpo_rows, read_problems
+from crosslens.data.traces import grpo_rows, read_problems
+from crosslens.io.files import write_json
+from crosslens.posttraining.grpo.prompts import copy_tokenizer, counts, lengths
 
 
 def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int) -> None:
@@ -18,7 +18,7 @@ def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.files import read_json
-from crosslens.plotting.features import draw_feature_overlap, overlap_rows
-from crosslens.plotting.style import save
+from crosslens.io.files import read_json
+from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows
+from crosslens.reporting.plotting.style import save
 
 
 def main(
@@ -24,7 +24,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         families, tables = snakemake.params.families, snakemake.input.tables

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.plotting.specificity import draw_mas, mas_counts
-from crosslens.plotting.style import save
+from crosslens.reporting.plotting.specificity import draw_mas, mas_counts
+from crosslens.reporting.plotting.style import save
 
 
 def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, Path]) -> None:
@@ -15,7 +15,7 @@ def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, P
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

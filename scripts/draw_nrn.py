@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.plotting.specificity import draw_nrn, nrn_counts
-from crosslens.plotting.style import save
+from crosslens.reporting.plotting.specificity import draw_nrn, nrn_counts
+from crosslens.reporting.plotting.style import save
 
 
 def main(*, nrn: dict[str, Path], labels: dict[str, str], outputs: dict[str, Path]) -> None:
@@ -15,7 +15,7 @@ def main(*, nrn: dict[str, Path], labels: dict[str, str], outputs: dict[str, Pat
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         families, tables = snakemake.params.families, snakemake.input.tables

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.plotting.dynamics import draw_overlap
-from crosslens.plotting.style import save
+from crosslens.reporting.plotting.dynamics import draw_overlap
+from crosslens.reporting.plotting.style import save
 
 
 def main(
@@ -17,7 +17,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         families, tables = snakemake.params.families, snakemake.input.tables

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.plotting.dynamics import draw_rank_shifts
-from crosslens.plotting.style import save
+from crosslens.reporting.plotting.dynamics import draw_rank_shifts
+from crosslens.reporting.plotting.style import save
 
 
 def main(
@@ -24,7 +24,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
-from crosslens.plotting.style import save
+from crosslens.reporting.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
+from crosslens.reporting.plotting.style import save
 
 DRAW = {"sft-loss": draw_sft, "grpo-curves": draw_grpo, "crosscoder-training": draw_crosscoders}
 
@@ -28,7 +28,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

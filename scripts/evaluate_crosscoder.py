@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from crosslens.files import write_csv, write_json
-from crosslens.shards import ShardReader
-from crosslens.training import Quality, evaluate, load_trained
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.training import Quality, evaluate, load_trained
+from crosslens.io.files import write_csv, write_json
 
 
 def feature_table(rate: torch.Tensor, threshold: float) -> pd.DataFrame:
@@ -57,8 +57,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

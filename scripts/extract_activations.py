@@ -3,11 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crosslens.activations import count_rows, extract, load_truncated
-from crosslens.corpus import read_shard
-from crosslens.files import sha256, write_json
-from crosslens.prepack import prepack
-from crosslens.shard_writer import Origin, write_shard
+from crosslens.activations.extract import count_rows, extract, load_truncated
+from crosslens.activations.shard_writer import Origin, write_shard
+from crosslens.data.corpus import read_shard
+from crosslens.io.files import sha256, write_json
+from crosslens.models.prepacked_linear import prepack
 
 
 def main(
@@ -50,8 +50,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

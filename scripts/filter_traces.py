@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from crosslens import traces as library
-from crosslens.files import read_jsonl, sha256, whole, write_json
+from crosslens.data import traces as library
+from crosslens.io.files import read_jsonl, sha256, whole, write_json
 
 
 def main(
@@ -44,7 +44,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

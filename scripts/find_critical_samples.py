@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from crosslens.files import read_jsonl, write_json
-from crosslens.generalization import critical_samples
+from crosslens.analysis.generalization import critical_samples
+from crosslens.io.files import read_jsonl, write_json
 
 
 def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:
@@ -12,7 +12,7 @@ def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

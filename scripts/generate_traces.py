@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from crosslens.answers import user_message
-from crosslens.files import sha256, write_json, write_jsonl
-from crosslens.hub import model_directory
-from crosslens.journal import Journal
-from crosslens.progress import track
-from crosslens.teacher import batches_by_length, sampler
-from crosslens.traces import read_problems
-from crosslens.versions import installed
+from crosslens.data.grading import user_message
+from crosslens.data.hub import model_directory
+from crosslens.data.teacher import batches_by_length, sampler
+from crosslens.data.traces import read_problems
+from crosslens.io.files import sha256, write_json, write_jsonl
+from crosslens.io.progress import track
+from crosslens.io.row_journal import Journal
+from crosslens.workflow.versions import installed
 
 SEEDS = 1_000_003  # between two shares: more than the problems of one
 
@@ -64,8 +64,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from crosslens.descent import check_descent
-from crosslens.errors import InputError
-from crosslens.files import read_json, whole
-from crosslens.hub import model_directory
+from crosslens.config.model_compatibility import check_descent
+from crosslens.data.hub import model_directory
+from crosslens.io.errors import InputError
+from crosslens.io.files import read_json, whole
 
 WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 
@@ -49,7 +49,7 @@ def check(base: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from crosslens.activations import load_truncated, residual_stream
-from crosslens.crosscoder import Crosscoder
-from crosslens.evaluation import load_model, tasks_of
-from crosslens.files import read_json, write_csv
-from crosslens.generalization import feature_sets
-from crosslens.intervention import effects, intervene
-from crosslens.statistics import change
+from crosslens.activations.extract import load_truncated, residual_stream
+from crosslens.analysis.generalization import feature_sets
+from crosslens.analysis.intervals import change
+from crosslens.analysis.interventions import effects, intervene
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.evaluation.harness import load_model, tasks_of
+from crosslens.io.files import read_json, write_csv
 
 COLUMNS = ["set", "kind", "index", "task", "size", "n_features", *change(0, 0, 1)]
 
@@ -63,8 +63,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -5,9 +5,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from crosslens.crosscoder import Crosscoder
-from crosslens.files import write_csv
-from crosslens.metrics import index_overlap, matched_overlap, overlap_table, top_features
+from crosslens.analysis.specificity import (
+    index_overlap,
+    matched_overlap,
+    overlap_table,
+    top_features,
+)
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.io.files import write_csv
 
 TUNED = 1  # the tuned model's place in a pair
 LAST = 5
@@ -51,7 +56,7 @@ def main(*, nrn: Path, root: Path, count: int, same_cosine: float, out: Path) ->
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

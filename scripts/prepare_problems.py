@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from crosslens.files import sha256, write_json, write_jsonl
-from crosslens.problems import check_count, select
-from crosslens.sources import files_of, rows
+from crosslens.data.datasets import files_of, rows
+from crosslens.data.training_problems import check_count, select
+from crosslens.io.files import sha256, write_json, write_jsonl
 
 
 def main(*, settings: dict[str, Any], out: Path, manifest: Path) -> None:
@@ -41,7 +41,7 @@ def hashes(paths: list[Path]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

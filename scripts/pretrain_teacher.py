@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 from transformers import AutoTokenizer
 
-from crosslens.files import whole, write_csv
-from crosslens.mini.facts import World
-from crosslens.mini.pretraining import Schedule, build_model, save, teacher_rows, train
+from crosslens.io.files import whole, write_csv
+from crosslens.synthetic.facts import World
+from crosslens.synthetic.pretraining import Schedule, build_model, save, teacher_rows, train
 
 
 def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
@@ -25,7 +25,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

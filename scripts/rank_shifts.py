@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.files import write_csv
-from crosslens.metrics import rank_shifts, top_features
+from crosslens.analysis.specificity import rank_shifts, top_features
+from crosslens.io.files import write_csv
 
 
 def main(*, nrn: Path, count: int, out: Path) -> None:
@@ -21,7 +21,7 @@ def main(*, nrn: Path, count: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from crosslens.corpus import distinct_training_sequences
-from crosslens.datapath import summarize
-from crosslens.files import read_json, write_json
+from crosslens.activations.token_accounting import summarize
+from crosslens.data.corpus import distinct_training_sequences
+from crosslens.io.files import read_json, write_json
 
 
 def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) -> None:
@@ -16,7 +16,7 @@ def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) 
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -6,11 +6,11 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
-from crosslens.activations import load_truncated
-from crosslens.crosscoder import Crosscoder
-from crosslens.evaluation import prompts_of, tasks_of
-from crosslens.files import read_json, write_csv
-from crosslens.generalization import READOUTS, final_token, score_task
+from crosslens.activations.extract import load_truncated
+from crosslens.analysis.generalization import READOUTS, final_token, score_task
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.evaluation.harness import prompts_of, tasks_of
+from crosslens.io.files import read_json, write_csv
 
 COLUMNS = ["task", "readout", "feature", "score", "rl_rate"]
 
@@ -43,8 +43,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.crosscoder import Crosscoder
-from crosslens.files import write_csv
-from crosslens.metrics import fold, l1_norms, mas, nrn
+from crosslens.analysis.specificity import fold, l1_norms, mas, nrn
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.io.files import write_csv
 
 
 def nrn_table(directory: Path) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def main(*, pairs: list[Path], trio: Path, nrn_out: Path, mas_out: Path) -> None
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

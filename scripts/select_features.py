@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.files import read_json, write_json
-from crosslens.generalization import READOUTS, select_all
+from crosslens.analysis.generalization import READOUTS, select_all
+from crosslens.io.files import read_json, write_json
 
 
 def main(
@@ -43,7 +43,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

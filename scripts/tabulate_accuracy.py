@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from crosslens.files import read_json, read_jsonl
-from crosslens.plotting.style import save
-from crosslens.plotting.tables import draw_table
-from crosslens.results import accuracy_cells, accuracy_rows, paired
+from crosslens.io.files import read_json, read_jsonl
+from crosslens.reporting.plotting.style import save
+from crosslens.reporting.plotting.tables import draw_table
+from crosslens.reporting.tables import accuracy_cells, accuracy_rows, paired
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         sft, rl = snakemake.input.sft, snakemake.input.rl

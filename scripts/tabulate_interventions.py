@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.files import read_json
-from crosslens.plotting.style import save
-from crosslens.plotting.tables import draw_table
-from crosslens.results import intervention_cells, intervention_rows
+from crosslens.io.files import read_json
+from crosslens.reporting.plotting.style import save
+from crosslens.reporting.plotting.tables import draw_table
+from crosslens.reporting.tables import intervention_cells, intervention_rows
 
 
 def main(
@@ -30,7 +30,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         families, tables = snakemake.params.families, snakemake.input.tables

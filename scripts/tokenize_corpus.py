@@ -5,8 +5,8 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from crosslens.corpus import build_corpus, write_corpus
-from crosslens.sources import files_of
+from crosslens.data.corpus import build_corpus, write_corpus
+from crosslens.data.datasets import files_of
 
 
 def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Path) -> None:
@@ -26,7 +26,7 @@ def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Pa
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

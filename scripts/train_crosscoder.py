@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from crosslens.files import write_csv
-from crosslens.shards import ShardReader
-from crosslens.training import (
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.training import (
     advance,
     check_same_origin,
     load_state,
@@ -15,6 +14,7 @@ from crosslens.training import (
     save_state,
     start,
 )
+from crosslens.io.files import write_csv
 
 
 def main(
@@ -49,8 +49,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from crosslens.files import discard, write_csv, write_json
-from crosslens.versions import installed
+from crosslens.io.files import discard, write_csv, write_json
+from crosslens.workflow.versions import installed
 
 PACKAGES = {"verl": ("verl", "vllm", "ray"), "trl": ("trl", "accelerate")}
 
@@ -26,9 +26,9 @@ def main(
     The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
     """
     if settings["engine"] == "verl":  # each in its own environment
-        from crosslens.grpo.verl import train
+        from crosslens.posttraining.grpo.verl import train
     else:
-        from crosslens.grpo.trl import train
+        from crosslens.posttraining.grpo.trl import train
     run = curves.parent / f".grpo-{settings['engine']}"
     arguments = {"settings": settings, "model": base, "data": data, "seed": seed, "gpus": gpus}
     write_csv(curves, train(**arguments, run=run, out=checkpoints))
@@ -38,8 +38,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from crosslens import sft
-from crosslens.errors import InputError
-from crosslens.files import discard, write_json
-from crosslens.versions import installed
+from crosslens.io.errors import InputError
+from crosslens.io.files import discard, write_json
+from crosslens.workflow.versions import installed
 
 PACKAGES = ("llamafactory", "deepspeed", "accelerate", "transformers", "torch")
 
@@ -28,18 +27,18 @@ def main(
     The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
     """
     run = loss.parent / ".sft-run"
-    sft.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
+    run.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
     write_json(versions, installed(*PACKAGES))
     try:
-        sft.collect(run, base, checkpoints, loss)
+        run.collect(run, base, checkpoints, loss)
     except InputError:
         discard(run)  # it came to its end, and it was not good
         raise
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.io.errors import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from crosslens.files import read_json, write_json, write_text
-from crosslens.report import page
-from crosslens.summary import Study, summarize
+from crosslens.io.files import read_json, write_json, write_text
+from crosslens.reporting.html_report import page
+from crosslens.reporting.summary import Study, summarize
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
+    from crosslens.io.errors import one_line
 
     with one_line(snakemake.log[0]):
         main(

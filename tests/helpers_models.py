@@ -11,7 +11,7 @@ from transformers.models.llama import LlamaConfig
 from transformers.models.qwen2 import Qwen2Config
 from transformers.models.qwen3 import Qwen3Config
 
-from crosslens.shard_writer import Origin, Rows, write_shard
+from crosslens.activations.shard_writer import Origin, Rows, write_shard
 
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

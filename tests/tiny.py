@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config, Qwen3Config
 
-from crosslens.answers import user_message
-from crosslens.mini.tokenizer import build_tokenizer
+from crosslens.data.grading import user_message
+from crosslens.synthetic.tokenizer import build_tokenizer
 
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 NUMBERS = range(20)

@@ -1,0 +1,88 @@
+"""Files that the user gives, by the key that names them: there, readable, with their columns.
+
+Light, for the checks before any job: neither torch nor pandas.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from crosslens.io.errors import InputError
+
+
+def existing(key: str, path: str) -> Path:
+    """A file that is there. Raises InputError when it is not."""
+    if not Path(path).is_file():
+        raise InputError(f"{key}: there is no file {path}")
+    return Path(path)
+
+
+@contextmanager
+def opened(key: str, path: str | Path) -> Iterator[TextIO]:
+    """Open a text file. Raises InputError when it is not there, not readable or no text."""
+    try:
+        with existing(key, str(path)).open(encoding="utf-8") as file:
+            yield file
+    except PermissionError as error:
+        raise InputError(f"{key}: no permission to read {path}: correct it") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{key}: {path} is no UTF-8 text: give a text file") from error
+
+
+def read_object(key: str, path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises InputError for any other."""
+    with opened(key, path) as file:
+        return object_of(key, str(path), file.read())
+
+
+def count_lines(key: str, path: str, enough: int) -> int:
+    """Number of lines of a file that are not empty, counted up to `enough`."""
+    with opened(key, path) as lines:
+        return sum(1 for _ in islice(filter(str.strip, lines), enough))
+
+
+def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
+    """Raise InputError unless every row of a JSON-lines file, one at least, has these columns."""
+    first_row(key, path)
+    with opened(key, path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = path if number == 1 else f"{path}, line {number},"
+            row = object_of(key, where, line)
+            if lacking := [column for column in needed if column not in row]:
+                raise InputError(
+                    f"{key}: {where} lacks the column {lacking[0]}; it has {', '.join(row)}"
+                )
+
+
+def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
+    """Raise InputError unless a JSON-lines file's first row has one of these columns."""
+    row = first_row(key, path)
+    if not set(names) & set(row):
+        raise InputError(
+            f"{key}: {path} lacks the column {' or '.join(names)}; it has {', '.join(row)}"
+        )
+
+
+def first_row(key: str, path: str) -> dict[str, Any]:
+    """The first row of a JSON-lines file. Raises InputError when there is none."""
+    with opened(key, path) as lines:
+        line = next(filter(str.strip, lines), "")
+    if not line:
+        raise InputError(f"{key}: {path} is empty")
+    return object_of(key, f"the first line of {path}", line)
+
+
+def object_of(key: str, where: str, text: str) -> dict[str, Any]:
+    """Text as a JSON object. Raises InputError when it is none."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{key}: {where} is not a JSON object")
+    return value

@@ -1,0 +1,216 @@
+"""What must hold before any job starts; a fault is one InputError with one line.
+
+Cheap, and only local files are read. A file that rules/world.smk will make is judged by the `world`
+section instead. Runs where Snakemake runs: no torch, no transformers.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crosslens.config import benchmark_columns
+from crosslens.config.cross_checks import check_values
+from crosslens.config.input_files import (
+    check_any_column,
+    check_columns,
+    count_lines,
+    existing,
+    read_object,
+)
+from crosslens.config.locations import made_here, named_paths, other_study, tasks, variants
+from crosslens.config.model_compatibility import check_descent
+from crosslens.config.schema import suggestion, validate_config
+from crosslens.config.study_design import CHECKPOINTS, given, trains
+from crosslens.io.errors import InputError
+from crosslens.synthetic import POSITIONS
+
+WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
+MODELS = ("world/base", "world/teacher")
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+
+
+def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> None:
+    """Check the configuration, filling in its defaults, and every local file it names.
+
+    `gpus` is the limit given by `--resources gpu=N`, None where there is none. Paths are relative
+    to the working directory. Raises InputError at the first fault.
+    """
+    allowed = yaml.safe_load(schema.read_text())
+    validate_config(config, allowed)
+    rules = {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")}
+    check_values(config, allowed, rules, gpus)
+    check_world(config)
+    check_problems(config)
+    if trains(config):
+        traces = config["traces"]
+        check_model("traces.teacher", traces["teacher"], traces.get("revision"), config)
+    for family in config["families"]:
+        check_family(family, config)
+    check_benchmarks(config)
+    check_corpus(config)
+
+
+def check_world(config: dict[str, Any]) -> None:
+    """Paths below results/<study>/world/ are those that the world's rules make, and only those."""
+    corpora = [f"world/corpora/{name}.jsonl" for name in ("reasoning", "general")]
+    sets = [
+        f"world/benchmarks/{task}.jsonl"
+        for task in tasks(config)
+        if task in benchmark_columns.TASKS
+    ]
+    products = ["world/problems.jsonl", *MODELS, *corpora, *sets]
+    known = [f"results/{config['study']}/{product}" for product in products]
+    for key, path in named_paths(config):
+        if not made_here(path, config):
+            continue
+        if "world" not in config:
+            raise InputError(
+                f"{key}: {path} would be made by the section `world`, which is missing"
+            )
+        if path not in known:
+            raise InputError(f"{key}: no rule makes {path}{suggestion(path, known)}")
+
+
+def check_family(family: str, config: dict[str, Any]) -> None:
+    """The models that a family brings are complete and can be compared."""
+    for variant, model in given(config["families"][family]).items():
+        key = f"families.{family}.{variant}"
+        if fields := check_model(key, model.name, model.revision, config):
+            check_layer(config["activations"]["layer"], fields, family)
+            check_positions(config["corpus"]["sequence_length"], fields, key)
+    if found := variants(config, family):
+        check_descent(family, found)
+
+
+def check_model(
+    key: str, path: str, revision: str | None, config: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Raise InputError unless a model directory is complete; the fields of its config.json.
+
+    None for a model of the hub, which is not asked before the job that downloads it.
+    """
+    if revision:
+        return check_hub_name(key, path)
+    if made_here(path, config):
+        return config["world"]["model"] | {"max_position_embeddings": POSITIONS}
+    folder = Path(path)
+    if not folder.is_dir():
+        hint = other_study(path, config)
+        if HUB_NAME.match(path) and not hint:
+            hint = f"; if it is a model of the hub, give the key revision beside {key} (or main)"
+        raise InputError(f"{key}: there is no model directory {path}{hint}")
+    if not any(folder.glob(WEIGHTS)):
+        raise InputError(f"{key}: {path} has no weights ({WEIGHTS})")
+    return {"num_hidden_layers": 0} | read_object(key, folder / "config.json")
+
+
+def check_hub_name(key: str, name: str) -> None:
+    """What has a revision is named as on the hub."""
+    if not HUB_NAME.match(name):
+        raise InputError(
+            f"{key}: {name} has a revision, but is no name on the hub (organization/name): "
+            "correct it, or leave the revision out for a local path"
+        )
+
+
+def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
+    """The layer lies within the model: it is the input of a decoder layer, not of the first."""
+    layers = fields["num_hidden_layers"]
+    if isinstance(layer, int) and not 1 <= layer < layers:
+        raise InputError(
+            f"activations.layer: {layer} is out of range for families.{family}, whose model has "
+            f"{layers} layers: 1 to {layers - 1}, or middle"
+        )
+
+
+def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
+    """The corpus's sequences are no longer than those the model is made for.
+
+    Rotary positions go on beyond them without an error, only the activations are off. Scaled ones
+    (`rope_scaling`) reach `factor` times as far as the original ones.
+    """
+    most = fields.get("max_position_embeddings") or length
+    scaling = fields.get("rope_scaling") or {}
+    original = scaling.get("original_max_position_embeddings") or most
+    if length > max(most, original * (scaling.get("factor") or 1)):
+        raise InputError(
+            f"corpus.sequence_length: {length} tokens are more than the model of {key} has "
+            f"positions for (max_position_embeddings: {most}): lower it"
+        )
+
+
+def check_problems(config: dict[str, Any]) -> None:
+    """The sources of problems have their columns, and fill one batch for each checkpoint."""
+    if not trains(config):
+        return
+    size, counts = config["grpo"]["batch_size"], []
+    for name, source in config["problems"]["sources"].items():
+        key = f"problems.sources.{name}"
+        if path := check_source(key, source, config):
+            counts.append((f"{key}: {path}", count_lines(key, path, CHECKPOINTS * size)))
+            for names in benchmark_columns.GIVEN_PROBLEMS:
+                check_any_column(key, path, names)
+        elif isinstance(source, str):
+            counts.append(("world.problems", config["world"]["problems"]))
+        else:  # unknown before the job that reads it
+            counts.append(("problems.count", config["problems"]["count"][0]))
+    for name, source in config["problems"]["exclude"].items():
+        check_source(f"problems.exclude.{name}", source, config)
+    check_steps(" and ".join(key for key, _ in counts), sum(count for _, count in counts), size)
+    if [key for key, _ in counts] == ["world.problems"]:
+        check_world_problems(config["world"]["problems"], config["problems"]["count"])
+
+
+def check_world_problems(made: int, promised: list[int]) -> None:
+    """A list that is the world's alone is as long as promised: all of its problems are kept."""
+    least, most = promised
+    if not least <= made <= most:
+        raise InputError(
+            f"world.problems: {made} problems are made, and problems.count promises {least} to "
+            f"{most}: correct one of them"
+        )
+
+
+def check_steps(key: str, count: int, size: int) -> None:
+    """So many problems are enough for one step of `size` problems for each checkpoint."""
+    if count < size:
+        raise InputError(f"{key}: {count} problems are fewer than one grpo.batch_size: {size}")
+    if count < CHECKPOINTS * size:
+        raise InputError(
+            f"{key}: {count} problems make {count // size} steps of grpo.batch_size: {size}, and "
+            f"the {CHECKPOINTS} checkpoints need {CHECKPOINTS}"
+        )
+
+
+def check_source(key: str, source: str | dict[str, str], config: dict[str, Any]) -> str | None:
+    """A data set is named as one of the hub is, or is there; a JSON-lines file's path, else None.
+
+    None too where rules/world.smk makes the file.
+    """
+    source = {"dataset": source} if isinstance(source, str) else source
+    path = source["dataset"]
+    if "revision" in source:
+        check_hub_name(key, path)
+    elif not made_here(path, config):
+        if Path(path).is_dir():
+            return None
+        return str(existing(key, path)) if path.endswith(".jsonl") else None
+    return None
+
+
+def check_benchmarks(config: dict[str, Any]) -> None:
+    """Every local benchmark file is there and has the columns its task reads."""
+    for task, path in config["evaluation"]["files"].items():
+        if not made_here(path, config):
+            check_columns(f"evaluation.files.{task}", path, benchmark_columns.TASKS.get(task, ()))
+
+
+def check_corpus(config: dict[str, Any]) -> None:
+    """Every source of the corpus is there and holds text or conversations."""
+    for name, source in config["corpus"]["sources"].items():
+        key = f"corpus.sources.{name}"
+        path = check_source(key, source, config)
+        if path:
+            check_any_column(key, path, benchmark_columns.CORPUS)

@@ -1,0 +1,78 @@
+"""A crosscoder's parameters as matrices with one contiguous row for each feature."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+
+from crosslens.crosscoder.model import Crosscoder
+
+NAMES = ("W_dec", "W_enc", "b_dec", "b_enc")
+
+
+class Matrices(NamedTuple):
+    """Weights, gradients or moments; D = n_models * d_model."""
+
+    W_dec: Float[torch.Tensor, "d_sparse D"]
+    W_enc: Float[torch.Tensor, "d_sparse D"]
+    b_dec: Float[torch.Tensor, " D"]
+    b_enc: Float[torch.Tensor, " d_sparse"]
+
+    @classmethod
+    def like(cls, others: "Matrices") -> "Matrices":
+        """Zeros of the same shapes."""
+        return cls(*(torch.zeros_like(other) for other in others))
+
+    @classmethod
+    def of(cls, tensors: dict[str, torch.Tensor]) -> "Matrices":
+        """Views of tensors in the shapes and layout of a crosscoder's parameters."""
+        return cls(
+            rearrange(tensors["W_dec"], "n k d -> k (n d)"),
+            rearrange(tensors["W_enc"], "n d k -> k (n d)"),
+            rearrange(tensors["b_dec"], "n d -> (n d)"),
+            tensors["b_enc"],
+        )
+
+    def parameters(self, n_models: int) -> dict[str, torch.Tensor]:
+        """The same memory in the shapes of a crosscoder's parameters."""
+        return {
+            "W_dec": rearrange(self.W_dec, "k (n d) -> n k d", n=n_models),
+            "W_enc": rearrange(self.W_enc, "k (n d) -> n d k", n=n_models),
+            "b_dec": rearrange(self.b_dec, "(n d) -> n d", n=n_models),
+            "b_enc": self.b_enc,
+        }
+
+
+def weights_of(crosscoder: Crosscoder) -> Matrices:
+    """The crosscoder's own memory as matrices."""
+    return Matrices.of({name: getattr(crosscoder, name).data for name in NAMES})
+
+
+def by_name(
+    weights: Matrices, moments: tuple[Matrices, Matrices], gradients: Matrices
+) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
+    """For each parameter its name, and its weights, two moments and gradient, which Adam reads."""
+    every = zip(weights, *moments, gradients, strict=True)
+    return zip(Matrices._fields, every, strict=True)
+
+
+Array = TypeVar("Array")
+
+
+def entries(size: int, d_sparse: int, empty: Callable[[int, str], Array]) -> tuple[Array, ...]:
+    """Places for all entries that the f of a batch may have: their columns, rows and values by
+    row; their values and gradients by feature. `empty(length, dtype)` makes one array."""
+    dtypes = ("int32", "int32", "float32", "float32", "float32")
+    return tuple(empty(size * d_sparse, dtype) for dtype in dtypes)
+
+
+class Measures(NamedTuple):
+    """What one step measured, on its device: means over the batch, before the update."""
+
+    error: Float[torch.Tensor, " n"]  # squared error of each model
+    sparsity: Float[torch.Tensor, ""]
+    l0: Float[torch.Tensor, ""]
+    active: Bool[torch.Tensor, " d_sparse"]  # features that fired
+    square: Float[torch.Tensor, ""]  # squared norm of the whole gradient

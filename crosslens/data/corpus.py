@@ -1,0 +1,196 @@
+"""The mixed corpus: tokenized, packed and jointly shuffled once, then cut into shards of rows."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import h5py
+import numpy as np
+
+from crosslens.data.datasets import shuffled_rows
+from crosslens.io.errors import InputError
+from crosslens.io.files import whole
+from crosslens.io.progress import track
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+HELDOUT = "heldout"
+ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+
+
+class Corpus(NamedTuple):
+    """Packed token ids, shuffled, and where each row came from."""
+
+    rows: np.ndarray  # uint32 [rows, sequence_length]
+    source: np.ndarray  # uint8 [rows]: index into `names`
+    names: list[str]
+    hash: str
+
+
+def build_corpus(
+    sources: dict[str, list[Path]],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    tokens: int,
+    heldout_tokens: int,
+    sequence_length: int,
+    seed: int,
+) -> Corpus:
+    """Equal shares of tokens from each source, in packed rows without padding, jointly shuffled.
+
+    Documents are drawn at random from all files of a source. The first rows are held out: they
+    hold equal shares of each source too, and so do the others (appendix A.1: 200 million tokens
+    each). Raises InputError naming the source when it has too few tokens or no text column.
+    """
+    heldout = heldout_tokens // len(sources) // sequence_length
+    train = tokens // len(sources) // sequence_length
+    packed = [
+        pack(
+            shuffled_rows(files, seed),
+            tokenizer,
+            count=heldout + train,
+            sequence_length=sequence_length,
+            name=name,
+        )
+        for name, files in sources.items()
+    ]
+    random = np.random.default_rng(seed)
+    orders = [random.permutation(count * len(sources)) for count in (heldout, train)]
+    parts = [[rows[:heldout] for rows in packed], [rows[heldout:] for rows in packed]]
+    rows = np.concatenate(
+        [np.concatenate(part)[order] for part, order in zip(parts, orders, strict=True)]
+    )
+    names = np.arange(len(sources), dtype=np.uint8)
+    source = np.concatenate(
+        [np.repeat(names, len(order) // len(sources))[order] for order in orders]
+    )
+    return Corpus(rows, source, list(sources), hashlib.sha256(rows.tobytes()).hexdigest())
+
+
+def pack(
+    rows: Iterable[dict],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    count: int,
+    sequence_length: int,
+    name: str,
+) -> np.ndarray:
+    """The first `count` rows of a source: its texts one after the other, each ended by eos.
+
+    uint32 [count, sequence_length]. Raises InputError when the source has too few tokens.
+    """
+    wanted, found = count * sequence_length, 0
+    parts: list[np.ndarray] = []  # arrays: a list of 200 million Python integers takes 8 GB
+    for row in track(rows, f"tokenizing {name}", unit="texts"):
+        if found >= wanted:
+            break
+        parts.append(np.array(document(text_of(row, tokenizer, name), tokenizer), dtype=np.uint32))
+        found += len(parts[-1])
+    if found < wanted:
+        raise InputError(
+            f"corpus.sources.{name}: {found} tokens, but corpus.tokens and corpus.heldout_tokens "
+            f"ask for {wanted} from each source: lower them or give a larger source"
+        )
+    return np.concatenate(parts)[:wanted].reshape(count, sequence_length)
+
+
+def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """A text's ids between bos and eos, where the tokenizer has them and the text does not."""
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    start = [bos] if bos is not None and ids[:1] != [bos] else []
+    end = [eos] if eos is not None and ids[-1:] != [eos] else []
+    return start + ids + end
+
+
+def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str:
+    """A row's text: RedPajama's `text`, or OpenThoughts' `conversations` by the chat template.
+
+    Raises InputError naming the source for a row that has neither.
+    """
+    if "text" in row:
+        return row["text"]
+    if "conversations" not in row:
+        raise InputError(
+            f"corpus.sources.{name}: a row has neither a column text nor conversations; it has "
+            f"{', '.join(row)}"
+        )
+    turns = [
+        {"role": ROLES.get(turn["from"], turn["from"]), "content": turn["value"]}
+        for turn in row["conversations"]
+    ]
+    if row.get("system"):
+        turns.insert(0, {"role": "system", "content": row["system"]})
+    if tokenizer.chat_template is None:
+        return "\n".join(turn["content"] for turn in turns)
+    return tokenizer.apply_chat_template(turns, tokenize=False)
+
+
+def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) -> None:
+    """Write corpus.h5: the first rows are held out, the rest is cut into equal shards.
+
+    Equal, so that the number of training steps is known beforehand; fewer than `shards` rows are
+    left over. Raises InputError when there are too few rows.
+    """
+    shard_rows = (len(corpus.rows) - heldout_rows) // shards
+    if shard_rows < 1 or heldout_rows < 1:
+        raise InputError(
+            f"corpus: {len(corpus.rows)} sequences, {heldout_rows} of them held out, do not fill "
+            f"{shards} shards: raise corpus.tokens or corpus.heldout_tokens"
+        )
+    with whole(path) as partial, h5py.File(partial, "w") as file:
+        file["rows"] = corpus.rows
+        file["source"] = corpus.source
+        file.attrs["sources"] = corpus.names
+        file.attrs["hash"] = corpus.hash
+        file.attrs["heldout_rows"] = heldout_rows
+        file.attrs["shard_rows"] = shard_rows
+        file.attrs["shards"] = shards
+
+
+def open_corpus(path: Path) -> h5py.File:
+    """Open corpus.h5. Raises InputError when it is damaged."""
+    try:
+        return h5py.File(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: this HDF5 file is cut short or damaged ({error}): delete it and run again"
+        ) from error
+
+
+def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
+    """Token ids [rows, sequence_length] of a shard (a number or "heldout"), and the corpus hash.
+
+    Raises InputError when the file is damaged.
+    """
+    with open_corpus(path) as file:
+        heldout, size = int(file.attrs["heldout_rows"]), int(file.attrs["shard_rows"])
+        start, stop = (
+            (0, heldout)
+            if shard == HELDOUT
+            else (heldout + int(shard) * size, heldout + (int(shard) + 1) * size)
+        )
+        return file["rows"][start:stop], file.attrs["hash"]
+
+
+def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Consecutive batches [<= size, length] of rows [sequences, length]."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def distinct(rows: np.ndarray) -> set[bytes]:
+    """The different sequences among rows [sequences, length], as hashes of their bytes."""
+    return {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}
+
+
+def distinct_training_sequences(path: Path) -> int:
+    """How many different sequences all training shards together hold.
+
+    Counting within each shard would miss a corpus that repeats itself from shard to shard.
+    """
+    with open_corpus(path) as file:
+        shards = range(int(file.attrs["shards"]))
+    return len(set().union(*(distinct(read_shard(path, str(shard))[0]) for shard in shards)))

@@ -1,0 +1,121 @@
+"""Data sets as rows: JSON lines, JSON or Parquet, local or of the hub, in order or in any order."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosslens.data.hub import dataset_directory
+from crosslens.io.errors import InputError
+
+SUFFIXES = (".jsonl", ".json", ".parquet")
+
+
+def files_of(source: str | dict[str, str]) -> list[Path]:
+    """The files of a source of the configuration, sorted; those of the hub are downloaded.
+
+    Raises InputError when there are none.
+    """
+    source = {"dataset": source} if isinstance(source, str) else source
+    root, pattern = Path(source["dataset"]), source.get("files")
+    if "revision" in source:
+        root = dataset_directory(source["dataset"], source["revision"], pattern)
+    if root.is_file():
+        return [root]
+    found = sorted(path for path in root.glob(pattern or "**/*") if path.suffix in SUFFIXES)
+    if not found:
+        raise InputError(
+            f"{source['dataset']}: no file {pattern or ''} of the kinds {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """All rows, file by file. Raises InputError naming file and line of a row that is no object."""
+    for file in files:
+        yield from opened(file)
+
+
+def shuffled_rows(files: Sequence[Path], seed: int) -> Iterator[dict[str, Any]]:
+    """All rows in random order over all files: no file or part of one comes first.
+
+    JSON lines are read where they lie: a corpus need not fit into memory.
+    """
+    parts = [opened(file) for file in files]
+    ends = list(accumulate(map(len, parts)))
+    for row in np.random.default_rng(seed).permutation(ends[-1]):
+        part = bisect_right(ends, row)
+        yield parts[part][int(row) - (ends[part] - len(parts[part]))]
+
+
+def opened(file: Path) -> Sequence[dict[str, Any]]:
+    """The rows of one file."""
+    if file.suffix == ".parquet":
+        return Parquet(file)
+    return whole_json(file) if file.suffix == ".json" else JsonLines(file)
+
+
+def whole_json(file: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON file that is one list, or of JSON lines under the name .json."""
+    with file.open() as stream:
+        if stream.read(1) != "[":
+            return list(JsonLines(file))
+        stream.seek(0)
+        return json.load(stream)
+
+
+class Parquet(Sequence):
+    """Rows of a Parquet file."""
+
+    def __init__(self, file: Path) -> None:
+        import pyarrow.parquet
+
+        self.table = pyarrow.parquet.read_table(file, memory_map=True)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self.table.slice(row, 1).to_pylist()[0]
+
+
+class JsonLines(Sequence):
+    """Rows of a file with one JSON object a line, read when asked for; empty lines are none."""
+
+    def __init__(self, file: Path) -> None:
+        self.path = file
+        self.starts, self.numbers = index(file)
+        self.stream = file.open("rb")
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        self.stream.seek(self.starts[row])
+        try:
+            value = json.loads(self.stream.readline())
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            value = None
+        if not isinstance(value, dict):
+            raise InputError(f"{self.path}, line {self.numbers[row]}: not a JSON object")
+        return value
+
+
+def index(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Byte offset and number of each line that is not empty."""
+    starts, numbers, offset = [], [], 0
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                starts.append(offset)
+                numbers.append(number)
+            offset += len(line)
+    return np.array(starts, dtype=np.int64), np.array(numbers, dtype=np.int64)

@@ -1,0 +1,116 @@
+"""A teacher's answers to user messages: sampled in transformers, or by vLLM."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from crosslens.io.errors import InputError
+from crosslens.models.sampling import sample, stop_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Answer(NamedTuple):
+    """One answer: its text without special tokens, its length, and whether it ended by itself."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
+Sampler = Callable[[list[str], int], list[Answer]]  # user messages, seed
+
+
+def sampler(
+    model: Path,
+    *,
+    backend: str,
+    temperature: float,
+    max_new_tokens: int,
+    gpus: int = 0,
+    options: dict[str, Any] | None = None,
+    engine: dict[str, Any] | None = None,
+) -> Sampler:
+    """Load a model; return what samples one answer to each of some user messages, in their order.
+
+    `backend` is "transformers" (one process, CPU or one GPU) or "vllm" (all `gpus` of the job,
+    with its own `options` of sampling and arguments of the `engine`). Raises InputError for any
+    other backend, or when vLLM is asked for and not installed.
+    """
+    if backend == "transformers":
+        return with_transformers(model, temperature, max_new_tokens)
+    if backend == "vllm":
+        sampling = {"temperature": temperature, "max_tokens": max_new_tokens, **(options or {})}
+        return with_vllm(model, sampling, max(1, gpus), engine or {})
+    raise InputError(f"traces.backend: {backend} is neither transformers nor vllm")
+
+
+def with_vllm(
+    model: Path, sampling: dict[str, Any], gpus: int, arguments: dict[str, Any]
+) -> Sampler:
+    """Sample through vLLM's offline engine, which applies the model's own chat template.
+
+    Raises InputError when vLLM is not installed. Written against vLLM's documented interface; its
+    wheels need a GPU, so no test runs it.
+    """
+    try:
+        from vllm import LLM, SamplingParams
+    except ImportError as error:
+        raise InputError(
+            f"traces.backend: vllm needs the package vllm in this rule's environment ({error}): "
+            "install it or use transformers"
+        ) from error
+    engine = LLM(model=str(model), tensor_parallel_size=gpus, **arguments)
+
+    def draw(messages: list[str], seed: int) -> list[Answer]:
+        conversations = [[{"role": "user", "content": message}] for message in messages]
+        settings = [SamplingParams(**sampling, seed=seed + i) for i in range(len(messages))]
+        outputs = [request.outputs[0] for request in engine.chat(conversations, settings)]
+        return [
+            Answer(output.text.strip(), len(output.token_ids), output.finish_reason == "stop")
+            for output in outputs
+        ]
+
+    return draw
+
+
+def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> Sampler:
+    """Sample with transformers, all messages in one batch."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    network = AutoModelForCausalLM.from_pretrained(model).eval()
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    end = stop_tokens(network, tokenizer)
+
+    def draw(messages: list[str], seed: int) -> list[Answer]:
+        completions = sample(
+            network,
+            [prompt_ids(tokenizer, message) for message in messages],
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            end=end,
+            generator=torch.Generator(network.device).manual_seed(seed),
+        )
+        texts = [tokenizer.decode(c.ids, skip_special_tokens=True).strip() for c in completions]
+        return [
+            Answer(text, len(completion.ids), completion.ended)
+            for text, completion in zip(texts, completions, strict=True)
+        ]
+
+    return draw
+
+
+def batches_by_length(messages: list[str], size: int) -> list[list[int]]:
+    """Indices of messages in batches of like length, the longest first: little padding."""
+    order = sorted(range(len(messages)), key=lambda i: -len(messages[i]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", message: str) -> list[int]:
+    """Token ids of one user turn up to where the assistant's answer begins."""
+    conversation = [{"role": "user", "content": message}]
+    return list(tokenizer.apply_chat_template(conversation, add_generation_prompt=True))

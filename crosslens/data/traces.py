@@ -1,0 +1,134 @@
+"""From one list of problems to the training data of both paradigms.
+
+SFT learns the teacher's traces whose final answer is right; RL gets the problems and their answers.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from crosslens.config.benchmark_columns import PROBLEMS
+from crosslens.data.grading import is_correct, user_message
+from crosslens.io.errors import InputError
+from crosslens.io.files import read_jsonl
+from crosslens.io.progress import track
+
+DATASET = "traces"  # its name in LLaMA-Factory's dataset_info.json
+
+
+def read_problems(path: Path) -> list[dict]:
+    """The training problems, one JSON object a line with problem, answer and source.
+
+    Raises InputError naming file and line for a missing column, and for an empty file.
+    """
+    problems = read_jsonl(path)
+    if not problems:
+        raise InputError(f"{path}: there are no problems in this file")
+    for number, problem in enumerate(problems, 1):
+        for column in PROBLEMS:
+            if column not in problem:
+                raise InputError(f"{path}, line {number}: no column `{column}`")
+    return problems
+
+
+def keep_correct(traces: list[dict], teacher: str) -> list[dict]:
+    """Traces that ended by themselves and whose final answer is right (rejection sampling).
+
+    Raises InputError when none is: the data, or the teacher, cannot be right.
+    """
+    kept = [
+        trace
+        for trace in track(traces, "grading", unit="traces")
+        if trace["ended"] and is_correct(trace["response"], trace["answer"])
+    ]
+    if not kept:
+        ended = sum(trace["ended"] for trace in traces)
+        raise InputError(
+            f"the teacher {teacher} solves none of {len(traces)} problems ({ended} answers ended "
+            "before traces.max_new_tokens): check traces.teacher and its chat template"
+        )
+    return kept
+
+
+def sft_rows(traces: list[dict]) -> list[dict]:
+    """Conversations of one user turn and one assistant turn, in OpenAI's message form."""
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": user_message(trace["problem"])},
+                {"role": "assistant", "content": trace["response"]},
+            ]
+        }
+        for trace in traces
+    ]
+
+
+def dataset_info() -> dict[str, Any]:
+    """LLaMA-Factory's description of traces.json.
+
+    Formatting `sharegpt` with OpenAI's role names: `openai` would put a system turn of its own
+    ("detailed thinking off") before every conversation.
+    """
+    return {
+        DATASET: {
+            "file_name": f"{DATASET}.json",
+            "formatting": "sharegpt",
+            "columns": {"messages": "messages"},
+            "tags": {
+                "role_tag": "role",
+                "content_tag": "content",
+                "user_tag": "user",
+                "assistant_tag": "assistant",
+                "system_tag": "system",
+            },
+        }
+    }
+
+
+def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
+    """verl's columns, one row per problem.
+
+    Raises InputError when the problems do not fill one batch of `grpo.batch_size`.
+    """
+    if len(problems) < batch_size:
+        raise InputError(
+            f"{len(problems)} problems are fewer than grpo.batch_size: {batch_size}: "
+            "give more problems or a smaller batch"
+        )
+    return [
+        {
+            "data_source": problem["source"],
+            "prompt": [{"role": "user", "content": user_message(problem["problem"])}],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": problem["answer"]},
+            "extra_info": {"index": index, "split": "train", "problem": problem["problem"]},
+        }
+        for index, problem in enumerate(problems)
+    ]
+
+
+def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
+    """Every prompt and answer SFT learns from is one RL learns from: the paper's premise.
+
+    Raises InputError naming the first that is not.
+    """
+    known = {(row["prompt"][0]["content"], row["reward_model"]["ground_truth"]) for row in grpo}
+    strangers = [
+        trace for trace in sft if (user_message(trace["problem"]), trace["answer"]) not in known
+    ]
+    if strangers:
+        raise InputError(
+            f"{len(strangers)} traces are of problems that are not in the problems file, the first "
+            f"is {strangers[0]['problem']!r}: delete data/traces/ to sample them anew"
+        )
+
+
+def counts(problems: list[dict], traces: list[dict], kept: list[dict]) -> dict[str, float]:
+    """What the manifest tells of the selection."""
+    return {
+        "problems": len(problems),
+        "traces": len(traces),
+        "ended": sum(trace["ended"] for trace in traces),
+        "kept": len(kept),
+        "share_kept": len(kept) / len(traces),
+        "mean_tokens_kept": sum(trace["tokens"] for trace in kept) / len(kept),
+    }

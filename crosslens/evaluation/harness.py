@@ -1,0 +1,247 @@
+"""Evaluate a model through lm-eval, with the harness's own task code, on local or hub files."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lm_eval.tasks
+import torch
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks._yaml_loader import load_yaml
+from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string, remove_boxed
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crosslens.config import benchmark_columns
+from crosslens.config.input_files import check_columns
+from crosslens.data.grading import is_correct, user_message
+from crosslens.io.errors import InputError
+from crosslens.models.sampling import sample, stop_tokens
+
+HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
+SEED = 1234  # Evalchemy's; repetition i adds i
+SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+
+
+class Model(HFLM):
+    """lm-eval's Hugging Face model, with batched sampling that drops finished rows."""
+
+    def generate_until(self, requests: list, disable_tqdm: bool = False) -> list[str]:
+        """One completion of each request; repetition i of a request has seed 1234 + i."""
+        groups: dict[int, list[int]] = {}
+        seen: dict[int, int] = {}
+        for index, request in enumerate(requests):
+            repetition = seen.get(id(request), 0)
+            seen[id(request)] = repetition + 1
+            groups.setdefault(repetition, []).append(index)
+        texts: dict[int, str] = {}
+        for repetition, indices in groups.items():
+            generator = torch.Generator(self.device).manual_seed(SEED + repetition)
+            for batch in in_batches(by_length(requests, indices), int(self.batch_size)):
+                texts |= self.complete(requests, batch, generator)
+        return [texts[index] for index in range(len(requests))]
+
+    def complete(
+        self, requests: list, indices: list[int], generator: torch.Generator
+    ) -> dict[int, str]:
+        """Sample one batch."""
+        options = requests[indices[0]].args[1]
+        completions = sample(
+            self.model,
+            [self.tok_encode(requests[i].args[0], add_special_tokens=False) for i in indices],
+            max_new_tokens=options["max_gen_toks"],
+            temperature=options["temperature"],
+            end=stop_tokens(self.model, self.tokenizer),
+            generator=generator,
+        )
+        texts = [self.tok_decode(c.ids, skip_special_tokens=True) for c in completions]
+        return dict(zip(indices, texts, strict=True))
+
+
+def by_length(requests: list, indices: list[int]) -> list[int]:
+    """Longest prompts first, so that memory fails early and padding stays short."""
+    return sorted(indices, key=lambda i: -len(requests[i].args[0]))
+
+
+def in_batches(items: list, size: int) -> Iterator[list]:
+    """Consecutive slices."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def load_model(path: Path, batch_size: int) -> Model:
+    """A checkpoint as an lm-eval model. Raises InputError when it does not load or lacks weights,
+    which transformers would fill with random numbers."""
+    cuda = torch.cuda.is_available()
+    try:
+        network, info = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.bfloat16 if cuda else torch.float32, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: this checkpoint does not load: {reason}") from error
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(f"{path}: {len(missing)} weights are missing, the first is {missing[0]}")
+    return Model(
+        pretrained=network.to("cuda" if cuda else "cpu").eval(),
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        max_length=network.config.max_position_embeddings,
+    )
+
+
+def harness_config(task: str) -> dict[str, Any]:
+    """The harness's own configuration of a task, includes and functions resolved.
+
+    Raises InputError when the harness has no such task.
+    """
+    name = HARNESS_NAMES.get(task, task)
+    line = re.compile(rf"^task: {re.escape(name)}\s*$", re.MULTILINE)
+    root = Path(lm_eval.tasks.__file__).parent
+    likely = sorted(root.glob(f"{name.split('_')[0]}*/*.yaml"))
+    for path in [*likely, *sorted(root.rglob("*.yaml"))]:
+        if line.search(path.read_text(errors="replace")):
+            return load_yaml(path, resolve_func=True, recursive=True)
+    raise InputError(f"evaluation: lm-eval has no task {name}: see `lm-eval ls tasks`")
+
+
+def local(config: dict[str, Any], file: Path, cache: Path) -> dict[str, Any]:
+    """A task configuration that reads a local file in place of the hub's data set."""
+    return {
+        **config,
+        **dict.fromkeys(SPLITS),
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(cache)},
+        "test_split": "test",
+    }
+
+
+def math_config(task: str, repeats: int, temperature: float, max_new_tokens: int) -> dict[str, Any]:
+    """Evalchemy's protocol over the harness's data set: every repetition is graded and kept."""
+    harness = harness_config(task)
+    keep = {k: v for k, v in harness.items() if k.startswith("dataset") or k in SPLITS}
+    metrics = [*(f"repetition_{i}" for i in range(repeats)), "exact_match"]
+    return {
+        **keep,
+        "task": task,
+        "output_type": "generate_until",
+        "doc_to_text": lambda doc: user_message(field(doc, "problem")),
+        "doc_to_target": lambda doc: str(field(doc, "answer")),
+        "process_results": lambda doc, results: grade(str(field(doc, "answer")), results[0]),
+        "filter_list": [
+            {"name": "all", "filter": [{"function": "take_first_k", "k": repeats}]},
+        ],
+        "repeats": repeats,
+        "num_fewshot": 0,
+        "generation_kwargs": {
+            "do_sample": True,
+            "temperature": temperature,
+            "max_gen_toks": max_new_tokens,
+            "until": [],
+        },
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics
+        ],
+    }
+
+
+def field(doc: dict, name: str) -> Any:
+    """A column under its lower-case or capitalized name (AIME24 has the latter)."""
+    return doc[name] if name in doc else doc[name.capitalize()]
+
+
+def grade(gold: str, responses: list[str]) -> dict[str, float]:
+    """Right or wrong for each repetition by the one grader; `exact_match` is the mean by the
+    harness's own functions, as Evalchemy grades."""
+    right = {f"repetition_{i}": float(is_correct(r, gold)) for i, r in enumerate(responses)}
+    same = [same_box(r, gold) for r in responses]
+    return right | {"exact_match": sum(same) / len(same)}
+
+
+def same_box(response: str, gold: str) -> bool:
+    """Whether the harness finds `gold` in the last box of a response."""
+    box = last_boxed_only_string(response)
+    try:
+        return box is not None and is_equiv(remove_boxed(box), gold)
+    except AssertionError:  # remove_boxed's, on a box of another form
+        return False
+
+
+@contextmanager
+def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, ConfigurableTask]]:
+    """The harness's task objects for multiple-choice and math sets.
+
+    `settings` is the configuration's `evaluation`. Raises InputError for an unknown task and for a
+    local file that lacks a column.
+    """
+    with TemporaryDirectory() as cache:
+        tasks = {}
+        for name in names:
+            math = settings["math"].get(name)
+            config = (
+                math_config(
+                    name, math["repeats"], settings["temperature"], settings["max_new_tokens"]
+                )
+                if math
+                else harness_config(name)
+            )
+            if file := settings.get("files", {}).get(name):
+                needed = benchmark_columns.TASKS.get(name, ())
+                check_columns(f"evaluation.files.{name}", file, needed)
+                config = local(config, Path(file), Path(cache))
+            tasks[name] = ConfigurableTask(config=config)
+        yield tasks
+
+
+def run(
+    model: Model,
+    tasks: dict[str, ConfigurableTask],
+    math: bool = False,
+    only: dict[str, list[int]] | None = None,
+) -> dict[str, list[dict]]:
+    """Evaluate tasks and return the harness's per-sample records, sorted by document.
+
+    Math sets go through the chat template. `only` restricts each task to some document ids.
+    """
+    done = evaluate(
+        model, tasks, samples=only, bootstrap_iters=0, log_samples=True, apply_chat_template=math
+    )
+    return {name: sorted(done["samples"][name], key=lambda s: s["doc_id"]) for name in tasks}
+
+
+def outcomes(name: str, samples: list[dict], repeats: int | None) -> list[dict]:
+    """One record for each document and repetition: right or wrong, with the document's hash.
+
+    Raises InputError when the harness measures no accuracy on the task.
+    """
+    if repeats is None and samples and "acc" not in samples[0]:
+        raise InputError(
+            f"evaluation: lm-eval reports no accuracy (acc) for the task {name}, so no sample of "
+            "it is right or wrong: choose a multiple-choice task"
+        )
+    rows = []
+    for s in samples:
+        key = {"task": name, "doc_id": s["doc_id"], "doc_hash": s["doc_hash"]}
+        if repeats is None:
+            rows.append(key | {"repetition": 0, "correct": int(s["acc"])})
+            continue
+        for i, response in enumerate(s["filtered_resps"][0]):
+            right = int(s[f"repetition_{i}"])
+            rows.append(key | {"repetition": i, "correct": right, "response": response})
+    return rows
+
+
+def prompts_of(task: ConfigurableTask, doc_ids: list[int]) -> list[str]:
+    """The prompts of some documents as the harness feeds them, up to where the answer begins.
+
+    Trailing spaces belong to the answer there, so a prompt's last token is the one before them.
+    """
+    docs, shots = list(task.eval_docs), task.config.num_fewshot or 0
+    return [task.fewshot_context(docs[i], num_fewshot=shots).rstrip() for i in doc_ids]

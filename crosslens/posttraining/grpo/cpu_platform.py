@@ -1,0 +1,228 @@
+"""verl on a CPU: a platform, and a rollout server that samples with transformers in batches.
+
+verl imports this module in each of its processes (VERL_USE_EXTERNAL_MODULES). A "GPU" of Ray is a
+logical slot then, tensors stay on the CPU and collectives use gloo. Nothing of verl's algorithm is
+touched. Three small hooks have no public registry: the entry in `_ROLLOUT_REGISTRY`, the default
+backend of the process group, and a few memory functions that `torch.cpu` lacks.
+"""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import ray
+import torch
+import verl.utils.distributed
+from verl.plugin.platform.platform_cuda import PlatformCUDA
+from verl.plugin.platform.platform_manager import PlatformRegistry
+from verl.workers.rollout import base as rollout_base
+from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+
+from crosslens.models.sampling import Completion, sample, stop_tokens
+
+NAME = "crosslens_cpu"
+PAUSE = 5.0  # seconds without a new request after which one batch is all there will be
+POLL = 0.005  # seconds
+NEUTRAL = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
+
+for name in (
+    "memory_allocated",
+    "memory_reserved",
+    "max_memory_allocated",
+    "max_memory_reserved",
+    "empty_cache",
+):
+    if not hasattr(torch.cpu, name):
+        setattr(torch.cpu, name, lambda *_, **__: 0)
+for name in ("get_rng_state", "set_rng_state"):
+    if not hasattr(torch.cpu, name):
+        setattr(torch.cpu, name, getattr(torch, name))
+
+
+@PlatformRegistry.register(platform="cpu")
+class PlatformCPU(PlatformCUDA):
+    """verl's view of a machine without accelerator."""
+
+    device_name = "cpu"
+    vendor_name = "cpu"
+    device_module = torch.cpu
+
+    def is_available(self) -> bool:
+        return True
+
+    def is_platform_available(self, use_smi_check: bool = False) -> bool:
+        return True
+
+    def current_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def device_count(self) -> int:
+        return 1
+
+    def set_device(self, device_index: int) -> None:
+        pass
+
+    def synchronize(self, device_index: int | None = None) -> None:
+        pass
+
+    def manual_seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def manual_seed_all(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def set_allocator_settings(self, settings: str) -> None:
+        pass
+
+    def empty_cache(self) -> None:
+        pass
+
+    def get_device_capability(self, device_index: int = 0) -> tuple[None, None]:
+        return None, None
+
+    def communication_backend_name(self) -> str:
+        return "gloo"
+
+    def is_ipc_supported(self) -> bool:
+        return False
+
+
+# verl builds "cpu:gloo,{device}:{backend}", which names cpu twice here; its argument goes first.
+verl.utils.distributed.initialize_global_process_group_ray.__defaults__ = (None, "cpu:gloo")
+
+
+class Server:
+    """Token-in, token-out generation; a step's requests are sampled together.
+
+    What is drawn depends on the seed, the step and the requests, and not on when these arrive.
+    """
+
+    def __init__(self, model_path: str, config: Any, seed: int) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        torch.set_num_threads(1)
+        self.config, self.seed, self.global_steps = config, seed, None
+        self.generator = torch.Generator().manual_seed(seed)
+        self.model = AutoModelForCausalLM.from_pretrained(
+            model_path, dtype=torch.float32, attn_implementation="sdpa"
+        ).eval()
+        self.ends = stop_tokens(self.model, AutoTokenizer.from_pretrained(model_path))
+        self.pending: list[tuple[list[int], dict, asyncio.Future]] = []
+        self.batching: asyncio.Task | None = None
+
+    async def load_weights(self, weights: dict[str, torch.Tensor], global_steps: int) -> None:
+        """Take over the trainer's weights, in place; one of two tied ones may be missing.
+
+        Raises ValueError unless they are the model's, all of them.
+        """
+        own = self.model.state_dict(keep_vars=True)
+        given = {id(own[name]) for name in weights if name in own}
+        strange = [name for name in weights if name not in own]
+        strange += [name for name, tensor in own.items() if id(tensor) not in given]
+        if strange:
+            raise ValueError(f"the trainer and the rollout differ in the tensor {strange[0]}")
+        self.model.load_state_dict(weights, strict=False)
+        self.global_steps = global_steps
+        self.generator.manual_seed((self.seed << 32) + global_steps)
+
+    async def generate(
+        self, prompt_ids: list[int], sampling_params: dict, request_id: str, **_: Any
+    ) -> TokenOutput:
+        """One completion, sampled with whatever other requests are waiting."""
+        future = asyncio.get_running_loop().create_future()
+        self.pending.append((list(prompt_ids), dict(sampling_params), future))
+        if self.batching is None or self.batching.done():
+            self.batching = asyncio.create_task(self.work())
+        completion = await future
+        return TokenOutput(
+            token_ids=completion.ids,
+            log_probs=completion.log_probs if sampling_params.get("logprobs") else None,
+            stop_reason="completed",
+            extra_fields={"global_steps": self.global_steps},
+        )
+
+    async def work(self) -> None:
+        """Sample batch after batch while requests wait."""
+        while self.pending:
+            await self.gather()
+            most = self.config.max_num_seqs
+            batch, self.pending = self.pending[:most], self.pending[most:]
+            batch.sort(key=lambda request: request[0])
+            try:
+                completions = await asyncio.to_thread(self.sample, batch)
+            except Exception as error:
+                for *_, future in batch:
+                    future.set_exception(error)
+                continue
+            for (*_, future), completion in zip(batch, completions, strict=True):
+                future.set_result(completion)
+
+    async def gather(self) -> None:
+        """Wait until a whole batch waits, or no more requests come."""
+        waiting, since = 0, time.monotonic()
+        while waiting < self.config.max_num_seqs and time.monotonic() - since < PAUSE:
+            if len(self.pending) > waiting:
+                waiting, since = len(self.pending), time.monotonic()
+            await asyncio.sleep(POLL)
+
+    def sample(self, batch: list) -> list[Completion]:
+        """Sample a batch. Raises ValueError unless its requests agree, on settings known here."""
+        settings = batch[0][1]
+        if any(other != settings for _, other, _ in batch):
+            raise ValueError("the CPU rollout samples requests of one kind at a time")
+        for key, neutral in NEUTRAL.items():
+            if settings.get(key, neutral) != neutral:
+                raise ValueError(f"the CPU rollout samples the whole distribution, not {key}")
+        return sample(
+            self.model,
+            [ids for ids, *_ in batch],
+            max_new_tokens=self.config.response_length,
+            temperature=float(settings.get("temperature", 1.0)),
+            end=self.ends,
+            generator=self.generator,
+        )
+
+    async def nothing(self, *_: Any, **__: Any) -> None:
+        """What an engine with device memory would do here."""
+
+    wake_up = sleep = clear_kv_cache = release_kv_cache = resume_kv_cache = nothing
+    resume_generation = start_profile = stop_profile = abort_all_requests = nothing
+
+
+class Replica(RolloutReplica):
+    """Starts one server as a Ray actor."""
+
+    async def launch_servers(self) -> None:
+        name = server_name(self.replica_rank)
+        actor = ray.remote(Server).options(name=name, max_concurrency=4096, num_cpus=0)
+        server = actor.remote(
+            self.model_config.path, self.config, self.config.seed + self.replica_rank
+        )
+        await server.wake_up.remote()
+        self.servers, self._server_handle, self._server_address = [server], server, name
+
+
+class ServerAdapter(rollout_base.BaseRollout):
+    """Lives in the trainer's process and pushes fresh weights to the server."""
+
+    async def resume(self, tags: list[str]) -> None:
+        pass
+
+    async def release(self) -> None:
+        pass
+
+    async def update_weights(self, weights: Any, global_steps: int | None = None, **_: Any) -> None:
+        full = {name: (w.full_tensor() if hasattr(w, "full_tensor") else w) for name, w in weights}
+        tensors = {name: w.detach().float().cpu() for name, w in full.items()}
+        server = ray.get_actor(server_name(int(os.environ["RANK"])))
+        await server.load_weights.remote(tensors, global_steps)
+
+
+def server_name(rank: int) -> str:
+    """The server's name in Ray."""
+    return f"{NAME}_{rank}"
+
+
+rollout_base._ROLLOUT_REGISTRY[NAME, "async"] = f"{__name__}.ServerAdapter"
+RolloutReplicaRegistry.register(NAME, lambda: Replica)

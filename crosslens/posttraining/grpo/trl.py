@@ -1,0 +1,155 @@
+"""The second engine: TRL's GRPOTrainer with the same settings as verl's run."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from crosslens.io.errors import InputError
+from crosslens.io.files import read_json
+from crosslens.posttraining import resumable_run
+from crosslens.posttraining.backend_process import hide_media_packages
+from crosslens.posttraining.grpo.checkpoint_schedule import fifths, spacing, steps_of_epoch
+from crosslens.posttraining.grpo.checkpoints import export
+from crosslens.posttraining.grpo.curves import trl_curves
+from crosslens.posttraining.grpo.overrides import check_options
+from crosslens.posttraining.grpo.prompts import fitting_prompts
+from crosslens.posttraining.grpo.reward import trl_reward
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import GRPOTrainer
+
+DUAL_CLIP = 3.0  # verl's clip_ratio_c: the ratio counts up to here where the advantage is negative
+
+
+def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
+    """GRPOConfig's arguments. A step of ours, one batch of rollouts and the updates on it, is
+    `batch_size / mini_batch_size` optimizer steps of TRL, which counts responses, not prompts."""
+    updates = settings["batch_size"] // settings["mini_batch_size"]
+    cpu = settings["device"] == "cpu"
+    return {
+        "output_dir": str(out),
+        "use_cpu": cpu,
+        "bf16": not cpu,
+        "seed": seed,
+        "learning_rate": settings["learning_rate"],
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "num_generations": settings["rollouts"],
+        "per_device_train_batch_size": settings["mini_batch_size"] * settings["rollouts"],
+        "gradient_accumulation_steps": 1,
+        "steps_per_generation": updates,
+        "num_iterations": 1,
+        "max_steps": steps * updates,
+        "max_prompt_length": settings["max_prompt_length"],
+        "max_completion_length": settings["max_response_length"],
+        "temperature": settings["temperature"],
+        "epsilon": settings["clip_low"],
+        "epsilon_high": settings["clip_high"],
+        "delta": DUAL_CLIP,
+        "beta": 0.0,
+        "loss_type": "bnpo",  # the mean over an update's tokens; dapo divides by a whole step's
+        "scale_rewards": "group",
+        "gradient_checkpointing": not cpu,
+        "save_strategy": "steps",
+        "save_steps": spacing(steps, settings["save_every"]) * updates,
+        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
+        "logging_steps": updates,
+        "disable_tqdm": True,
+        "report_to": "none",
+    } | settings.get("options", {})
+
+
+def train(
+    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, run: Path, out: list[Path]
+) -> pd.DataFrame:
+    """One epoch of GRPO on one device; writes the checkpoints `out` and returns the curves.
+
+    Goes on from the last whole checkpoint of an earlier attempt at the same run, which is in the
+    directory `run`; it is the caller who deletes that. Raises InputError when the options name
+    another reward, or `run` holds checkpoints of another run.
+    """
+    check_options(settings.get("options", {}))
+    hide_media_packages()
+    prompts = fitting_prompts(data, model, settings["max_prompt_length"])
+    steps = steps_of_epoch(len(prompts), settings["batch_size"])
+    same = resumable_run.identity(model=model, data=data, settings=settings, seed=seed, devices=1)
+    resume = resumable_run.last_checkpoint(run)
+    resumable_run.claim(run, same, resume)
+    options = arguments(settings, out=run, steps=steps, seed=seed)
+    updates = options["steps_per_generation"]
+    saved = [run / f"checkpoint-{n * updates}" for n in fifths(steps, settings["save_every"])]
+    if resume != saved[-1]:
+        train_on(prompts, model, options, {resumable_run.step_of(path) for path in saved}, resume)
+    for checkpoint, target in zip(saved, out, strict=True):
+        export(checkpoint, model, target)
+    return trl_curves(read_json(saved[-1] / "trainer_state.json")["log_history"])
+
+
+def train_on(
+    prompts: pd.DataFrame, model: Path, options: dict, kept: set[int], resume: Path | None
+) -> None:
+    """TRL's trainer from its beginning or from a checkpoint; models of the updates `kept` stay."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from trl import GRPOConfig, GRPOTrainer
+
+    if options["use_cpu"]:
+        torch.set_num_threads(1)
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        reward_funcs=trl_reward,
+        args=GRPOConfig(**options),
+        train_dataset=dataset(prompts),
+        callbacks=[clock(), keeper(kept)],
+    )
+    check_reward(trainer)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+
+def check_reward(trainer: "GRPOTrainer") -> None:
+    """Raise InputError unless our reward, and no other, is in use."""
+    if trainer.reward_funcs != [trl_reward]:
+        raise InputError(
+            "grpo: TRL has another reward than crosslens.posttraining.grpo.reward.trl_reward"
+        )
+
+
+def clock() -> "TrainerCallback":
+    """Adds to each line of TRL's log, one a step of ours, the seconds since the one before."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *_, **__) -> None:
+            self.last = time.monotonic()
+
+        def on_log(self, args, state, control, **__) -> None:
+            now = time.monotonic()
+            state.log_history[-1]["step_time"] = now - self.last
+            self.last = now
+
+    return Clock()
+
+
+def keeper(kept: set[int]) -> "TrainerCallback":
+    """Keeps one training state, and the models of the updates `kept`."""
+    from transformers import TrainerCallback
+
+    class Keeper(TrainerCallback):
+        def on_save(self, args, state, control, **__) -> None:
+            resumable_run.close(Path(args.output_dir) / f"checkpoint-{state.global_step}", kept)
+
+    return Keeper()
+
+
+def dataset(prompts: pd.DataFrame) -> "Dataset":
+    """TRL's data set from the rows of verl's parquet: conversations and their right answers."""
+    from datasets import Dataset
+
+    golds = [gold["ground_truth"] for gold in prompts["reward_model"]]
+    conversations = [[dict(turn) for turn in turns] for turns in prompts["prompt"]]
+    return Dataset.from_dict({"prompt": conversations, "ground_truth": golds})

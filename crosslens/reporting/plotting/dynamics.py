@@ -1,0 +1,77 @@
+"""Figures 2, 7 and 8 to 13: how the most specific features change over training."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from crosslens.reporting.plotting.style import LIGHT, NAMES, say, text_color
+
+KINDS = {"index": "by index", "matched": "by decoder direction"}
+
+
+def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt.Figure:
+    """Heatmaps checkpoint by checkpoint: the paper's overlap by index, and by direction beside it;
+    below each the same checkpoint trained with another seed."""
+    families = list(dict.fromkeys(overlap["family"]))
+    figure, grid = plt.subplots(
+        2 * len(families), 2, figsize=(5.4, 5.2 * len(families)), squeeze=False
+    )
+    rows = [(family, kind) for family in families for kind in KINDS]
+    for line, (family, kind) in zip(grid, rows, strict=True):
+        for axes, paradigm in zip(line, ("sft", "rl"), strict=True):
+            part = overlap[(overlap["family"] == family) & (overlap["paradigm"] == paradigm)]
+            draw_heatmap(axes, square(part[part["kind"] == kind]), top)
+            again = part[part["kind"] == f"replica_{kind}"]["overlap"]
+            axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
+            values = ", ".join(str(v) for v in again) or "not trained"
+            alone = "\nno earlier checkpoint was given" if part["a"].nunique() == 1 else ""
+            axes.set_xlabel(f"checkpoint\n(5 against 5 with another seed: {values}){alone}")
+            axes.set_ylabel("checkpoint")
+    return figure
+
+
+def square(part: pd.DataFrame) -> pd.DataFrame:
+    """Pairs as a symmetric matrix."""
+    both = pd.concat([part, part.rename(columns={"a": "b", "b": "a"})])
+    return both.drop_duplicates(["a", "b"]).pivot(index="a", columns="b", values="overlap")
+
+
+def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
+    """An annotated heatmap of counts out of `top`."""
+    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
+    for i, row in enumerate(matrix.to_numpy()):
+        for j, value in enumerate(row):
+            axes.text(j, i, int(value), ha="center", va="center", color=text_color(value, 0, top))
+    axes.set_xticks(range(len(matrix)), matrix.columns)
+    axes.set_yticks(range(len(matrix)), matrix.index)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def draw_rank_shifts(
+    shifts: pd.DataFrame, label: str, paradigm: str, top: int, checkpoints: int
+) -> plt.Figure:
+    """One column a feature in the order of `shifts`, one row a pair of adjacent checkpoints; blank
+    (grey, as no shift is white) where the feature is outside the top list of one of the two. A
+    family that came with only the last of its `checkpoints` has no shifts, and the figure says
+    so."""
+    figure, axes = plt.subplots(figsize=(7.2, 1.9))
+    axes.set_title(f"{label} {NAMES[paradigm]}")
+    if shifts.empty:
+        reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint was given"
+        say(axes, f"no rank shifts: {reason}")
+        return figure
+    order = list(dict.fromkeys(shifts["feature"]))
+    steps = shifts["from"].astype(str) + " → " + shifts["to"].astype(str)
+    matrix = shifts.assign(step=steps).pivot(index="step", columns="feature", values="shift")[order]
+    image = axes.imshow(
+        np.ma.masked_invalid(matrix), cmap="RdBu_r", vmin=-top, vmax=top, aspect="auto"
+    )
+    axes.set_facecolor(LIGHT)
+    axes.set_yticks(range(len(matrix)), matrix.index)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.set_ylabel("checkpoints")
+    axes.set_xlabel(f"{len(order)} features in a top {top}, in order of first appearance")
+    figure.colorbar(image, ax=axes, label="rank shift (+: rises)", pad=0.01)
+    return figure

@@ -1,0 +1,211 @@
+"""All numbers that a study found, for machines: what summary.json holds."""
+
+import ast
+import csv
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from crosslens.config.study_design import trained
+from crosslens.io.files import read_json
+from crosslens.reporting.tables import CONTROLS, SETS, effect_of
+from crosslens.workflow.checkout import commit
+from crosslens.workflow.versions import installed
+
+# Of the environment that the summary is made in, as crosscoders and figures are.
+PACKAGES = ("snakemake", "torch", "numba", "triton", "h5py", "numpy", "pandas", "matplotlib")
+WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
+JOBS = {  # what the names of these rules' benchmark files say
+    "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
+    "train_crosscoder": r".+-r(?P<replica>\d+)-(?P<shard>\d+)",
+    "evaluate_crosscoder": r".+-r(?P<replica>\d+)",
+}
+
+
+class Study(NamedTuple):
+    """Where a study's results lie, its configuration, and the files that the report may read.
+
+    Older files lie beside them when a configuration of the same name had other families or shards.
+    """
+
+    root: Path
+    config: dict[str, Any]
+    inputs: list[Path]
+
+    def matching(self, pattern: str) -> list[Path]:
+        """The inputs below the root whose path matches."""
+        return sorted(p for p in self.inputs if p.relative_to(self.root).match(pattern))
+
+    @property
+    def families(self) -> dict[str, str]:
+        """Families and their labels."""
+        return {name: family["label"] for name, family in self.config["families"].items()}
+
+    @property
+    def trained(self) -> dict[str, list[str]]:
+        """The paradigms trained here, of each family that did not bring all of its models."""
+        entries = self.config["families"].items()
+        return {name: trained(family) for name, family in entries if trained(family)}
+
+
+def summarize(study: Study) -> dict[str, Any]:
+    """All numbers of the report, for machines."""
+    manifest = study.root / "data" / "manifest.json"
+    return {
+        "study": study.config["study"],
+        "seed": study.config["seed"],
+        "commit": commit(),
+        "versions": versions_by_rule(study),
+        "families": {family: summarize_family(study, family) for family in study.families},
+        "training_data": read_json(manifest) if study.trained else None,
+        "seconds": seconds_by_rule(study.root / "benchmarks", study.config),
+        "config": study.config,
+    }
+
+
+def summarize_family(study: Study, family: str) -> dict[str, Any]:
+    """One family's numbers."""
+    root = study.root
+    crosscoders = study.matching(f"crosscoders/{family}/*/quality.json")
+    results = study.matching(f"evaluation/{family}/*/results.json")
+    features = read_json(root / "generalization" / family / "features.json")
+    critical = read_json(root / "generalization" / family / "critical.json")
+    evaluated = {path.parent.name: read_json(path) for path in results}
+    return {
+        "label": study.families[family],
+        "accuracy": {variant: found["tasks"] for variant, found in evaluated.items()},
+        "models": {variant: found["model_hash"] for variant, found in evaluated.items()},
+        "critical": {task: count_samples(found) for task, found in critical.items()},
+        "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
+        "features": {
+            "readout": features["readout"],
+            "why_empty": features["why_empty"],
+            "pools": features["pools"],
+            "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
+        },
+        "interventions": {
+            path.stem: effects(pd.read_csv(path))
+            for path in study.matching(f"interventions/{family}/*.csv")
+        },
+        "data_path": read_json(root / "activations" / family / "data-path.json"),
+        "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
+    }
+
+
+def versions_by_rule(study: Study) -> dict[str, dict[str, str]]:
+    """Versions by package, as the jobs of each rule found them; several where jobs differ."""
+    found: dict[str, dict[str, list[str]]] = {}
+    files = [(path.parent.name, read_json(path)) for path in study.matching("versions/*/*.json")]
+    results = study.matching("evaluation/*/*/results.json")
+    files += [("evaluate_model", read_json(path)["versions"]) for path in results]
+    for rule, packages in [*files, ("write_report", installed(*PACKAGES))]:
+        for package, version in packages.items():
+            found.setdefault(rule, {}).setdefault(package, []).append(version)
+    return {
+        rule: {package: ", ".join(dict.fromkeys(said)) for package, said in packages.items()}
+        for rule, packages in found.items()
+    }
+
+
+def count_samples(found: dict) -> dict[str, int]:
+    """Documents, critical samples and lost ones of a task."""
+    return {
+        "documents": found["documents"],
+        "critical": len(found["critical"]),
+        "lost": found["lost"],
+    }
+
+
+def count_features(found: dict) -> dict[str, Any]:
+    """Selected features per task, in the majority and in all."""
+    return {
+        "per_task": {task: len(value["selected"]) for task, value in found["tasks"].items()},
+        "max_score": {task: value["max_score"] for task, value in found["tasks"].items()},
+        "majority": len(found["majority"]),
+        "intersection": len(found["intersection"]),
+    }
+
+
+def effects(table: pd.DataFrame) -> dict[str, dict]:
+    """Per task and kind of set: its change, and those of the random sets of its size."""
+    found: dict[str, dict] = {}
+    for task, part in table.groupby("task", sort=False):
+        found[task] = {"n_samples": int(part["n_samples"].iloc[0])}
+        for kind in SETS:
+            rows = effect_of(table, task, kind)
+            if len(rows["set"]):
+                found[task][kind] = beside_controls(rows)
+    return found
+
+
+def beside_controls(rows: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """The effect of one set on one task; controls as a list over the random sets."""
+    row = rows["set"].iloc[0]
+    return {
+        "n_features": int(row["n_features"]),
+        "change": float(row["change"]),
+        "ci95": [float(row["ci_low"]), float(row["ci_high"])],
+        **{control: rows[control]["change"].tolist() for control in CONTROLS},
+    }
+
+
+def tails(nrn: pd.DataFrame) -> dict[str, dict]:
+    """Per pair: how wide the alive features' NRN spreads, and how many lie far out."""
+    found = {}
+    for (name, replica), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replica"]):
+        values = part["nrn"]
+        found[f"{name}-r{replica}"] = {
+            "alive": len(values),
+            "std": float(values.std(ddof=0)),
+            **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
+            **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
+        }
+    return found
+
+
+def seconds_by_rule(benchmarks: Path, config: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Jobs, seconds, GPU hours and peak memory of each rule, from Snakemake's benchmark files."""
+    found: dict[str, dict[str, float]] = {}
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        if not belongs(path.relative_to(benchmarks), config):
+            continue
+        row = pd.read_csv(path, sep="\t", na_values="-", quoting=csv.QUOTE_NONE).iloc[0]
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
+        zero = {"jobs": 0, "seconds": 0.0, "gpu_hours": 0.0, "max_rss_mb": 0.0}
+        entry = found.setdefault(rule, zero)
+        entry["jobs"] += 1
+        entry["seconds"] += float(row["s"])
+        entry["gpu_hours"] += gpus_of(row) * float(row["s"]) / 3600
+        if pd.notna(row["max_rss"]):  # a job too short to be measured
+            entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"]))
+    return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
+
+
+def belongs(path: Path, config: dict[str, Any]) -> bool:
+    """Whether a benchmark file is of a job of this configuration, not of an earlier one that had
+    other families, shards or replicas. `path` is {rule}[/{family}][/{job}].tsv."""
+    rule, *below = path.with_suffix("").parts
+    if not below:
+        return rule not in WORLD_RULES or "world" in config
+    if rule == "generate_traces":
+        return int(below[0]) < config.get("traces", {"shards": 0})["shards"]
+    if rule.startswith(("draw_", "tabulate_")):
+        return True
+    job = re.fullmatch(JOBS.get(rule, ".*"), below[-1])
+    numbers = {key: int(value) for key, value in job.groupdict("0").items()} if job else {}
+    return (
+        below[0] in config["families"]
+        and job is not None
+        and numbers.get("shard", 0) < config["activations"]["shards"]
+        and numbers.get("replica", 0) <= config["crosscoder"]["replicas"]
+    )
+
+
+def gpus_of(row: pd.Series) -> int:
+    """GPUs a job had, by its benchmark file.
+
+    They stand there when Snakemake ran with `benchmark-extended`, as both profiles say.
+    """
+    return ast.literal_eval(row["resources"]).get("gpu", 0) if "resources" in row else 0

@@ -1,0 +1,324 @@
+"""What a study will take, from its configuration alone: jobs, GPU-hours, wall time, disk, memory.
+
+Estimates by arithmetic, with every assumption printed beside them. Rates are those of one NVIDIA
+H200, measured where `ASSUMPTIONS` says so and assumed elsewhere. Nothing but Snakemake's own
+environment is needed: neither data nor models are opened, but for a local model's config.json.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crosslens.config import study_design
+from crosslens.config.cross_checks import GPU_RULES
+from crosslens.config.locations import made_here, named_paths
+from crosslens.io.errors import InputError
+from crosslens.io.files import read_json
+
+FLOPS = 790e12  # bfloat16 matrix products, measured
+BANDWIDTH = 4.3e12  # bytes a second of device memory, measured
+DISK = 2e9  # bytes a second that a job reads or writes
+START = 30  # seconds until a job's libraries and model are loaded
+DECODE = 0.03  # seconds a token of a batch that transformers samples, for lm-eval
+LONGEST = 0.5  # share of the longest allowed answer that a batch's longest takes
+EXTRACTING, TRAINING, SAMPLING = 0.5, 0.35, 0.2  # shares of FLOPS that are reached
+TRACE, ANSWER = 8000, 4000  # mean tokens of a teacher's trace, and of an answer
+KEPT = 0.7  # share of the traces that is right
+QUESTIONS, CHOICES, QUESTION = 1500, 4, 120  # of one multiple-choice task; tokens of a prompt
+MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
+INTERVENTION = 1.0  # hours that one job of `intervene` takes, and half of it `score_features`
+ROW = 11  # bytes beside a row's activations: token, position, sequence, mask
+ADAM = 12  # bytes a parameter in training: the weight and two moments, in float32
+GRPO_STATE = 2 * ADAM + 4  # of GRPO on disk: the last one, the next and its weights once more
+GB, TB = 1e9, 1e12
+
+ASSUMPTIONS = f"""\
+An H200: {FLOPS / 1e12:.0f} TFLOP/s in bfloat16 and {BANDWIDTH / 1e12:.1f} TB/s, both measured. Of
+these extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SAMPLING:.0%}. A
+crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
+Traces have {TRACE:,} tokens in the mean, {KEPT:.0%} are right; answers in RL have {ANSWER:,}. In
+evaluation a batch of answers takes {DECODE} s a token until its longest ends, at {LONGEST:.0%} of
+what is allowed. Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
+Wall time is for GPUs that are always busy."""
+
+
+class Size(NamedTuple):
+    """Of a language model."""
+
+    layers: int
+    d_model: int
+    parameters: float
+
+
+SIZES = {  # of models on the hub, from their config.json and safetensors' metadata
+    "Qwen/Qwen3-4B-Base": Size(36, 2560, 4.02e9),
+    "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9),
+    "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9),
+    "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9),
+}
+
+
+def size_of(key: str, model: study_design.Model, config: Mapping[str, Any]) -> Size:
+    """Of a known model of the hub, a local directory or the world's; InputError for another."""
+    if model.name in SIZES:
+        return SIZES[model.name]
+    if made_here(model.name, config):
+        return from_fields(config["world"]["model"])
+    if (file := Path(model.name) / "config.json").is_file():
+        return from_fields(read_json(file))
+    raise InputError(
+        f"{key}: the size of {model.name} is not known before it is downloaded: give a local "
+        f"directory, or add it to SIZES in crosslens/workflow/cost_estimate.py, "
+        f"which has {', '.join(SIZES)}"
+    )
+
+
+def from_fields(fields: Mapping[str, Any]) -> Size:
+    """From the fields of a config.json: attention, gated feed-forward layers, embeddings."""
+    d, layers = fields["hidden_size"], fields["num_hidden_layers"]
+    heads, groups = fields["num_attention_heads"], fields["num_key_value_heads"]
+    head = fields.get("head_dim") or d // heads
+    layer = 2 * d * head * (heads + groups) + 3 * d * fields["intermediate_size"]
+    tables = 1 if fields.get("tie_word_embeddings", True) else 2
+    return Size(layers, d, layers * layer + tables * d * fields.get("vocab_size", 1000))
+
+
+def jobs(config: Mapping[str, Any]) -> dict[str, int]:
+    """Jobs of each rule for the default target, nothing being done yet."""
+    families = list(config["families"].values())
+    shards, replicas = config["activations"]["shards"], config["crosscoder"]["replicas"]
+    variants = sum(len(study_design.variants(family)) for family in families)
+    crosscoders = sum(len(study_design.crosscoders(family, replicas)) for family in families)
+    trained = {
+        p: sum(p in study_design.trained(f) for f in families) for p in study_design.PARADIGMS
+    }
+    once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
+    once += ("score_features", "select_features", "tokenize_corpus", "report_data_path")
+    once += ("take_turn",)
+    count = world_jobs(config) | {
+        "import_model": sum(len(study_design.given(family)) for family in families),
+        "prepare_problems": int(study_design.trains(config)),
+        "generate_traces": config["traces"]["shards"] if study_design.trains(config) else 0,
+        "filter_traces": int(study_design.trains(config)),
+        "train_sft": trained["sft"],
+        "count_prompts": trained["rl"],
+        "train_grpo": trained["rl"],
+        "evaluate_model": len(study_design.FINAL) * len(families),
+        **dict.fromkeys(once, len(families)),
+        "extract_activations": variants * (shards + 1),
+        "train_crosscoder": crosscoders * shards,
+        "evaluate_crosscoder": crosscoders,
+        "intervene": 2 * len(families),
+        **{"draw_nrn": 2, "draw_overlap": 2, "draw_mas": 2, "draw_feature_overlap": 1},
+        "draw_rank_shifts": 6,
+        "draw_training_curves": 1 + sum(map(bool, trained.values())),
+        **{"tabulate_accuracy": 1, "tabulate_interventions": 4, "write_report": 1, "all": 1},
+    }
+    return {rule: number for rule, number in count.items() if number}
+
+
+def world_jobs(config: Mapping[str, Any]) -> dict[str, int]:
+    """The rules of the world, where anything is read from it."""
+    paths = {path for _, path in named_paths(config) if made_here(path, config)}
+    world = f"results/{config['study']}/world"
+    teacher = f"{world}/teacher" in paths and study_design.trains(config)
+    counts = {"pretrain_base": f"{world}/base" in paths, "pretrain_teacher": teacher}
+    return {"build_world": int(bool(paths))} | {rule: int(is_in) for rule, is_in in counts.items()}
+
+
+def gpu_hours(config: Mapping[str, Any], count: Mapping[str, int]) -> dict[str, float]:
+    """GPU-hours of each rule that computes on GPUs, its jobs together."""
+    hours = dict.fromkeys(GPU_RULES, 0.0)
+    if study_design.trains(config):
+        hours["generate_traces"] = teacher_hours(config)
+    for name, family in config["families"].items():
+        size = size_of(f"families.{name}.base", study_design.given(family)["base"], config)
+        for rule, value in family_hours(config, family, size).items():
+            hours[rule] += value
+    starts = {rule: count.get(rule, 0) * START / 3600 for rule in GPU_RULES}
+    return {rule: hours[rule] + starts[rule] for rule in GPU_RULES if count.get(rule)}
+
+
+def problems(config: Mapping[str, Any]) -> int:
+    """Training problems: the world's, or the mean of what the configuration promises."""
+    sources = config["problems"]["sources"].values()
+    if any(isinstance(source, str) and made_here(source, config) for source in sources):
+        return config["world"]["problems"]
+    return sum(config["problems"]["count"]) // 2
+
+
+def teacher_hours(config: Mapping[str, Any]) -> float:
+    """Sampling one trace of every problem from the teacher: 2 FLOP a parameter and token."""
+    traces = config["traces"]
+    size = size_of("traces.teacher", study_design.Model(traces["teacher"]), config)
+    tokens = problems(config) * min(TRACE, traces["max_new_tokens"])
+    return sampling(size, tokens)
+
+
+def sampling(size: Size, tokens: float) -> float:
+    """Hours to sample so many tokens."""
+    return 2 * size.parameters * tokens / (FLOPS * SAMPLING) / 3600
+
+
+def family_hours(
+    config: Mapping[str, Any], family: study_design.Family, size: Size
+) -> dict[str, float]:
+    """GPU-hours of one family, without the start of its jobs."""
+    grpo, replicas = config["grpo"], config["crosscoder"]["replicas"]
+    hours = {
+        "evaluate_model": len(study_design.FINAL) * evaluation_hours(config, size),
+        "extract_activations": len(study_design.variants(family)) * extraction_hours(config, size),
+        "train_crosscoder": sum(
+            crosscoder_hours(config, size, models) for models in models_aligned(family, replicas)
+        ),
+        "intervene": 2 * INTERVENTION,
+        "score_features": INTERVENTION / 2,
+    }
+    trained = study_design.trained(family)
+    if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
+        tokens = KEPT * problems(config) * min(TRACE, config["traces"]["max_new_tokens"])
+        hours["train_sft"] = 8 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
+    if "rl" in trained:  # sampling; old log-probabilities, then an update of every token
+        answer = min(ANSWER, grpo["max_response_length"])
+        tokens = problems(config) * grpo["rollouts"] * answer
+        update = 10 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
+        hours["train_grpo"] = sampling(size, tokens) + update
+    return hours
+
+
+def evaluation_hours(config: Mapping[str, Any], size: Size) -> float:
+    """One model on all benchmarks: sampled answers, and the likelihood of every choice."""
+    settings = config["evaluation"]
+    answers = sum(MATH[task] * entry["repeats"] for task, entry in settings["math"].items())
+    tasks = len(settings["tasks"]) + len(settings["unseen"])
+    read = tasks * QUESTIONS * CHOICES * QUESTION
+    reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
+    batches = math.ceil(answers / settings["batch_size"])
+    return batches * LONGEST * settings["max_new_tokens"] * DECODE / 3600 + reading
+
+
+def extraction_hours(config: Mapping[str, Any], size: Size) -> float:
+    """One variant's activations: half of the model on every token, and writing them."""
+    tokens = config["corpus"]["tokens"] + config["corpus"]["heldout_tokens"]
+    computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
+    return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
+
+
+def models_aligned(family: study_design.Family, replicas: int) -> list[int]:
+    """The number of models in each of a family's crosscoders."""
+    names = study_design.crosscoders(family, replicas)
+    return [len(study_design.models_of(name.rpartition("-r")[0])) for name in names]
+
+
+def weights(config: Mapping[str, Any], size: Size, models: int) -> float:
+    """Parameters of a crosscoder: W_enc and W_dec."""
+    return 2 * models * size.d_model * config["crosscoder"]["d_sparse"]
+
+
+def crosscoder_hours(config: Mapping[str, Any], size: Size, models: int) -> float:
+    """All steps of one crosscoder, and its state read and written at each shard."""
+    settings, shards = config["crosscoder"], config["activations"]["shards"]
+    steps = config["corpus"]["tokens"] * settings["epochs"] / settings["batch_size"]
+    count = weights(config, size, models)
+    products = 5 * count * settings["batch_size"]  # 5 of 2 n d k FLOP a token: 10 n d k
+    step = products / FLOPS + 28 * count / BANDWIDTH
+    return (steps * step + shards * 2 * ADAM * count / DISK) / 3600
+
+
+class Disk(NamedTuple):
+    """Bytes of one family at their most."""
+
+    rolling: float  # shards: `window` of each variant
+    whole: float  # all shards at once, which never exist
+    heldout: float
+    states: float
+    crosscoders: float
+    models: float
+    training: float  # of GRPO, gone when its last checkpoint is exported
+
+
+def disk_of(config: Mapping[str, Any], family: study_design.Family, size: Size) -> Disk:
+    """Bytes that a family takes on disk."""
+    corpus, settings = config["corpus"], config["activations"]
+    variants = len(study_design.variants(family))
+    kept = 1 - settings["skip_positions"] / corpus["sequence_length"]
+    token = variants * (2 * size.d_model + ROW) * kept
+    whole = token * corpus["tokens"]
+    counts = [
+        weights(config, size, models)
+        for models in models_aligned(family, config["crosscoder"]["replicas"])
+    ]
+    return Disk(
+        rolling=whole * min(1, settings["window"] / settings["shards"]),
+        whole=whole,
+        heldout=token * corpus["heldout_tokens"],
+        states=ADAM * (sum(counts) + max(counts)),
+        crosscoders=4 * sum(counts),
+        models=2 * size.parameters * variants,
+        training=GRPO_STATE * size.parameters if "rl" in study_design.trained(family) else 0.0,
+    )
+
+
+def disks(config: Mapping[str, Any]) -> dict[str, Disk]:
+    """`disk_of` every family."""
+    return {
+        name: disk_of(
+            config,
+            family,
+            size_of(f"families.{name}.base", study_design.given(family)["base"], config),
+        )
+        for name, family in config["families"].items()
+    }
+
+
+def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
+    """Most bytes there are: of all families at once, or with shards of one after the other.
+
+    What stays (models, crosscoders) counts of all. In turns, later families may be in training
+    while one has its shards; those before it are done.
+    """
+    families = list(found.values())
+    stays = sum(disk.crosscoders + disk.models for disk in families)
+    goes = [
+        max(disk.training, (disk.rolling if rolling else disk.whole) + disk.heldout + disk.states)
+        for disk in families
+    ]
+    later = [sum(disk.training for disk in families[i + 1 :]) for i in range(len(families))]
+    return stays + (sum(goes) if at_once else max(map(sum, zip(goes, later, strict=True))))
+
+
+def describe(config: Mapping[str, Any], needs: Mapping[str, Mapping[str, int]]) -> str:
+    """The plan as text. `needs` are the `gpu` and `mem_mb` of one job of each rule."""
+    count = jobs(config)
+    gpus = {rule: needs.get(rule, {}).get("gpu", 0) for rule in count}
+    hours = {rule: h for rule, h in gpu_hours(config, count).items() if gpus[rule]}
+    lines = [f"{'rule':24}{'jobs':>7}{'GPUs':>6}{'GPU-hours':>11}{'GB RAM':>8}"]
+    for rule, number in count.items():
+        spent = f"{hours[rule]:.1f}" if rule in hours else "-"
+        memory = needs.get(rule, {}).get("mem_mb", 0) / 1000 or "-"
+        lines.append(f"{rule:24}{number:7}{gpus[rule] or '-':>6}{spent:>11}{memory:>8}")
+    total, machine = sum(hours.values()), max(gpus.values())
+    lines.append(f"{'total':24}{sum(count.values()):7}{total:>17.1f}")
+    if machine:
+        lines.append(f"\nWall time on {machine} GPUs: {total / machine / 24:.1f} days or more")
+    return "\n".join([*lines, "", *disk_lines(config), "", "Assumptions", ASSUMPTIONS])
+
+
+def disk_lines(config: Mapping[str, Any]) -> list[str]:
+    """The part on disk."""
+    found = disks(config)
+    lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in found)]
+    for field in Disk._fields:
+        name = {"rolling": f"shards, {config['activations']['window']} a variant"}.get(
+            field, {"whole": "all shards at once", "heldout": "held-out shards"}.get(field, field)
+        )
+        values = (getattr(disk, field) / GB for disk in found.values())
+        lines.append(f"{name:24}" + "".join(f"{value:13,.1f}" for value in values))
+    for what, at_once in (
+        ("families in turns, as the whole study runs", False),
+        ("all at once", True),
+    ):
+        now, never = (peak(found, rolling=r, at_once=at_once) / TB for r in (True, False))
+        lines.append(f"Peak, {what}: {now:.2f} TB; without rolling {never:.2f} TB")
+    return lines

@@ -1,0 +1,45 @@
+"""Jobs on this machine that an earlier run left behind: a new run waits until they have ended."""
+
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from crosslens.io.errors import InputError
+from crosslens.workflow.processes import GRACE, WORKFLOW
+
+MARK = re.compile(rb"(?:^|\0)%b=(\d+)" % WORKFLOW.encode())
+
+
+def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
+    """Wait until the jobs of a workflow that ran in a folder and was killed are gone too.
+
+    They end by themselves (`processes.end_with_workflow`), but not at once, and until then may
+    write what a new run makes again. Raises InputError when one stays.
+    """
+    until = time.monotonic() + patience
+    while (left := earlier_jobs(folder)) and time.monotonic() < until:
+        time.sleep(0.1)
+    if left:
+        raise InputError(
+            f"jobs of an earlier run in {folder} have not ended (processes "
+            f"{', '.join(map(str, left))}): end them, then start again"
+        )
+
+
+def earlier_jobs(folder: Path) -> list[int]:
+    """Processes that work in a folder for a workflow that is gone."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended, or is another user's
+            mark = MARK.search((entry / "environ").read_bytes())
+            if mark and (entry / "cwd").resolve() == folder.resolve() and not works(int(mark[1])):
+                found.append(int(entry.name))
+    return found
+
+
+def works(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    with suppress(OSError):
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

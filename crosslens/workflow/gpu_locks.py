@@ -1,0 +1,146 @@
+"""Which GPUs a job may use: Snakemake counts them, and here each job is given its own.
+
+`--resources gpu=8` bounds how many GPUs are in use, but names none: eight jobs of one GPU each
+would all run on the first. A job that holds a GPU keeps a lock on a file named after it. The locks
+belong to open files, so they go when the job and the engines it started are gone, however they
+ended. Studies that one user runs side by side on a machine share the locks.
+"""
+
+import fcntl
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from crosslens.io.errors import InputError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+DEVICE = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")
+PAUSE = 0.5  # seconds between two attempts
+LOCKS = Path("/tmp")  # not TMPDIR, which may differ from job to job
+
+locks: list[int] = []  # descriptors to pass on to engines: what a lost engine uses stays taken
+
+
+def visible() -> list[str]:
+    """The GPUs to choose from: of CUDA_VISIBLE_DEVICES where it is set, else all there are."""
+    if (given := os.environ.get(VISIBLE)) is not None:
+        return [name for name in map(str.strip, given.split(",")) if DEVICE.fullmatch(name)]
+    return installed()
+
+
+def installed() -> list[str]:
+    """Indices of the machine's GPUs, as the driver numbers them; none where there is no driver."""
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return said.stdout.split()
+
+
+@contextmanager
+def hold(count: int) -> Iterator[list[str]]:
+    """Give this process `count` GPUs that no other job holds, for as long as the block runs.
+
+    Their names are yielded and stand in CUDA_VISIBLE_DEVICES: enter before CUDA is initialized.
+    With none asked for, all are hidden. Where SLURM has given the job no more than it asked for
+    there is nothing to do; in an allocation that several jobs share, its GPUs are handed out.
+
+    Waits while too few are free. Raises InputError when there are fewer than `count` at all.
+    """
+    ids = visible() if count else []
+    before = os.environ.get(VISIBLE)
+    if count and "SLURM_JOB_ID" in os.environ and len(ids) <= count:
+        yield ids
+        return
+    check_count("the job", count, ids)
+    taken = wait_for(count, ids) if count else {}
+    locks.extend(taken.values())
+    os.environ[VISIBLE] = ",".join(taken)
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
+    try:
+        yield list(taken)
+    finally:
+        release(taken)
+        os.environ.pop(VISIBLE, None) if before is None else os.environ.update({VISIBLE: before})
+
+
+def wait_for(count: int, ids: list[str]) -> dict[str, int]:
+    """Locks on `count` of the GPUs, by name, as soon as so many are free."""
+    folder = lock_folder()
+    waiting = False
+    while not (taken := take(count, ids, folder)):
+        if not waiting:
+            print(f"waiting for {count} of the GPUs {','.join(ids)}", flush=True)
+        waiting = True
+        time.sleep(PAUSE)
+    print(f"GPUs: {','.join(taken)}", flush=True)
+    return taken
+
+
+def lock_folder() -> Path:
+    """Where the locks are: one folder a user, and one a SLURM job, which may number GPUs anew."""
+    job = os.environ.get("SLURM_JOB_ID")
+    folder = LOCKS / f"crosslens-gpus-{os.getuid()}{f'-{job}' if job else ''}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def take(count: int, ids: list[str], folder: Path) -> dict[str, int]:
+    """Lock `count` GPUs or none: one job tries at a time, so that no two wait for each other."""
+    with (folder / "mutex").open("w") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        taken: dict[str, int] = {}
+        for name in ids:
+            if len(taken) < count and (lock := try_lock(folder / name.replace("/", "_"))):
+                taken[name] = lock
+        if len(taken) < count:
+            release(taken)
+            return {}
+        return taken
+
+
+def try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock of a file, None when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def release(taken: Mapping[str, int]) -> None:
+    """Give up locks."""
+    for lock in taken.values():
+        os.close(lock)
+        if lock in locks:
+            locks.remove(lock)
+
+
+def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
+    """Before any job runs on this machine: it has the GPUs of the hungriest rule, and of the limit.
+
+    `needs` maps rules to the GPUs of one job; `limit` is `--resources gpu=N`. Raises InputError.
+    """
+    rule = max(needs, key=needs.get, default=None)
+    if rule is None or not needs[rule]:
+        return
+    ids = visible()
+    check_count(f"resources.{rule}.gpu: one job", needs[rule], ids)
+    check_count("--resources gpu", limit or 0, ids)
+
+
+def check_count(what: str, count: int, ids: list[str]) -> None:
+    """Raise InputError when more GPUs are asked for than there are."""
+    if count > len(ids):
+        source = VISIBLE if VISIBLE in os.environ else "nvidia-smi"
+        raise InputError(
+            f"{what} asks for {count} GPUs, and this machine has {len(ids)} "
+            f"({source}: {','.join(ids) or 'none'}): ask for fewer or run it elsewhere"
+        )

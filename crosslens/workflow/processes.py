@@ -1,0 +1,127 @@
+"""Processes end together: a job with the workflow that started it, an engine with its job.
+
+    python -m crosslens.workflow.processes COMMAND ...
+
+runs a command and, when the command or the process that started this one has ended, however that
+came, ends every process the command has left. (Linux's prctl: a parent's death is a signal, and
+orphans come to us.) A job that went on without its workflow would do again what a rerun does.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+GRACE = 10.0  # seconds between asking a process to end and ending it
+WORKFLOW = "CROSSLENS_WORKFLOW"  # rules/common.smk puts the number of its process there
+ENDED = "Stopped: the workflow that started this job has ended."
+
+
+def signal_at_parents_death(number: int = signal.SIGKILL) -> None:
+    """Let the kernel send this process a signal when its parent ends; a child calls it first."""
+    LIBC.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM unwind the main thread, so that temporary files are deleted and engines ended."""
+    with suppress(ValueError):  # not in the main thread: nothing to unwind
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def end_with_workflow() -> None:
+    """End this process soon after the workflow that started it, or a shell between, has ended.
+
+    The workflow is the ancestor whose number the environment gives, if it gives one.
+    """
+    if (number := os.environ.get(WORKFLOW)) is None:
+        return
+    between = ancestors(os.getppid(), int(number))
+    if int(number) not in between:
+        sys.exit(ENDED)
+    watched = [os.pidfd_open(pid) for pid in between]
+    threading.Thread(target=wait_and_end, args=(watched,), daemon=True).start()
+
+
+def wait_and_end(descriptors: list[int]) -> None:
+    """Wait until one of some processes has ended, then end this one."""
+    select.select(descriptors, [], [])
+    with suppress(OSError):  # the log may be gone with the workflow
+        os.write(2, f"{ENDED}\n".encode())
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def ancestors(pid: int, last: int) -> list[int]:
+    """A process and its ancestors, up to `last` if it is among them."""
+    found = []
+    while pid > 1 and last not in found:
+        found.append(pid)
+        pid = parent(pid)
+    return found
+
+
+def parent(pid: int) -> int:
+    """The parent of a process."""
+    text = Path("/proc", str(pid), "stat").read_text()
+    return int(text.rpartition(")")[2].split()[1])
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes below one, children before grandchildren."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            children.setdefault(parent(int(entry.name)), []).append(int(entry.name))
+    waiting = [pid]
+    for one in waiting:
+        waiting += children.get(one, [])
+    yield from waiting[1:]
+
+
+def end(processes: Callable[[], list[int]]) -> None:
+    """Ask processes to end, and after `GRACE` seconds end them, until there are none."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        until = time.monotonic() + GRACE
+        while (left := processes()) and time.monotonic() < until:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            reap()
+            time.sleep(0.05)
+
+
+def reap() -> None:
+    """Take note of ended children, so that they vanish."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def supervise(command: Sequence[str]) -> int:
+    """Run a command and end all it has left when it, or our parent, ends; its exit status."""
+    starter = os.getppid()
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    exit_on_sigterm()
+    signal_at_parents_death(signal.SIGTERM)
+    if os.getppid() != starter:  # it ended before the line above
+        return 128 + signal.SIGTERM
+    try:
+        child = subprocess.Popen(command, close_fds=False, preexec_fn=signal_at_parents_death)
+        status = child.wait()
+        return status if status >= 0 else 128 - status
+    finally:
+        end(lambda: list(descendants(os.getpid())))
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(sys.argv[1:]))

@@ -1,0 +1,189 @@
+"""NRN, MAS, overlap and rank shifts on worked numbers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from crosslens.analysis.specificity import (
+    fold,
+    index_overlap,
+    l1_norms,
+    mas,
+    matched_overlap,
+    nrn,
+    overlap_table,
+    rank_shifts,
+    top_features,
+)
+from crosslens.crosscoder.model import Crosscoder
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+import measure_overlap  # noqa: E402
+import rank_shifts as rank_shifts_script  # noqa: E402
+import score_specificity  # noqa: E402
+
+NORMS = torch.tensor([[1.0, 3.0, 0.0, 2.0], [3.0, 1.0, 5.0, 2.0]])
+
+
+def test_l1_norms():
+    W_dec = torch.tensor([[[1.0, -2.0], [0.0, 0.5]], [[-3.0, 0.0], [0.0, 0.0]]])
+    assert l1_norms(W_dec).tolist() == [[3.0, 0.5], [3.0, 0.0]]
+
+
+def test_nrn():
+    """Eq. 4: the tuned model's share."""
+    assert nrn(NORMS).tolist() == [0.75, 0.25, 1.0, 0.5]
+
+
+def test_nrn_of_a_feature_without_decoders_is_undefined():
+    assert nrn(torch.zeros(2, 1)).isnan().all()
+
+
+def test_mas():
+    """Eqs. 8-10: 1, 2 and 5 of 8; a feature of one model alone."""
+    scores = mas(torch.tensor([[1.0, 0.0], [2.0, 0.0], [5.0, 4.0]]))
+    torch.testing.assert_close(scores, torch.tensor([[0.125, 0.0], [0.25, 0.0], [0.625, 1.0]]))
+    torch.testing.assert_close(scores.sum(dim=0), torch.ones(2))
+
+
+def test_folding_undoes_the_scales():
+    """The tuned model's activations were halved: its decoder is half as long as it should be."""
+    W_dec = torch.tensor([[[2.0, 0.0]], [[1.0, 0.0]]])
+    norms = l1_norms(fold(W_dec, torch.tensor([1.0, 0.5])))
+    assert norms.tolist() == [[2.0], [2.0]]
+    assert nrn(norms).item() == 0.5
+
+
+def table(scores, alive=None, name="sft-1", replica=0):
+    return pd.DataFrame(
+        {
+            "crosscoder": name,
+            "replica": replica,
+            "feature": range(len(scores)),
+            "nrn": scores,
+            "alive": alive or [1] * len(scores),
+        }
+    )
+
+
+def test_top_features_are_alive_highest_first_ties_by_index():
+    scores = [0.5, 0.9, 0.7, 0.7, 0.99, np.nan]
+    assert top_features(table(scores, [1, 1, 1, 1, 0, 1]), 3) == [1, 2, 3]
+
+
+def test_overlap_by_index():
+    assert index_overlap([1, 2, 3], [3, 4, 1]) == 2
+
+
+def test_overlap_by_direction_finds_the_same_features_under_other_indices():
+    a = torch.eye(4)[:3]
+    b = 5 * torch.eye(4)[[2, 0, 3]] + 0.01
+    assert matched_overlap(a, b, 0.7) == 2
+    assert matched_overlap(a, -a, 0.7) == 0
+    assert matched_overlap(a[:0], b, 0.7) == 0
+
+
+def test_a_direction_is_matched_once():
+    a = torch.tensor([[1.0, 0.0], [1.0, 0.01]])
+    assert matched_overlap(a, torch.tensor([[1.0, 0.0]]), 0.7) == 1
+
+
+def test_the_threshold_is_on_the_cosine():
+    a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.8, 0.6]])
+    assert matched_overlap(a, b, threshold=0.79) == 1
+    assert matched_overlap(a, b, threshold=0.81) == 0
+
+
+def test_overlap_table_has_every_pair_of_checkpoints_and_both_kinds():
+    tops = {1: [0, 1], 2: [1, 2], 3: [3, 0]}
+    result = overlap_table(tops, {c: torch.eye(4) for c in tops}, "rl", 0.7)
+    index = result[result["kind"] == "index"].set_index(["a", "b"])["overlap"].to_dict()
+    assert index == {(1, 1): 2, (1, 2): 1, (1, 3): 1, (2, 2): 2, (2, 3): 0, (3, 3): 2}
+    matched = result[result["kind"] == "matched"].set_index(["a", "b"])["overlap"].to_dict()
+    assert matched == index  # the same decoders: direction and index agree
+
+
+def test_rank_shifts_of_adjacent_checkpoints():
+    """4 rises from 3 to 1, 5 falls from 1 to 2; 6 and 7 have no rank in the other list."""
+    result = rank_shifts({1: [5, 6, 4], 2: [4, 5, 7]}, "sft").set_index("feature")
+    assert result["shift"].loc[[4, 5]].tolist() == [2, -1]
+    assert result["shift"].loc[[6, 7]].isna().all()
+    assert result["rank_from"].loc[6] == 2 and np.isnan(result["rank_to"].loc[6])
+    assert result["rank_to"].loc[7] == 3 and np.isnan(result["rank_from"].loc[7])
+    assert set(zip(result["from"], result["to"], strict=True)) == {(1, 2)}
+
+
+def save_crosscoder(folder, models, seed):
+    """A crosscoder of random decoders and its feature table; feature 0 is dead."""
+    crosscoder = Crosscoder(len(models), 4, 6, seed=seed, metadata={"models": models})
+    with torch.no_grad():
+        crosscoder.W_dec.copy_(torch.randn(len(models), 6, 4, generator=torch.manual_seed(seed)))
+    crosscoder.scales.copy_(torch.arange(1.0, len(models) + 1))
+    crosscoder.save(folder / "crosscoder.safetensors")
+    alive = pd.DataFrame({"feature": range(6), "alive": [0, 1, 1, 1, 1, 1]})
+    alive.to_csv(folder / "features.csv", index=False)
+    return folder / "crosscoder.safetensors"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Ten pairs, two replicas (that of rl-5 equal to the original) and the trio, with metrics."""
+    root = tmp_path_factory.mktemp("crosscoders")
+    names = [f"{p}-{k}-r0" for p in ("sft", "rl") for k in range(1, 6)]
+    seeds = {name: seed for seed, name in enumerate(names)}
+    seeds |= {"sft-5-r1": 99, "rl-5-r1": seeds["rl-5-r0"]}
+    pairs = [save_crosscoder(root / n, ["base", n[:-3]], seed) for n, seed in seeds.items()]
+    trio = save_crosscoder(root / "trio-r0", ["base", "sft-5", "rl-5"], 50)
+    nrn_out, mas_out = root / "nrn.csv", root / "mas.csv"
+    score_specificity.main(pairs=pairs, trio=trio, nrn_out=nrn_out, mas_out=mas_out)
+    overlap = root / "overlap.csv"
+    measure_overlap.main(nrn=nrn_out, root=root, count=3, same_cosine=0.7, out=overlap)
+    rank_shifts_script.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
+    return root
+
+
+def test_nrn_table(study):
+    result = pd.read_csv(study / "nrn.csv")
+    assert list(result.columns) == [
+        "crosscoder",
+        "replica",
+        "feature",
+        "alive",
+        "nrn",
+        "nrn_folded",
+    ]
+    assert len(result) == 12 * 6
+    crosscoder = Crosscoder.load(study / "sft-3-r0" / "crosscoder.safetensors")
+    base, tuned = crosscoder.W_dec.detach().abs().sum(dim=-1).numpy()
+    rows = result[(result["crosscoder"] == "sft-3") & (result["replica"] == 0)]
+    np.testing.assert_allclose(rows["nrn"], tuned / (base + tuned), rtol=1e-5)
+    np.testing.assert_allclose(rows["nrn_folded"], tuned / 2 / (base + tuned / 2), rtol=1e-5)
+
+
+def test_mas_table(study):
+    result = pd.read_csv(study / "mas.csv")
+    for suffix in ("", "_folded"):
+        total = sum(result[f"mas_{m}{suffix}"] for m in ("base", "sft", "rl"))
+        np.testing.assert_allclose(total, 1, rtol=1e-5)
+    assert result["alive"].tolist() == [0, 1, 1, 1, 1, 1]
+
+
+def test_overlap_file_has_the_checkpoints_and_the_replica_null(study):
+    result = pd.read_csv(study / "overlap.csv").set_index(["paradigm", "a", "b", "kind"])["overlap"]
+    assert len(result) == 2 * (15 * 2 + 2)
+    assert (result.xs("index", level="kind").loc[[("sft", k, k) for k in range(1, 6)]] == 3).all()
+    assert result["rl", 5, 5, "replica_index"] == result["rl", 5, 5, "replica_matched"] == 3
+    assert result["sft", 5, 5, "replica_matched"] < 3
+
+
+def test_rank_shift_file(study):
+    result = pd.read_csv(study / "rank-shifts.csv")
+    steps = {(p, k, k + 1) for p in ("sft", "rl") for k in range(1, 5)}
+    assert set(result[["paradigm", "from", "to"]].itertuples(index=False, name=None)) == steps
+    assert result["feature"].min() > 0  # the dead feature never ranks
+    both = result["rank_from"].notna() & result["rank_to"].notna()
+    assert (result["shift"].notna() == both).all()

@@ -1,0 +1,316 @@
+"""Schedules, exact resume, and quality of a crosscoder, on activations with known features."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers_models import make_shard
+
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.kernels.train_step import Moments, Stepper
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.training import (
+    advance,
+    evaluate,
+    first_pass,
+    load_state,
+    load_trained,
+    make_plan,
+    start,
+    take_step,
+    variance,
+)
+from crosslens.io.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+import evaluate_crosscoder  # noqa: E402
+import train_crosscoder  # noqa: E402
+
+D, FEATURES, ROWS = 8, 12, 2000
+SETTINGS = {
+    "d_sparse": 24,
+    "beta": 0.5,
+    "learning_rate": 5e-3,
+    "batch_size": 100,
+    "epochs": 2,
+    "adam_betas": [0.9, 0.999],
+    "gradient_clip": 1.0,
+    "sparsity_warmup": 0.05,
+    "lr_decay": 0.2,
+    "decoder_norm": 0.08,
+    "dtype": "float32",
+    "path": "auto",
+    "replicas": 0,
+}
+MODELS = ["base", "rl-5"]
+
+
+def planted(seed, rows=ROWS):
+    """Activations of two models: one or two of twelve directions at a time, shared by both."""
+    generator = torch.Generator().manual_seed(7)
+    directions = torch.randn(2, FEATURES, D, generator=generator)
+    generator.manual_seed(seed)
+    on = torch.rand(rows, FEATURES, generator=generator) < 0.12
+    f = on * (1 + torch.rand(rows, FEATURES, generator=generator))
+    return [f @ directions[i] + 0.1 for i in range(2)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two training shards and a held-out one of both models."""
+    folder = tmp_path_factory.mktemp("activations")
+    for seed, shard in enumerate(["0", "1", "heldout"]):
+        mask = (np.arange(ROWS) % 50 != 3).astype(int).tolist()
+        for model, x in zip(MODELS, planted(seed), strict=True):
+            make_shard(folder / model / f"shard-{shard}.h5", x, shard=shard, mask=mask)
+    return folder
+
+
+def shards(world, shard):
+    return [world / model / f"shard-{shard}.h5" for model in MODELS]
+
+
+def plan(**changes):
+    return make_plan(SETTINGS | changes, rows=ROWS, shards=2, seed=0)
+
+
+def arguments(world, folder, shard):
+    """What the script's main is called with for one shard."""
+    return {
+        "activations": shards(world, shard),
+        "previous": folder / f"state-{shard - 1}.safetensors" if shard else None,
+        "models": MODELS,
+        "settings": SETTINGS,
+        "shards": 2,
+        "seed": 0,
+        "what": "training",
+        "state": folder / f"state-{shard}.safetensors",
+        "log": folder / f"log-{shard}.csv",
+    }
+
+
+def train(world, folder, shard, **changes):
+    """Run the script's main for one shard."""
+    train_crosscoder.main(**arguments(world, folder, shard) | changes)
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    """A crosscoder trained on both shards without interruption."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(world, folder, 0)
+    train(world, folder, 1)
+    return folder
+
+
+def test_the_plan_counts_the_steps_of_all_shards():
+    made = plan()
+    assert made.steps_per_shard == 2 * (ROWS // 100) == 40
+    assert made.steps == 80
+
+
+def test_the_rate_is_constant_then_falls_to_zero_over_the_last_fifth():
+    made = plan()
+    assert made.rate(0) == made.rate(64) == 5e-3
+    assert made.rate(72) == pytest.approx(5e-3 * 8 / 16)
+    assert made.rate(79) == pytest.approx(5e-3 / 16)
+    assert made.rate(80) == 0
+
+
+def test_beta_rises_over_the_first_twentieth():
+    made = plan()
+    assert [made.beta_at(s) for s in range(5)] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
+
+
+def test_without_warmup_and_decay_both_are_constant():
+    made = plan(sparsity_warmup=0.0, lr_decay=0.0)
+    assert made.beta_at(0) == 0.5 and made.rate(79) == 5e-3
+
+
+def test_a_shard_smaller_than_a_batch_is_refused():
+    with pytest.raises(InputError, match="crosscoder.batch_size: 3000 is more than the 2000"):
+        plan(batch_size=3000)
+
+
+def test_a_step_is_adam_on_the_clipped_gradient():
+    """Against PyTorch's plain Adam; the gradient here is far longer than 1."""
+    made = plan()
+    x = 100 * torch.randn(10, 2, D)
+    ours, theirs = Crosscoder(2, D, 24), Crosscoder(2, D, 24)
+    take_step(Stepper(ours, Moments.zero(ours), 10, made.stepping), x, made, 0)
+    plain = torch.optim.Adam(theirs.parameters(), lr=5e-3, betas=(0.9, 0.999))
+    theirs.loss(x, 0.125).total.backward()
+    norm = torch.stack([p.grad.norm() for p in theirs.parameters()]).norm()
+    assert norm > 10
+    for p in theirs.parameters():
+        p.grad /= norm + 1e-6
+    plain.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_variance_of_worked_numbers():
+    """Around the means 2 and 4: sums of squares 2 and 8 over two rows."""
+    x = torch.tensor([[[1.0], [2.0]], [[3.0], [6.0]]])
+    torch.testing.assert_close(variance(x), torch.tensor([1.0, 4.0]))
+
+
+def test_a_crosscoder_learns_planted_features(trained, world):
+    crosscoder, step = load_trained(trained / "state-1.safetensors")
+    assert step == 80
+    with ShardReader(shards(world, "heldout")) as reader:
+        before = evaluate(Crosscoder(2, D, 24, metadata={"models": MODELS}), reader, 256, 0.5)
+        after = evaluate(crosscoder, reader, 256, 0.5)
+    assert max(before.fve.values()) < 0.2 and min(after.fve.values()) > 0.6
+    assert after.rows == ROWS - ROWS // 50
+    assert after.loss < before.loss
+    assert after.rate.sum().item() == pytest.approx(after.l0, rel=1e-4)
+
+
+def test_held_out_quality_of_worked_numbers(tmp_path):
+    """A crosscoder whose only decoder is its bias: the mean explains nothing, an offset less."""
+    x = torch.tensor([[1.0, 0.0], [3.0, 0.0], [1.0, 2.0], [3.0, 2.0]])
+    paths = [make_shard(tmp_path / m / "shard-heldout.h5", x, shard="heldout") for m in MODELS]
+    crosscoder = Crosscoder(2, 2, 3, metadata={"models": MODELS})
+    with torch.no_grad():
+        crosscoder.W_dec.zero_()
+        crosscoder.W_enc.zero_()
+        crosscoder.b_enc.copy_(torch.tensor([1.0, 0.0, -1.0]))
+        crosscoder.b_dec.copy_(torch.tensor([[2.0, 1.0], [3.0, 1.0]]))
+    with ShardReader(paths) as reader:
+        quality = evaluate(crosscoder, reader, 3, 2.0)
+    assert quality.fve == pytest.approx({"base": 0.0, "rl-5": -0.5})
+    assert (quality.l0, quality.rows) == (1.0, 4)
+    assert quality.loss == pytest.approx(2 + 3)
+    assert quality.rate.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_resuming_between_shards_is_exact(world, trained):
+    made = plan()
+    with ShardReader(shards(world, "0")) as first, ShardReader(shards(world, "1")) as second:
+        state, _ = advance(start(MODELS, first, SETTINGS, made), first, made, "training")
+        state, _ = advance(state, second, made, "training")
+    resumed = load_state(trained / "state-1.safetensors")
+    assert resumed.step == state.step
+    for name, value in state.crosscoder.state_dict().items():
+        assert torch.equal(resumed.crosscoder.state_dict()[name], value)
+
+
+KILLED = """
+import sys
+from pathlib import PosixPath
+sys.path.insert(0, {scripts!r})
+import crosslens.crosscoder.training as training
+step = training.take_step
+def announced(*arguments):
+    print(arguments[-1], flush=True)
+    return step(*arguments)
+training.take_step = announced
+import train_crosscoder
+train_crosscoder.main(**{arguments!r})
+"""
+
+
+def test_a_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_path):
+    (tmp_path / "state-0.safetensors").write_bytes((trained / "state-0.safetensors").read_bytes())
+    code = KILLED.format(scripts=str(ROOT / "scripts"), arguments=arguments(world, tmp_path, 1))
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.strip() == "60":  # the first step of shard 1 is number 40
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["state-0.safetensors"]
+    train(world, tmp_path, 1)
+    state = "state-1.safetensors"
+    assert (tmp_path / state).read_bytes() == (trained / state).read_bytes()
+    ours, theirs = (pd.read_csv(p / "log-1.csv").drop(columns="waiting_share")
+                    for p in (tmp_path, trained))  # fmt: skip
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_the_scales_of_the_first_shard_are_kept(world, trained):
+    crosscoder, _ = load_trained(trained / "state-1.safetensors")
+    with ShardReader(shards(world, "0")) as reader:
+        assert torch.equal(crosscoder.scales, reader.scales)
+        x = torch.cat(list(reader.batches(100, rest=True))) * crosscoder.scales[:, None]
+    torch.testing.assert_close(
+        x.norm(dim=2).mean(dim=0), torch.full((2,), D**0.5), rtol=1e-2, atol=0
+    )
+
+
+def test_tokens_seen_for_the_first_time_are_counted(trained):
+    """1,960 rows are kept of each shard, of which a pass sees 19 batches of 100."""
+    assert first_pass(1960, plan()) == 1900
+    crosscoder, _ = load_trained(trained / "state-1.safetensors")
+    assert crosscoder.metadata["distinct_tokens"] == 3800
+
+
+def test_the_training_log(trained):
+    log = pd.concat([pd.read_csv(trained / f"log-{s}.csv") for s in (0, 1)])
+    assert log["step"].tolist() == list(range(1, 81))
+    assert log["tokens"].iloc[-1] == 8000
+    total = log["reconstruction"] + log["beta"] * log["sparsity"]
+    np.testing.assert_allclose(log["loss"], total, rtol=1e-5)
+    assert log["learning_rate"].iloc[0] == 5e-3
+    assert {"fve_base", "fve_rl-5", "l0", "dead_share"} <= set(log.columns)
+    assert log["dead_share"].between(0, 1).all() and log["waiting_share"].between(0, 1).all()
+
+
+def test_another_seed_starts_elsewhere_and_reads_later_passes_in_another_order(world, tmp_path):
+    for seed in (0, 1):
+        train(world, tmp_path / str(seed), 0, seed=seed)
+    a, b = (load_trained(tmp_path / s / "state-0.safetensors")[0] for s in ("0", "1"))
+    assert not torch.allclose(a.W_dec, b.W_dec, atol=1e-2)
+
+
+def test_a_state_of_another_corpus_is_refused(trained, tmp_path):
+    for model, x in zip(MODELS, planted(1), strict=True):
+        make_shard(tmp_path / model / "shard-1.h5", x, shard="1", corpus_hash="other")
+    with pytest.raises(InputError, match="state-0.safetensors: this state was trained on another"):
+        train(tmp_path, tmp_path, 1, previous=trained / "state-0.safetensors")
+
+
+def test_a_diverging_run_is_one_line(world, tmp_path):
+    settings = SETTINGS | {"learning_rate": 1e30}
+    with pytest.raises(InputError, match="training: the loss is .* lower crosscoder.learning_rate"):
+        train(world, tmp_path, 0, settings=settings)
+    assert not (tmp_path / "state-0.safetensors").exists()
+
+
+def test_a_damaged_state_is_one_line(trained, tmp_path):
+    path = tmp_path / "state-0.safetensors"
+    path.write_bytes((trained / "state-0.safetensors").read_bytes()[:-1])
+    with pytest.raises(InputError, match="state-0.safetensors: this file does not load"):
+        load_state(path)
+
+
+def test_the_final_files(world, trained, tmp_path):
+    evaluate_crosscoder.main(
+        state=trained / "state-1.safetensors",
+        heldout=shards(world, "heldout"),
+        logs=[trained / "log-0.csv", trained / "log-1.csv"],
+        settings=SETTINGS,
+        threshold=1e-5,
+        crosscoder=tmp_path / "crosscoder.safetensors",
+        quality=tmp_path / "quality.json",
+        features=tmp_path / "features.csv",
+        training=tmp_path / "training.csv",
+    )
+    crosscoder = Crosscoder.load(tmp_path / "crosscoder.safetensors")
+    assert crosscoder.models == MODELS
+    assert crosscoder.metadata["tokens_seen"] == 8000
+    assert crosscoder.metadata["config"]["beta"] == 0.5
+    features = pd.read_csv(tmp_path / "features.csv")
+    assert ((features["rate"] > 1e-5) == features["alive"]).all()
+    quality = pd.read_json(tmp_path / "quality.json", typ="series")
+    assert quality["alive"] == features["alive"].sum()
+    assert quality["distinct_tokens"] == 3800 and quality["heldout_rows"] == 1960
+    assert len(pd.read_csv(tmp_path / "training.csv")) == 80

@@ -1,0 +1,142 @@
+"""Packing, shuffling and cutting of the corpus."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from helpers_models import BOS, EOS, FIRST, letters, random_texts, write_text
+
+from crosslens.data.corpus import (
+    HELDOUT,
+    build_corpus,
+    distinct_training_sequences,
+    document,
+    pack,
+    read_shard,
+    text_of,
+    write_corpus,
+)
+from crosslens.data.datasets import rows
+from crosslens.io.errors import InputError
+
+A, B, C = FIRST, FIRST + 1, FIRST + 2
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """One source of the letters a to m, one of n to z."""
+    low = [t.translate({i: i - 13 for i in range(110, 123)}) for t in random_texts(40, 0)]
+    high = [t.translate({i: i + 13 for i in range(97, 110)}) for t in random_texts(40, 1)]
+    return {
+        "reasoning": [write_text(tmp_path / "low.jsonl", *low)],
+        "general": [write_text(tmp_path / "high.jsonl", *high)],
+    }
+
+
+def build(sources, seed=0, tokens=600, heldout=200):
+    return build_corpus(
+        sources,
+        letters(),
+        tokens=tokens,
+        heldout_tokens=heldout,
+        sequence_length=10,
+        seed=seed,
+    )
+
+
+def test_texts_are_packed_one_after_the_other_without_padding(tmp_path):
+    path = write_text(tmp_path / "t.jsonl", "a b", "c", "b a c")
+    packed = pack(rows([path]), letters(), count=2, sequence_length=4, name="t")
+    assert packed.tolist() == [[A, B, EOS, C], [EOS, B, A, C]]
+
+
+def test_documents_are_bounded_by_the_special_tokens_the_tokenizer_has():
+    assert document("a b", letters()) == [A, B, EOS]
+    assert document("a b", letters(bos=True)) == [BOS, A, B, EOS]
+    assert document("<bos> a <eos>", letters(bos=True)) == [BOS, A, EOS]
+
+
+def test_conversations_go_through_the_chat_template():
+    row = {
+        "system": "s",
+        "conversations": [
+            {"from": "user", "value": "a b"},
+            {"from": "assistant", "value": "c"},
+        ],
+    }
+    assert text_of(row, letters(), "t") == "s a b c <eos>"
+    assert text_of(row | {"system": ""}, letters(), "t") == "a b c <eos>"
+
+
+def test_sources_have_equal_shares_and_are_shuffled_together(sources):
+    corpus = build(sources)
+    assert corpus.rows.shape == (80, 10)
+    assert np.bincount(corpus.source).tolist() == [40, 40]
+    ordinary = corpus.rows >= FIRST
+    low = (corpus.rows < FIRST + 13) | ~ordinary
+    assert (low.all(axis=1) == (corpus.source == 0)).all()
+    halves = [int((corpus.source[20:50] == s).sum()) for s in (0, 1)]
+    assert min(halves) > 7
+
+
+def test_held_out_and_training_rows_hold_equal_shares(sources):
+    """Appendix A.1: exactly as many training tokens of one source as of the other."""
+    corpus = build(sources)
+    assert np.bincount(corpus.source[:20]).tolist() == [10, 10]
+    assert np.bincount(corpus.source[20:]).tolist() == [30, 30]
+
+
+def test_the_seed_decides_which_documents_come_and_in_which_order(sources):
+    first, again, other = build(sources), build(sources), build(sources, seed=1)
+    assert first.hash == again.hash != other.hash
+
+
+def test_shards_are_equal_disjoint_and_cover_the_corpus(sources, tmp_path):
+    corpus = build(sources)
+    write_corpus(corpus, tmp_path / "corpus.h5", heldout_rows=20, shards=3)
+    parts = [read_shard(tmp_path / "corpus.h5", s)[0] for s in (HELDOUT, "0", "1", "2")]
+    assert [len(part) for part in parts] == [20, 20, 20, 20]
+    assert (np.concatenate(parts) == corpus.rows).all()
+    assert read_shard(tmp_path / "corpus.h5", "1")[1] == corpus.hash
+
+
+def test_a_sequence_that_comes_back_in_another_shard_counts_once(sources, tmp_path):
+    corpus = build(sources)
+    again = corpus.rows.copy()
+    again[50:] = again[20:50]
+    write_corpus(corpus._replace(rows=again), tmp_path / "c.h5", heldout_rows=20, shards=2)
+    assert distinct_training_sequences(tmp_path / "c.h5") == len(np.unique(again[20:50], axis=0))
+
+
+def test_the_corpus_file_names_its_sources(sources, tmp_path):
+    write_corpus(build(sources), tmp_path / "c.h5", heldout_rows=20, shards=2)
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert list(file.attrs["sources"]) == ["reasoning", "general"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"content": "a"}', "a row has neither a column text nor conversations; it has content"),
+        ("[1]", "line 2: not a JSON object"),
+        ("{", "line 2: not a JSON object"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_named(tmp_path, line, message):
+    path = tmp_path / "s.jsonl"
+    path.write_text(json.dumps({"text": "a"}) + "\n" + line + "\n")
+    with pytest.raises(InputError, match=message) as error:
+        pack(rows([path]), letters(), count=5, sequence_length=4, name="s")
+    assert (str(path) if "line" in message else "corpus.sources.s") in str(error.value)
+
+
+def test_a_source_that_is_too_small_is_named_with_both_numbers(sources):
+    with pytest.raises(InputError, match=r"reasoning: 840 tokens.*ask for 1100 from each"):
+        build(sources, tokens=2000)
+
+
+def test_too_few_sequences_for_the_shards(sources, tmp_path):
+    with pytest.raises(InputError, match="80 sequences, 78 of them held out, do not fill 3"):
+        write_corpus(build(sources), tmp_path / "c.h5", heldout_rows=78, shards=3)
+    assert not (tmp_path / "c.h5").exists()

@@ -1,0 +1,76 @@
+"""Batched sampling equals one prompt at a time."""
+
+import pytest
+import torch
+from helpers_models import EOS, letters, tiny_network
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from crosslens.models.sampling import draw, sample, stop_tokens
+
+END = 1
+
+
+@pytest.fixture(scope="module", params=["qwen3", "qwen2", "llama"])
+def model(request) -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        request.param,
+        vocab_size=12,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        initializer_range=0.5,
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def test_greedy_batches_equal_single_prompts_and_the_models_own_generation(model) -> None:
+    prompts = [[2, 3, 4, 5], [6], [7, 8], [9, 10, 11], [3, 3]]
+    settings = {"max_new_tokens": 10, "temperature": 0.0, "end": END}
+    together = sample(model, prompts, **settings)
+    for prompt, completion in zip(prompts, together, strict=True):
+        (alone,) = sample(model, [prompt], **settings)
+        assert completion.ids == alone.ids and completion.ended == alone.ended
+        torch.testing.assert_close(completion.log_probs, alone.log_probs, atol=1e-4, rtol=1e-4)
+        ids = model.generate(
+            torch.tensor([prompt]), max_new_tokens=10, do_sample=False, eos_token_id=END
+        )
+        assert ids[0, len(prompt) :].tolist() == completion.ids
+
+
+def test_log_probabilities_are_those_of_a_full_forward(model) -> None:
+    generator = torch.Generator().manual_seed(0)
+    prompts = [[2, 3], [4, 5, 6], [7]] * 4
+    for prompt, completion in zip(
+        prompts,
+        sample(model, prompts, max_new_tokens=8, temperature=1.0, end=END, generator=generator),
+        strict=True,
+    ):
+        ids = torch.tensor([prompt + completion.ids])
+        log_probs = model(ids).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
+        expected = log_probs[torch.arange(len(completion.ids)), torch.tensor(completion.ids)]
+        torch.testing.assert_close(
+            torch.tensor(completion.log_probs), expected, atol=1e-4, rtol=1e-4
+        )
+        assert completion.ended == (completion.ids[-1] == END)
+        assert END not in completion.ids[:-1]
+
+
+def test_temperature_sharpens() -> None:
+    logits = torch.tensor([[0.0, 1.0]]).repeat(4000, 1)
+    tokens, _ = draw(logits, 0.5, torch.Generator().manual_seed(0))
+    expected = torch.softmax(torch.tensor([0.0, 2.0]), 0)[1].item()
+    assert abs(tokens.float().mean().item() - expected) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("declared", "ends"), [([7, 8], [EOS, 7, 8]), (7, [EOS, 7]), (None, [EOS]), (EOS, [EOS])]
+)
+def test_an_answer_ends_at_the_tokenizers_and_at_the_models_own_tokens(
+    declared: list[int] | int | None, ends: list[int]
+) -> None:
+    network = tiny_network()
+    network.generation_config.eos_token_id = declared
+    assert stop_tokens(network, letters()) == ends

@@ -1,0 +1,100 @@
+"""An engine's checkpoint as a plain directory: its weights, and all else the base model's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import tiny_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crosslens.io.errors import InputError
+from crosslens.io.files import read_json, write_json
+from crosslens.posttraining.grpo.checkpoints import export
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tiny_model(tmp_path / "base")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint as an engine leaves it: other weights in float32, and files of its own."""
+    path = tiny_model(tmp_path / "engine", seed=1)
+    (path / "training_args.bin").write_bytes(b"")
+    write_json(path / "config.json", read_json(path / "config.json") | {"use_cache": False})
+    return path
+
+
+def test_weights_are_the_engines_and_all_other_files_the_base_models(
+    base: Path, saved: Path, tmp_path: Path
+) -> None:
+    export(saved, base, tmp_path / "rl-1")
+    assert {file.name for file in (tmp_path / "rl-1").iterdir()} == {
+        file.name for file in base.iterdir()
+    }
+    for file in base.iterdir():
+        same = (tmp_path / "rl-1" / file.name).read_bytes() == file.read_bytes()
+        assert same == (file.name != WEIGHTS), file.name
+    ours, theirs = load_file(tmp_path / "rl-1" / WEIGHTS), load_file(saved / WEIGHTS)
+    assert ours.keys() == theirs.keys() and all(ours[k].equal(theirs[k]) for k in ours)
+
+
+def test_it_loads(base: Path, saved: Path, tmp_path: Path) -> None:
+    export(saved, base, tmp_path / "rl-1")
+    ids = AutoTokenizer.from_pretrained(tmp_path / "rl-1")("what is 1", return_tensors="pt")
+    models = (AutoModelForCausalLM.from_pretrained(path) for path in (tmp_path / "rl-1", saved))
+    one, two = (model(ids["input_ids"]).logits for model in models)
+    assert one.equal(two)
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_the_dtype_is_the_base_models(base: Path, saved: Path, tmp_path: Path, key: str) -> None:
+    config = read_json(base / "config.json")
+    config.pop("dtype", None)
+    write_json(base / "config.json", config | {key: "bfloat16"})
+    export(saved, base, tmp_path / "rl-1")
+    for name, weight in load_file(tmp_path / "rl-1" / WEIGHTS).items():
+        assert weight.dtype == torch.bfloat16
+        assert weight.equal(load_file(saved / WEIGHTS)[name].bfloat16())
+
+
+def test_sharded_weights(base: Path, saved: Path, tmp_path: Path) -> None:
+    AutoModelForCausalLM.from_pretrained(saved).save_pretrained(
+        tmp_path / "sharded", max_shard_size="4KB"
+    )
+    export(tmp_path / "sharded", base, tmp_path / "rl-1")
+    assert len(list((tmp_path / "rl-1").glob("*.safetensors"))) > 1
+    state = AutoModelForCausalLM.from_pretrained(tmp_path / "rl-1").state_dict()
+    for name, weight in load_file(saved / WEIGHTS).items():
+        assert state[name].equal(weight)
+
+
+def test_another_models_weights_are_refused(base: Path, saved: Path, tmp_path: Path) -> None:
+    weights = load_file(saved / WEIGHTS)
+    weights["model.norm.weight"] = torch.ones(17)
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(InputError, match=r"base model differ in tensor model\.norm\.weight"):
+        export(saved, base, tmp_path / "rl-1")
+    del weights["model.norm.weight"]
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(InputError, match=r"base model differ in tensor model\.norm\.weight"):
+        export(saved, base, tmp_path / "rl-1")
+    assert not (tmp_path / "rl-1").exists()
+
+
+def test_a_checkpoint_that_was_not_saved(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"global_step_3.* has no \*\.safetensors file"):
+        export(tmp_path / "global_step_3", base, tmp_path / "rl-1")
+
+
+def test_weights_that_are_no_numbers(base: Path, saved: Path, tmp_path: Path) -> None:
+    weights = load_file(saved / WEIGHTS)
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(InputError, match=r"model\.norm\.weight .*not finite.*grpo\.learning_rate"):
+        export(saved, base, tmp_path / "rl-1")
+    assert not (tmp_path / "rl-1").exists()

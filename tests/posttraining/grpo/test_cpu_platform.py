@@ -1,0 +1,236 @@
+"""verl's CPU platform: requests are sampled together, with the trainer's weights, and rightly."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny import CONFIGS, tiny_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crosslens.posttraining.grpo import cpu_platform
+from crosslens.posttraining.grpo.cpu_platform import Server
+from crosslens.posttraining.grpo.verl import environment
+
+LENGTH, MOST = 12, 1000  # tokens, requests of one batch
+SETTINGS = {"temperature": 0.7, "top_p": 1, "top_k": -1, "repetition_penalty": 1.0}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def base(request, tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp(request.param), architecture=request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory) -> torch.nn.Module:
+    """Other weights of the same shapes: what the trainer has after an update."""
+    architecture = AutoModelForCausalLM.from_pretrained(base).config.model_type
+    path = tmp_path_factory.mktemp("trained")
+    model = AutoModelForCausalLM.from_pretrained(
+        tiny_model(path, seed=1, architecture=architecture), attn_implementation="sdpa"
+    )
+    return model.eval()
+
+
+@pytest.fixture(autouse=True)
+def pause(monkeypatch) -> None:
+    """So short that tests need not say how many requests will come."""
+    monkeypatch.setattr(cpu_platform, "PAUSE", 0.02)
+
+
+def new_server(base: Path, *, seed: int = 0, most: int = MOST) -> Server:
+    config = SimpleNamespace(response_length=LENGTH, max_num_seqs=most)
+    return Server(str(base), config, seed=seed)
+
+
+@pytest.fixture
+def server(base: Path) -> Server:
+    return new_server(base)
+
+
+def prompts(base: Path, count: int) -> list[list[int]]:
+    """Questions of different lengths, as token ids."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    texts = ["what is 1 plus 2 " * (1 + i % 3) + "?" for i in range(count)]
+    return [tokenizer(text)["input_ids"] for text in texts]
+
+
+def rows_of_passes(server: Server) -> list[int]:
+    """Filled with the batch size of each forward pass of the server's model."""
+    sizes: list[int] = []
+    server.model.register_forward_hook(
+        lambda _, __, output: sizes.append(len(output.logits)), always_call=True
+    )
+    return sizes
+
+
+def generated(server: Server, requests: list[list[int]], **changes) -> list:
+    """All requests at once."""
+
+    async def ask() -> list:
+        return await asyncio.gather(
+            *(
+                server.generate(ids, SETTINGS | {"logprobs": True} | changes, f"request-{i}")
+                for i, ids in enumerate(requests)
+            ),
+            return_exceptions=True,
+        )
+
+    return asyncio.run(ask())
+
+
+def test_what_arrives_together_is_sampled_together(base: Path, server: Server) -> None:
+    sizes = rows_of_passes(server)
+    answers = generated(server, prompts(base, 24))
+    assert sizes[0] == 24
+    assert len(sizes) <= LENGTH
+    assert len(answers) == 24 and all(1 <= len(a.token_ids) <= LENGTH for a in answers)
+
+
+def test_what_arrives_meanwhile_is_the_next_batch(base: Path, server: Server) -> None:
+    sizes = rows_of_passes(server)
+    waves = prompts(base, 5)
+
+    async def ask() -> list:
+        first = [asyncio.create_task(server.generate(ids, SETTINGS, "")) for ids in waves[:3]]
+        while not sizes:
+            await asyncio.sleep(0.001)
+        return await asyncio.gather(*first, *(server.generate(i, SETTINGS, "") for i in waves[3:]))
+
+    assert len(asyncio.run(ask())) == 5
+    assert sizes[0] == 3 and 2 in sizes
+
+
+def test_log_probabilities_are_those_of_the_trainers_model(
+    base: Path, server: Server, trained: torch.nn.Module
+) -> None:
+    asyncio.run(server.load_weights(trained.state_dict(), 3))
+    requests = prompts(base, 6)
+    for ids, answer in zip(requests, generated(server, requests), strict=True):
+        with torch.no_grad():
+            logits = trained(torch.tensor([ids + answer.token_ids])).logits[0, len(ids) - 1 : -1]
+        expected = torch.log_softmax(logits / 0.7, -1)
+        chosen = expected[torch.arange(len(answer.token_ids)), answer.token_ids]
+        assert answer.log_probs == pytest.approx(chosen.tolist(), abs=1e-5)
+        assert answer.extra_fields["global_steps"] == 3
+
+
+def test_an_answer_stops_after_its_end_or_at_the_longest_length(base: Path, server: Server) -> None:
+    end = AutoTokenizer.from_pretrained(base).eos_token_id
+    assert server.ends == [end]
+    answers = [answer.token_ids for answer in generated(server, prompts(base, 64))]
+    assert all(end not in ids[:-1] for ids in answers)
+    assert all(ids[-1] == end or len(ids) == LENGTH for ids in answers)
+    assert {ids[-1] == end for ids in answers} == {True, False}
+
+
+def test_the_seed_decides(base: Path, server: Server) -> None:
+    requests = prompts(base, 4)
+    first = generated(server, requests)
+    assert generated(new_server(base, seed=0), requests) == first
+    assert generated(new_server(base, seed=1), requests) != first
+    assert generated(server, requests) != first
+
+
+def test_a_step_is_drawn_alike_whatever_was_drawn_before(
+    base: Path, server: Server, trained: torch.nn.Module
+) -> None:
+    """A run that goes on after step 3 draws in step 4 what it would have drawn."""
+    requests, fresh = prompts(base, 4), new_server(base)
+    generated(server, requests)
+    for one in (server, fresh):
+        asyncio.run(one.load_weights(trained.state_dict(), 3))
+    third = generated(server, requests)
+    assert generated(fresh, requests) == third
+    asyncio.run(server.load_weights(trained.state_dict(), 4))
+    assert [a.token_ids for a in generated(server, requests)] != [a.token_ids for a in third]
+
+
+def test_the_order_of_arrival_decides_nothing(base: Path, server: Server) -> None:
+    requests = prompts(base, 3)
+    assert generated(new_server(base), requests[::-1]) == generated(server, requests)[::-1]
+
+
+def test_a_whole_batch_is_waited_for_and_then_sampled_at_once(base: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cpu_platform, "PAUSE", 60.0)
+    server = new_server(base, most=4)
+    sizes = rows_of_passes(server)
+
+    async def ask() -> None:
+        tasks = []
+        for ids in prompts(base, 8):
+            tasks.append(asyncio.create_task(server.generate(ids, SETTINGS, "")))
+            await asyncio.sleep(0.05)
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
+
+    asyncio.run(ask())
+    assert max(sizes) == 4 and sizes.count(4) >= 2
+
+
+def test_log_probabilities_are_sent_when_asked_for(base: Path, server: Server) -> None:
+    assert generated(server, prompts(base, 1), logprobs=False)[0].log_probs is None
+
+
+def test_tied_weights_may_be_missing_others_not(
+    base: Path, server: Server, trained: torch.nn.Module
+) -> None:
+    weights = trained.state_dict()
+    del weights["lm_head.weight"]
+    asyncio.run(server.load_weights(weights, 1))
+    for name, weight in server.model.state_dict().items():
+        assert weight.equal(trained.state_dict()[name]), name
+    lost = weights.pop("model.layers.1.mlp.up_proj.weight")
+    with pytest.raises(ValueError, match="differ in the tensor model.layers.1.mlp.up_proj.weight"):
+        asyncio.run(server.load_weights(weights, 2))
+    weights |= {"model.layers.1.mlp.up_proj.weight": lost, "stranger": lost}
+    with pytest.raises(ValueError, match="differ in the tensor stranger"):
+        asyncio.run(server.load_weights(weights, 2))
+
+
+def test_a_failure_reaches_every_request_and_ends_nothing(base: Path, server: Server) -> None:
+    requests = prompts(base, 3)
+    errors = generated(server, requests, top_p=0.9)
+    assert [type(error) for error in errors] == [ValueError] * 3
+    assert "samples the whole distribution, not top_p" in str(errors[0])
+    assert len(generated(server, requests)[2].token_ids) > 0
+
+
+def test_requests_of_two_kinds_are_not_mixed(base: Path, server: Server) -> None:
+    ids = prompts(base, 1)[0]
+
+    async def ask() -> None:
+        await asyncio.gather(
+            server.generate(ids, SETTINGS, ""),
+            server.generate(ids, SETTINGS | {"temperature": 0.0}, ""),
+        )
+
+    with pytest.raises(ValueError, match="requests of one kind"):
+        asyncio.run(ask())
+
+
+def test_verl_finds_the_platform_and_the_rollout() -> None:
+    """In a process of its own, as verl's are: the platform is chosen at import."""
+    program = """
+import torch
+from verl.plugin.platform import get_platform
+from verl.utils.device import get_device_name
+from verl.workers.rollout.base import get_rollout_class
+from verl.workers.rollout.replica import get_rollout_replica_class
+print(get_platform().communication_backend_name(), get_device_name())
+print(get_rollout_class("crosslens_cpu", "async").__name__)
+print(get_rollout_replica_class("crosslens_cpu").__name__)
+torch.cpu.set_rng_state(torch.cpu.get_rng_state())
+"""
+    variables = {**os.environ, **environment("cpu")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={name: value for name, value in variables.items() if value is not None},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["gloo", "cpu", "ServerAdapter", "Replica"]

@@ -1,0 +1,361 @@
+"""SFT through LLaMA-Factory's own parser, data pipeline and trainer."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from conftest import TRACES
+from safetensors.torch import load_file
+from tiny import tiny_traces
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crosslens.data.traces import DATASET, sft_rows
+from crosslens.io.errors import InputError
+from crosslens.io.files import read_json
+from crosslens.posttraining import backend_process, resumable_run
+from crosslens.posttraining.sft import entrypoint, run
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
+import train_sft  # noqa: E402
+
+SETTINGS = {
+    "learning_rate": 1.0e-2,
+    "batch_size": 4,
+    "micro_batch_size": 2,
+    "max_length": 64,
+    "warmup_ratio": 0.1,
+    "lr_scheduler": "cosine",
+    "bf16": False,
+    "options": {"disable_gradient_checkpointing": True},
+}
+
+
+@pytest.fixture(scope="session")
+def models(base: Path, data: Path, tmp_path_factory) -> Path:
+    """The outputs of one real run."""
+    models = tmp_path_factory.mktemp("study")
+    train_sft.main(
+        base=base,
+        data=data,
+        checkpoints=[models / f"sft-{k}" for k in range(1, 6)],
+        loss=models / "sft-loss.csv",
+        versions=models / "versions.json",
+        settings=SETTINGS,
+        seed=0,
+        gpus=0,
+    )
+    return models
+
+
+def settings_of(base: Path, data: Path, run: Path, **changes) -> dict:
+    return run.engine_settings(
+        base=base,
+        data=data,
+        run=run,
+        settings=SETTINGS | changes,
+        seed=3,
+        devices=1,
+        cpu=True,
+    )
+
+
+def parsed(settings: dict):
+    """What LLaMA-Factory understands, its tokenizer and its template."""
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams import get_train_args
+    from llamafactory.model import load_tokenizer
+
+    arguments = get_train_args(dict(settings))
+    module = load_tokenizer(arguments[0])
+    template = get_template_and_fix_tokenizer(module["tokenizer"], arguments[1])
+    return arguments, module, template
+
+
+@pytest.mark.parametrize(
+    ("steps", "saved"),
+    [
+        (5, [1, 2, 3, 4, 5]),
+        (11, [3, 5, 7, 9, 11]),
+        (13, [3, 6, 8, 11, 13]),
+        (16, [4, 7, 10, 13, 16]),
+        (320, [64, 128, 192, 256, 320]),
+    ],
+)
+def test_fifths_of_any_number_of_steps(steps: int, saved: list[int]) -> None:
+    assert run.fifths(steps) == saved
+
+
+def test_fewer_steps_than_checkpoints() -> None:
+    with pytest.raises(InputError, match="only 4 steps"):
+        run.fifths(4)
+
+
+@pytest.mark.parametrize(("devices", "steps"), [(1, 16), (2, 8), (8, 2), (16, 1)])
+def test_the_batch_is_the_same_on_any_devices(devices: int, steps: int) -> None:
+    assert run.accumulation(128, 8, devices) == steps
+    assert run.accumulation(128, 8, devices) * 8 * devices == 128
+
+
+@pytest.mark.parametrize("devices", [3, 32])
+def test_a_batch_that_cannot_be_split(devices: int) -> None:
+    with pytest.raises(InputError, match="sft.batch_size: 128 is no multiple"):
+        run.accumulation(128, 8, devices)
+
+
+def test_llama_factory_reads_our_settings(base: Path, data: Path, tmp_path: Path) -> None:
+    (model, dataset, training, tuning, _), _, _ = parsed(settings_of(base, data, tmp_path))
+    assert (tuning.stage, tuning.finetuning_type) == ("sft", "full")
+    assert model.model_name_or_path == str(base)
+    assert (dataset.dataset, dataset.cutoff_len, dataset.template) == ([DATASET], 64, None)
+    assert not dataset.train_on_prompt
+    assert (training.num_train_epochs, training.learning_rate) == (1.0, 1.0e-2)
+    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (2, 2)
+    assert (training.warmup_ratio, training.lr_scheduler_type) == (0.1, "cosine")
+    assert (training.bf16, training.use_cpu, training.seed) == (False, True, 3)
+    assert not training.save_only_model and training.resume_from_checkpoint is None
+
+
+def test_unknown_options_are_refused_by_llama_factory(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="not_a_key"):
+        parsed(settings_of(base, data, tmp_path, options={"not_a_key": 1}))
+
+
+def test_labels_are_the_trace_and_its_end_only(base: Path, data: Path, tmp_path: Path) -> None:
+    from llamafactory.data import get_dataset
+
+    (model, dataset, training, *_), module, template = parsed(settings_of(base, data, tmp_path))
+    rows = get_dataset(template, model, dataset, training, stage="sft", **module)["train_dataset"]
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    assert len(rows) == TRACES
+    for row, expected in zip(rows, sft_rows(tiny_traces(TRACES)), strict=True):
+        user, assistant = expected["messages"]
+        prompt = tokenizer.apply_chat_template([user], add_generation_prompt=True)
+        trace = tokenizer(assistant["content"])["input_ids"] + [tokenizer.eos_token_id]
+        assert row["input_ids"] == prompt + trace
+        assert row["labels"] == [-100] * len(prompt) + trace
+
+
+def test_the_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
+    _, module, template = parsed(settings_of(base, data, tmp_path))
+    messages = sft_rows(tiny_traces(1))[0]["messages"]
+    entrypoint.check_template(
+        AutoTokenizer.from_pretrained(base), module["tokenizer"], template, messages
+    )
+
+
+def test_another_template_than_the_tokenizers_is_refused(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    _, module, template = parsed(settings_of(base, data, tmp_path, options={"template": "alpaca"}))
+    messages = sft_rows(tiny_traces(1))[0]["messages"]
+    original = AutoTokenizer.from_pretrained(base)
+    with pytest.raises(InputError, match="differs from the tokenizer's chat template"):
+        entrypoint.check_template(original, module["tokenizer"], template, messages)
+
+
+def test_a_trace_without_end_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
+    _, module, template = parsed(settings_of(base, data, tmp_path))
+    template.format_assistant.slots = ["{{content}}"]
+    messages = sft_rows(tiny_traces(1))[0]["messages"]
+    original = AutoTokenizer.from_pretrained(base)
+    with pytest.raises(InputError, match="do not end with the end token"):
+        entrypoint.check_template(original, module["tokenizer"], template, messages)
+
+
+def test_another_batch_than_configured_is_refused() -> None:
+    arguments = SimpleNamespace(
+        world_size=2, per_device_train_batch_size=4, gradient_accumulation_steps=1
+    )
+    entrypoint.Batch(8).on_train_begin(arguments, None, None)
+    with pytest.raises(InputError, match="sft.batch_size is 16, but 2 device"):
+        entrypoint.Batch(16).on_train_begin(arguments, None, None)
+
+
+def test_five_plain_checkpoints(base: Path, models: Path) -> None:
+    wanted = {file.name for file in base.iterdir()}
+    weights = [load_file(base / "model.safetensors")["model.norm.weight"]]
+    for k in range(1, 6):
+        checkpoint = models / f"sft-{k}"
+        assert {file.name for file in checkpoint.iterdir()} == wanted
+        AutoModelForCausalLM.from_pretrained(checkpoint)
+        weights.append(load_file(checkpoint / "model.safetensors")["model.norm.weight"])
+    assert all(not a.equal(b) for a, b in zip(weights, weights[1:], strict=False))
+    assert {path.name for path in models.iterdir()} == {
+        "sft-loss.csv",
+        "versions.json",
+        *(f"sft-{k}" for k in range(1, 6)),
+    }
+    assert read_json(models / "versions.json")["llamafactory"] == version("llamafactory")
+
+
+def test_checkpoints_keep_tokenizer_and_configuration(base: Path, models: Path) -> None:
+    mine, theirs = (AutoTokenizer.from_pretrained(path) for path in (base, models / "sft-5"))
+    assert mine.chat_template == theirs.chat_template
+    assert mine.get_vocab() == theirs.get_vocab()
+    assert (mine.eos_token, mine.pad_token) == (theirs.eos_token, theirs.pad_token)
+    assert read_json(base / "config.json") == read_json(models / "sft-5" / "config.json")
+
+
+def test_the_loss_of_every_step_falls(models: Path) -> None:
+    loss = pd.read_csv(models / "sft-loss.csv")
+    assert list(loss.columns) == run.LOSS_COLUMNS
+    assert list(loss["step"]) == list(range(1, math.ceil(TRACES / 4) + 1))
+    assert loss["epoch"].iloc[-1] == pytest.approx(1.0)
+    assert loss["loss"].iloc[-1] < 0.9 * loss["loss"].iloc[0]
+
+
+def test_two_devices_take_the_same_steps(
+    base: Path, data: Path, models: Path, tmp_path: Path
+) -> None:
+    # Two processes that share the CPU stand in for two GPUs.
+    options = SETTINGS["options"] | {"use_cpu": True, "ddp_backend": "gloo"}
+    train_sft.main(
+        base=base,
+        data=data,
+        checkpoints=[tmp_path / f"sft-{k}" for k in range(1, 6)],
+        loss=tmp_path / "sft-loss.csv",
+        versions=tmp_path / "versions.json",
+        settings=SETTINGS | {"options": options},
+        seed=0,
+        gpus=2,
+    )
+    one, two = (pd.read_csv(path / "sft-loss.csv")["loss"] for path in (models, tmp_path))
+    # The last batch, of three traces, is filled up with one more on two devices.
+    assert list(two[:-1]) == pytest.approx(list(one[:-1]), rel=1e-3)
+
+
+def test_a_loss_that_is_no_number() -> None:
+    history = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}]
+    with pytest.raises(InputError, match="the SFT loss is nan at step 2"):
+        run.loss_table(history)
+
+
+def test_too_few_traces_are_noticed_before_the_engine_starts(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="SFT has only 3 steps, fewer than its 5 checkpoints"):
+        run.train(
+            base=base,
+            data=data,
+            run=tmp_path / "run",
+            settings=SETTINGS | {"batch_size": 16},
+            seed=0,
+            gpus=0,
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_engine_that_dies_leaves_its_last_words() -> None:
+    program = "print('working'); raise SystemExit('disk full')"
+    with pytest.raises(InputError, match=r"^X failed \(exit status 1\): disk full$"):
+        backend_process.run("X", [sys.executable, "-c", program])
+
+
+def test_of_an_engine_s_last_words_those_after_error_count() -> None:
+    program = "print('Error: the key a.b is wrong'); print('bye'); raise SystemExit(3)"
+    with pytest.raises(InputError, match=r"^X failed \(exit status 3\): the key a.b is wrong$"):
+        backend_process.run("X", [sys.executable, "-c", program])
+
+
+def test_media_packages_are_hidden_and_trl_loads() -> None:
+    import importlib.util
+
+    import torchaudio
+    from trl import GRPOTrainer
+
+    assert GRPOTrainer and not hasattr(torchaudio, "load")
+    assert importlib.util.find_spec("torchvision") is None
+
+
+@pytest.fixture
+def dying(monkeypatch):
+    """An engine that is killed by SIGKILL as soon as its run holds a given file."""
+
+    def install(file: Path) -> None:
+        def run(what: str, command: list[str], environment: dict[str, str]) -> None:
+            with subprocess.Popen(command, env=os.environ | environment) as process:
+                while not file.exists() and process.poll() is None:
+                    time.sleep(0.001)
+                process.kill()
+            raise InputError(f"{what} was killed")
+
+        monkeypatch.setattr(run.engines, "run", run)
+
+    return install
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
+    base: Path, data: Path, models: Path, tmp_path: Path, dying, monkeypatch
+) -> None:
+    run, again = tmp_path / ".sft-run", backend_process.run
+    arguments = {
+        "base": base,
+        "data": data,
+        "checkpoints": [tmp_path / f"sft-{k}" for k in range(1, 6)],
+        "loss": tmp_path / "sft-loss.csv",
+        "versions": tmp_path / "versions.json",
+        "settings": SETTINGS,
+        "seed": 0,
+        "gpus": 0,
+    }
+    dying(run / "checkpoint-5" / resumable_run.COMPLETE)  # the second of five
+    with pytest.raises(InputError, match="was killed"):
+        train_sft.main(**arguments)
+    reached = resumable_run.last_checkpoint(run)
+    assert resumable_run.step_of(reached) in (5, 7)
+    assert resumable_run.found(reached, resumable_run.STATE_FILES)
+    with pytest.raises(InputError, match=f"with other seed reached {reached.name}: delete"):
+        train_sft.main(**arguments | {"seed": 1})
+    commands = []
+    monkeypatch.setattr(run.engines, "run", lambda *call: (commands.append(call[1]), again(*call)))
+    train_sft.main(**arguments)
+    assert len(commands) == 1 and not run.exists()
+    ours, theirs = (pd.read_csv(path / "sft-loss.csv") for path in (tmp_path, models))
+    assert list(ours["step"]) == list(range(1, 12))
+    assert list(ours["loss"]) == pytest.approx(list(theirs["loss"]))
+    for k in range(1, 6):
+        one, two = (load_file(p / f"sft-{k}" / "model.safetensors") for p in (tmp_path, models))
+        assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in two)
+
+
+def test_an_attempt_that_reached_nothing_is_no_obstacle(tmp_path: Path) -> None:
+    resumable_run.claim(tmp_path / "run", {"seed": 0}, None)
+    resumable_run.claim(tmp_path / "run", {"seed": 1}, None)
+    assert read_json(tmp_path / "run" / resumable_run.NAME) == {"seed": 1}
+
+
+def test_one_training_state_is_kept(tmp_path: Path) -> None:
+    for step in (9, 18):
+        (tmp_path / f"checkpoint-{step}" / f"global_step{step}").mkdir(parents=True)
+        for name in ("model.safetensors", "optimizer.pt", "rng_state_1.pth", "trainer_state.json"):
+            (tmp_path / f"checkpoint-{step}" / name).touch()
+        resumable_run.close(tmp_path / f"checkpoint-{step}")
+    left = [
+        {path.name for path in folder.iterdir()} for folder in resumable_run.checkpoints(tmp_path)
+    ]
+    assert left[0] == {"model.safetensors", "trainer_state.json", "complete"}
+    assert left[1] >= {"global_step18", "optimizer.pt", "rng_state_1.pth"}
+    (tmp_path / "checkpoint-27").mkdir()  # a kill left it half written
+    assert resumable_run.last_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
+
+
+def test_weights_make_another_run(tmp_path: Path) -> None:
+    """Not only their names and sizes: a base model trained again is another one."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "data.json").write_text("[]")
+    kinds = []
+    for weights in (b"one", b"two", b"one"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": {}}
+        kinds.append(resumable_run.identity(**given, seed=0, devices=1))
+    assert kinds[0] == kinds[2] != kinds[1]

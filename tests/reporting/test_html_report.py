@@ -1,0 +1,287 @@
+"""The report says what the numbers show, without outside references, empty results included."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from crosslens.io.files import read_json, write_json
+from crosslens.reporting.findings import compare, findings
+from crosslens.reporting.html_report import number, page
+from crosslens.reporting.plotting.style import plt
+from crosslens.reporting.summary import Study, belongs, seconds_by_rule, summarize
+from crosslens.reporting.tables import accuracy_rows, intervention_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+LABELS = {"tiny": "Tiny", "other": "Other"}
+CONFIG = {
+    "study": "t",
+    "seed": 0,
+    "families": {name: {"label": label, "base": "b"} for name, label in LABELS.items()},
+    "figures": {"families": ["tiny", "other", "tiny"]},
+    "evaluation": {"tasks": ["sciq"], "unseen": ["piqa"]},
+    "activations": {"shards": 2},
+    "crosscoder": {"replicas": 1},
+    "traces": {"shards": 1},
+    "grpo": {"engine": "verl", "rollouts": 8, "clip_low": 0.22, "clip_high": 0.28},
+}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Balanced(HTMLParser):
+    """Fails on an element that is closed without having been opened, or the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def task(accuracy: float, kind: str) -> dict:
+    return {"accuracy": accuracy, "ci95": [accuracy, accuracy], "n": 10, "kind": kind}
+
+
+def intervention(kind: str, index: int, name: str, value: float, features: int) -> dict:
+    return {
+        "kind": kind, "index": index, "task": name, "size": features, "n_features": features,
+        "n_samples": 20,
+        "change": value, "ci_low": value, "ci_high": value,
+    }  # fmt: skip
+
+
+def results_tree(root: Path) -> Study:
+    """A whole results tree of two families, with an empty intersection."""
+    rows = [intervention("intersection", 0, "sciq", 0.0, 0)]
+    rows += [intervention("per_task", 0, "sciq", -30.0, 1)]
+    rows += [intervention("random_alive", i, "sciq", -float(i), 1) for i in range(5)]
+    evaluated, inputs = {}, []
+    for family in LABELS:
+        inputs += write_family(root, family, pd.DataFrame(rows))
+        for variant, accuracy in (("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)):
+            tasks = {"math500": task(accuracy, "math"), "sciq": task(accuracy, "choice")}
+            tasks["piqa"] = task(2.5 * accuracy - 0.5, "choice")
+            evaluated[family, variant] = tasks
+            path = root / "evaluation" / family / variant / "results.json"
+            write_json(path, {"tasks": tasks, "model_hash": "0" * 64, "versions": {"torch": "1"}})
+            inputs.append(path)
+        path = root / "versions" / "train_sft" / f"{family}.json"
+        write_json(path, {"Python": "3", "llamafactory": "0.9" if family == "tiny" else "1.0"})
+        inputs.append(path)
+    write_json(root / "data" / "manifest.json", {"problems": 10})
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks" / "draw_nrn.tsv").write_text("s\th:m:s\tmax_rss\n2.5\t0:00:02\t100\n")
+    write_tables(root, evaluated, pd.DataFrame(rows))
+    write_figures(root / "figures")
+    return Study(root, CONFIG, inputs)
+
+
+def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[Path]:
+    """One family's numbers but its accuracies; returns those of several files of a kind."""
+    found = {
+        "tasks": {"sciq": {"selected": [1], "max_score": 0.2}},
+        "intersection": [],
+        "majority": [],
+    }
+    generalization = root / "generalization" / family
+    write_json(
+        generalization / "features.json",
+        {"readout": "branch", "readouts": {"branch": found}, "why_empty": "None in every task.",
+         "pools": {"alive": 12, "active": 7}},
+    )  # fmt: skip
+    critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
+    write_json(generalization / "critical.json", critical)
+    quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
+    quality |= {"tokens_seen": 1000, "distinct_tokens": 500}
+    inputs = [root / "crosscoders" / family / "sft-5-r0" / "quality.json"]
+    write_json(inputs[0], quality)
+    (root / "metrics" / family).mkdir(parents=True)
+    pd.DataFrame(
+        {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
+    ).to_csv(root / "metrics" / family / "nrn.csv")
+    (root / "interventions" / family).mkdir(parents=True)
+    for target in ("base", "rl-5"):
+        inputs.append(root / "interventions" / family / f"{target}.csv")
+        interventions.to_csv(inputs[-1])
+    write_json(
+        root / "activations" / family / "data-path.json",
+        {
+            "tokens_requested": 600,
+            "rows_written": 520,
+            "layer": 2,
+            "masked_rows": {"base": 0},
+            "zero_rows": {"base": 3, "rl-5": 0},
+        },
+    )
+    return inputs
+
+
+def write_tables(root: Path, evaluated: dict, interventions: pd.DataFrame) -> None:
+    (root / "tables").mkdir()
+    gains = dict.fromkeys(LABELS, {"math500": (30.0, 5.0), "sciq": (30.0, 5.0)})
+    accuracy = accuracy_rows(evaluated, gains, ["math500", "sciq"], LABELS, {"table1": {}})
+    accuracy.to_csv(root / "tables" / "table1.csv")
+    rows = intervention_rows(dict.fromkeys(LABELS, interventions), ["sciq"], LABELS, {})
+    for n in range(2, 6):
+        rows.to_csv(root / "tables" / f"table{n}.csv")
+
+
+def write_figures(directory: Path) -> None:
+    directory.mkdir()
+    for n in range(1, 14):
+        figure = plt.figure(figsize=(1, 1))
+        figure.text(0.5, 0.5, "same" if n in (3, 5) else str(n))
+        figure.savefig(directory / f"figure{n}.png")
+        plt.close(figure)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return results_tree(tmp_path / "results")
+
+
+def test_the_page_is_whole_and_self_contained(study: Study) -> None:
+    captions = {path.stem: path.read_text() for path in (ROOT / "report").glob("*.rst")}
+    template = (ROOT / "report" / "report.html.j2").read_text()
+    paper = read_json(ROOT / "report" / "paper.json")
+    html = page(study, summarize(study), template, captions, paper)
+    parser = Balanced()
+    parser.feed(html)
+    assert parser.open == []
+    text = re.sub(r'data:image[^"]*', "", html)
+    assert "http" not in text and "nan" not in text.lower()
+    assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
+    assert "None in every task." in html
+    assert "<td>train_sft</td><td>Python 3, llamafactory 1.0, 0.9</td>" in html
+    assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active: a set of more" in " ".join(
+        html.split()
+    )
+    assert "<td>rows of zeros</td><td>base 3 </td>" in html
+    assert "as many random, alive (5 sets)" in html
+    assert "<td>1000</td><td>500</td><td>20</td>" in html, "trained on, distinct, not used"
+    words = " ".join(text.split())
+    assert "Qwen3-4B-Base zeroing −46.2 to −14.0 and amplifying +21.2 to +38.0, with 50" in words
+    assert "Qwen2.5-7B zeroing −44.4 to −20.0 and amplifying +12.5 to +55.6, with 16" in words
+
+
+def test_the_summary_is_json_with_every_section(study: Study) -> None:
+    summary = json.loads(json.dumps(summarize(study), allow_nan=False))
+    family = summary["families"]["tiny"]
+    assert family["critical"] == {"sciq": {"documents": 9, "critical": 0, "lost": 1}}
+    effect = family["interventions"]["rl-5"]["sciq"]["per_task"]
+    assert (effect["change"], effect["random_alive"]) == (-30.0, [0, -1, -2, -3, -4])
+    assert family["features"]["readouts"]["branch"]["intersection"] == 0
+    assert summary["seconds"]["draw_nrn"] == {
+        "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mb": 100.0,
+    }  # fmt: skip
+
+
+def test_versions_are_those_that_the_jobs_found(study: Study) -> None:
+    write_json(study.root / "versions" / "train_grpo" / "gone.json", {"verl": "0"})
+    summary = summarize(study)
+    assert summary["versions"]["train_sft"] == {"Python": "3", "llamafactory": "1.0, 0.9"}
+    assert summary["versions"]["evaluate_model"] == {"torch": "1"}
+    assert summary["versions"]["write_report"]["torch"] == torch.__version__
+    assert summary["versions"].keys() == {"train_sft", "evaluate_model", "write_report"}
+    assert re.match(r"[0-9a-f]{40}( \(modified\))?$|unknown: ", summary["commit"])
+
+
+def test_findings_claim_no_more_than_the_controls_allow(study: Study) -> None:
+    said = " ".join(findings(summarize(study)))
+    assert "SFT +20.0 on math, +20.0 on the tasks, +50.0 on the unseen ones" in said
+    assert "on SciQ (won 0, lost 1)" in said and "PIQA (won" not in said
+    own = "the task's own features: no random active set of this size; beyond every random alive"
+    assert (
+        f"zeroing in RL {own} set in 1 (SciQ -30.0) of 1 tasks, short of all of them in 0" in said
+    )
+    assert f"amplifying in base {own} set in 0 of 1 tasks, short of all of them in 1 (SciQ" in said
+    assert "by chance 0.2 each at most" in said
+    assert "The clean test is PIQA" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "less"), [(-7.5, 0, 0), (-10, 1, 0), (2.5, 0, 0), (5, 0, 1)]
+)
+def test_one_sample_is_no_effect(change: float, more: int, less: int) -> None:
+    """Of 40 samples one is 2.5 points: beyond a control at -5 is what changes by 10 or more."""
+    own = {"n_features": 2, "change": change, "random_alive": [0.0, -5.0], "random_active": []}
+    said = compare("rl-5", {"sciq": {"n_samples": 40, "intersection": own}}, "intersection")
+    assert re.search(rf"alive set in {more}\b.*short of all of them in {less}\b", said), said
+
+
+def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -> None:
+    before = summarize(study)
+    for name in ("crosscoders/tiny/sft-5-r9/quality.json", "evaluation/tiny/rl-1/results.json"):
+        write_json(study.root / name, {})
+    (study.root / "interventions" / "tiny" / "old.csv").write_text("")
+    (study.root / "benchmarks" / "train_sft").mkdir()
+    (study.root / "benchmarks" / "train_sft" / "gone.tsv").write_text("")
+    assert summarize(study) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("filter_traces.tsv", True),
+        ("build_world.tsv", False),
+        ("generate_traces/0.tsv", True),
+        ("generate_traces/1.tsv", False),
+        ("train_sft/tiny.tsv", True),
+        ("train_sft/gone.tsv", False),
+        ("draw_nrn/figure1.tsv", True),
+        ("extract_activations/tiny/rl-5-1.tsv", True),
+        ("extract_activations/tiny/rl-5-heldout.tsv", True),
+        ("extract_activations/tiny/rl-5-2.tsv", False),
+        ("train_crosscoder/tiny/sft-5-r1-1.tsv", True),
+        ("train_crosscoder/tiny/sft-5-r2-1.tsv", False),
+        ("train_crosscoder/tiny/trio-r0-2.tsv", False),
+        ("evaluate_crosscoder/tiny/trio-r0.tsv", True),
+        ("evaluate_model/tiny/rl-5.tsv", True),
+    ],
+)
+def test_benchmark_files_of_this_configuration(path: str, wanted: bool) -> None:
+    assert belongs(Path(path), CONFIG) is wanted
+
+
+def test_a_set_larger_than_the_pools_has_no_control() -> None:
+    own = {"n_features": 9, "change": -50.0, "random_alive": [], "random_active": []}
+    said = compare("rl-5", {"sciq": {"per_task": own}}, "per_task")
+    none = "no random active set of this size; no random alive set of this size"
+    assert said == f"zeroing in RL the task's own features: {none}."
+
+
+def test_a_set_without_features_is_not_compared() -> None:
+    tasks = {"sciq": {"intersection": {"n_features": 0, "change": 0}}}
+    assert compare("base", tasks, "intersection") == compare("base", tasks, "majority") == ""
+
+
+def test_seconds_are_summed_over_the_jobs_of_a_rule(tmp_path: Path) -> None:
+    for i, seconds in enumerate((1.0, 2.0)):
+        path = tmp_path / "train_crosscoder" / "tiny" / f"trio-r0-{i}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
+    assert seconds_by_rule(tmp_path, CONFIG)["train_crosscoder"]["seconds"] == 3.0
+
+
+def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -> None:
+    for i, (seconds, gpus) in enumerate(((900, 8), (1800, 1))):
+        given = {"tmpdir": '/tmp/"quoted"', "gpu": gpus}
+        lines = f"s\tmax_rss\tresources\n{seconds}\t5.0\t{given}\n"
+        path = tmp_path / "train_sft" / f"{list(LABELS)[i]}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(lines)
+    assert seconds_by_rule(tmp_path, CONFIG)["train_sft"]["gpu_hours"] == 8 / 4 + 1 / 2
+
+
+def test_numbers() -> None:
+    assert [number(1.25), number(1.25, 1, True), number(-1.25)] == ["1.2", "+1.2", "−1.2"]
+    assert number(None) == number(float("nan")) == "–"

@@ -1,0 +1,216 @@
+"""Figures draw what they are given, empty or not, and write the same bytes each time."""
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from crosslens.reporting.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
+from crosslens.reporting.plotting.dynamics import draw_overlap, draw_rank_shifts, square
+from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows
+from crosslens.reporting.plotting.specificity import draw_mas, draw_nrn, mas_counts, nrn_counts
+from crosslens.reporting.plotting.style import save
+from crosslens.reporting.plotting.tables import draw_table
+
+LABELS = {"tiny": "Tiny"}
+
+
+def nrn(values: list[float], alive: list[int]) -> pd.DataFrame:
+    part = pd.DataFrame(
+        {"feature": range(len(values)), "nrn": values, "nrn_folded": values, "alive": alive}
+    )
+    return pd.concat(
+        part.assign(crosscoder=f"{p}-5", replica=r) for p in ("sft", "rl") for r in (0, 1)
+    )
+
+
+def words(axes: plt.Axes) -> list[str]:
+    """The texts inside a plot, in the order drawn."""
+    return [text.get_text() for text in axes.texts]
+
+
+def names(labels: list[plt.Text]) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def outputs(tmp_path) -> dict:
+    return {kind: tmp_path / f"figure.{kind}" for kind in ("pdf", "png", "csv")}
+
+
+def test_histograms_count_alive_and_all_features() -> None:
+    counts = nrn_counts(nrn([0.005, 0.5, 0.51, 0.99, np.nan], [1, 1, 0, 1, 1]), "tiny")
+    sft = counts[counts["paradigm"] == "sft"]
+    assert sft["alive"].sum() == 3 and sft["all"].sum() == 4
+    assert sft["alive"].iloc[0] == 1 and sft["alive"].iloc[-1] == 1
+
+
+def test_a_figure_is_pdf_png_and_csv_and_repeats_byte_for_byte(tmp_path) -> None:
+    counts = nrn_counts(nrn([0.1, 0.5, 0.9], [1, 1, 1]), "tiny")
+    written = []
+    for _ in range(2):
+        files = outputs(tmp_path)
+        save(draw_nrn(counts, LABELS), counts, files)
+        written.append({kind: path.read_bytes() for kind, path in files.items()})
+    assert written[0] == written[1]
+    assert written[0]["pdf"].startswith(b"%PDF") and written[0]["png"].startswith(b"\x89PNG")
+
+
+def test_no_alive_feature_is_drawn_all_the_same() -> None:
+    figure = draw_nrn(nrn_counts(nrn([0.5], [0]), "tiny"), LABELS)
+    for axes, name in zip(figure.axes, ("SFT", "RL"), strict=True):
+        heights = {bars.get_label(): bars.get_data().values.sum() for bars in axes.patches}
+        assert heights == {"all features": 1, "alive features": 0}
+        assert axes.get_title() == f"Tiny: {name} against base"
+        assert axes.get_ylim()[0] < 1, "one feature is seen on the logarithmic axis"
+
+
+def test_mas(tmp_path) -> None:
+    table = pd.DataFrame({"mas_base": [0.2], "mas_sft": [0.5], "mas_rl": [0.3], "alive": [1]})
+    counts = mas_counts(table, "tiny")
+    assert counts.groupby("model")["alive"].sum().to_dict() == {"base": 1, "rl": 1, "sft": 1}
+    save(draw_mas(counts, LABELS), counts, outputs(tmp_path))
+
+
+def overlap() -> pd.DataFrame:
+    rows = [
+        ("tiny", p, a, b, kind, 50 if a == b else 7)
+        for p in ("sft", "rl")
+        for kind in ("index", "matched")
+        for a in range(1, 6)
+        for b in range(a, 6)
+    ]
+    rows += [("tiny", "sft", 5, 5, "replica_index", 2)]
+    return pd.DataFrame(rows, columns=["family", "paradigm", "a", "b", "kind", "overlap"])
+
+
+def test_overlap_is_a_symmetric_matrix_and_says_what_another_seed_gives() -> None:
+    table = overlap()
+    part = table[(table["paradigm"] == "sft") & (table["kind"] == "index")]
+    matrix = square(part).to_numpy()
+    assert (matrix == matrix.T).all() and matrix[0, 0] == 50 and matrix[0, 4] == 7
+    figure = draw_overlap(table, LABELS, 50)
+    assert words(figure.axes[0]) == [str(int(value)) for value in matrix.flat]
+    notes = [axes.get_xlabel() for axes in figure.axes]
+    assert [note.rpartition("seed: ")[2] for note in notes] == ["2)", *["not trained)"] * 3]
+
+
+SHIFTS = ["from", "to", "feature", "rank_from", "rank_to", "shift"]
+
+
+def test_rank_shifts_are_cells_blank_outside_a_top_list() -> None:
+    rows = [(1, 2, 9, 1.0, 3.0, -2.0), (1, 2, 7, 2.0, np.nan, np.nan), (2, 3, 7, np.nan, 4.0, 5.0)]
+    figure = draw_rank_shifts(pd.DataFrame(rows, columns=SHIFTS), "Tiny", "sft", 50, 5)
+    axes, bar = figure.axes
+    cells = axes.images[0].get_array()
+    assert cells.mask.tolist() == [[False, True], [True, False]]
+    assert (cells[0, 0], cells[1, 1]) == (-2, 5)
+    assert axes.images[0].get_clim() == (-50, 50), "white is no shift"
+    assert names(axes.get_yticklabels()) == ["1 → 2", "2 → 3"]
+    assert (axes.get_title(), axes.get_ylabel()) == ("Tiny SFT", "checkpoints")
+    assert axes.get_xlabel() == "2 features in a top 50, in order of first appearance"
+    assert bar.get_ylabel() == "rank shift (+: rises)"
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "reason"),
+    [(5, "no feature is alive"), (1, "only the last checkpoint was given")],
+)
+def test_no_rank_shifts_are_explained(checkpoints: int, reason: str) -> None:
+    empty = pd.DataFrame([], columns=SHIFTS)
+    (axes,) = draw_rank_shifts(empty, "Tiny", "rl", 50, checkpoints).axes
+    assert words(axes) == [f"no rank shifts: {reason}"] and axes.get_title() == "Tiny RL"
+    assert not axes.images
+
+
+def found(selected: dict[str, list[int]], overlap: list[dict]) -> dict:
+    return {
+        "tasks": {task: {"selected": features} for task, features in selected.items()},
+        "overlap": overlap,
+    }
+
+
+@pytest.mark.parametrize(("common", "count"), [(1, "1 feature"), (2, "2 features")])
+def test_overlap_of_features_is_in_percent_with_the_sizes(common: int, count: str) -> None:
+    pair = {"a": "a", "b": "b", "jaccard": 0.5, "share": 0.25}
+    table = overlap_rows(found({"a": [1, 2], "b": [2], "c": []}, [pair]), "tiny")
+    (axes,) = draw_feature_overlap(table, ["a", "b", "c"], LABELS, {"tiny": common}).axes
+    assert words(axes) == ["100%", "25%", "–", "25%", "100%", "–", "–", "–", "–"]
+    assert names(axes.get_xticklabels()) == ["a (2)", "b (1)", "c (0)"]
+    assert names(axes.get_yticklabels()) == names(axes.get_xticklabels())
+    assert axes.get_title() == f"Tiny: {count} in all tasks"
+
+
+def test_no_feature_of_any_task_is_said() -> None:
+    table = overlap_rows(found({"a": [], "b": []}, []), "tiny")
+    (axes,) = draw_feature_overlap(table, ["a", "b"], LABELS, {"tiny": 0}).axes
+    assert words(axes) == ["no task has selected features"] and not axes.images
+    assert axes.get_title() == "Tiny: 0 features in all tasks"
+
+
+STEPS = pd.DataFrame({"family": "tiny", "step": [1, 2]})
+
+
+def points(axes: plt.Axes) -> list[list[float]]:
+    """The heights of every line, in the order drawn."""
+    return [line.get_ydata().tolist() for line in axes.lines]
+
+
+def test_the_loss_of_sft() -> None:
+    (axes,) = draw_sft(STEPS.assign(loss=[2.0, 1.0]), LABELS).axes
+    assert points(axes) == [[2, 1]] * 2 and axes.lines[0].get_xdata().tolist() == [1, 2]
+    long = pd.DataFrame({"family": "tiny", "step": range(30), "loss": 15 * [0.0, 3.0]})
+    raw, smooth = points(draw_sft(long, LABELS).axes[0])
+    assert raw == long["loss"].tolist() and smooth[1:-1] == pytest.approx([1, 2] * 14)
+    assert names(axes.get_legend().get_texts()) == ["Tiny"]
+
+
+def test_curves_of_grpo() -> None:
+    curves = STEPS.assign(reward=0.1, response_length=5, clip_fraction=0.0, entropy=[1.0, 0.5])
+    drawn = {axes.get_title(): points(axes) for axes in draw_grpo(curves, LABELS).axes}
+    assert drawn == {
+        "mean reward": [[0.1, 0.1]],
+        "response length (tokens)": [[5, 5]],
+        "share of clipped tokens": [[0, 0]],
+        "entropy (nats)": [[1, 0.5]],
+    }
+
+
+def test_curves_of_crosscoders() -> None:
+    measured = STEPS.assign(reconstruction=[2.0, 1.0], l0=[90, 9], dead_share=0.1, fve_base=0.5)
+    trio = measured.assign(crosscoder="trio", replica=0, **{"fve_rl-5": [0.7, 0.9]})
+    early = measured.assign(crosscoder="sft-1", replica=0)
+    figure = draw_crosscoders(pd.concat([trio, early]), LABELS)
+    drawn = {axes.get_title(): points(axes) for axes in figure.axes}
+    assert drawn["reconstruction error"] == [[2, 1]] * 2
+    assert drawn["FVE"] == [[0.5, 0.5], pytest.approx([0.6, 0.7])], "the mean over its own models"
+    assert drawn["L0"] == [[90, 9]] * 2 and drawn["dead share"] == [[0.1, 0.1]] * 2
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "log", "linear"]
+    assert names(figure.axes[1].get_legend().get_texts()) == ["trio"], "early ones are grey"
+
+
+def test_a_title_is_not_cut_off() -> None:
+    sentence = (
+        "Table 5. Change in points of accuracy on critical samples of unseen tasks by amplifying"
+    )
+    figure = draw_table(pd.DataFrame({"Model": ["A"], "sciq": ["1.0"]}), sentence, [])
+    figure.canvas.draw()
+    title = figure.axes[0].texts[0].get_window_extent()
+    assert title.x1 <= figure.bbox.x1
+
+
+def test_table() -> None:
+    cells = pd.DataFrame({"Model": ["A", "B"], "sciq": ["1.0", "2.0"]})
+    (axes,) = draw_table(cells, "Table", [1]).axes
+    assert words(axes) == ["Table", "Model", "A", "B", "sciq", "1.0", "2.0"]
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert heights["A"] == heights["1.0"] < heights["B"] == heights["2.0"]
+    rule = axes.lines[-1].get_ydata()[0]
+    assert heights["A"] < rule < heights["B"], "a rule before row 1"

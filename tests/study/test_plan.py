@@ -1,0 +1,137 @@
+"""`snakemake plan` agrees with the graph of jobs, with worked sizes, and with measured totals."""
+
+import math
+import re
+
+import pytest
+import yaml
+from conftest import MINI, ROOT, TINY, Study, jobs
+
+from crosslens.config import study_design
+from crosslens.config.schema import validate_config
+from crosslens.io.errors import InputError
+from crosslens.workflow import cost_estimate
+
+PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
+validate_config(PAPER, yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text()))
+LLAMA = cost_estimate.Size(32, 4096, 8.03e9)
+
+
+def dry_run(study: Study) -> dict[str, int]:
+    """Jobs by rule in the graph."""
+    done = study.snakemake("--dry-run", "--cores", "1", "--quiet", "rules")
+    assert done.returncode == 0, done.stdout
+    return jobs(done.stdout)
+
+
+def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
+    """Three families, each with 11 models, and 10 pairs, the trio and two replicas; 64 shards."""
+    found = dry_run(Study(tmp_path, PAPER))
+    assert found == {
+        "import_model": 3,
+        "prepare_problems": 1,
+        "generate_traces": 48,
+        "filter_traces": 1,
+        "train_sft": 3,
+        "count_prompts": 3,
+        "train_grpo": 3,
+        "evaluate_model": 9,
+        "tokenize_corpus": 3,
+        "extract_activations": 2145,
+        "report_data_path": 3,
+        "take_turn": 3,
+        "train_crosscoder": 2496,
+        "evaluate_crosscoder": 39,
+        "score_specificity": 3,
+        "measure_overlap": 3,
+        "rank_shifts": 3,
+        "find_critical_samples": 3,
+        "score_features": 3,
+        "select_features": 3,
+        "intervene": 6,
+        "draw_nrn": 2,
+        "draw_overlap": 2,
+        "draw_mas": 2,
+        "draw_feature_overlap": 1,
+        "draw_rank_shifts": 6,
+        "draw_training_curves": 3,
+        "tabulate_accuracy": 1,
+        "tabulate_interventions": 4,
+        "write_report": 1,
+        "all": 1,
+    }
+    assert cost_estimate.jobs(PAPER) == found
+
+
+def test_what_is_printed_is_the_mini_study(study: Study) -> None:
+    done = study.snakemake("--cores", "1", "--", "plan")
+    assert done.returncode == 0, done.stdout
+    printed = dict(re.findall(r"^(\w+) +(\d+) +- +- ", done.stdout, re.MULTILINE))
+    printed.pop("plan", None)
+    assert {rule: int(number) for rule, number in printed.items()} == dry_run(study)
+    assert not (study.folder / "results" / "mini" / "world").exists()
+
+
+def test_given_models_are_not_trained(tmp_path) -> None:
+    study = Study(tmp_path, TINY)
+    for name in ("sft", "rl"):
+        study.model(name)
+    study.change("families.tiny.sft", ["sft"])
+    study.change("families.tiny.rl", ["rl"] * 5)
+    del study.config["problems"], study.config["traces"]
+    study.change("crosscoder.replicas", 2)
+    family = study.config["families"]["tiny"]
+    assert study_design.variants(family) == ["base", "sft-5", *(f"rl-{k}" for k in range(1, 6))]
+    assert len(study_design.crosscoders(family, 2)) == 6 + 4 + 1
+    assert study_design.reading("sft-5", family, 2) == [
+        "sft-5-r0",
+        "sft-5-r1",
+        "sft-5-r2",
+        "trio-r0",
+    ]
+
+
+def test_a_crosscoder_at_the_dense_limit() -> None:
+    """Section "Crosscoder training step": 2.17 ms of products and 2.18 ms of Adam at d_model 2560,
+    so 0.47 hours for 390,625 steps; reading and writing states comes on top."""
+    size = cost_estimate.Size(36, 2560, 4e9)
+    count = cost_estimate.weights(PAPER, size, 2)
+    assert count == 2 * 2 * 2560 * 32768
+    states = (
+        2 * PAPER["activations"]["shards"] * cost_estimate.ADAM * count / cost_estimate.DISK / 3600
+    )
+    found = cost_estimate.crosscoder_hours(PAPER, size, 2) - states
+    assert math.isclose(found, 390_625 * (2.17e-3 + 2.18e-3) / 3600, rel_tol=0.01)
+
+
+def test_bytes_of_llamas_shards() -> None:
+    """11 variants x 400 million tokens x 4096 dimensions x 2 bytes are 36 TB; two of 64 stay."""
+    family = PAPER["families"]["llama-3.1-8b"]
+    disk = cost_estimate.disk_of(PAPER, family, LLAMA)
+    activations = 11 * 400e6 * 4096 * 2
+    assert math.isclose(disk.whole, activations, rel_tol=0.01)
+    window, shards = PAPER["activations"]["window"], PAPER["activations"]["shards"]
+    assert math.isclose(disk.rolling, activations * window / shards, rel_tol=0.01)
+    assert disk.crosscoders == (12 * 2 + 3) * 2 * 4096 * 32768 * 4
+
+
+def test_the_paper_fits_on_two_terabytes() -> None:
+    found = cost_estimate.disks(PAPER)
+    assert cost_estimate.peak(found, rolling=True, at_once=False) < 2e12
+    assert 90e12 < cost_estimate.peak(found, rolling=False, at_once=True) < 93e12
+
+
+def test_the_papers_extraction() -> None:
+    """61 GPU-hours of computing, as predicted from the throughput of the truncated forward pass."""
+    tokens = PAPER["corpus"]["tokens"] + PAPER["corpus"]["heldout_tokens"]
+    hours = 0.0
+    for name, family in PAPER["families"].items():
+        size = cost_estimate.size_of(name, study_design.given(family)["base"], PAPER)
+        writing = tokens * (2 * size.d_model + cost_estimate.ROW) / cost_estimate.DISK / 3600
+        hours += 11 * (cost_estimate.extraction_hours(PAPER, size) - writing)
+    assert 58 < hours < 64
+
+
+def test_a_size_that_nobody_knows() -> None:
+    with pytest.raises(InputError, match="families.x.base: the size of org/name is not known"):
+        cost_estimate.size_of("families.x.base", study_design.Model("org/name", "main"), MINI)

@@ -1,0 +1,74 @@
+"""Editing code reruns what depends on it; editing a comment or a docstring reruns nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from crosslens.workflow import code_hash as module
+
+SCRIPT = "from crosslens.a import f\n"
+MODULE_A = '"""Doc."""\nfrom crosslens.b import g\n\n\ndef f():\n    """Doc."""\n    return g()\n'
+MODULE_B = "def g():\n    return 1\n"
+IDLE = {
+    *(
+        "cluster.py",
+        "earlier.py",
+        "families.py",
+        "fingerprint.py",
+        "plan.py",
+        "schema.py",
+        "validation.py",
+    ),
+    *("consistency.py", "references.py"),  # what validation reaches
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "crosslens").mkdir()
+    (tmp_path / "scripts" / "s.py").write_text(SCRIPT)
+    (tmp_path / "crosslens" / "__init__.py").touch()
+    (tmp_path / "crosslens" / "a.py").write_text(MODULE_A)
+    (tmp_path / "crosslens" / "b.py").write_text(MODULE_B)
+    (tmp_path / "crosslens" / "unused.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def fingerprint(tree: Path) -> str:
+    module.fingerprint.cache_clear()
+    module.imported.cache_clear()
+    module.meaning.cache_clear()
+    return module.fingerprint(tree / "scripts" / "s.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("b.py", "return 1", "return 2", True),
+        ("b.py", "return 1", "return 1  # one", False),
+        ("a.py", '    """Doc."""', '    """Other words."""', False),
+        ("a.py", '"""Doc."""\nfrom', '"""Other words."""\nfrom', False),
+        ("a.py", "return g()", "return g() + 1", True),
+        ("unused.py", "x = 1", "x = 2", False),
+    ],
+)
+def test_only_code_within_reach_counts(
+    tree: Path, file: str, old: str, new: str, changes: bool
+) -> None:
+    before = fingerprint(tree)
+    path = tree / "crosslens" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert (fingerprint(tree) != before) == changes
+
+
+def test_every_module_is_reached_by_a_script() -> None:
+    """Else its changes would rerun nothing; `IDLE` serve Snakemake itself."""
+    root = Path(__file__).resolve().parents[2]
+    reached = set().union(*(module.reached(s, root) for s in root.glob("scripts/*.py")))
+    idle = {
+        path.relative_to(root / "crosslens").as_posix()
+        for path in set(root.glob("crosslens/**/*.py")) - reached
+    }
+    assert idle - {"__init__.py"} <= IDLE
