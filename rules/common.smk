@@ -25,7 +25,7 @@ from crosslens.io.errors import InputError
 from crosslens.workflow.code_hash import fingerprint
 from crosslens.config.schema import check_twice
 from crosslens.workflow.gpu_locks import check_machine
-from crosslens.config.families import settings_of
+from crosslens.config.study_design import settings_of
 from crosslens.config.locations import local_sources
 from crosslens.config.preflight import preflight
 
@@ -85,7 +85,7 @@ onerror:
             print("Jobs that failed:", *failed, sep="\n  ", file=sys.stderr)
 
 
-CHECKPOINTS = range(1, study_design.CHECKPOINTS + 1)  # fifths of the epoch
+CHECKPOINT_NUMBERS = range(1, study_design.N_CHECKPOINTS + 1)  # fifths of the epoch
 FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
@@ -99,6 +99,12 @@ TRACES = config.get("traces", {"teacher": [], "shards": 0})
 LABELS = {family: config["families"][family]["label"] for family in FAMILIES}
 # Training curves, and the paradigm whose they are.
 CURVES = {"sft-loss": "sft", "grpo-curves": "rl", "crosscoder-training": None}
+# Modules that training backends import in processes of their own: a change reruns training too.
+SFT_PROCESSES = ["crosslens/posttraining/sft/entrypoint.py"]
+GRPO_PROCESSES = [
+    f"crosslens/posttraining/grpo/{name}.py"
+    for name in ["agent_loop", "cpu_platform", "replay"]
+]
 GRPO_ENV = {"verl": "grpo", "trl": "sft"}[config["grpo"]["engine"]]
 
 
@@ -114,12 +120,12 @@ wildcard_constraints:
     curves="|".join(CURVES),
 
 
-def code(*scripts):
-    """Hash of the library code that scripts reach: a change of code, not of a comment, is a reason to rerun.
+def code(*files):
+    """Hash of the library code that scripts and modules reach: a change of code, not of a comment, reruns.
 
     A function, so that a job which runs elsewhere reads the library for itself only.
     """
-    return lambda w: [fingerprint(ROOT / script) for script in scripts]
+    return lambda w: [fingerprint(ROOT / file, ROOT) for file in files]
 
 
 def module(environment):

@@ -49,7 +49,7 @@ rule train_grpo:
         checkpoints=directory(
             expand(
                 "results/{{study}}/models/{{family}}/rl-{k}",
-                k=CHECKPOINTS,
+                k=CHECKPOINT_NUMBERS,
             )
         ),
         curves="results/{study}/models/{family}/grpo-curves.csv",
@@ -71,7 +71,7 @@ rule train_grpo:
         mem_mb=need("train_grpo", "mem_mb", 8000),
         runtime=need("train_grpo", "runtime", 240),
     params:
-        code=code("scripts/train_grpo.py"),
+        code=code("scripts/train_grpo.py", *GRPO_PROCESSES),
         grpo=lambda w: settings_of(config, "grpo", w.family),
         seed=lookup(dpath="seed", within=config),
     script:

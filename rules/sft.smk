@@ -14,7 +14,7 @@ rule train_sft:
         checkpoints=directory(
             expand(
                 "results/{{study}}/models/{{family}}/sft-{k}",
-                k=CHECKPOINTS,
+                k=CHECKPOINT_NUMBERS,
             )
         ),
         loss="results/{study}/models/{family}/sft-loss.csv",
@@ -35,7 +35,7 @@ rule train_sft:
         mem_mb=need("train_sft", "mem_mb", 3000),
         runtime=need("train_sft", "runtime", 60),
     params:
-        code=code("scripts/train_sft.py"),
+        code=code("scripts/train_sft.py", *SFT_PROCESSES),
         sft=lambda w: settings_of(config, "sft", w.family),
         seed=lookup(dpath="seed", within=config),
     script:

@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
+from crosslens.config.study_design import SYNTHETIC_POSITIONS
 from crosslens.io.files import whole, write_jsonl
-from crosslens.synthetic import POSITIONS
 from crosslens.synthetic.authors import vocabulary
 from crosslens.synthetic.benchmarks import benchmarks, math_problems
 from crosslens.synthetic.corpora import general_rows, problem_rows, reasoning_rows
@@ -35,7 +35,7 @@ def main(
         write_jsonl(path, sets[path.stem])
     rng = random.Random(f"problems {seed}")
     write_jsonl(problems, problem_rows(rng, world["problems"], operations, exams))
-    built = build_tokenizer(vocabulary(), POSITIONS)
+    built = build_tokenizer(vocabulary(), SYNTHETIC_POSITIONS)
     tokens = world["corpus_tokens"]
     shares = {"careful_share": careful_share, "tag_share": tag_share}
     rng = random.Random(f"corpora {seed}")
@@ -46,7 +46,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -18,7 +18,7 @@ def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

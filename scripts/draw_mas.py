@@ -15,7 +15,7 @@ def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, P
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -24,7 +24,7 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

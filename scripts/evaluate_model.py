@@ -6,7 +6,7 @@ from crosslens.analysis.intervals import accuracy
 from crosslens.evaluation.harness import Model, load_model, outcomes, run, tasks_of
 from crosslens.io.files import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import Journal
-from crosslens.workflow.versions import installed
+from crosslens.workflow.provenance import installed
 
 PACKAGES = ("lm-eval", "transformers", "torch", "math-verify")
 
@@ -51,8 +51,8 @@ def evaluate_task(model: Model, settings: dict, name: str) -> dict:
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
     from crosslens.workflow.gpu_locks import hold
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -12,7 +12,7 @@ def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

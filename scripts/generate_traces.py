@@ -10,7 +10,7 @@ from crosslens.data.traces import read_problems
 from crosslens.io.files import sha256, write_json, write_jsonl
 from crosslens.io.progress import track
 from crosslens.io.row_journal import Journal
-from crosslens.workflow.versions import installed
+from crosslens.workflow.provenance import installed
 
 SEEDS = 1_000_003  # between two shares: more than the problems of one
 
@@ -64,8 +64,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
     from crosslens.workflow.gpu_locks import hold
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

@@ -49,7 +49,7 @@ def check(base: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -63,8 +63,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
     from crosslens.workflow.gpu_locks import hold
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

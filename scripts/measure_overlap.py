@@ -56,7 +56,7 @@ def main(*, nrn: Path, root: Path, count: int, same_cosine: float, out: Path) ->
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -41,7 +41,7 @@ def hashes(paths: list[Path]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

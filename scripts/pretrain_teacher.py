@@ -25,7 +25,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -21,7 +21,7 @@ def main(*, nrn: Path, count: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -16,7 +16,7 @@ def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) 
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

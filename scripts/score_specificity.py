@@ -41,7 +41,7 @@ def main(*, pairs: list[Path], trio: Path, nrn_out: Path, mas_out: Path) -> None
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]):
         main(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.io.files import discard, write_csv, write_json
-from crosslens.workflow.versions import installed
+from crosslens.workflow.provenance import installed
 
 PACKAGES = {"verl": ("verl", "vllm", "ray"), "trl": ("trl", "accelerate")}
 
@@ -38,8 +38,8 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
     from crosslens.workflow.gpu_locks import hold
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

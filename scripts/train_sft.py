@@ -5,7 +5,8 @@ from typing import Any
 
 from crosslens.io.errors import InputError
 from crosslens.io.files import discard, write_json
-from crosslens.workflow.versions import installed
+from crosslens.posttraining.sft import llama_factory
+from crosslens.workflow.provenance import installed
 
 PACKAGES = ("llamafactory", "deepspeed", "accelerate", "transformers", "torch")
 
@@ -27,18 +28,18 @@ def main(
     The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
     """
     run = loss.parent / ".sft-run"
-    run.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
+    llama_factory.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
     write_json(versions, installed(*PACKAGES))
     try:
-        run.collect(run, base, checkpoints, loss)
+        llama_factory.collect(run, base, checkpoints, loss)
     except InputError:
         discard(run)  # it came to its end, and it was not good
         raise
 
 
 if __name__ == "__main__":
-    from crosslens.io.errors import one_line
     from crosslens.workflow.gpu_locks import hold
+    from crosslens.workflow.job import one_line
 
     with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
         main(

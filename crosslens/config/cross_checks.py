@@ -7,11 +7,10 @@ from copy import deepcopy
 from typing import Any
 
 from crosslens.config import benchmark_columns
-from crosslens.config.families import settings_of
+from crosslens.config.backend_options import check_grpo_options
 from crosslens.config.schema import suggestion, validate_config
-from crosslens.config.study_design import CHECKPOINTS, PARADIGMS, trained, trains
+from crosslens.config.study_design import N_CHECKPOINTS, PARADIGMS, settings_of, trained, trains
 from crosslens.io.errors import InputError
-from crosslens.posttraining.grpo.overrides import check_options
 
 GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the others compute on CPUs
     *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
@@ -50,10 +49,10 @@ def check_design(config: dict[str, Any]) -> None:
                 f"section, or the family's own models as families.{family}.sft and .rl"
             )
         for paradigm in PARADIGMS:
-            if (count := len(entry.get(paradigm, [0]))) not in (1, CHECKPOINTS):
+            if (count := len(entry.get(paradigm, [0]))) not in (1, N_CHECKPOINTS):
                 raise InputError(
                     f"families.{family}.{paradigm}: found {count} models, must be "
-                    f"{CHECKPOINTS}, one per fifth of the training, or only the last"
+                    f"{N_CHECKPOINTS}, one per fifth of the training, or only the last"
                 )
 
 
@@ -183,7 +182,7 @@ def check_devices(config: dict[str, Any]) -> None:
 def check_grpo(config: dict[str, Any]) -> None:
     """GRPO has the devices it asks for, and no engine's own key changes the reward."""
     grpo, gpus = config["grpo"], config["resources"].get("train_grpo", {}).get("gpu", 0)
-    check_options(grpo["options"])
+    check_grpo_options(grpo["options"])
     if grpo["device"] == "cuda" and not gpus:
         raise InputError(
             "grpo.device: cuda needs a GPU: set resources.train_grpo.gpu, or grpo.device: cpu"

@@ -22,9 +22,8 @@ from crosslens.config.input_files import (
 from crosslens.config.locations import made_here, named_paths, other_study, tasks, variants
 from crosslens.config.model_compatibility import check_descent
 from crosslens.config.schema import suggestion, validate_config
-from crosslens.config.study_design import CHECKPOINTS, given, trains
+from crosslens.config.study_design import N_CHECKPOINTS, SYNTHETIC_POSITIONS, given, trains
 from crosslens.io.errors import InputError
-from crosslens.synthetic import POSITIONS
 
 WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 MODELS = ("world/base", "world/teacher")
@@ -94,7 +93,7 @@ def check_model(
     if revision:
         return check_hub_name(key, path)
     if made_here(path, config):
-        return config["world"]["model"] | {"max_position_embeddings": POSITIONS}
+        return config["world"]["model"] | {"max_position_embeddings": SYNTHETIC_POSITIONS}
     folder = Path(path)
     if not folder.is_dir():
         hint = other_study(path, config)
@@ -149,7 +148,7 @@ def check_problems(config: dict[str, Any]) -> None:
     for name, source in config["problems"]["sources"].items():
         key = f"problems.sources.{name}"
         if path := check_source(key, source, config):
-            counts.append((f"{key}: {path}", count_lines(key, path, CHECKPOINTS * size)))
+            counts.append((f"{key}: {path}", count_lines(key, path, N_CHECKPOINTS * size)))
             for names in benchmark_columns.GIVEN_PROBLEMS:
                 check_any_column(key, path, names)
         elif isinstance(source, str):
@@ -177,10 +176,10 @@ def check_steps(key: str, count: int, size: int) -> None:
     """So many problems are enough for one step of `size` problems for each checkpoint."""
     if count < size:
         raise InputError(f"{key}: {count} problems are fewer than one grpo.batch_size: {size}")
-    if count < CHECKPOINTS * size:
+    if count < N_CHECKPOINTS * size:
         raise InputError(
             f"{key}: {count} problems make {count // size} steps of grpo.batch_size: {size}, and "
-            f"the {CHECKPOINTS} checkpoints need {CHECKPOINTS}"
+            f"the {N_CHECKPOINTS} checkpoints need {N_CHECKPOINTS}"
         )
 
 

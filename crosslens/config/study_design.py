@@ -7,10 +7,11 @@ all five of a paradigm, one per fifth of the epoch, or the last alone.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-CHECKPOINTS = 5  # fifths of the epoch
+N_CHECKPOINTS = 5  # fifths of the epoch
 PARADIGMS = ("sft", "rl")
-FINAL = {"base": "base", "sft": f"sft-{CHECKPOINTS}", "rl": f"rl-{CHECKPOINTS}"}
+FINAL = {"base": "base", "sft": f"sft-{N_CHECKPOINTS}", "rl": f"rl-{N_CHECKPOINTS}"}
 TRIO = "trio-r0"
+SYNTHETIC_POSITIONS = 512  # max_position_embeddings of the synthetic models
 
 Family = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ def trains(config: Mapping[str, Any]) -> bool:
 def checkpoints(family: Family, paradigm: str) -> list[int]:
     """The fifths of the epoch after which there is a checkpoint: all, or only the last."""
     only_last = len(family.get(paradigm, ())) == 1
-    return [CHECKPOINTS] if only_last else list(range(1, CHECKPOINTS + 1))
+    return [N_CHECKPOINTS] if only_last else list(range(1, N_CHECKPOINTS + 1))
 
 
 def tuned(family: Family) -> list[str]:
@@ -86,3 +87,13 @@ def reading(variant: str, family: Family, replicas: int) -> list[str]:
         for name in crosscoders(family, replicas)
         if variant in models_of(name.rpartition("-r")[0])
     ]
+
+
+def settings_of(config: dict[str, Any], section: str, family: str) -> dict[str, Any]:
+    """The section `sft` or `grpo` for one family: its overrides over the study's settings."""
+    own = config["families"][family]["overrides"].get(section, {})
+    shared = config[section]
+    merged = {**shared, **own}
+    if "options" in own:
+        merged["options"] = {**shared["options"], **own["options"]}
+    return merged

@@ -9,7 +9,7 @@ from crosslens.io.errors import InputError
 from crosslens.io.files import read_json, remove, remove_leftovers, sha256, write_json
 
 NAME = "run.json"
-CHECKPOINTS = ("checkpoint-*", "global_step_*")  # Hugging Face's name, and verl's
+CHECKPOINT_GLOBS = ("checkpoint-*", "global_step_*")  # Hugging Face's name, and verl's
 COMPLETE = "complete"  # stands in a checkpoint once all of it is written
 # What a trainer needs to go on from a checkpoint, most of its size; global_step* is DeepSpeed's.
 STATE_FILES = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "global_step*")
@@ -55,7 +55,7 @@ def identity(
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a directory, in their order; a kill may have left some half written."""
-    return sorted(found(folder, CHECKPOINTS), key=step_of)
+    return sorted(found(folder, CHECKPOINT_GLOBS), key=step_of)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -11,8 +11,7 @@ import pandas as pd
 from crosslens.config.study_design import trained
 from crosslens.io.files import read_json
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of
-from crosslens.workflow.checkout import commit
-from crosslens.workflow.versions import installed
+from crosslens.workflow.provenance import commit, installed
 
 # Of the environment that the summary is made in, as crosscoders and figures are.
 PACKAGES = ("snakemake", "torch", "numba", "triton", "h5py", "numpy", "pandas", "matplotlib")

@@ -13,29 +13,30 @@ PACKAGE = "crosslens"
 
 
 @cache
-def fingerprint(script: Path) -> str:
-    """Hash of the syntax trees of all modules of the library that `script` imports, transitively.
+def fingerprint(source: Path, root: Path) -> str:
+    """Return a hash of the syntax trees of all library modules that `source` reaches by imports.
 
-    Every file is read once a process: thousands of jobs ask for the same few scripts.
-    Raises FileNotFoundError when the script does not exist.
+    `source` is a script, or a module of the library, which then counts itself; `root` is the
+    checkout. Every file is read once per process: thousands of jobs ask for the same few scripts.
+    Raises FileNotFoundError when the source does not exist.
     """
-    root = script.resolve().parent.parent
     digest = hashlib.sha256()
-    for module in sorted(reached(script.resolve(), root)):
+    for module in sorted(reached(source, root)):
         digest.update(module.relative_to(root).as_posix().encode())
         digest.update(meaning(module))
     return digest.hexdigest()[:16]
 
 
-def reached(script: Path, root: Path) -> set[Path]:
-    """The library's modules a file imports, directly or through each other."""
-    found: set[Path] = set()
-    waiting = [script]
+def reached(source: Path, root: Path) -> set[Path]:
+    """Return the library's modules that a file imports, directly or through each other."""
+    source, root = source.resolve(), root.resolve()
+    modules = {source} if source.is_relative_to(root / PACKAGE) else set()
+    waiting = [source]
     while waiting:
-        new = {path for path in imported(waiting.pop(), root) if path not in found}
-        found |= new
+        new = set(imported(waiting.pop(), root)) - modules
+        modules |= new
         waiting += new
-    return found
+    return modules
 
 
 @cache

@@ -6,10 +6,9 @@ import pytest
 import yaml
 from conftest import ROOT, Study
 
-from crosslens.config.families import settings_of
 from crosslens.config.preflight import preflight
+from crosslens.config.study_design import SYNTHETIC_POSITIONS, settings_of
 from crosslens.io.errors import InputError
-from crosslens.synthetic import POSITIONS
 
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
@@ -99,8 +98,16 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ),
         ("world.corpus_tokens.general", 169855, "take 169856 tokens from corpus.sources.general"),
         ("corpus.sequence_length", 513, "513 tokens are more than the model of families.tiny.base"),
-        ("world.base.sequence_length", POSITIONS + 1, "at least 64 and at most 512; Tokens of one"),
-        ("world.teacher.sequence_length", POSITIONS + 1, "at least 64 and at most 512; Tokens of"),
+        (
+            "world.base.sequence_length",
+            SYNTHETIC_POSITIONS + 1,
+            "at least 64 and at most 512",
+        ),
+        (
+            "world.teacher.sequence_length",
+            SYNTHETIC_POSITIONS + 1,
+            "at least 64 and at most 512",
+        ),
         ("corpus.sequence_length", 65537, "found 65537 (a whole number), must be a whole number"),
         ("crosscoder.beta", float("nan"), "crosscoder.beta: found nan, must be a finite number"),
         ("interventions.amplify_to", float("inf"), "amplify_to: found inf, must be a finite"),
@@ -169,7 +176,7 @@ def test_the_schema_keeps_pretraining_within_the_worlds_positions() -> None:
     world = yaml.safe_load(SCHEMA.read_text())["properties"]["world"]["properties"]
     for model in ("base", "teacher"):
         length = world[model]["properties"]["sequence_length"]
-        assert length["maximum"] == POSITIONS
+        assert length["maximum"] == SYNTHETIC_POSITIONS
 
 
 def test_tokenizers_that_differ(study: Study) -> None:

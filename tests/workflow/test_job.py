@@ -74,7 +74,7 @@ READERS = {
     "h5": "__import__('h5py').File(file)",
     "csv": "__import__('pandas').read_csv(file)",
     "parquet": "__import__('pandas').read_parquet(file)",
-    "safetensors": "__import__('crosslens.crosscoder.model').crosscoder.read_tensors(file)",
+    "safetensors": "__import__('crosslens.crosscoder.model').crosscoder.model.read_tensors(file)",
     "txt": "__import__('shutil').copytree(file.parent, file.parent / 'copy')",
 }
 

@@ -8,16 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from crosslens.io.errors import InputError
+from crosslens.config.backend_options import check_grpo_options
 
 REWARD = Path(__file__).with_name("reward.py")
 REPLAY = Path(__file__).with_name("replay.py")
 AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 
-# The reward is the study's, in both engines. verl's old key `custom_reward_function`, which verl
-# itself ignores in silence, is one of these.
-FIXED = re.compile(r"(^|\.)(reward|reward_\w+|custom_reward_function)(\.|$)")
-FREE = ("reward.num_workers",)
 STATE = ["model", "optimizer", "extra"]  # with less, verl would go on from the base model
 OUTCOME = {
     "reward.custom_reward_function.path": REWARD,
@@ -78,7 +74,7 @@ def overrides(
     InputError when the options name another reward.
     """
     options = settings.get("options", {})
-    check_options(options)
+    check_grpo_options(options)
     keys = (
         prompts(settings, data, seed)
         | {"actor_rollout_ref.model.path": model}
@@ -179,16 +175,6 @@ def resuming(checkpoint: Path | None) -> dict[str, Any]:
     if checkpoint is None:
         return {"trainer.resume_mode": "disable"}
     return {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": checkpoint}
-
-
-def check_options(options: dict[str, Any]) -> None:
-    """Raise InputError when an engine's own key would change the reward."""
-    for key in options:
-        if FIXED.search(key.lstrip("+")) and key not in FREE:
-            raise InputError(
-                f"grpo.options.{key}: the reward is fixed (crosslens.posttraining.grpo.reward). "
-                "Remove the key."
-            )
 
 
 def written(value: Any) -> str:

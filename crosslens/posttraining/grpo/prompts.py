@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.config.study_design import CHECKPOINTS
+from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.io.errors import InputError
 from crosslens.io.files import remove
-from crosslens.posttraining.grpo.checkpoint_schedule import steps_of_epoch
+from crosslens.posttraining.checkpoint_schedule import steps_of_epoch
 
 TOKENIZER = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
@@ -68,11 +68,11 @@ def counts(found: list[int], longest: int, batch_size: int) -> dict[str, int]:
 
     Raises InputError when those that fit make fewer steps than there are checkpoints.
     """
-    fit, needed = sum(length <= longest for length in found), CHECKPOINTS * batch_size
+    fit, needed = sum(length <= longest for length in found), N_CHECKPOINTS * batch_size
     if fit < needed <= len(found):
         raise InputError(
             f"grpo.max_prompt_length: {fit} of {len(found)} prompts have at most {longest} tokens, "
-            f"the longest has {max(found)}; {CHECKPOINTS} checkpoints need {needed} prompts, a "
+            f"the longest has {max(found)}; {N_CHECKPOINTS} checkpoints need {needed} prompts, a "
             f"grpo.batch_size of {batch_size} each: raise it"
         )
     steps = steps_of_epoch(fit, batch_size)

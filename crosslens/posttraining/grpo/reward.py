@@ -2,7 +2,7 @@
 
 verl loads this file by its path and calls `compute_score` by keyword. Each process that does so
 leaves a mark; without one the run fails: this reward was then never asked. That no other one is
-configured beside it is checked before (`overrides.check_options`).
+configured beside it is checked before (`config.backend_options`).
 """
 
 import os

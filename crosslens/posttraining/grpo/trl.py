@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
 from crosslens.io.files import read_json
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.backend_process import hide_media_packages
-from crosslens.posttraining.grpo.checkpoint_schedule import fifths, spacing, steps_of_epoch
+from crosslens.posttraining.checkpoint_schedule import (
+    saved_checkpoint_steps,
+    spacing,
+    steps_of_epoch,
+)
 from crosslens.posttraining.grpo.checkpoints import export
 from crosslens.posttraining.grpo.curves import trl_curves
-from crosslens.posttraining.grpo.overrides import check_options
 from crosslens.posttraining.grpo.prompts import fitting_prompts
 from crosslens.posttraining.grpo.reward import trl_reward
 
@@ -73,7 +77,7 @@ def train(
     directory `run`; it is the caller who deletes that. Raises InputError when the options name
     another reward, or `run` holds checkpoints of another run.
     """
-    check_options(settings.get("options", {}))
+    check_grpo_options(settings.get("options", {}))
     hide_media_packages()
     prompts = fitting_prompts(data, model, settings["max_prompt_length"])
     steps = steps_of_epoch(len(prompts), settings["batch_size"])
@@ -82,7 +86,10 @@ def train(
     resumable_run.claim(run, same, resume)
     options = arguments(settings, out=run, steps=steps, seed=seed)
     updates = options["steps_per_generation"]
-    saved = [run / f"checkpoint-{n * updates}" for n in fifths(steps, settings["save_every"])]
+    saved = [
+        run / f"checkpoint-{n * updates}"
+        for n in saved_checkpoint_steps(steps, settings["save_every"])
+    ]
     if resume != saved[-1]:
         train_on(prompts, model, options, {resumable_run.step_of(path) for path in saved}, resume)
     for checkpoint, target in zip(saved, out, strict=True):

@@ -6,26 +6,23 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
 from crosslens.io.files import remove, whole
 from crosslens.posttraining import backend_process, resumable_run
-from crosslens.posttraining.grpo.checkpoint_schedule import fifths, spacing, steps_of_epoch
+from crosslens.posttraining.checkpoint_schedule import (
+    saved_checkpoint_steps,
+    spacing,
+    steps_of_epoch,
+)
 from crosslens.posttraining.grpo.curves import verl_curves
-from crosslens.posttraining.grpo.overrides import check_options, overrides
+from crosslens.posttraining.grpo.overrides import overrides
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.posttraining.grpo.reward import MARK
 from crosslens.posttraining.grpo.verl_run_state import LOG, exported, keep, logged, ready
-
-if TYPE_CHECKING:  # verl imports them in its own processes; named here so that changes rerun
-    from crosslens.posttraining.grpo import (
-        agent_loop,  # noqa: F401
-        cpu_platform,  # noqa: F401
-        replay,  # noqa: F401
-    )
 
 PLUGIN = "crosslens.posttraining.grpo.cpu_platform"
 
@@ -39,7 +36,7 @@ def train(
     directory `run`; it is the caller who deletes that. Raises InputError, in one line, when verl
     fails, when a reward other than ours was in use, or `run` holds checkpoints of another run.
     """
-    check_options(settings.get("options", {}))
+    check_grpo_options(settings.get("options", {}))
     run = run.resolve()
     same = resumable_run.identity(
         model=model, data=data, settings=settings, seed=seed, devices=max(1, gpus)
@@ -61,7 +58,7 @@ def train(
             gpus=gpus,
             resume=resume,
         )
-        keeping = partial(keep, run, model, fifths(steps, settings["save_every"]))
+        keeping = partial(keep, run, model, saved_checkpoint_steps(steps, settings["save_every"]))
         launch(command, environment(settings["device"]), run, keeping)
     check_reward(run / MARK)
     for k, target in enumerate(out, 1):

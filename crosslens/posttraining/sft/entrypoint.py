@@ -23,8 +23,8 @@ from transformers import TrainerCallback, trainer  # noqa: E402
 from crosslens.io.errors import InputError  # noqa: E402
 from crosslens.io.files import read_json  # noqa: E402
 from crosslens.io.progress import line  # noqa: E402
+from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps  # noqa: E402
 from crosslens.posttraining.resumable_run import close  # noqa: E402
-from crosslens.posttraining.sft.run import fifths  # noqa: E402
 
 CHECKED = 8  # conversations whose template is checked
 
@@ -33,7 +33,7 @@ class Fifths(TrainerCallback):
     """Save after each fifth of the steps, whatever their number, and keep one training state."""
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        self.steps = set(fifths(state.max_steps))
+        self.steps = set(exact_checkpoint_steps(state.max_steps))
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         control.should_save = state.global_step in self.steps

@@ -9,8 +9,8 @@ from test_overrides import composed
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config as validate
 
-from crosslens.config.families import settings_of
-from crosslens.posttraining.grpo.checkpoint_schedule import spacing
+from crosslens.config.study_design import settings_of
+from crosslens.posttraining.checkpoint_schedule import spacing
 from crosslens.posttraining.grpo.overrides import overrides
 
 pytestmark = pytest.mark.filterwarnings("ignore:Disabled critic")

@@ -11,8 +11,9 @@ from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
+from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
-from crosslens.posttraining.grpo.overrides import check_options, overrides, written
+from crosslens.posttraining.grpo.overrides import overrides, written
 from crosslens.posttraining.grpo.verl import environment
 
 # The critic is verl's default, and off with GRPO: verl warns where it is not said.
@@ -191,6 +192,6 @@ def test_the_old_reward_key_which_verl_ignores_is_refused(tmp_path: Path) -> Non
 def test_which_options_would_change_the_reward(key: str, refused: bool) -> None:
     if refused:
         with pytest.raises(InputError, match="the reward is fixed"):
-            check_options({key: 1})
+            check_grpo_options({key: 1})
     else:
-        check_options({key: 1})
+        check_grpo_options({key: 1})

@@ -21,7 +21,8 @@ from crosslens.data.traces import DATASET, sft_rows
 from crosslens.io.errors import InputError
 from crosslens.io.files import read_json
 from crosslens.posttraining import backend_process, resumable_run
-from crosslens.posttraining.sft import entrypoint, run
+from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
+from crosslens.posttraining.sft import entrypoint, llama_factory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 import train_sft  # noqa: E402
@@ -56,7 +57,7 @@ def models(base: Path, data: Path, tmp_path_factory) -> Path:
 
 
 def settings_of(base: Path, data: Path, run: Path, **changes) -> dict:
-    return run.engine_settings(
+    return llama_factory.engine_settings(
         base=base,
         data=data,
         run=run,
@@ -89,25 +90,25 @@ def parsed(settings: dict):
         (320, [64, 128, 192, 256, 320]),
     ],
 )
-def test_fifths_of_any_number_of_steps(steps: int, saved: list[int]) -> None:
-    assert run.fifths(steps) == saved
+def test_exact_checkpoint_steps_of_any_number(steps: int, saved: list[int]) -> None:
+    assert exact_checkpoint_steps(steps) == saved
 
 
 def test_fewer_steps_than_checkpoints() -> None:
     with pytest.raises(InputError, match="only 4 steps"):
-        run.fifths(4)
+        exact_checkpoint_steps(4)
 
 
 @pytest.mark.parametrize(("devices", "steps"), [(1, 16), (2, 8), (8, 2), (16, 1)])
 def test_the_batch_is_the_same_on_any_devices(devices: int, steps: int) -> None:
-    assert run.accumulation(128, 8, devices) == steps
-    assert run.accumulation(128, 8, devices) * 8 * devices == 128
+    assert llama_factory.accumulation(128, 8, devices) == steps
+    assert llama_factory.accumulation(128, 8, devices) * 8 * devices == 128
 
 
 @pytest.mark.parametrize("devices", [3, 32])
 def test_a_batch_that_cannot_be_split(devices: int) -> None:
     with pytest.raises(InputError, match="sft.batch_size: 128 is no multiple"):
-        run.accumulation(128, 8, devices)
+        llama_factory.accumulation(128, 8, devices)
 
 
 def test_llama_factory_reads_our_settings(base: Path, data: Path, tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_checkpoints_keep_tokenizer_and_configuration(base: Path, models: Path) 
 
 def test_the_loss_of_every_step_falls(models: Path) -> None:
     loss = pd.read_csv(models / "sft-loss.csv")
-    assert list(loss.columns) == run.LOSS_COLUMNS
+    assert list(loss.columns) == llama_factory.LOSS_COLUMNS
     assert list(loss["step"]) == list(range(1, math.ceil(TRACES / 4) + 1))
     assert loss["epoch"].iloc[-1] == pytest.approx(1.0)
     assert loss["loss"].iloc[-1] < 0.9 * loss["loss"].iloc[0]
@@ -237,14 +238,14 @@ def test_two_devices_take_the_same_steps(
 def test_a_loss_that_is_no_number() -> None:
     history = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}]
     with pytest.raises(InputError, match="the SFT loss is nan at step 2"):
-        run.loss_table(history)
+        llama_factory.loss_table(history)
 
 
 def test_too_few_traces_are_noticed_before_the_engine_starts(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="SFT has only 3 steps, fewer than its 5 checkpoints"):
-        run.train(
+        llama_factory.train(
             base=base,
             data=data,
             run=tmp_path / "run",
@@ -289,7 +290,7 @@ def dying(monkeypatch):
                 process.kill()
             raise InputError(f"{what} was killed")
 
-        monkeypatch.setattr(run.engines, "run", run)
+        monkeypatch.setattr(llama_factory.backend_process, "run", run)
 
     return install
 
@@ -317,7 +318,9 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
     with pytest.raises(InputError, match=f"with other seed reached {reached.name}: delete"):
         train_sft.main(**arguments | {"seed": 1})
     commands = []
-    monkeypatch.setattr(run.engines, "run", lambda *call: (commands.append(call[1]), again(*call)))
+    monkeypatch.setattr(
+        llama_factory.backend_process, "run", lambda *call: (commands.append(call[1]), again(*call))
+    )
     train_sft.main(**arguments)
     assert len(commands) == 1 and not run.exists()
     ours, theirs = (pd.read_csv(path / "sft-loss.csv") for path in (tmp_path, models))

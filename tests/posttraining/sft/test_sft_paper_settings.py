@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crosslens.config.families import settings_of
+from crosslens.config.study_design import settings_of
 from crosslens.io.files import read_json, write_json
+from crosslens.posttraining.sft import llama_factory
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -38,8 +39,10 @@ def rendered(base: Path, data: Path, run: Path, settings: dict, devices: int) ->
     """LLaMA-Factory's settings, with DeepSpeed's beside them."""
     stage = int(settings["deepspeed"].removeprefix("zero"))
     run.mkdir(exist_ok=True)
-    write_json(run / "deepspeed.json", run.deepspeed_settings(stage, settings["batch_size"]))
-    return run.engine_settings(
+    write_json(
+        run / "deepspeed.json", llama_factory.deepspeed_settings(stage, settings["batch_size"])
+    )
+    return llama_factory.engine_settings(
         base=base, data=data, run=run, settings=settings, seed=0, devices=devices, cpu=False
     )
 

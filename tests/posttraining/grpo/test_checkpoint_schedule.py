@@ -3,7 +3,11 @@
 import pytest
 
 from crosslens.io.errors import InputError
-from crosslens.posttraining.grpo.checkpoint_schedule import fifths, spacing, steps_of_epoch
+from crosslens.posttraining.checkpoint_schedule import (
+    saved_checkpoint_steps,
+    spacing,
+    steps_of_epoch,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,13 +27,13 @@ from crosslens.posttraining.grpo.checkpoint_schedule import fifths, spacing, ste
 )
 def test_which_steps_are_kept(steps: int, at_most: int, every: int, kept: list[int]) -> None:
     assert spacing(steps, at_most) == every
-    assert fifths(steps, at_most) == kept
+    assert saved_checkpoint_steps(steps, at_most) == kept
 
 
 @pytest.mark.parametrize("at_most", [1, 10, 100])
 @pytest.mark.parametrize("steps", range(5, 500, 7))
 def test_any_number_of_steps(steps: int, at_most: int) -> None:
-    kept, every = fifths(steps, at_most), spacing(steps, at_most)
+    kept, every = saved_checkpoint_steps(steps, at_most), spacing(steps, at_most)
     assert every <= at_most
     assert kept[-1] == steps and kept == sorted(set(kept)) and len(kept) == 5
     assert all(step % every == 0 for step in kept[:-1])

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crosslens.workflow.checkout import commit
-from crosslens.workflow.versions import installed
+from crosslens.workflow.provenance import commit, installed
 
 
 def test_what_is_not_installed_is_not_named() -> None:

@@ -7,16 +7,16 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import yaml
 
-from crosslens.config.study_design import CHECKPOINTS
 from crosslens.data.traces import DATASET
 from crosslens.io.errors import InputError
 from crosslens.io.files import discard, read_json, whole, write_csv, write_json
 from crosslens.posttraining import backend_process, resumable_run
+from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.resumable_run import (
     COMPLETE,
     STATE_FILES,
@@ -25,25 +25,9 @@ from crosslens.posttraining.resumable_run import (
     step_of,
 )
 
-if TYPE_CHECKING:  # runs in processes of its own; named here so that its changes rerun SFT
-    from crosslens.posttraining.sft import entrypoint  # noqa: F401
-
 LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
 # What else it leaves beside a model, a pickle with this machine's paths among it.
 OTHER_FILES = ("trainer_state.json", "training_args.bin", "README.md", "latest", "zero_to_fp32.py")
-
-
-def fifths(steps: int) -> list[int]:
-    """The steps after which a fifth, two fifths, ... of `steps` are done, the last being `steps`.
-
-    Raises InputError when there are fewer steps than checkpoints.
-    """
-    if steps < CHECKPOINTS:
-        raise InputError(
-            f"SFT has only {steps} steps, fewer than its {CHECKPOINTS} checkpoints: "
-            "give more problems or a smaller sft.batch_size"
-        )
-    return [-(-steps * k // CHECKPOINTS) for k in range(1, CHECKPOINTS + 1)]
 
 
 def accumulation(batch_size: int, micro_batch_size: int, devices: int) -> int:
@@ -144,7 +128,7 @@ def train(
     one step per checkpoint, or `run` holds checkpoints of another run.
     """
     traces = data / f"{DATASET}.json"
-    steps = fifths(-(-len(read_json(traces)) // settings["batch_size"]))
+    steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings["batch_size"]))
     devices = max(1, gpus)
     same = resumable_run.identity(
         model=base, data=traces, settings=settings, seed=seed, devices=devices
@@ -196,7 +180,7 @@ def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
     """
     saved = checkpoints(run)
     steps = [step_of(checkpoint) for checkpoint in saved]
-    if not steps or steps != fifths(steps[-1]):
+    if not steps or steps != exact_checkpoint_steps(steps[-1]):
         raise InputError(f"LLaMA-Factory saved after steps {steps}, not after each fifth of them")
     table = loss_table(read_json(saved[-1] / "trainer_state.json")["log_history"])
     use_cache = read_json(base / "config.json").get("use_cache", True)

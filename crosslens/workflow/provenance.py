@@ -1,6 +1,8 @@
-"""The commit of the project's own checkout, told when the report is made: no job depends on it."""
+"""Where results come from: installed package versions and the commit of the checkout."""
 
+import platform
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,3 +29,14 @@ def commit(root: Path = ROOT) -> str:
     except subprocess.CalledProcessError as error:
         return f"unknown: {error.stderr.strip().splitlines()[0]}"
     return said.stdout.strip()
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed, by name."""
+    found = {"Python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
