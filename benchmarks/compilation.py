@@ -12,7 +12,7 @@ import time, torch
 torch.set_num_threads(1)
 from crosslens.crosscoder import Crosscoder
 started = time.process_time()
-from crosslens.kernels.step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
 c = Crosscoder(2, 64, 256)
 for dtype in (torch.float32, torch.bfloat16):
     s = Stepper(c, Moments.zero(c), 64, Settings((0.9, 0.999), 1.0, dtype, "sparse"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from crosslens.io.errors import InputError
 from crosslens.workflow import processes
 
 FULL = {errno.ENOSPC, errno.EDQUOT}

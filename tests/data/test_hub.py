@@ -18,12 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DATA = """
 import json
-from crosslens.sources import files_of, rows
+from crosslens.data.datasets import files_of, rows
 source = {"dataset": "org/data", "revision": REVISION, "files": "data/*.parquet"}
 print(json.dumps(list(rows(files_of(source)))))
 """
 MODEL = """
-from crosslens.hub import model_directory
+from crosslens.data.hub import model_directory
 folder = model_directory(MODEL, REVISION)
 print(*sorted(path.name for path in folder.iterdir()))
 """

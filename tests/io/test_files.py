@@ -54,7 +54,7 @@ def fill(folder: Path, text: str) -> None:
 REPLACE = """
 import itertools, sys
 from pathlib import Path
-from crosslens.files import whole
+from crosslens.io.files import whole
 for number in itertools.count():
     with whole(Path(sys.argv[1])) as partial:
         partial.mkdir()
@@ -85,7 +85,7 @@ def test_a_directory_is_there_and_whole_whenever_its_writer_is_killed(tmp_path: 
 DISCARD = """
 import os, signal, sys
 from pathlib import Path
-from crosslens.files import discard
+from crosslens.io.files import discard
 unlink, deleted = os.unlink, []
 def unlink_or_die(*arguments, **options):
     if deleted:

@@ -13,7 +13,7 @@ IDENTITY = {"seed": 0}
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from crosslens.journal import Journal
+from crosslens.io.row_journal import Journal
 write = Path.write_bytes
 def write_half_and_die(path, content):
     write(path, content[: len(content) // 2])

@@ -41,8 +41,8 @@ import json, os, time
 from pathlib import Path
 
 if __name__ == "__main__":
-    from crosslens.errors import one_line
-    from crosslens.gpus import hold
+    from crosslens.workflow.job import one_line
+    from crosslens.workflow.gpu_locks import hold
 
     with one_line(snakemake.output[0] + ".log"), hold(snakemake.resources.gpu):
         start = time.time()

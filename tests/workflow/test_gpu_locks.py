@@ -16,13 +16,14 @@ from crosslens.workflow import gpu_locks
 JOB = """
 import sys, time
 from pathlib import Path
-from crosslens import engines, gpus
+from crosslens.posttraining import backend_process
+from crosslens.workflow import gpu_locks as gpus
 gpus.LOCKS, count, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 with gpus.hold(count) as ids:
     start = time.time()
     print("held", *ids, flush=True)
     if what == "engine":
-        engines.run("engine", ["sh", "-c", "echo $$; exec sleep 600"])
+        backend_process.run("engine", ["sh", "-c", "echo $$; exec sleep 600"])
     time.sleep(float(what))
     print("from", start, "to", time.time(), flush=True)
 """

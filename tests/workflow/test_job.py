@@ -12,7 +12,8 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 PROGRAM = """
 import sys
-from crosslens.errors import InputError, one_line
+from crosslens.io.errors import InputError
+from crosslens.workflow.job import one_line
 with one_line(sys.argv[1]):
     print("working")
     raise {error}
@@ -65,7 +66,7 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
 UNREADABLE = """
 import sys
 from pathlib import Path
-from crosslens.errors import one_line
+from crosslens.workflow.job import one_line
 with one_line(sys.argv[1]):
     file = Path(sys.argv[2])
     {reader}

@@ -23,8 +23,8 @@ time.sleep({seconds})
 """
 JOB = """
 import sys
-from crosslens import engines
-engines.run("engine", [sys.executable, "-c", sys.argv[1]])
+from crosslens.posttraining import backend_process
+backend_process.run("engine", [sys.executable, "-c", sys.argv[1]])
 """
 # A workflow: it says its number, as rules/common.smk does, and runs a job behind a shell.
 WORKFLOW = """
@@ -34,8 +34,8 @@ subprocess.run(["bash", "-c", "python=$0; $python -c \\"$1\\" $2; true", *sys.ar
 """
 SCRIPT = """
 import os, sys, time
-from crosslens.errors import one_line
-from crosslens.files import whole
+from crosslens.workflow.job import one_line
+from crosslens.io.files import whole
 with one_line(sys.argv[1]), whole(sys.argv[1] + '.out') as partial:
     partial.write_text('half')
     print('working', os.getpid(), flush=True)

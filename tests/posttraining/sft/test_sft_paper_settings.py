@@ -18,7 +18,7 @@ CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 # DeepSpeed compiles a faster transport for processes on one CPU; it does without, over gloo.
 START = """
 import sys
-from crosslens.engines import hide_media_packages
+from crosslens.posttraining.backend_process import hide_media_packages
 hide_media_packages()
 import deepspeed.ops
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -45,7 +45,7 @@ import verl
 from hydra import compose, initialize_config_dir
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
 from verl.utils.config import omega_conf_to_dataclass
-from crosslens.grpo.overrides import overrides
+from crosslens.posttraining.grpo.overrides import overrides
 
 folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 batch = {key: torch.from_numpy(value) for key, value in np.load(folder / "batch.npz").items()}
