@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crosslens.analysis.generalization import critical_samples
+from crosslens.analysis.critical_samples import critical_samples
 from crosslens.io.files import read_jsonl, write_json
 
 

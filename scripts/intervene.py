@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from crosslens.activations.extract import load_truncated, residual_stream
-from crosslens.analysis.generalization import feature_sets
+from crosslens.analysis.feature_selection import feature_sets
 from crosslens.analysis.intervals import change
 from crosslens.analysis.interventions import effects, intervene
 from crosslens.crosscoder.model import Crosscoder

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.analysis.generalization import READOUTS, select_all
+from crosslens.analysis.feature_scores import READOUTS
+from crosslens.analysis.feature_selection import select_all
 from crosslens.io.files import read_json, write_json
 
 

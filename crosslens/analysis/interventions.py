@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from lm_eval.api.task import ConfigurableTask
 
-from crosslens.analysis.generalization import FeatureSet, features_of
+from crosslens.analysis.feature_scores import features_of
+from crosslens.analysis.feature_selection import FeatureSet
 from crosslens.analysis.intervals import change
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import Model, run

@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers_models import letters, tiny_network
 
-from crosslens.analysis.generalization import FeatureSet, features_of
+from crosslens.analysis.feature_scores import features_of
+from crosslens.analysis.feature_selection import FeatureSet
 from crosslens.analysis.interventions import count_right, edit, effects, intervene
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import Model, tasks_of

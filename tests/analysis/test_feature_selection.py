@@ -1,83 +1,18 @@
-"""Critical samples, scores (Eq. 11), thresholds, intersections and controls, by worked numbers."""
+"""Thresholds, intersections and control sets, by worked numbers."""
 
 import pandas as pd
 import pytest
-import torch
 
-from crosslens.analysis.generalization import (
+from crosslens.analysis.feature_selection import (
     controls,
-    critical_samples,
     feature_sets,
-    features_of,
-    final_token,
     intersection,
     majority,
     of_size,
     overlap,
-    score_task,
     select,
     select_all,
 )
-from crosslens.crosscoder.model import Crosscoder
-from crosslens.io.errors import InputError
-
-
-def outcome(doc: int, correct: int, task: str = "t", text: str = "h") -> dict:
-    return {"task": task, "doc_id": doc, "doc_hash": f"{text}{doc}", "correct": correct}
-
-
-def trio() -> Crosscoder:
-    """Three models of width 1, two features; weights chosen to work by hand."""
-    crosscoder = Crosscoder(3, 1, 2, metadata={"models": ["base", "sft-5", "rl-5"]})
-    crosscoder.W_enc.data = torch.tensor([[[1.0, 0.0]], [[2.0, 1.0]], [[3.0, -1.0]]])
-    crosscoder.b_enc.data = torch.tensor([-1.0, 0.5])
-    crosscoder.scales.copy_(torch.tensor([1.0, 1.0, 2.0]))
-    return crosscoder
-
-
-ACTIVATIONS = torch.tensor([[[2.0], [1.0], [1.5]]])  # scaled: 2, 1, 3
-
-
-def test_critical_samples_are_wrong_in_base_and_right_in_rl() -> None:
-    base = [outcome(0, 0), outcome(1, 1), outcome(2, 0), outcome(3, 1)]
-    rl = [outcome(0, 1), outcome(1, 1), outcome(2, 0), outcome(3, 0)]
-    found = critical_samples(base, rl, ["t"])["t"]
-    assert found == {
-        "documents": 4,
-        "critical": [{"doc_id": 0, "doc_hash": "h0"}],
-        "lost": 1,
-    }
-
-
-def test_different_documents_are_refused() -> None:
-    with pytest.raises(InputError, match="different files"):
-        critical_samples([outcome(0, 0)], [outcome(0, 1, text="other")], ["t"])
-
-
-@pytest.mark.parametrize(
-    ("readout", "model", "expected"),
-    [
-        ("branch", 0, [1.0, 0.5]),  # 1 * 2 - 1, 0 * 2 + 0.5
-        ("branch", 2, [8.0, 0.0]),  # 3 * 3 - 1, -3 + 0.5 < 0
-        ("branch_scaled", 0, [5.0, 0.5]),  # 3 * 2 - 1
-        ("branch_scaled", 2, [26.0, 0.0]),  # 3 * 9 - 1
-        ("swap", 0, [11.0, 0.5]),  # (1 + 2 + 3) * 2 - 1, (0 + 1 - 1) * 2 + 0.5
-        ("swap", 2, [17.0, 0.5]),  # 6 * 3 - 1
-        ("joint", 2, [12.0, 0.0]),  # 2 + 2 + 9 - 1, 1 - 3 + 0.5 < 0
-        ("joint", 0, [9.0, 0.0]),  # base's 2 in RL's place: 2 + 2 + 6 - 1
-    ],
-)
-def test_readouts(readout: str, model: int, expected: list[float]) -> None:
-    torch.testing.assert_close(
-        features_of(trio(), ACTIVATIONS, model, readout), torch.tensor([expected])
-    )
-
-
-def test_score_is_the_mean_difference_of_rl_and_base() -> None:
-    two = torch.cat([ACTIVATIONS, torch.zeros(1, 3, 1)])  # the second: f = (0, 0.5) in both
-    table = score_task(trio(), two, "branch")
-    assert table["score"].tolist() == pytest.approx([(8 - 1) / 2, (0 - 0.5) / 2])
-    assert table["rl_rate"].tolist() == [0.5, 0.5]
 
 
 def test_selection_is_above_a_share_of_the_maximum() -> None:
@@ -165,16 +100,3 @@ def test_every_set_has_controls_of_its_size_on_its_tasks() -> None:
     assert all(len(s.features) == s.size and not {0, 1, 2} & {*s.features} for s in drawn)
     small, large = drawn[0], drawn[5]
     assert small.features == large.features[:2], "one draw serves every size"
-
-
-def test_the_final_token_is_the_prompts_last() -> None:
-    from helpers_models import tiny_network
-
-    from crosslens.activations.extract import truncate
-
-    model = truncate(tiny_network().model, 2)
-    prompts = [[5, 6, 7, 8], [9, 10], [11]]
-    together = final_token(model, prompts, batch_size=2)
-    for row, prompt in zip(together, prompts, strict=True):
-        alone = model(input_ids=torch.tensor([prompt])).last_hidden_state[0, -1]
-        torch.testing.assert_close(row, alone, atol=1e-5, rtol=1e-4)

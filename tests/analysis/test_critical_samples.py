@@ -1,0 +1,26 @@
+"""Critical samples, by worked numbers."""
+
+import pytest
+
+from crosslens.analysis.critical_samples import critical_samples
+from crosslens.io.errors import InputError
+
+
+def outcome(doc: int, correct: int, task: str = "t", text: str = "h") -> dict:
+    return {"task": task, "doc_id": doc, "doc_hash": f"{text}{doc}", "correct": correct}
+
+
+def test_critical_samples_are_wrong_in_base_and_right_in_rl() -> None:
+    base = [outcome(0, 0), outcome(1, 1), outcome(2, 0), outcome(3, 1)]
+    rl = [outcome(0, 1), outcome(1, 1), outcome(2, 0), outcome(3, 0)]
+    found = critical_samples(base, rl, ["t"])["t"]
+    assert found == {
+        "documents": 4,
+        "critical": [{"doc_id": 0, "doc_hash": "h0"}],
+        "lost": 1,
+    }
+
+
+def test_different_documents_are_refused() -> None:
+    with pytest.raises(InputError, match="different files"):
+        critical_samples([outcome(0, 0)], [outcome(0, 1, text="other")], ["t"])
