@@ -90,7 +90,9 @@ FAMILIES = list(config["families"])
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
-OF_WORLD = [task for task in [*TASKS, *UNSEEN, *MATH] if task in benchmark_columns.TASKS]
+OF_WORLD = [
+    task for task in [*TASKS, *UNSEEN, *MATH] if task in benchmark_columns.TASKS
+]
 NEEDS = {}  # what every rule asks for, which `plan` adds up
 REPLICAS = config["crosscoder"]["replicas"]
 # Absent where every family brings its models.

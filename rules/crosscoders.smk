@@ -1,4 +1,5 @@
-"""Sparse crosscoders over base and tuned models: ten pairs, the trio, and replicas of the last pairs.
+"""Sparse crosscoders over base and tuned models: ten pairs, the trio, and other seeds of
+the last pairs and of the trio.
 
 INPUTS: results/{study}/activations/{family}/{variant}/shard-{shard}.h5.
 OUTPUTS: results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/: state-{shard}.safetensors

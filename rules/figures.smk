@@ -1,7 +1,7 @@
 """Every figure of the paper with its source data, and the training curves beside them.
 
 INPUTS: results/{study}/metrics/{family}/: nrn.csv, overlap.csv, mas.csv, rank-shifts.csv;
-results/{study}/generalization/{family}/features.json; the logs of training.
+results/{study}/generalization/{family}/trio-r0/features.json; the logs of training.
 OUTPUTS: results/{study}/figures/: figure{1..13}.{pdf,png,csv}, the same of sft-loss, grpo-curves, crosscoder-training.
 """
 
@@ -124,8 +124,9 @@ rule draw_mas:
 rule draw_feature_overlap:
     input:
         tables=lambda w: expand(
-            "results/{study}/generalization/{family}/features.json",
+            "results/{study}/generalization/{family}/{trio}/features.json",
             family=families_of(w),
+            trio=study_design.TRIO,
             study=w.study,
         ),
     output:

@@ -1,7 +1,7 @@
 """Features that carry generalization: found on the samples that RL gets right and base does not.
 
-INPUTS: results/{study}/evaluation/{family}/{base,rl-5}/samples.jsonl, the trio crosscoder, the three models.
-OUTPUTS: results/{study}/generalization/{family}/: critical.json, scores.csv, features.json.
+INPUTS: results/{study}/evaluation/{family}/{base,rl-5}/samples.jsonl, the crosscoders of three models, those models.
+OUTPUTS: results/{study}/generalization/{family}/: critical.json; {crosscoder}-r{replica}/: scores.csv, features.json.
 """
 
 
@@ -37,14 +37,14 @@ rule score_features:
         models=expand(
             "results/{{study}}/models/{{family}}/{variant}", variant=FINAL.values()
         ),
-        crosscoder="results/{study}/crosscoders/{family}/trio-r0/crosscoder.safetensors",
+        crosscoder="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
         files=list(config["evaluation"].get("files", {}).values()),
     output:
-        "results/{study}/generalization/{family}/scores.csv",
+        "results/{study}/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
     log:
-        "results/{study}/logs/score_features/{family}.log",
+        "results/{study}/logs/score_features/{family}/{crosscoder}-r{replica}.log",
     benchmark:
-        "results/{study}/benchmarks/score_features/{family}.tsv"
+        "results/{study}/benchmarks/score_features/{family}/{crosscoder}-r{replica}.tsv"
     conda:
         "../envs/analysis.yaml"
     envmodules:
@@ -64,15 +64,15 @@ rule score_features:
 
 rule select_features:
     input:
-        scores="results/{study}/generalization/{family}/scores.csv",
+        scores="results/{study}/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
         critical="results/{study}/generalization/{family}/critical.json",
-        features="results/{study}/crosscoders/{family}/trio-r0/features.csv",
+        features="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
     output:
-        "results/{study}/generalization/{family}/features.json",
+        "results/{study}/generalization/{family}/{crosscoder}-r{replica}/features.json",
     log:
-        "results/{study}/logs/select_features/{family}.log",
+        "results/{study}/logs/select_features/{family}/{crosscoder}-r{replica}.log",
     benchmark:
-        "results/{study}/benchmarks/select_features/{family}.tsv"
+        "results/{study}/benchmarks/select_features/{family}/{crosscoder}-r{replica}.tsv"
     conda:
         "../envs/analysis.yaml"
     envmodules:
@@ -87,6 +87,6 @@ rule select_features:
         tasks=TASKS,
         generalization=lookup(dpath="generalization", within=config),
         random_sets=lookup(dpath="interventions/random_sets", within=config),
-        seed=lookup(dpath="seed", within=config),
+        seed=lambda w: config["seed"] + int(w.replica),
     script:
         "../scripts/select_features.py"

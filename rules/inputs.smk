@@ -43,6 +43,13 @@ def pair_files(w):
     return [f"{folder}/{pair}/crosscoder.safetensors" for pair in pairs_of(w)]
 
 
+def trio_files(w):
+    """The final form of a family's crosscoders of base and both final models."""
+    folder = f"results/{w.study}/crosscoders/{w.family}"
+    trios = study_design.trios(REPLICAS)
+    return [f"{folder}/{trio}/crosscoder.safetensors" for trio in trios]
+
+
 def models_of(w):
     """The variants a crosscoder aligns, base first."""
     return study_design.models_of(w.crosscoder)
@@ -94,7 +101,9 @@ def back_pressure(w):
         return turn_of(w)
     return [
         f"results/{w.study}/crosscoders/{w.family}/{name}/log-{before}.csv"
-        for name in study_design.reading(w.variant, config["families"][w.family], REPLICAS)
+        for name in study_design.reading(
+            w.variant, config["families"][w.family], REPLICAS
+        )
     ]
 
 

@@ -1,25 +1,25 @@
 """Causal interventions on the critical samples: zeroing features in RL, amplifying them in base.
 
-INPUTS: results/{study}/generalization/{family}/, the trio crosscoder, the three models.
-OUTPUTS: results/{study}/interventions/{family}/{target}.csv: one row for each feature set and task.
+INPUTS: results/{study}/generalization/{family}/, the crosscoders of three models, those models.
+OUTPUTS: results/{study}/interventions/{family}/{crosscoder}-r{replica}/{target}.csv: one row for each feature set and task.
 """
 
 
 rule intervene:
     input:
-        features="results/{study}/generalization/{family}/features.json",
+        features="results/{study}/generalization/{family}/{crosscoder}-r{replica}/features.json",
         critical="results/{study}/generalization/{family}/critical.json",
         models=expand(
             "results/{{study}}/models/{{family}}/{variant}", variant=FINAL.values()
         ),
-        crosscoder="results/{study}/crosscoders/{family}/trio-r0/crosscoder.safetensors",
+        crosscoder="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
         files=list(config["evaluation"].get("files", {}).values()),
     output:
-        "results/{study}/interventions/{family}/{target}.csv",
+        "results/{study}/interventions/{family}/{crosscoder}-r{replica}/{target}.csv",
     log:
-        "results/{study}/logs/intervene/{family}/{target}.log",
+        "results/{study}/logs/intervene/{family}/{crosscoder}-r{replica}/{target}.log",
     benchmark:
-        "results/{study}/benchmarks/intervene/{family}/{target}.tsv"
+        "results/{study}/benchmarks/intervene/{family}/{crosscoder}-r{replica}/{target}.tsv"
     conda:
         "../envs/analysis.yaml"
     envmodules:

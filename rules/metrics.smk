@@ -8,7 +8,7 @@ OUTPUTS: results/{study}/metrics/{family}/: nrn.csv, mas.csv, overlap.csv, rank-
 rule score_specificity:
     input:
         pairs=pair_files,
-        trio="results/{study}/crosscoders/{family}/trio-r0/crosscoder.safetensors",
+        trios=trio_files,
     output:
         nrn="results/{study}/metrics/{family}/nrn.csv",
         mas="results/{study}/metrics/{family}/mas.csv",

@@ -1,7 +1,7 @@
 """Every table of the paper with its source data and the paper's numbers beside ours.
 
 INPUTS: results/{study}/evaluation/{family}/{variant}/: results.json, samples.jsonl;
-results/{study}/interventions/{family}/{target}.csv; report/paper.json.
+results/{study}/interventions/{family}/trio-r0/{target}.csv; report/paper.json.
 OUTPUTS: results/{study}/tables/table{1..5}.{pdf,png,csv}.
 """
 
@@ -51,8 +51,9 @@ rule tabulate_accuracy:
 rule tabulate_interventions:
     input:
         tables=lambda w: expand(
-            "results/{study}/interventions/{family}/{target}.csv",
+            "results/{study}/interventions/{family}/{trio}/{target}.csv",
             family=LABELS,
+            trio=study_design.TRIO,
             target=target_of(w),
             study=w.study,
         ),

@@ -7,6 +7,7 @@ OUTPUTS: none; functions used by the Snakefile and the rules that draw and repor
 # Which of the three families a figure of the paper shows, and what of each in Figures 8 to 13.
 SHOWN = {1: (0, 1), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (1,), 6: (2,), 7: (2,)}
 SHOWN |= {number: ((number - 8) // 2,) for number in range(8, 14)}
+TARGETS = ["base", FINAL["rl"]]  # the models that interventions edit
 DRAWING = sorted(
     f"scripts/{path.name}" for path in (ROOT / "scripts").glob("draw_*.py")
 )
@@ -57,7 +58,9 @@ def tables_of_curves(w):
 def curves():
     """The kinds of training that this study does."""
     trains = {
-        p for family in config["families"].values() for p in study_design.trained(family)
+        p
+        for family in config["families"].values()
+        for p in study_design.trained(family)
     }
     return [name for name, paradigm in CURVES.items() if paradigm in [None, *trains]]
 
@@ -65,13 +68,17 @@ def curves():
 def results_of(family):
     """Everything the report reads of one family."""
     crosscoders = study_design.crosscoders(config["families"][family], REPLICAS)
+    trios = study_design.trios(REPLICAS)
     files = [
         *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
         *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),
-        f"generalization/{family}/features.json",
         f"generalization/{family}/critical.json",
-        f"interventions/{family}/base.csv",
-        f"interventions/{family}/rl-5.csv",
+        *(f"generalization/{family}/{trio}/features.json" for trio in trios),
+        *(
+            f"interventions/{family}/{trio}/{target}.csv"
+            for trio in trios
+            for target in TARGETS
+        ),
         f"activations/{family}/data-path.json",
         f"metrics/{family}/nrn.csv",
     ]

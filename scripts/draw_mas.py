@@ -10,7 +10,7 @@ from crosslens.reporting.plotting.style import save
 
 def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, Path]) -> None:
     """One family's mas.csv."""
-    counts = mas_counts(pd.read_csv(mas), family)
+    counts = mas_counts(pd.read_csv(mas).query("replica == 0"), family)
     save(draw_mas(counts, labels), counts, outputs)
 
 

@@ -1,4 +1,4 @@
-"""NRN of every pair's features and MAS of the trio's."""
+"""NRN of the features of every pair and MAS of those of every trio."""
 
 from pathlib import Path
 
@@ -9,24 +9,30 @@ from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.files import write_csv
 
 
-def nrn_table(directory: Path) -> pd.DataFrame:
-    """NRN of one pair's features, as trained and with the models' scales folded in."""
-    crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
-    W_dec = crosscoder.W_dec.detach()
+def features_of(directory: Path) -> pd.DataFrame:
+    """Columns crosscoder, replica, feature and alive of the crosscoder in a directory."""
     name, _, replica = directory.name.rpartition("-r")
     table = pd.read_csv(directory / "features.csv")[["feature", "alive"]]
     table.insert(0, "crosscoder", name)
     table.insert(1, "replica", int(replica))
+    return table
+
+
+def nrn_table(directory: Path) -> pd.DataFrame:
+    """NRN of one pair's features, as trained and with the models' scales folded in."""
+    crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
+    W_dec = crosscoder.W_dec.detach()
+    table = features_of(directory)
     table["nrn"] = nrn(l1_norms(W_dec)).numpy()
     table["nrn_folded"] = nrn(l1_norms(fold(W_dec, crosscoder.scales))).numpy()
     return table
 
 
 def mas_table(directory: Path) -> pd.DataFrame:
-    """MAS of the trio's features, as trained and with the models' scales folded in."""
+    """MAS of one trio's features, as trained and with the models' scales folded in."""
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
-    table = pd.read_csv(directory / "features.csv")[["feature", "alive"]]
+    table = features_of(directory)
     scores, folded = mas(l1_norms(W_dec)), mas(l1_norms(fold(W_dec, crosscoder.scales)))
     for i, name in enumerate(["base", "sft", "rl"]):
         table[f"mas_{name}"] = scores[i].numpy()
@@ -34,10 +40,10 @@ def mas_table(directory: Path) -> pd.DataFrame:
     return table
 
 
-def main(*, pairs: list[Path], trio: Path, nrn_out: Path, mas_out: Path) -> None:
+def main(*, pairs: list[Path], trios: list[Path], nrn_out: Path, mas_out: Path) -> None:
     """Write nrn.csv and mas.csv."""
     write_csv(nrn_out, pd.concat([nrn_table(path.parent) for path in pairs]))
-    write_csv(mas_out, mas_table(trio.parent))
+    write_csv(mas_out, pd.concat([mas_table(path.parent) for path in trios]))
 
 
 if __name__ == "__main__":
@@ -46,7 +52,7 @@ if __name__ == "__main__":
     with one_line(snakemake.log[0]):
         main(
             pairs=[Path(path) for path in snakemake.input.pairs],
-            trio=Path(snakemake.input.trio),
+            trios=[Path(path) for path in snakemake.input.trios],
             nrn_out=Path(snakemake.output.nrn),
             mas_out=Path(snakemake.output.mas),
         )

@@ -70,9 +70,14 @@ def pairs(family: Family, replicas: int) -> list[str]:
     return [f"{variant}-r0" for variant in tuned(family)] + again
 
 
+def trios(replicas: int) -> list[str]:
+    """Crosscoders of base and both final models: TRIO, and again with other seeds."""
+    return [f"trio-r{r}" for r in range(replicas + 1)]
+
+
 def crosscoders(family: Family, replicas: int) -> list[str]:
-    """All crosscoders: the pairs, and the trio of base and the final models."""
-    return [*pairs(family, replicas), TRIO]
+    """All crosscoders of a family: the pairs and the trios."""
+    return [*pairs(family, replicas), *trios(replicas)]
 
 
 def models_of(crosscoder: str) -> list[str]:

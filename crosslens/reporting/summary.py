@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from crosslens.config.study_design import trained
+from crosslens.config.study_design import TRIO, trained
 from crosslens.io.files import read_json
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of
 from crosslens.workflow.provenance import commit, installed
@@ -20,6 +20,9 @@ JOBS = {  # what the names of these rules' benchmark files say
     "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
     "train_crosscoder": r".+-r(?P<replica>\d+)-(?P<shard>\d+)",
     "evaluate_crosscoder": r".+-r(?P<replica>\d+)",
+    "score_features": r".+-r(?P<replica>\d+)",
+    "select_features": r".+-r(?P<replica>\d+)",
+    "intervene": r".+-r(?P<replica>\d+)/.+",
 }
 
 
@@ -69,7 +72,8 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     root = study.root
     crosscoders = study.matching(f"crosscoders/{family}/*/quality.json")
     results = study.matching(f"evaluation/{family}/*/results.json")
-    features = read_json(root / "generalization" / family / "features.json")
+    trios = study.matching(f"generalization/{family}/*/features.json")
+    causal = {path.parent.name: summarize_trio(study, path.parent) for path in trios}
     critical = read_json(root / "generalization" / family / "critical.json")
     evaluated = {path.parent.name: read_json(path) for path in results}
     return {
@@ -78,18 +82,25 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "models": {variant: found["model_hash"] for variant, found in evaluated.items()},
         "critical": {task: count_samples(found) for task, found in critical.items()},
         "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
+        **causal.pop(TRIO),
+        "replicas": causal,
+        "data_path": read_json(root / "activations" / family / "data-path.json"),
+        "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
+    }
+
+
+def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
+    """What one trio's features are and do; `directory` has its features.json."""
+    features, name = read_json(directory / "features.json"), directory.name
+    tables = study.matching(f"interventions/{directory.parent.name}/{name}/*.csv")
+    return {
         "features": {
             "readout": features["readout"],
             "why_empty": features["why_empty"],
             "pools": features["pools"],
             "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
         },
-        "interventions": {
-            path.stem: effects(pd.read_csv(path))
-            for path in study.matching(f"interventions/{family}/*.csv")
-        },
-        "data_path": read_json(root / "activations" / family / "data-path.json"),
-        "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
+        "interventions": {path.stem: effects(pd.read_csv(path)) for path in tables},
     }
 
 
@@ -192,7 +203,7 @@ def belongs(path: Path, config: dict[str, Any]) -> bool:
         return int(below[0]) < config.get("traces", {"shards": 0})["shards"]
     if rule.startswith(("draw_", "tabulate_")):
         return True
-    job = re.fullmatch(JOBS.get(rule, ".*"), below[-1])
+    job = re.fullmatch(JOBS.get(rule, ".*"), "/".join(below[1:]))
     numbers = {key: int(value) for key, value in job.groupdict("0").items()} if job else {}
     return (
         below[0] in config["families"]

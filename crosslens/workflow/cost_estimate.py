@@ -94,8 +94,8 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
         p: sum(p in study_design.trained(f) for f in families) for p in study_design.PARADIGMS
     }
     once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
-    once += ("score_features", "select_features", "tokenize_corpus", "report_data_path")
-    once += ("take_turn",)
+    once += ("tokenize_corpus", "report_data_path", "take_turn")
+    trios = len(study_design.trios(replicas)) * len(families)
     count = world_jobs(config) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
         "prepare_problems": int(study_design.trains(config)),
@@ -109,7 +109,8 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "extract_activations": variants * (shards + 1),
         "train_crosscoder": crosscoders * shards,
         "evaluate_crosscoder": crosscoders,
-        "intervene": 2 * len(families),
+        **dict.fromkeys(("score_features", "select_features"), trios),
+        "intervene": 2 * trios,
         **{"draw_nrn": 2, "draw_overlap": 2, "draw_mas": 2, "draw_feature_overlap": 1},
         "draw_rank_shifts": 6,
         "draw_training_curves": 1 + sum(map(bool, trained.values())),
@@ -166,14 +167,15 @@ def family_hours(
 ) -> dict[str, float]:
     """GPU-hours of one family, without the start of its jobs."""
     grpo, replicas = config["grpo"], config["crosscoder"]["replicas"]
+    trios = len(study_design.trios(replicas))
     hours = {
         "evaluate_model": len(study_design.FINAL) * evaluation_hours(config, size),
         "extract_activations": len(study_design.variants(family)) * extraction_hours(config, size),
         "train_crosscoder": sum(
             crosscoder_hours(config, size, models) for models in models_aligned(family, replicas)
         ),
-        "intervene": 2 * INTERVENTION,
-        "score_features": INTERVENTION / 2,
+        "intervene": 2 * INTERVENTION * trios,
+        "score_features": INTERVENTION / 2 * trios,
     }
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes

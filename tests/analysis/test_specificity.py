@@ -131,15 +131,17 @@ def save_crosscoder(folder, models, seed):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Ten pairs, two replicas (that of rl-5 equal to the original) and the trio, with metrics."""
+    """Ten pairs, two replicas (that of rl-5 equal to the original) and two trios, with metrics."""
     root = tmp_path_factory.mktemp("crosscoders")
     names = [f"{p}-{k}-r0" for p in ("sft", "rl") for k in range(1, 6)]
     seeds = {name: seed for seed, name in enumerate(names)}
     seeds |= {"sft-5-r1": 99, "rl-5-r1": seeds["rl-5-r0"]}
     pairs = [save_crosscoder(root / n, ["base", n[:-3]], seed) for n, seed in seeds.items()]
-    trio = save_crosscoder(root / "trio-r0", ["base", "sft-5", "rl-5"], 50)
+    trios = [
+        save_crosscoder(root / f"trio-r{r}", ["base", "sft-5", "rl-5"], 50 + r) for r in (0, 1)
+    ]
     nrn_out, mas_out = root / "nrn.csv", root / "mas.csv"
-    score_specificity.main(pairs=pairs, trio=trio, nrn_out=nrn_out, mas_out=mas_out)
+    score_specificity.main(pairs=pairs, trios=trios, nrn_out=nrn_out, mas_out=mas_out)
     overlap = root / "overlap.csv"
     measure_overlap.main(nrn=nrn_out, root=root, count=3, same_cosine=0.7, out=overlap)
     rank_shifts_script.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
@@ -169,7 +171,8 @@ def test_mas_table(study):
     for suffix in ("", "_folded"):
         total = sum(result[f"mas_{m}{suffix}"] for m in ("base", "sft", "rl"))
         np.testing.assert_allclose(total, 1, rtol=1e-5)
-    assert result["alive"].tolist() == [0, 1, 1, 1, 1, 1]
+    assert result["replica"].tolist() == [0] * 6 + [1] * 6
+    assert result["alive"].tolist() == [0, 1, 1, 1, 1, 1] * 2
 
 
 def test_overlap_file_has_the_checkpoints_and_the_replica_null(study):

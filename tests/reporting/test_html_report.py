@@ -93,25 +93,25 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
         "majority": [],
     }
     generalization = root / "generalization" / family
-    write_json(
-        generalization / "features.json",
-        {"readout": "branch", "readouts": {"branch": found}, "why_empty": "None in every task.",
-         "pools": {"alive": 12, "active": 7}},
-    )  # fmt: skip
+    features = {"readout": "branch", "readouts": {"branch": found}}
+    features |= {"why_empty": "None in every task.", "pools": {"alive": 12, "active": 7}}
+    inputs = [root / "crosscoders" / family / "sft-5-r0" / "quality.json"]
+    for trio in ("trio-r0", "trio-r1"):
+        inputs.append(generalization / trio / "features.json")
+        write_json(inputs[-1], features)
+        for target in ("base", "rl-5"):
+            inputs.append(root / "interventions" / family / trio / f"{target}.csv")
+            inputs[-1].parent.mkdir(parents=True, exist_ok=True)
+            interventions.to_csv(inputs[-1])
     critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
     write_json(generalization / "critical.json", critical)
     quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
     quality |= {"tokens_seen": 1000, "distinct_tokens": 500}
-    inputs = [root / "crosscoders" / family / "sft-5-r0" / "quality.json"]
     write_json(inputs[0], quality)
     (root / "metrics" / family).mkdir(parents=True)
     pd.DataFrame(
         {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
     ).to_csv(root / "metrics" / family / "nrn.csv")
-    (root / "interventions" / family).mkdir(parents=True)
-    for target in ("base", "rl-5"):
-        inputs.append(root / "interventions" / family / f"{target}.csv")
-        interventions.to_csv(inputs[-1])
     write_json(
         root / "activations" / family / "data-path.json",
         {
@@ -222,7 +222,7 @@ def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -
     before = summarize(study)
     for name in ("crosscoders/tiny/sft-5-r9/quality.json", "evaluation/tiny/rl-1/results.json"):
         write_json(study.root / name, {})
-    (study.root / "interventions" / "tiny" / "old.csv").write_text("")
+    (study.root / "interventions" / "tiny" / "trio-r0" / "old.csv").write_text("")
     (study.root / "benchmarks" / "train_sft").mkdir()
     (study.root / "benchmarks" / "train_sft" / "gone.tsv").write_text("")
     assert summarize(study) == before
@@ -245,6 +245,9 @@ def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -
         ("train_crosscoder/tiny/sft-5-r2-1.tsv", False),
         ("train_crosscoder/tiny/trio-r0-2.tsv", False),
         ("evaluate_crosscoder/tiny/trio-r0.tsv", True),
+        ("score_features/tiny/trio-r2.tsv", False),
+        ("intervene/tiny/trio-r1/rl-5.tsv", True),
+        ("intervene/tiny/trio-r2/base.tsv", False),
         ("evaluate_model/tiny/rl-5.tsv", True),
     ],
 )

@@ -10,6 +10,7 @@ from conftest import MINI, ROOT, Study, jobs
 
 SCHEMA = yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
+OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
 VARIANTS = 11
 
 
@@ -36,7 +37,8 @@ def planned(study: Study, *arguments: str) -> str:
 def test_jobs_of_the_mini_study(study: Study) -> None:
     output = planned(study)
     count = jobs(output)
-    shards, replicas = MINI["activations"]["shards"], 2 * MINI["crosscoder"]["replicas"]
+    shards, replicas = MINI["activations"]["shards"], MINI["crosscoder"]["replicas"]
+    trained = CROSSCODERS + OTHER_SEEDS * replicas
     expected = {
         "build_world": 1,
         "pretrain_base": 1,
@@ -51,9 +53,10 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "evaluate_model": 3,
         "tokenize_corpus": 1,
         "extract_activations": VARIANTS * (shards + 1),
-        "train_crosscoder": (CROSSCODERS + replicas) * shards,
-        "evaluate_crosscoder": CROSSCODERS + replicas,
-        "intervene": 2,
+        "train_crosscoder": trained * shards,
+        "evaluate_crosscoder": trained,
+        "select_features": 1 + replicas,
+        "intervene": 2 * (1 + replicas),
         "write_report": 1,
     }
     assert {rule: count.get(rule) for rule in expected} == expected
@@ -75,7 +78,7 @@ def test_jobs_multiply_with_families_shards_and_replicas(study: Study) -> None:
     assert count["build_world"] == 1
     assert count["train_sft"] == 2
     assert count["extract_activations"] == 2 * VARIANTS * 6
-    assert count["train_crosscoder"] == 2 * (CROSSCODERS + 4) * 5
+    assert count["train_crosscoder"] == 2 * (CROSSCODERS + 2 * OTHER_SEEDS) * 5
 
 
 def test_the_other_engine_changes_the_environment_only(study: Study) -> None:

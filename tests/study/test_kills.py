@@ -25,7 +25,7 @@ FOUND = ("world", "models")  # what there is before the killing
 ASKED = (
     f"{RESULTS}/evaluation/own/rl-5/results.json",
     f"{RESULTS}/metrics/own/overlap.csv",
-    f"{RESULTS}/generalization/own/features.json",
+    f"{RESULTS}/generalization/own/trio-r0/features.json",
     f"{RESULTS}/tables/table5.csv",
 )
 

@@ -25,7 +25,8 @@ def dry_run(study: Study) -> dict[str, int]:
 
 
 def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
-    """Three families, each with 11 models, and 10 pairs, the trio and two replicas; 64 shards."""
+    """Three families, each with 11 models, and 10 pairs, the trio and two other seeds of
+    both final pairs and of the trio; 64 shards."""
     found = dry_run(Study(tmp_path, PAPER))
     assert found == {
         "import_model": 3,
@@ -40,15 +41,15 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "extract_activations": 2145,
         "report_data_path": 3,
         "take_turn": 3,
-        "train_crosscoder": 2496,
-        "evaluate_crosscoder": 39,
+        "train_crosscoder": 3264,
+        "evaluate_crosscoder": 51,
         "score_specificity": 3,
         "measure_overlap": 3,
         "rank_shifts": 3,
         "find_critical_samples": 3,
-        "score_features": 3,
-        "select_features": 3,
-        "intervene": 6,
+        "score_features": 9,
+        "select_features": 9,
+        "intervene": 18,
         "draw_nrn": 2,
         "draw_overlap": 2,
         "draw_mas": 2,
@@ -82,12 +83,14 @@ def test_given_models_are_not_trained(tmp_path) -> None:
     study.change("crosscoder.replicas", 2)
     family = study.config["families"]["tiny"]
     assert study_design.variants(family) == ["base", "sft-5", *(f"rl-{k}" for k in range(1, 6))]
-    assert len(study_design.crosscoders(family, 2)) == 6 + 4 + 1
+    assert len(study_design.crosscoders(family, 2)) == 6 + 4 + 3
     assert study_design.reading("sft-5", family, 2) == [
         "sft-5-r0",
         "sft-5-r1",
         "sft-5-r2",
         "trio-r0",
+        "trio-r1",
+        "trio-r2",
     ]
 
 
@@ -112,7 +115,7 @@ def test_bytes_of_llamas_shards() -> None:
     assert math.isclose(disk.whole, activations, rel_tol=0.01)
     window, shards = PAPER["activations"]["window"], PAPER["activations"]["shards"]
     assert math.isclose(disk.rolling, activations * window / shards, rel_tol=0.01)
-    assert disk.crosscoders == (12 * 2 + 3) * 2 * 4096 * 32768 * 4
+    assert disk.crosscoders == (14 * 2 + 3 * 3) * 2 * 4096 * 32768 * 4
 
 
 def test_the_paper_fits_on_two_terabytes() -> None:

@@ -26,7 +26,7 @@ SHARES = {"share-0": 1, "share-1": 1, "share-2": 2, "share-3": 2, "share-4": 3} 
 RESULTS = "results/tiny/"
 TARGETS = (
     *(f"table{number}" for number in range(1, 6)),
-    f"{RESULTS}generalization/own/features.json",
+    f"{RESULTS}generalization/own/trio-r0/features.json",
     "troubles",
 )
 OFTEN = ("--slurm-init-seconds-before-status-checks", "6", "--retries", "0")
@@ -296,7 +296,10 @@ def test_the_cluster_computes_what_one_machine_computes(
     assert made >= {
         f"tables/table{n}.{form}" for n in range(1, 6) for form in ("csv", "pdf", "png")
     }
-    assert made >= {"generalization/own/features.json", "interventions/own/base.csv"}
+    assert made >= {
+        "generalization/own/trio-r0/features.json",
+        "interventions/own/trio-r0/base.csv",
+    }
     assert "crosscoders/own/trio-r0/crosscoder.safetensors" in made
     assert differing(study, undisturbed.study) == []
     assert (

@@ -14,15 +14,15 @@ PER_FAMILY = {
     "take_turn": 1,
     "extract_activations": 11 * (2 + 1),
     "report_data_path": 1,
-    "train_crosscoder": (10 + 1 + 2) * 2,
-    "evaluate_crosscoder": 10 + 1 + 2,
+    "train_crosscoder": (10 + 1 + 3) * 2,
+    "evaluate_crosscoder": 10 + 1 + 3,
     "score_specificity": 1,
     "measure_overlap": 1,
     "rank_shifts": 1,
     "find_critical_samples": 1,
-    "score_features": 1,
-    "select_features": 1,
-    "intervene": 2,
+    "score_features": 2,
+    "select_features": 2,
+    "intervene": 4,
 }
 TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo": 1}
 PAIRS = TRAINING | {
@@ -36,7 +36,8 @@ PAIRS = TRAINING | {
 
 @pytest.fixture
 def three(study: Study) -> Study:
-    """A study of three families and two shards."""
+    """A study of three families and two shards, with one other seed."""
+    study.change("crosscoder.replicas", 1)
     base = study.config["families"]["tiny"]["base"]
     entries = {name: {"label": label, "base": base} for name, label in FAMILIES.items()}
     study.change("families", entries)
@@ -71,8 +72,8 @@ def test_every_figure_and_table_is_a_target(three: Study) -> None:
 
 def test_figure_2_needs_the_pairs_of_two_families(three: Study) -> None:
     expected = PAIRS | {"score_specificity": 1, "measure_overlap": 1}
-    # The trio is scored with the pairs, so it is trained as well.
-    expected |= {"train_crosscoder": 13 * 2, "evaluate_crosscoder": 13}
+    # The trios are scored with the pairs, so they are trained as well.
+    expected |= {"train_crosscoder": 14 * 2, "evaluate_crosscoder": 14}
     assert planned(three, "figure2") == times(2, expected) | {"draw_overlap": 1}
 
 
