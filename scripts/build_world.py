@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 from crosslens.config.study_design import SYNTHETIC_POSITIONS
-from crosslens.io.files import whole, write_jsonl
+from crosslens.io.atomic import atomic_write
+from crosslens.io.records import write_jsonl
 from crosslens.synthetic.authors import vocabulary
 from crosslens.synthetic.benchmarks import benchmarks, math_problems
 from crosslens.synthetic.corpora import general_rows, problem_rows, reasoning_rows
@@ -41,7 +42,7 @@ def main(
     rng = random.Random(f"corpora {seed}")
     write_jsonl(reasoning, reasoning_rows(rng, built, tokens["reasoning"], operations, exams))
     write_jsonl(general, general_rows(rng, built, tokens["general"], facts, shares, exams))
-    with whole(tokenizer) as partial:
+    with atomic_write(tokenizer) as partial:
         built.save_pretrained(partial)
 
 

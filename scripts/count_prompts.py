@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from crosslens.data.traces import grpo_rows, read_problems
-from crosslens.io.files import write_json
+from crosslens.io.records import write_json
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, counts, lengths
 
 

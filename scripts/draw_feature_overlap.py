@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows
 from crosslens.reporting.plotting.style import save
 

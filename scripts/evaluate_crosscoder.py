@@ -7,7 +7,7 @@ import torch
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.training import Quality, evaluate, load_trained
-from crosslens.io.files import write_csv, write_json
+from crosslens.io.records import write_csv, write_json
 
 
 def feature_table(rate: torch.Tensor, threshold: float) -> pd.DataFrame:

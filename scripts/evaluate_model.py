@@ -4,8 +4,8 @@ from pathlib import Path
 
 from crosslens.analysis.intervals import accuracy
 from crosslens.evaluation.harness import Model, load_model, outcomes, run, tasks_of
-from crosslens.io.files import sha256, write_json, write_jsonl
-from crosslens.io.row_journal import Journal
+from crosslens.io.records import sha256, write_json, write_jsonl
+from crosslens.io.row_journal import RowJournal
 from crosslens.workflow.provenance import installed
 
 PACKAGES = ("lm-eval", "transformers", "torch", "math-verify")
@@ -21,7 +21,7 @@ def main(*, model: Path, settings: dict, code: list[str], results: Path, samples
     versions = installed(*PACKAGES)
     files = {name: sha256(file) for name, file in settings.get("files", {}).items()}
     stand = {"settings": settings, "files": files, "code": code, "versions": versions}
-    journal = Journal(samples, identity | stand)
+    journal = RowJournal(samples, identity | stand)
     done = {row["task"] for row in journal.rows}
     if done:
         print(f"there from an earlier attempt: {', '.join(sorted(done))}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from crosslens.activations.extract import count_rows, extract, load_truncated
 from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.data.corpus import read_shard
-from crosslens.io.files import sha256, write_json
+from crosslens.io.records import sha256, write_json
 from crosslens.models.prepacked_linear import prepack
 
 

@@ -7,7 +7,8 @@ import pyarrow
 import pyarrow.parquet
 
 from crosslens.data import traces as library
-from crosslens.io.files import read_jsonl, sha256, whole, write_json
+from crosslens.io.atomic import atomic_write
+from crosslens.io.records import read_jsonl, sha256, write_json
 
 
 def main(
@@ -26,11 +27,11 @@ def main(
     grpo_rows = library.grpo_rows(listed, batch_size)
     kept = library.keep_correct(sampled, settings["teacher"])
     library.assert_same_problems(kept, grpo_rows)
-    with whole(sft) as partial:
+    with atomic_write(sft) as partial:
         partial.mkdir()
         write_json(partial / "dataset_info.json", library.dataset_info())
         write_json(partial / f"{library.DATASET}.json", library.sft_rows(kept))
-    with whole(grpo) as partial:
+    with atomic_write(grpo) as partial:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(grpo_rows), partial)
     summary = {
         **library.counts(listed, sampled, kept),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crosslens.analysis.critical_samples import critical_samples
-from crosslens.io.files import read_jsonl, write_json
+from crosslens.io.records import read_jsonl, write_json
 
 
 def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:

@@ -7,9 +7,9 @@ from crosslens.data.grading import user_message
 from crosslens.data.hub import model_directory
 from crosslens.data.teacher import batches_by_length, sampler
 from crosslens.data.traces import read_problems
-from crosslens.io.files import sha256, write_json, write_jsonl
 from crosslens.io.progress import track
-from crosslens.io.row_journal import Journal
+from crosslens.io.records import sha256, write_json, write_jsonl
+from crosslens.io.row_journal import RowJournal
 from crosslens.workflow.provenance import installed
 
 SEEDS = 1_000_003  # between two shares: more than the problems of one
@@ -35,7 +35,7 @@ def main(
     messages = [user_message(row["problem"]) for row in rows]
     batches = batches_by_length(messages, settings["batch_size"])
     identity = {"problems": sha256(problems), "part": part, "seed": seed, "settings": settings}
-    journal = Journal(out, identity)
+    journal = RowJournal(out, identity)
     done = {row["row"] for row in journal.rows}
     left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
     if done:

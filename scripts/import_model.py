@@ -5,8 +5,9 @@ from pathlib import Path
 
 from crosslens.config.model_compatibility import check_descent
 from crosslens.data.hub import model_directory
+from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json, whole
+from crosslens.io.records import read_json
 
 WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 
@@ -23,7 +24,7 @@ def main(
     check(directory)
     if base:
         check_descent(base.parent.name, [base, directory])
-    with whole(out) as partial:
+    with atomic_write(out) as partial:
         shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*"))
 
 

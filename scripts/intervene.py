@@ -12,7 +12,7 @@ from crosslens.analysis.intervals import change
 from crosslens.analysis.interventions import effects, intervene
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import load_model, tasks_of
-from crosslens.io.files import read_json, write_csv
+from crosslens.io.records import read_json, write_csv
 
 COLUMNS = ["set", "kind", "index", "task", "size", "n_features", *change(0, 0, 1)]
 

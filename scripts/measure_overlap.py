@@ -12,7 +12,7 @@ from crosslens.analysis.specificity import (
     top_features,
 )
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.io.files import write_csv
+from crosslens.io.records import write_csv
 
 TUNED = 1  # the tuned model's place in a pair
 LAST = 5

@@ -6,7 +6,7 @@ from typing import Any
 
 from crosslens.data.datasets import files_of, rows
 from crosslens.data.training_problems import check_count, select
-from crosslens.io.files import sha256, write_json, write_jsonl
+from crosslens.io.records import sha256, write_json, write_jsonl
 
 
 def main(*, settings: dict[str, Any], out: Path, manifest: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 from transformers import AutoTokenizer
 
-from crosslens.io.files import whole, write_csv
+from crosslens.io.atomic import atomic_write
+from crosslens.io.records import write_csv
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.pretraining import Schedule, build_model, save, teacher_rows, train
 
@@ -20,7 +21,7 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
     network = build_model(world["architecture"], world["model"], words, seed + 1)
     records = train(network, rows, schedule)
     write_csv(loss, pd.DataFrame(records))
-    with whole(model) as partial:
+    with atomic_write(model) as partial:
         save(network, words, partial)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from crosslens.analysis.specificity import rank_shifts, top_features
-from crosslens.io.files import write_csv
+from crosslens.io.records import write_csv
 
 
 def main(*, nrn: Path, count: int, out: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crosslens.activations.token_accounting import summarize
 from crosslens.data.corpus import distinct_training_sequences
-from crosslens.io.files import read_json, write_json
+from crosslens.io.records import read_json, write_json
 
 
 def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) -> None:

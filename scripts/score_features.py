@@ -10,7 +10,7 @@ from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_scores import READOUTS, final_token, score_task
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import prompts_of, tasks_of
-from crosslens.io.files import read_json, write_csv
+from crosslens.io.records import read_json, write_csv
 
 COLUMNS = ["task", "readout", "feature", "score", "rl_rate"]
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from crosslens.analysis.specificity import fold, l1_norms, mas, nrn
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.io.files import write_csv
+from crosslens.io.records import write_csv
 
 
 def features_of(directory: Path) -> pd.DataFrame:

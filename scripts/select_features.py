@@ -6,7 +6,7 @@ import pandas as pd
 
 from crosslens.analysis.feature_scores import READOUTS
 from crosslens.analysis.feature_selection import select_all
-from crosslens.io.files import read_json, write_json
+from crosslens.io.records import read_json, write_json
 
 
 def main(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crosslens.io.files import read_json, read_jsonl
+from crosslens.io.records import read_json, read_jsonl
 from crosslens.reporting.plotting.style import save
 from crosslens.reporting.plotting.tables import draw_table
 from crosslens.reporting.tables import accuracy_cells, accuracy_rows, paired

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 from crosslens.reporting.plotting.style import save
 from crosslens.reporting.plotting.tables import draw_table
 from crosslens.reporting.tables import intervention_cells, intervention_rows

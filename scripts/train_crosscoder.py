@@ -14,7 +14,7 @@ from crosslens.crosscoder.training import (
     save_state,
     start,
 )
-from crosslens.io.files import write_csv
+from crosslens.io.records import write_csv
 
 
 def main(

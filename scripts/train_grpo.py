@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from crosslens.io.files import discard, write_csv, write_json
+from crosslens.io.atomic import remove_atomically
+from crosslens.io.records import write_csv, write_json
 from crosslens.workflow.provenance import installed
 
 PACKAGES = {"verl": ("verl", "vllm", "ray"), "trl": ("trl", "accelerate")}
@@ -34,7 +35,7 @@ def main(
     write_csv(curves, train(**arguments, run=run, out=checkpoints))
     packages = [*PACKAGES[settings["engine"]], "transformers", "torch", "math-verify"]
     write_json(versions, installed(*packages))
-    discard(run)
+    remove_atomically(run)
 
 
 if __name__ == "__main__":

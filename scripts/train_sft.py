@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from crosslens.io.atomic import remove_atomically
 from crosslens.io.errors import InputError
-from crosslens.io.files import discard, write_json
+from crosslens.io.records import write_json
 from crosslens.posttraining.sft import llama_factory
 from crosslens.workflow.provenance import installed
 
@@ -33,7 +34,7 @@ def main(
     try:
         llama_factory.collect(run, base, checkpoints, loss)
     except InputError:
-        discard(run)  # it came to its end, and it was not good
+        remove_atomically(run)  # it came to its end, and it was not good
         raise
 
 

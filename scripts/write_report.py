@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crosslens.io.files import read_json, write_json, write_text
+from crosslens.io.records import read_json, write_json, write_text
 from crosslens.reporting.html_report import page
 from crosslens.reporting.summary import Study, summarize
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt32
 
+from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
-from crosslens.io.files import whole
 
 STAGED = 1 << 26  # bytes of rows that are sorted by place before they are written
 QUEUED = 2  # batches that may wait for the thread
@@ -52,7 +52,10 @@ def write_shard(
     Raises InputError when the disk is full, or when a row of `what` is not finite.
     """
     try:
-        with whole(path) as partial, ShardWriter(partial, rows, d_model, what, device) as writer:
+        with (
+            atomic_write(path) as partial,
+            ShardWriter(partial, rows, d_model, what, device) as writer,
+        ):
             yield writer
     except OSError as error:
         raise InputError(

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 
 SHAPE = ("hidden_size", "num_hidden_layers")
 

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
-from crosslens.io.files import whole
 
 
 class Loss(NamedTuple):
@@ -114,7 +114,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
     Metadata values are stored as JSON strings, as the format allows only strings.
     """
     texts = {key: json.dumps(value) for key, value in metadata.items()}
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file({key: value.contiguous() for key, value in tensors.items()}, partial, texts)
         sort_header(partial)
 

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from crosslens.data.datasets import shuffled_rows
+from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
-from crosslens.io.files import whole
 from crosslens.io.progress import track
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
             f"corpus: {len(corpus.rows)} sequences, {heldout_rows} of them held out, do not fill "
             f"{shards} shards: raise corpus.tokens or corpus.heldout_tokens"
         )
-    with whole(path) as partial, h5py.File(partial, "w") as file:
+    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
         file["rows"] = corpus.rows
         file["source"] = corpus.source
         file.attrs["sources"] = corpus.names

@@ -9,8 +9,8 @@ from typing import Any
 from crosslens.config.benchmark_columns import PROBLEMS
 from crosslens.data.grading import is_correct, user_message
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_jsonl
 from crosslens.io.progress import track
+from crosslens.io.records import read_jsonl
 
 DATASET = "traces"  # its name in LLaMA-Factory's dataset_info.json
 

@@ -1,5 +1,5 @@
-"""Files, records, progress and errors: the leaf that every other room may use.
+"""Files, records, progress and errors, used by every other package.
 
-Belongs here: atomic files, JSON, JSON lines and CSV, hashes, progress lines, `InputError`.
-Does not: anything that knows models, configurations or Snakemake.
+Belongs here: atomic writes, JSON, JSON lines and CSV, hashes, progress lines, `InputError`.
+Does not belong here: anything that knows models, configurations or Snakemake.
 """

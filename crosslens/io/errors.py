@@ -1,5 +1,5 @@
-"""The one exception for bad input."""
+"""Define the exception for invalid input."""
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: the message names the key, file or value and what to do."""
+    """Invalid input from the user. The message is one line: `key: problem. Fix.`"""

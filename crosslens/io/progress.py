@@ -1,4 +1,4 @@
-"""Long work shows itself: a bar with rate and ETA on a terminal, plain lines in a log."""
+"""Show the progress of long work: a bar on a terminal, plain lines in a log."""
 
 import sys
 import time
@@ -14,9 +14,13 @@ def track(
     *,
     total: int | None = None,
     unit: str = "it",
-    every: float = 10,
+    interval: float = 10,
 ) -> Iterator[Item]:
-    """Iterate over `items`, showing progress; in a log one line at most every `every` seconds."""
+    """Iterate over `items` and show count, rate and remaining time.
+
+    On a terminal this is tqdm's bar. In a log it is at most one line per `interval` seconds, and
+    a last one.
+    """
     if total is None and hasattr(items, "__len__"):
         total = len(items)
     if sys.stderr.isatty():
@@ -29,14 +33,19 @@ def track(
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - shown >= every:
+        if now - shown >= interval:
             shown = now
-            print(line(what, done, total, now - started, unit), file=sys.stderr, flush=True)
-    print(line(what, done, total, time.monotonic() - started, unit), file=sys.stderr, flush=True)
+            log(progress_line(what, done, total, now - started, unit))
+    log(progress_line(what, done, total, time.monotonic() - started, unit))
 
 
-def line(what: str, done: int, total: int | None, seconds: float, unit: str) -> str:
-    """One line of progress: count, share, rate and time left."""
+def log(line: str) -> None:
+    """Print a line to stderr at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def progress_line(what: str, done: int, total: int | None, seconds: float, unit: str) -> str:
+    """Return count, rate and, where the total is known, the remaining seconds."""
     rate = done / seconds if seconds > 0 else 0.0
     if not total:
         return f"{what}: {done} {unit} in {seconds:.0f} s, {rate:.1f} {unit}/s"

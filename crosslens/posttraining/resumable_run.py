@@ -5,8 +5,9 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from crosslens.io.atomic import remove, remove_leftovers
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json, remove, remove_leftovers, sha256, write_json
+from crosslens.io.records import read_json, sha256, write_json
 
 NAME = "run.json"
 CHECKPOINT_GLOBS = ("checkpoint-*", "global_step_*")  # Hugging Face's name, and verl's

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from crosslens.io.files import sha256
+from crosslens.io.records import sha256
 from crosslens.reporting.findings import findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, SETS, control, task_title

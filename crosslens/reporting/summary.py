@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from crosslens.config.study_design import TRIO, trained
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of
 from crosslens.workflow.provenance import commit, installed
 

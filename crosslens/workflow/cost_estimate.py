@@ -14,7 +14,7 @@ from crosslens.config import study_design
 from crosslens.config.cross_checks import GPU_RULES
 from crosslens.config.locations import made_here, named_paths
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 
 FLOPS = 790e12  # bfloat16 matrix products, measured
 BANDWIDTH = 4.3e12  # bytes a second of device memory, measured

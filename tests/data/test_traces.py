@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.data import teacher, traces
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json, read_jsonl, write_jsonl
+from crosslens.io.records import read_json, read_jsonl, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"teacher": "teacher", "backend": "transformers"}

@@ -8,7 +8,7 @@ import pytest
 
 from crosslens.data.training_problems import select, words
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from crosslens.io.records import read_json, read_jsonl, sha256, write_json, write_jsonl
 
 LONG = "a train leaves the town at noon and drives north at forty miles an hour until it stops"
 MATH = [  # EleutherAI/hendrycks_math: the answer is in the solution

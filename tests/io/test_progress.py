@@ -1,6 +1,6 @@
-"""In a log, progress is plain lines."""
+"""Progress in a log is plain lines."""
 
-from crosslens.io.progress import line, track
+from crosslens.io.progress import progress_line, track
 
 
 def test_items_pass_through_and_the_last_line_counts_them(capsys) -> None:
@@ -9,4 +9,4 @@ def test_items_pass_through_and_the_last_line_counts_them(capsys) -> None:
 
 
 def test_rate_and_time_left() -> None:
-    assert line("x", 10, 40, 5.0, "rows") == "x: 10/40 rows, 2.0 rows/s, 15 s left"
+    assert progress_line("x", 10, 40, 5.0, "rows") == "x: 10/40 rows, 2.0 rows/s, 15 s left"

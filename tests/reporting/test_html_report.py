@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from crosslens.io.files import read_json, write_json
+from crosslens.io.records import read_json, write_json
 from crosslens.reporting.findings import compare, findings
 from crosslens.reporting.html_report import number, page
 from crosslens.reporting.plotting.style import plt

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 from crosslens.reporting.tables import (
     accuracy_cells,
     accuracy_rows,

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
+from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json, whole
+from crosslens.io.records import read_json
 
 WEIGHTS = "*.safetensors"
 
@@ -21,7 +22,7 @@ def export(weights: Path, base: Path, out: Path) -> None:
     if found != expected:
         name = sorted(found.items() ^ expected.items())[0][0]
         raise InputError(f"{weights}: checkpoint and base model differ in tensor {name}")
-    with whole(out) as partial:
+    with atomic_write(out) as partial:
         partial.mkdir()
         for file in base.iterdir():
             if file.is_file() and not file.match(WEIGHTS) and not file.match("*.index.json"):

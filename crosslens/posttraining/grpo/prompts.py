@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from crosslens.config.study_design import N_CHECKPOINTS
+from crosslens.io.atomic import remove
 from crosslens.io.errors import InputError
-from crosslens.io.files import remove
 from crosslens.posttraining.checkpoint_schedule import steps_of_epoch
 
 TOKENIZER = (

@@ -8,7 +8,7 @@ import pandas as pd
 
 from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.backend_process import hide_media_packages
 from crosslens.posttraining.checkpoint_schedule import (

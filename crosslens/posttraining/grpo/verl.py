@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from crosslens.config.backend_options import check_grpo_options
+from crosslens.io.atomic import atomic_write, remove
 from crosslens.io.errors import InputError
-from crosslens.io.files import remove, whole
 from crosslens.posttraining import backend_process, resumable_run
 from crosslens.posttraining.checkpoint_schedule import (
     saved_checkpoint_steps,
@@ -62,7 +62,7 @@ def train(
         launch(command, environment(settings["device"]), run, keeping)
     check_reward(run / MARK)
     for k, target in enumerate(out, 1):
-        with whole(target) as copy:
+        with atomic_write(target) as copy:
             shutil.copytree(exported(run, k), copy, copy_function=os.link)
     return verl_curves(logged(run, steps))
 

@@ -6,8 +6,9 @@ The newest whole training state is kept, and of each fifth the model; verl itsel
 import json
 from pathlib import Path
 
+from crosslens.io.atomic import flush, remove
 from crosslens.io.errors import InputError
-from crosslens.io.files import remove, sync, write_jsonl
+from crosslens.io.records import write_jsonl
 from crosslens.posttraining.grpo.checkpoints import WEIGHTS, export
 from crosslens.posttraining.resumable_run import (
     COMPLETE,
@@ -51,7 +52,7 @@ def keep(run: Path, base: Path, fifths: list[int]) -> None:
             export(weights, base, exported(run, fifths.index(step) + 1))
         for file in weights.glob(f"{WEIGHTS}*"):
             remove(file)
-        sync(checkpoint)
+        flush(checkpoint)
         close(checkpoint, kept=())
 
 

@@ -21,8 +21,8 @@ import yaml  # noqa: E402
 from transformers import TrainerCallback, trainer  # noqa: E402
 
 from crosslens.io.errors import InputError  # noqa: E402
-from crosslens.io.files import read_json  # noqa: E402
-from crosslens.io.progress import line  # noqa: E402
+from crosslens.io.progress import progress_line  # noqa: E402
+from crosslens.io.records import read_json  # noqa: E402
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps  # noqa: E402
 from crosslens.posttraining.resumable_run import close  # noqa: E402
 
@@ -76,9 +76,9 @@ class Progress(TrainerCallback):
             and (now - self.shown > 10 or last)
         ):
             self.shown = now
-            seconds = now - self.started
-            print(line("sft", state.global_step, state.max_steps, seconds, "steps"), end="")
-            print(f", loss {logs['loss']:.4f}", flush=True)
+            done, total, seconds = state.global_step, state.max_steps, now - self.started
+            line = progress_line("sft", done, total, seconds, "steps")
+            print(f"{line}, loss {logs['loss']:.4f}", flush=True)
 
 
 def conversations(settings: dict[str, Any]) -> list[list[dict[str, str]]]:

@@ -13,8 +13,9 @@ import pandas as pd
 import yaml
 
 from crosslens.data.traces import DATASET
+from crosslens.io.atomic import atomic_write, remove_atomically
 from crosslens.io.errors import InputError
-from crosslens.io.files import discard, read_json, whole, write_csv, write_json
+from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.posttraining import backend_process, resumable_run
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.resumable_run import (
@@ -186,12 +187,12 @@ def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
     use_cache = read_json(base / "config.json").get("use_cache", True)
     ignored = shutil.ignore_patterns(COMPLETE, *STATE_FILES, *OTHER_FILES)
     for checkpoint, target in zip(saved, targets, strict=True):
-        with whole(target) as partial:
+        with atomic_write(target) as partial:
             shutil.copytree(checkpoint, partial, ignore=ignored, copy_function=os.link)
             config = read_json(partial / "config.json")
             write_json(partial / "config.json", config | {"use_cache": use_cache})
     write_csv(loss, table)
-    discard(run)
+    remove_atomically(run)
 
 
 def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:

@@ -9,7 +9,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from crosslens.io.files import whole, write_csv  # noqa: E402
+from crosslens.io.atomic import atomic_write  # noqa: E402
+from crosslens.io.records import write_csv  # noqa: E402
 
 COLORS = {"base": "#6b6b6b", "sft": "#d1661e", "rl": "#1f77a4"}  # told apart by the colour-blind
 NAMES = {"base": "Base", "sft": "SFT", "rl": "RL"}
@@ -38,7 +39,7 @@ mpl.rcParams.update(
 def save(figure: plt.Figure, table: pd.DataFrame, outputs: dict[str, Path]) -> None:
     """Write a figure's pdf and png, and its source data as csv; no dates inside."""
     for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-        with whole(outputs[kind]) as partial:
+        with atomic_write(outputs[kind]) as partial:
             figure.savefig(partial, format=kind, metadata=metadata)
     write_csv(outputs["csv"], table)
     plt.close(figure)

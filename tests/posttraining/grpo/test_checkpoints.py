@@ -9,7 +9,7 @@ from tiny import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json, write_json
+from crosslens.io.records import read_json, write_json
 from crosslens.posttraining.grpo.checkpoints import export
 
 WEIGHTS = "model.safetensors"

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from tiny import tiny_problems, tiny_solver
 
 from crosslens.data.traces import grpo_rows
-from crosslens.io import files
+from crosslens.io import atomic
 from crosslens.io.errors import InputError
-from crosslens.io.files import write_json, write_jsonl
+from crosslens.io.records import write_json, write_jsonl
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.grpo import verl_run_state
 
@@ -246,7 +246,7 @@ def test_a_run_killed_while_it_is_deleted_is_begun_anew(run: Path, monkeypatch) 
     """No half of it is taken for a whole one, and none of it stays."""
     (run / "global_step_4" / resumable_run.COMPLETE).touch()
     monkeypatch.setattr(files, "remove", lambda path: None)
-    files.discard(run)
+    atomic.remove_atomically(run)
     monkeypatch.undo()
     assert resumable_run.last_checkpoint(run) is None
     (left,) = run.parent.glob(f".{run.name}.*.tmp")

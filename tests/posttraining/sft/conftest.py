@@ -12,7 +12,7 @@ hide_media_packages()
 from tiny import tiny_model, tiny_traces  # noqa: E402
 
 from crosslens.data.traces import DATASET, dataset_info, sft_rows  # noqa: E402
-from crosslens.io.files import write_json  # noqa: E402
+from crosslens.io.records import write_json  # noqa: E402
 
 TRACES = 43  # batches of 4: 11 steps, which 5 does not divide
 

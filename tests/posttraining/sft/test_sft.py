@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.data.traces import DATASET, sft_rows
 from crosslens.io.errors import InputError
-from crosslens.io.files import read_json
+from crosslens.io.records import read_json
 from crosslens.posttraining import backend_process, resumable_run
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.sft import entrypoint, llama_factory

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from crosslens.config.study_design import settings_of
-from crosslens.io.files import read_json, write_json
+from crosslens.io.records import read_json, write_json
 from crosslens.posttraining.sft import llama_factory
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,0 +1,73 @@
+"""Read and write text, JSON, JSON lines and CSV, and hash what identifies a file."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from crosslens.io.atomic import atomic_write
+from crosslens.io.errors import InputError
+
+FIX = "Correct the file or recreate it."
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_write(path) as partial:
+        partial.write_text(text)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file atomically, indented, with keys in the given order."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: list[dict]) -> None:
+    """Write a file of one JSON object per line atomically."""
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_csv(path: str | Path, table: Any) -> None:
+    """Write a pandas data frame as CSV atomically, without its index."""
+    with atomic_write(path) as partial:
+        table.to_csv(partial, index=False)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file. Raises InputError when the file is not JSON."""
+    return parse_json(Path(path).read_bytes(), str(path))
+
+
+def read_jsonl(path: str | Path) -> list[dict]:
+    """Read a file of one JSON object per line.
+
+    Raises InputError naming the line that is not a JSON object.
+    """
+    lines = enumerate(Path(path).read_bytes().splitlines(), 1)
+    return [parse_json(line, f"{path}, line {number}", dict) for number, line in lines if line]
+
+
+def parse_json(text: bytes, where: str, kind: type = object) -> Any:
+    """Return the JSON value in `text`. Raises InputError naming `where` when it is not a `kind`."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:  # invalid JSON, or invalid UTF-8
+        raise InputError(
+            f"{where}: not JSON ({error}). Correct the file or recreate it."
+        ) from error
+    if not isinstance(value, kind):
+        raise InputError(f"{where}: not a JSON object. {FIX}")
+    return value
+
+
+def sha256(path: str | Path) -> str:
+    """Return the hex digest of a file, or of the names and bytes of all files of a directory."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.relative_to(path).as_posix().encode() if path.is_dir() else b"")
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
