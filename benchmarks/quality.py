@@ -16,7 +16,8 @@ import yaml
 from crosslens.activations.extract import count_rows, extract, load_truncated
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, write_shard
-from crosslens.crosscoder.training import Quality, advance, evaluate, make_plan, start
+from crosslens.crosscoder.heldout import Quality, evaluate
+from crosslens.crosscoder.training import advance, make_plan, start
 from crosslens.data.corpus import read_shard
 
 TITLE = "Quality by path and dtype"

@@ -6,14 +6,12 @@ import pandas as pd
 import torch
 
 from crosslens.activations.shard_reader import ShardReader
-from crosslens.crosscoder.training import Quality, evaluate, load_trained
+from crosslens.analysis.decodability import DecodabilitySums
+from crosslens.analysis.feature_table import feature_table
+from crosslens.analysis.latent_scaling import ScalingSums
+from crosslens.crosscoder.heldout import Quality, evaluate
+from crosslens.crosscoder.training import load_trained
 from crosslens.io.records import write_csv, write_json
-
-
-def feature_table(rate: torch.Tensor, threshold: float) -> pd.DataFrame:
-    """One row a feature: firing rate, and whether it is alive."""
-    alive = (rate > threshold).int().numpy()
-    return pd.DataFrame({"feature": range(len(rate)), "rate": rate.numpy(), "alive": alive})
 
 
 def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
@@ -21,6 +19,7 @@ def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
     alive = int(table["alive"].sum())
     return {
         "fve": quality.fve,
+        "fve_difference": quality.fve_difference,
         "l0": quality.l0,
         "loss": quality.loss,
         "alive": alive,
@@ -46,10 +45,15 @@ def main(
     """Write the crosscoder, its quality, its features and its whole training log."""
     torch.set_num_threads(1)
     trained, step = load_trained(state)
+    trained.to("cuda" if torch.cuda.is_available() else "cpu")
     with ShardReader(heldout) as reader:
-        measured = evaluate(trained, reader, settings["batch_size"], settings["beta"])
+        scaling, decodability = ScalingSums(trained), DecodabilitySums(trained)
+        size, beta = settings["batch_size"], settings["beta"]
+        measured = evaluate(trained, reader, size, beta, [scaling, decodability])
     trained.metadata |= {"tokens_seen": step * settings["batch_size"], "config": settings}
-    table = feature_table(measured.rate, threshold)
+    table = feature_table(
+        trained.models, measured.rate, scaling.scaling(), decodability.r_squared(), threshold
+    )
     write_csv(features, table)
     write_csv(training, pd.concat([pd.read_csv(log) for log in logs]))
     write_json(quality, summary(measured, table, trained.metadata))

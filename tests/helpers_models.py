@@ -84,7 +84,7 @@ def make_shard(
     described = Rows(
         np.arange(rows, dtype=np.uint32) if tokens is None else tokens,
         zeros.astype(np.uint16),
-        zeros,
+        zeros + np.arange(rows, dtype=np.uint32) // 10,
         kept,
         float(norms.mean()),
     )

@@ -4,6 +4,7 @@ import hashlib
 import mmap
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from itertools import chain, count, pairwise
 from pathlib import Path
 
@@ -44,6 +45,11 @@ class ShardReader:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
+    @cached_property
+    def sequences(self) -> Int[np.ndarray, " rows"]:
+        """Which sequence of the corpus's shard each row is from."""
+        return self.files[0]["sequences"][:].astype(np.int64)
+
     @property
     def scales(self) -> Float[torch.Tensor, " n"]:
         """sqrt(d_model) / mean norm of each variant."""
@@ -60,6 +66,13 @@ class ShardReader:
         """One pass over the kept rows, unscaled, in full batches; with `rest` the last one too."""
         for rows in self.numbers(size, shuffle=shuffle, rest=rest):
             yield self.fill(rows, self.buffer(len(rows)))
+
+    def numbered_batches(
+        self, size: int
+    ) -> Iterator[tuple[Int[np.ndarray, " b"], Float[torch.Tensor, "b n d"]]]:
+        """All kept rows in file order, unscaled, each batch with its rows' numbers."""
+        for rows in self.numbers(size, rest=True):
+            yield rows, self.fill(rows, self.buffer(len(rows)))
 
     def endless(self, size: int, seed: list[int]) -> Iterator[Float[torch.Tensor, "b n d"]]:
         """Passes without end: the first in file order, the others shuffled by `seed` and number.

@@ -83,12 +83,16 @@ class Crosscoder(torch.nn.Module):
         """decode(encode(x))."""
         return self.decode(self.encode(x))
 
+    def decoder_norms(self) -> Float[torch.Tensor, " d_sparse"]:
+        """n_k = sum_i |W_dec,k^i|_2, by which Eqs. 3 and 7 weigh a feature."""
+        return self.W_dec.norm(dim=-1).sum(dim=0)
+
     def loss(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Loss:
         """sum_i |a^i - a_hat^i|^2 + beta sum_k f_k sum_i |W_dec,k^i|_2 (Eqs. 3, 7), batch mean."""
         f = self.encode(x)
         x_hat = self.decode(f)
         reconstruction = (x - x_hat).square().sum(dim=(1, 2)).mean()
-        sparsity = (f @ self.W_dec.norm(dim=-1).sum(dim=0)).mean()
+        sparsity = (f @ self.decoder_norms()).mean()
         return Loss(reconstruction + beta * sparsity, reconstruction, sparsity, f, x_hat)
 
     def save(self, path: Path) -> None:

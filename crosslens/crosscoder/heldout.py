@@ -1,0 +1,192 @@
+"""One pass over held-out rows with fixed weights, shared by all that is measured there.
+
+A `Collector` takes every batch; what it needs of f are mostly the nonzeros, so that memory and time
+grow with L0 and not with d_sparse. Sums over rows are float64. The same rows give the same bits on
+one device: no sum depends on the order in which threads finish.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.io.errors import InputError
+
+
+class Entries(NamedTuple):
+    """The nonzeros of a batch's f in the order of features, then rows."""
+
+    rows: Int[torch.Tensor, " z"]
+    features: Int[torch.Tensor, " z"]
+    values: Float[torch.Tensor, " z"]
+
+    @classmethod
+    def of(cls, f: Float[torch.Tensor, "b k"]) -> "Entries":
+        """Find the nonzeros of f."""
+        features, rows = f.T.contiguous().nonzero(as_tuple=True)
+        return cls(rows, features, f[rows, features])
+
+    def by_row(self) -> "Entries":
+        """Return the same entries in the order of rows, then features."""
+        order = torch.argsort(self.rows, stable=True)
+        return Entries(*(part[order] for part in self))
+
+
+class Batch(NamedTuple):
+    """Scaled held-out rows, their code and its reconstruction."""
+
+    x: Float[torch.Tensor, "b n d"]
+    f: Float[torch.Tensor, "b k"]
+    entries: Entries
+    x_hat: Float[torch.Tensor, "b n d"]
+    sequences: Int[torch.Tensor, " b"]  # the sequence of the corpus that each row is from
+
+
+class Collector(Protocol):
+    """What sums up something over the batches of a pass."""
+
+    def add(self, batch: Batch) -> None:
+        """Take one batch into account."""
+
+
+def group_sums(
+    groups: Int[torch.Tensor, " z"],
+    count: int,
+    members: Int[torch.Tensor, " z"],
+    weights: Float[torch.Tensor, " z"],
+    matrix: Float[torch.Tensor, "m w"],
+) -> Float[torch.Tensor, "g w"]:
+    """Return the sum of weights[i] * matrix[members[i]] over the entries i of each group.
+
+    `groups` is sorted; of the `count` groups, those without entries are zero.
+    """
+    offsets = torch.searchsorted(groups, torch.arange(count, device=groups.device))
+    return torch.nn.functional.embedding_bag(
+        members, matrix, offsets, mode="sum", per_sample_weights=weights
+    )
+
+
+def feature_sums(
+    entries: Entries, values: Float[torch.Tensor, "z w"], d_sparse: int
+) -> Float[torch.Tensor, "k w"]:
+    """Return the sum of each feature's rows of `values`, which has one for every entry."""
+    one = torch.ones(len(values), dtype=values.dtype, device=values.device)
+    every = torch.arange(len(values), device=values.device)
+    return group_sums(entries.features, d_sparse, every, one, values)
+
+
+def reconstruct(
+    crosscoder: Crosscoder, entries: Entries, rows: int
+) -> Float[torch.Tensor, "b n d"]:
+    """Return `crosscoder.decode(f)` from the nonzeros of the f of so many rows."""
+    by_row = entries.by_row()
+    W_dec = rearrange(crosscoder.W_dec, "n k d -> k (n d)")
+    flat = group_sums(by_row.rows, rows, by_row.features, by_row.values, W_dec)
+    return rearrange(flat, "b (n d) -> b n d", n=len(crosscoder.W_dec)) + crosscoder.b_dec
+
+
+class Quality(NamedTuple):
+    """A crosscoder on held-out activations.
+
+    `fve` is of each model; `fve_difference` of each later model's difference from the first one, in
+    the models' own units. `loss` is that of Eqs. 3 and 7, the mean over rows.
+    """
+
+    fve: dict[str, float]
+    fve_difference: dict[str, float]
+    l0: float
+    loss: float
+    rate: Float[torch.Tensor, " k"]  # fraction of rows on which each feature fires
+    rows: int
+
+
+class QualitySums:
+    """Collect FVE, L0, loss and firing rates.
+
+    FVE is 1 - |x - x_hat|^2 / |x - mean|^2, both summed over rows; the mean is over all rows.
+    """
+
+    def __init__(self, crosscoder: Crosscoder, beta: float) -> None:
+        self.models, self.beta = crosscoder.models, beta
+        self.scales = crosscoder.scales.double()
+        self.norms = crosscoder.decoder_norms()
+        n, k, d = crosscoder.W_dec.shape
+        parts, device = 2 * n - 1, crosscoder.scales.device
+        self.error, self.square = torch.zeros(2, parts, dtype=torch.float64, device=device)
+        self.total = torch.zeros(parts, d, dtype=torch.float64, device=device)
+        self.fired = torch.zeros(k, dtype=torch.int64, device=device)
+        self.sparsity, self.rows = 0.0, 0
+
+    def add(self, batch: Batch) -> None:
+        """Add a batch's sums."""
+        x, error = self.with_differences(batch.x), self.with_differences(batch.x - batch.x_hat)
+        self.error += error.square().sum(dim=(0, 2))
+        self.square += x.square().sum(dim=(0, 2))
+        self.total += x.sum(dim=0)
+        self.fired += torch.bincount(batch.entries.features, minlength=len(self.fired))
+        self.sparsity += (batch.entries.values @ self.norms[batch.entries.features]).item()
+        self.rows += len(x)
+
+    def with_differences(self, x: Float[torch.Tensor, "b n d"]) -> Float[torch.Tensor, "b p d"]:
+        """Append the differences of the models from the first, in their own units."""
+        raw = x.double() / self.scales[:, None]
+        return torch.cat([x.double(), raw[:, 1:] - raw[:, :1]], dim=1)
+
+    def quality(self) -> Quality:
+        """Return what the rows so far amount to."""
+        n = len(self.models)
+        variance = self.square - self.total.square().sum(dim=1) / self.rows
+        fve = (1 - self.error / variance).tolist()
+        loss = (self.error[:n].sum().item() + self.beta * self.sparsity) / self.rows
+        return Quality(
+            dict(zip(self.models, fve, strict=False)),
+            dict(zip(self.models[1:], fve[n:], strict=True)),
+            self.fired.sum().item() / self.rows,
+            loss,
+            (self.fired.double() / self.rows).float().cpu(),
+            self.rows,
+        )
+
+
+@torch.inference_mode()
+def read_heldout(
+    crosscoder: Crosscoder,
+    reader: ShardReader,
+    batch_size: int,
+    collectors: Sequence[Collector],
+) -> None:
+    """Encode every kept held-out row once and hand it to all collectors, on the weights' device.
+
+    Raises InputError when no row is kept.
+    """
+    device = crosscoder.scales.device
+    if not reader.kept:
+        raise InputError(f"{reader.paths[0]}: no row of the held-out shard is kept in every model")
+    for rows, raw in reader.numbered_batches(batch_size):
+        x = raw.to(device) * crosscoder.scales[:, None]
+        f = crosscoder.encode(x)
+        entries = Entries.of(f)
+        sequences = torch.from_numpy(reader.sequences[rows]).to(device)
+        batch = Batch(x, f, entries, reconstruct(crosscoder, entries, len(x)), sequences)
+        for collector in collectors:
+            collector.add(batch)
+
+
+def evaluate(
+    crosscoder: Crosscoder,
+    reader: ShardReader,
+    batch_size: int,
+    beta: float,
+    collectors: Sequence[Collector] = (),
+) -> Quality:
+    """Measure a crosscoder on every kept held-out row, and whatever else `collectors` take.
+
+    Raises InputError when no row is kept.
+    """
+    quality = QualitySums(crosscoder, beta)
+    read_heldout(crosscoder, reader, batch_size, [quality, *collectors])
+    return quality.quality()
