@@ -18,8 +18,7 @@ def local_directory(w):
 
 def ancestor_of(w):
     """The base model that a tuned one is checked against."""
-    tuned = w.variant != "base"
-    return [f"results/{w.study}/models/{w.family}/base"] if tuned else []
+    return [] if w.variant == "base" else f"results/{w.study}/models/{w.family}/base"
 
 
 def local_model(section, key):
@@ -83,9 +82,9 @@ def state_of(w, crosscoder, shard):
 
 
 def previous_state(w):
-    """The state a shard starts from, in a list: an empty one for the first."""
-    before = range(int(w.shard))[-1:]
-    return [state_of(w, f"{w.crosscoder}-r{w.replica}", shard) for shard in before]
+    """The state that training on a shard starts from; none for the first shard."""
+    name, shard = f"{w.crosscoder}-r{w.replica}", int(w.shard)
+    return state_of(w, name, shard - 1) if shard else []
 
 
 def back_pressure(w):

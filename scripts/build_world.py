@@ -11,6 +11,7 @@ from crosslens.synthetic.benchmarks import benchmarks, math_problems
 from crosslens.synthetic.corpora import general_rows, problem_rows, reasoning_rows
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.tokenizer import build_tokenizer
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -47,17 +48,16 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            world=snakemake.params.world,
-            careful_share=snakemake.params.careful_share,
-            tag_share=snakemake.params.tag_share,
-            seed=snakemake.params.seed,
-            problems=Path(snakemake.output.problems),
-            benchmark_files=[Path(path) for path in snakemake.output.benchmarks],
-            reasoning=Path(snakemake.output.reasoning),
-            general=Path(snakemake.output.general),
-            tokenizer=Path(snakemake.output.tokenizer),
-        )
+    run_job(
+        main,
+        snakemake,
+        world=snakemake.params.world,
+        careful_share=snakemake.params.careful_share,
+        tag_share=snakemake.params.tag_share,
+        seed=snakemake.params.seed,
+        problems=snakemake.output.problems,
+        benchmark_files=snakemake.output.benchmarks,
+        reasoning=snakemake.output.reasoning,
+        general=snakemake.output.general,
+        tokenizer=snakemake.output.tokenizer,
+    )

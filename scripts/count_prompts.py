@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from crosslens.data.traces import grpo_rows, read_problems
 from crosslens.io.records import write_json
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, counts, lengths
+from crosslens.workflow.job import run_job
 
 
 def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int) -> None:
@@ -18,13 +19,12 @@ def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            base=Path(snakemake.input.base),
-            problems=Path(snakemake.input.problems),
-            out=Path(snakemake.output[0]),
-            longest=snakemake.params.grpo["max_prompt_length"],
-            batch_size=snakemake.params.grpo["batch_size"],
-        )
+    run_job(
+        main,
+        snakemake,
+        base=snakemake.input.base,
+        problems=snakemake.input.problems,
+        out=snakemake.output[0],
+        longest=snakemake.params.grpo["max_prompt_length"],
+        batch_size=snakemake.params.grpo["batch_size"],
+    )

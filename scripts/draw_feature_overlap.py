@@ -7,6 +7,7 @@ import pandas as pd
 from crosslens.io.records import read_json
 from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows
 from crosslens.reporting.plotting.style import save
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -24,13 +25,12 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        families, tables = snakemake.params.families, snakemake.input.tables
-        main(
-            features=dict(zip(families, map(Path, tables), strict=True)),
-            tasks=snakemake.params.tasks,
-            labels=snakemake.params.labels,
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    families, tables = snakemake.params.families, snakemake.input.tables
+    run_job(
+        main,
+        snakemake,
+        features=dict(zip(families, tables, strict=True)),
+        tasks=snakemake.params.tasks,
+        labels=snakemake.params.labels,
+        outputs=snakemake.output,
+    )

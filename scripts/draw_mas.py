@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.reporting.plotting.specificity import draw_mas, mas_counts
 from crosslens.reporting.plotting.style import save
+from crosslens.workflow.job import run_job
 
 
 def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, Path]) -> None:
@@ -15,12 +16,11 @@ def main(*, mas: Path, family: str, labels: dict[str, str], outputs: dict[str, P
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            mas=Path(snakemake.input.tables[0]),
-            family=snakemake.params.families[0],
-            labels=snakemake.params.labels,
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    run_job(
+        main,
+        snakemake,
+        mas=snakemake.input.tables[0],
+        family=snakemake.params.families[0],
+        labels=snakemake.params.labels,
+        outputs=snakemake.output,
+    )

@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.reporting.plotting.specificity import draw_nrn, nrn_counts
 from crosslens.reporting.plotting.style import save
+from crosslens.workflow.job import run_job
 
 
 def main(*, nrn: dict[str, Path], labels: dict[str, str], outputs: dict[str, Path]) -> None:
@@ -15,12 +16,11 @@ def main(*, nrn: dict[str, Path], labels: dict[str, str], outputs: dict[str, Pat
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        families, tables = snakemake.params.families, snakemake.input.tables
-        main(
-            nrn=dict(zip(families, map(Path, tables), strict=True)),
-            labels=snakemake.params.labels,
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    families, tables = snakemake.params.families, snakemake.input.tables
+    run_job(
+        main,
+        snakemake,
+        nrn=dict(zip(families, tables, strict=True)),
+        labels=snakemake.params.labels,
+        outputs=snakemake.output,
+    )

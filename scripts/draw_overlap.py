@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.reporting.plotting.dynamics import draw_overlap
 from crosslens.reporting.plotting.style import save
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -17,13 +18,12 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        families, tables = snakemake.params.families, snakemake.input.tables
-        main(
-            overlap=dict(zip(families, map(Path, tables), strict=True)),
-            labels=snakemake.params.labels,
-            top=snakemake.params.top,
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    families, tables = snakemake.params.families, snakemake.input.tables
+    run_job(
+        main,
+        snakemake,
+        overlap=dict(zip(families, tables, strict=True)),
+        labels=snakemake.params.labels,
+        top=snakemake.params.top,
+        outputs=snakemake.output,
+    )

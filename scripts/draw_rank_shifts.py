@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.reporting.plotting.dynamics import draw_rank_shifts
 from crosslens.reporting.plotting.style import save
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -24,14 +25,13 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            shifts=Path(snakemake.input.tables[0]),
-            label=snakemake.params.labels[snakemake.params.families[0]],
-            paradigm=snakemake.params.paradigm,
-            top=snakemake.params.top,
-            checkpoints=snakemake.params.checkpoints,
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    run_job(
+        main,
+        snakemake,
+        shifts=snakemake.input.tables[0],
+        label=snakemake.params.labels[snakemake.params.families[0]],
+        paradigm=snakemake.params.paradigm,
+        top=snakemake.params.top,
+        checkpoints=snakemake.params.checkpoints,
+        outputs=snakemake.output,
+    )

@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.reporting.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
 from crosslens.reporting.plotting.style import save
+from crosslens.workflow.job import run_job
 
 DRAW = {"sft-loss": draw_sft, "grpo-curves": draw_grpo, "crosscoder-training": draw_crosscoders}
 
@@ -28,12 +29,11 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            tables=[Path(path) for path in snakemake.input.tables],
-            curves=snakemake.wildcards.curves,
-            labels=snakemake.params.labels,
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    run_job(
+        main,
+        snakemake,
+        tables=snakemake.input.tables,
+        curves=snakemake.wildcards.curves,
+        labels=snakemake.params.labels,
+        outputs=snakemake.output,
+    )

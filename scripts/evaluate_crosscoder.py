@@ -12,6 +12,7 @@ from crosslens.analysis.latent_scaling import ScalingSums
 from crosslens.crosscoder.heldout import Quality, evaluate
 from crosslens.crosscoder.training import load_trained
 from crosslens.io.records import write_csv, write_json
+from crosslens.workflow.job import run_job
 
 
 def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
@@ -61,15 +62,16 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            state=Path(snakemake.input.state),
-            heldout=[Path(path) for path in snakemake.input.heldout],
-            logs=[Path(path) for path in snakemake.input.logs],
-            settings=snakemake.params.crosscoder,
-            threshold=snakemake.params.threshold,
-            **{name: Path(path) for name, path in snakemake.output.items()},
-        )
+    run_job(
+        main,
+        snakemake,
+        state=snakemake.input.state,
+        heldout=snakemake.input.heldout,
+        logs=snakemake.input.logs,
+        settings=snakemake.params.crosscoder,
+        threshold=snakemake.params.threshold,
+        crosscoder=snakemake.output.crosscoder,
+        quality=snakemake.output.quality,
+        features=snakemake.output.features,
+        training=snakemake.output.training,
+    )

@@ -6,6 +6,7 @@ from crosslens.analysis.intervals import accuracy
 from crosslens.evaluation.harness import Model, load_model, outcomes, run, tasks_of
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
+from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
 PACKAGES = ("lm-eval", "transformers", "torch", "math-verify")
@@ -51,14 +52,12 @@ def evaluate_task(model: Model, settings: dict, name: str) -> dict:
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            model=Path(snakemake.input.model),
-            settings=snakemake.params.evaluation,
-            code=list(snakemake.params.code),
-            results=Path(snakemake.output.results),
-            samples=Path(snakemake.output.samples),
-        )
+    run_job(
+        main,
+        snakemake,
+        model=snakemake.input.model,
+        settings=snakemake.params.evaluation,
+        code=snakemake.params.code,
+        results=snakemake.output.results,
+        samples=snakemake.output.samples,
+    )

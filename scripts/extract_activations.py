@@ -8,6 +8,7 @@ from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.data.corpus import read_shard
 from crosslens.io.records import sha256, write_json
 from crosslens.models.prepacked_linear import prepack
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -50,17 +51,15 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            corpus=Path(snakemake.input.corpus),
-            model=Path(snakemake.input.model),
-            variant=snakemake.wildcards.variant,
-            shard=snakemake.wildcards.shard,
-            settings=snakemake.params.activations,
-            seed=snakemake.params.seed,
-            out=Path(snakemake.output.activations),
-            counts=Path(snakemake.output.counts),
-        )
+    run_job(
+        main,
+        snakemake,
+        corpus=snakemake.input.corpus,
+        model=snakemake.input.model,
+        variant=snakemake.wildcards.variant,
+        shard=snakemake.wildcards.shard,
+        settings=snakemake.params.activations,
+        seed=snakemake.params.seed,
+        out=snakemake.output.activations,
+        counts=snakemake.output.counts,
+    )

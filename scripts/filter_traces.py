@@ -9,6 +9,7 @@ import pyarrow.parquet
 from crosslens.data import traces as library
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import read_jsonl, sha256, write_json
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -45,15 +46,14 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            traces=[Path(part) for part in snakemake.input.traces],
-            problems=Path(snakemake.input.problems),
-            sft=Path(snakemake.output.sft),
-            grpo=Path(snakemake.output.grpo),
-            manifest=Path(snakemake.output.manifest),
-            settings=snakemake.params.traces,
-            batch_size=snakemake.params.batch_size,
-        )
+    run_job(
+        main,
+        snakemake,
+        traces=snakemake.input.traces,
+        problems=snakemake.input.problems,
+        sft=snakemake.output.sft,
+        grpo=snakemake.output.grpo,
+        manifest=snakemake.output.manifest,
+        settings=snakemake.params.traces,
+        batch_size=snakemake.params.batch_size,
+    )

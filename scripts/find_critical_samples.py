@@ -4,6 +4,7 @@ from pathlib import Path
 
 from crosslens.analysis.critical_samples import critical_samples
 from crosslens.io.records import read_jsonl, write_json
+from crosslens.workflow.job import run_job
 
 
 def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:
@@ -12,12 +13,11 @@ def main(*, base: Path, rl: Path, tasks: list[str], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            base=Path(snakemake.input.base),
-            rl=Path(snakemake.input.rl),
-            tasks=snakemake.params.tasks,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        base=snakemake.input.base,
+        rl=snakemake.input.rl,
+        tasks=snakemake.params.tasks,
+        out=snakemake.output[0],
+    )

@@ -10,6 +10,7 @@ from crosslens.data.traces import read_problems
 from crosslens.io.progress import track
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
+from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
 SEEDS = 1_000_003  # between two shares: more than the problems of one
@@ -64,16 +65,14 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            problems=Path(snakemake.input.problems),
-            part=int(snakemake.wildcards.part),
-            out=Path(snakemake.output.traces),
-            versions=Path(snakemake.output.versions),
-            settings=snakemake.params.traces,
-            seed=snakemake.params.seed,
-            gpus=snakemake.resources.gpu,
-        )
+    run_job(
+        main,
+        snakemake,
+        problems=snakemake.input.problems,
+        part=snakemake.wildcards.part,
+        out=snakemake.output.traces,
+        versions=snakemake.output.versions,
+        settings=snakemake.params.traces,
+        seed=snakemake.params.seed,
+        gpus=snakemake.resources.gpu,
+    )

@@ -8,6 +8,7 @@ from crosslens.data.hub import model_directory
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.workflow.job import run_job
 
 WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 
@@ -50,12 +51,11 @@ def check(base: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            model=snakemake.params.model,
-            base=next(map(Path, snakemake.input.base), None),
-            revision=snakemake.params.revision,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        model=snakemake.params.model,
+        base=snakemake.input.base,
+        revision=snakemake.params.revision,
+        out=snakemake.output[0],
+    )

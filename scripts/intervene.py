@@ -13,6 +13,7 @@ from crosslens.analysis.interventions import effects, intervene
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import load_model, tasks_of
 from crosslens.io.records import read_json, write_csv
+from crosslens.workflow.job import run_job
 
 COLUMNS = ["set", "kind", "index", "task", "size", "n_features", *change(0, 0, 1)]
 
@@ -63,18 +64,16 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            target=snakemake.wildcards.target,
-            models=[Path(path) for path in snakemake.input.models],
-            features=Path(snakemake.input.features),
-            critical=Path(snakemake.input.critical),
-            crosscoder=Path(snakemake.input.crosscoder),
-            settings=snakemake.params.evaluation,
-            activations=snakemake.params.activations,
-            value=snakemake.params.value,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        target=snakemake.wildcards.target,
+        models=snakemake.input.models,
+        features=snakemake.input.features,
+        critical=snakemake.input.critical,
+        crosscoder=snakemake.input.crosscoder,
+        settings=snakemake.params.evaluation,
+        activations=snakemake.params.activations,
+        value=snakemake.params.value,
+        out=snakemake.output[0],
+    )

@@ -13,6 +13,7 @@ from crosslens.analysis.specificity import (
 )
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
+from crosslens.workflow.job import run_job
 
 TUNED = 1  # the tuned model's place in a pair
 LAST = 5
@@ -56,13 +57,12 @@ def main(*, nrn: Path, root: Path, count: int, same_cosine: float, out: Path) ->
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            nrn=Path(snakemake.input.nrn),
-            root=Path(snakemake.input.pairs[0]).parent.parent,
-            count=snakemake.params.top,
-            same_cosine=snakemake.params.same_cosine,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        nrn=snakemake.input.nrn,
+        root=Path(snakemake.input.pairs[0]).parent.parent,
+        count=snakemake.params.top,
+        same_cosine=snakemake.params.same_cosine,
+        out=snakemake.output[0],
+    )

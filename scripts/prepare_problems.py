@@ -7,6 +7,7 @@ from typing import Any
 from crosslens.data.datasets import files_of, rows
 from crosslens.data.training_problems import check_count, select
 from crosslens.io.records import sha256, write_json, write_jsonl
+from crosslens.workflow.job import run_job
 
 
 def main(*, settings: dict[str, Any], out: Path, manifest: Path) -> None:
@@ -41,11 +42,10 @@ def hashes(paths: list[Path]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            settings=snakemake.params.problems,
-            out=Path(snakemake.output.problems),
-            manifest=Path(snakemake.output.manifest),
-        )
+    run_job(
+        main,
+        snakemake,
+        settings=snakemake.params.problems,
+        out=snakemake.output.problems,
+        manifest=snakemake.output.manifest,
+    )

@@ -9,6 +9,7 @@ from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_csv
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.pretraining import Schedule, build_model, save, teacher_rows, train
+from crosslens.workflow.job import run_job
 
 
 def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
@@ -26,13 +27,12 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            tokenizer=Path(snakemake.input.tokenizer),
-            world=snakemake.params.world,
-            seed=snakemake.params.seed,
-            model=Path(snakemake.output.model),
-            loss=Path(snakemake.output.loss),
-        )
+    run_job(
+        main,
+        snakemake,
+        tokenizer=snakemake.input.tokenizer,
+        world=snakemake.params.world,
+        seed=snakemake.params.seed,
+        model=snakemake.output.model,
+        loss=snakemake.output.loss,
+    )

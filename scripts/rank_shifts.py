@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.analysis.specificity import rank_shifts, top_features
 from crosslens.io.records import write_csv
+from crosslens.workflow.job import run_job
 
 
 def main(*, nrn: Path, count: int, out: Path) -> None:
@@ -21,11 +22,10 @@ def main(*, nrn: Path, count: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            nrn=Path(snakemake.input.nrn),
-            count=snakemake.params.top,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        nrn=snakemake.input.nrn,
+        count=snakemake.params.top,
+        out=snakemake.output[0],
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from crosslens.activations.token_accounting import summarize
 from crosslens.data.corpus import distinct_training_sequences
 from crosslens.io.records import read_json, write_json
+from crosslens.workflow.job import run_job
 
 
 def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) -> None:
@@ -16,12 +17,11 @@ def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) 
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            corpus=Path(snakemake.input.corpus),
-            counts=[Path(path) for path in snakemake.input.counts],
-            tokens_requested=snakemake.params.tokens,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        corpus=snakemake.input.corpus,
+        counts=snakemake.input.counts,
+        tokens_requested=snakemake.params.tokens,
+        out=snakemake.output[0],
+    )

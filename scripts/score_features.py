@@ -11,6 +11,7 @@ from crosslens.analysis.feature_scores import READOUTS, final_token, score_task
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import prompts_of, tasks_of
 from crosslens.io.records import read_json, write_csv
+from crosslens.workflow.job import run_job
 
 COLUMNS = ["task", "readout", "feature", "score", "rl_rate"]
 
@@ -43,15 +44,13 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            critical=Path(snakemake.input.critical),
-            models=[Path(path) for path in snakemake.input.models],
-            crosscoder=Path(snakemake.input.crosscoder),
-            settings=snakemake.params.evaluation,
-            tasks=snakemake.params.tasks,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        critical=snakemake.input.critical,
+        models=snakemake.input.models,
+        crosscoder=snakemake.input.crosscoder,
+        settings=snakemake.params.evaluation,
+        tasks=snakemake.params.tasks,
+        out=snakemake.output[0],
+    )

@@ -7,6 +7,7 @@ import pandas as pd
 from crosslens.analysis.specificity import fold, l1_norms, mas, nrn
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
+from crosslens.workflow.job import run_job
 
 
 def features_of(directory: Path) -> pd.DataFrame:
@@ -47,12 +48,11 @@ def main(*, pairs: list[Path], trios: list[Path], nrn_out: Path, mas_out: Path) 
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            pairs=[Path(path) for path in snakemake.input.pairs],
-            trios=[Path(path) for path in snakemake.input.trios],
-            nrn_out=Path(snakemake.output.nrn),
-            mas_out=Path(snakemake.output.mas),
-        )
+    run_job(
+        main,
+        snakemake,
+        pairs=snakemake.input.pairs,
+        trios=snakemake.input.trios,
+        nrn_out=snakemake.output.nrn,
+        mas_out=snakemake.output.mas,
+    )

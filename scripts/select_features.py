@@ -7,6 +7,7 @@ import pandas as pd
 from crosslens.analysis.feature_scores import READOUTS
 from crosslens.analysis.feature_selection import select_all
 from crosslens.io.records import read_json, write_json
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -44,18 +45,17 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            scores=Path(snakemake.input.scores),
-            critical=Path(snakemake.input.critical),
-            features=Path(snakemake.input.features),
-            tasks=snakemake.params.tasks,
-            readout=snakemake.params.generalization["readout"],
-            threshold=snakemake.params.generalization["threshold"],
-            active_rate=snakemake.params.generalization["active_rate"],
-            random_sets=snakemake.params.random_sets,
-            seed=snakemake.params.seed,
-            out=Path(snakemake.output[0]),
-        )
+    run_job(
+        main,
+        snakemake,
+        scores=snakemake.input.scores,
+        critical=snakemake.input.critical,
+        features=snakemake.input.features,
+        tasks=snakemake.params.tasks,
+        readout=snakemake.params.generalization["readout"],
+        threshold=snakemake.params.generalization["threshold"],
+        active_rate=snakemake.params.generalization["active_rate"],
+        random_sets=snakemake.params.random_sets,
+        seed=snakemake.params.seed,
+        out=snakemake.output[0],
+    )

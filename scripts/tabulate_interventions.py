@@ -8,6 +8,7 @@ from crosslens.io.records import read_json
 from crosslens.reporting.plotting.style import save
 from crosslens.reporting.plotting.tables import draw_table
 from crosslens.reporting.tables import intervention_cells, intervention_rows
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -16,12 +17,12 @@ def main(
     number: int,
     tasks: list[str],
     labels: dict[str, str],
-    paper: dict,
+    paper: Path,
     outputs: dict[str, Path],
 ) -> None:
-    """`interventions` maps families to the CSV of one target."""
+    """Write one of Tables 2 to 5. `interventions` maps families to the CSV of one target."""
     found = {family: pd.read_csv(path) for family, path in interventions.items()}
-    rows = intervention_rows(found, tasks, labels, paper[f"table{number}"])
+    rows = intervention_rows(found, tasks, labels, read_json(paper)[f"table{number}"])
     cells, rules = intervention_cells(rows, tasks)
     what = "zeroing features in RL" if number in (2, 4) else "amplifying features in base"
     where = "critical samples" if number in (2, 3) else "critical samples of unseen tasks"
@@ -30,15 +31,14 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        families, tables = snakemake.params.families, snakemake.input.tables
-        main(
-            interventions=dict(zip(families, map(Path, tables), strict=True)),
-            number=int(snakemake.wildcards.number),
-            tasks=snakemake.params.tasks,
-            labels=snakemake.params.labels,
-            paper=read_json(snakemake.input.paper),
-            outputs={kind: Path(path) for kind, path in snakemake.output.items()},
-        )
+    families, tables = snakemake.params.families, snakemake.input.tables
+    run_job(
+        main,
+        snakemake,
+        interventions=dict(zip(families, tables, strict=True)),
+        number=snakemake.wildcards.number,
+        tasks=snakemake.params.tasks,
+        labels=snakemake.params.labels,
+        paper=snakemake.input.paper,
+        outputs=snakemake.output,
+    )

@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 
 from crosslens.data.corpus import build_corpus, write_corpus
 from crosslens.data.datasets import files_of
+from crosslens.workflow.job import run_job
 
 
 def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Path) -> None:
@@ -26,13 +27,12 @@ def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Pa
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            model=Path(snakemake.input.model),
-            corpus=snakemake.params.corpus,
-            shards=snakemake.params.activations["shards"],
-            seed=snakemake.params.seed,
-            out=Path(snakemake.output.corpus),
-        )
+    run_job(
+        main,
+        snakemake,
+        model=snakemake.input.model,
+        corpus=snakemake.params.corpus,
+        shards=snakemake.params.activations["shards"],
+        seed=snakemake.params.seed,
+        out=snakemake.output.corpus,
+    )

@@ -15,6 +15,7 @@ from crosslens.crosscoder.training import (
     start,
 )
 from crosslens.io.records import write_csv
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -49,19 +50,17 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            activations=[Path(path) for path in snakemake.input.activations],
-            previous=next(map(Path, snakemake.input.previous), None),
-            models=snakemake.params.models,
-            settings=snakemake.params.crosscoder,
-            shards=snakemake.params.shards,
-            seed=snakemake.params.seed,
-            what=f"training {snakemake.wildcards.crosscoder}",
-            state=Path(snakemake.output.state),
-            log=Path(snakemake.output.log),
-            threads=snakemake.threads,
-        )
+    run_job(
+        main,
+        snakemake,
+        activations=snakemake.input.activations,
+        previous=snakemake.input.previous,
+        models=snakemake.params.models,
+        settings=snakemake.params.crosscoder,
+        shards=snakemake.params.shards,
+        seed=snakemake.params.seed,
+        what=f"training {snakemake.wildcards.crosscoder}",
+        state=snakemake.output.state,
+        log=snakemake.output.log,
+        threads=snakemake.threads,
+    )

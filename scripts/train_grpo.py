@@ -5,6 +5,7 @@ from typing import Any
 
 from crosslens.io.atomic import remove_atomically
 from crosslens.io.records import write_csv, write_json
+from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
 PACKAGES = {"verl": ("verl", "vllm", "ray"), "trl": ("trl", "accelerate")}
@@ -39,17 +40,15 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            base=Path(snakemake.input.base),
-            data=Path(snakemake.input.data),
-            checkpoints=[Path(path) for path in snakemake.output.checkpoints],
-            curves=Path(snakemake.output.curves),
-            versions=Path(snakemake.output.versions),
-            settings=snakemake.params.grpo,
-            seed=snakemake.params.seed,
-            gpus=snakemake.resources.gpu,
-        )
+    run_job(
+        main,
+        snakemake,
+        base=snakemake.input.base,
+        data=snakemake.input.data,
+        checkpoints=snakemake.output.checkpoints,
+        curves=snakemake.output.curves,
+        versions=snakemake.output.versions,
+        settings=snakemake.params.grpo,
+        seed=snakemake.params.seed,
+        gpus=snakemake.resources.gpu,
+    )

@@ -7,6 +7,7 @@ from crosslens.io.atomic import remove_atomically
 from crosslens.io.errors import InputError
 from crosslens.io.records import write_json
 from crosslens.posttraining.sft import llama_factory
+from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
 PACKAGES = ("llamafactory", "deepspeed", "accelerate", "transformers", "torch")
@@ -39,17 +40,15 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.gpu_locks import hold
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]), hold(snakemake.resources.gpu):
-        main(
-            base=Path(snakemake.input.base),
-            data=Path(snakemake.input.data),
-            checkpoints=[Path(path) for path in snakemake.output.checkpoints],
-            loss=Path(snakemake.output.loss),
-            versions=Path(snakemake.output.versions),
-            settings=snakemake.params.sft,
-            seed=snakemake.params.seed,
-            gpus=snakemake.resources.gpu,
-        )
+    run_job(
+        main,
+        snakemake,
+        base=snakemake.input.base,
+        data=snakemake.input.data,
+        checkpoints=snakemake.output.checkpoints,
+        loss=snakemake.output.loss,
+        versions=snakemake.output.versions,
+        settings=snakemake.params.sft,
+        seed=snakemake.params.seed,
+        gpus=snakemake.resources.gpu,
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from crosslens.io.records import read_json, write_json, write_text
 from crosslens.reporting.html_report import page
 from crosslens.reporting.summary import Study, summarize
+from crosslens.workflow.job import run_job
 
 
 def main(
@@ -27,20 +28,15 @@ def main(
 
 
 if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-
-    with one_line(snakemake.log[0]):
-        main(
-            root=Path(snakemake.output.page).parent,
-            config=snakemake.params.config,
-            inputs=[
-                Path(path)
-                for name in ("results", "figures", "versions")
-                for path in snakemake.input[name]
-            ],
-            template=Path(snakemake.input.template),
-            captions=[Path(path) for path in snakemake.input.captions],
-            paper=Path(snakemake.input.paper),
-            page_out=Path(snakemake.output.page),
-            summary=Path(snakemake.output.summary),
-        )
+    run_job(
+        main,
+        snakemake,
+        root=Path(snakemake.output.page).parent,
+        config=snakemake.params.config,
+        inputs=[*snakemake.input.results, *snakemake.input.figures, *snakemake.input.versions],
+        template=snakemake.input.template,
+        captions=snakemake.input.captions,
+        paper=snakemake.input.paper,
+        page_out=snakemake.output.page,
+        summary=snakemake.output.summary,
+    )

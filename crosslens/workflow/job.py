@@ -1,46 +1,92 @@
-"""Run a job's script: log, GPUs, and one-line errors on the terminal instead of tracebacks."""
+"""Run a script as a job: its log, its GPUs, typed arguments, and errors as one line.
+
+A script ends with
+
+    if __name__ == "__main__":
+        run_job(main, snakemake, scores=snakemake.input.scores, out=snakemake.output[0])
+
+and its `main(*, ...)` can be imported and called without Snakemake.
+"""
 
 import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from crosslens.io.errors import InputError
 from crosslens.workflow import processes
+from crosslens.workflow.gpu_locks import hold
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
-FULL_WORDS = ("No space left on device", "Disk quota exceeded")  # of libraries that lose the number
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+# Some libraries lose the error number and keep the text.
+DISK_FULL_TEXTS = ("No space left on device", "Disk quota exceeded")
 
-# How libraries name a file.
-NAMED = re.compile(
+# How libraries name a file in their messages.
+FILE_IN_TEXT = re.compile(
     r"(?:name = '|local file '|Permission denied: '|such file or directory: )([^'\n]+)"
 )
 
 
-@contextmanager
-def one_line(log: str | Path) -> Iterator[None]:
-    """Run a script's main with stdout and stderr going to `log`; an InputError becomes one line,
-    and so do a full disk and a file that may not be read or written.
+def run_job(main: Callable[..., None], snakemake: Any, **arguments: Any) -> None:
+    """Call a script's `main` as the job that `snakemake` describes.
 
-    The line is printed on the terminal as well, so that it is seen without opening the log. File
-    descriptors are redirected, not only `sys.stdout`: engines run as subprocesses are logged too.
-    SIGTERM, and the end of the workflow, end the script in order.
+    The rule's log receives stdout and stderr. The process holds as many GPUs as the rule's `gpu`
+    resource; without that resource it sees none. Each argument becomes what `main` declares:
+    Snakemake gives paths and wildcards as str.
+    """
+    types = get_type_hints(main)
+    with job_context(snakemake.log[0]), hold(snakemake.resources.get("gpu", 0)):
+        main(**{name: convert(value, types[name]) for name, value in arguments.items()})
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """Return a value that Snakemake gives as the type that an annotation names.
+
+    str becomes Path, int or float, in lists, tuples and dictionaries too; named files become a
+    dictionary. No file at all (an empty list) becomes None where the annotation allows None.
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind in (Path, int, float):
+        return kind(value) if isinstance(value, str) else value
+    if origin is list:
+        items = [value] if isinstance(value, str) else value
+        return [convert(item, parts[0]) for item in items]
+    if origin is tuple:
+        return tuple(convert(item, part) for item, part in zip(value, parts, strict=True))
+    if origin is dict:
+        return {name: convert(item, parts[1]) for name, item in value.items()}
+    if origin is UnionType and NoneType in parts:
+        given = value is not None and value != []
+        return convert(value, parts[0]) if given else None
+    return value
+
+
+@contextmanager
+def job_context(log: str | Path) -> Iterator[None]:
+    """Send stdout and stderr to `log`, and report a user's error as one line.
+
+    A user's error is an InputError, a full disk, or a file without permission. Its line goes to
+    the log and to the terminal; any other exception keeps its traceback. File descriptors are
+    redirected, not only `sys.stdout`, so that the log has the output of subprocesses too. SIGTERM
+    and the end of the workflow end the process in order.
     """
     terminal = os.dup(2)
     processes.exit_on_sigterm()
     processes.end_with_workflow()
     try:
-        redirect(Path(log))
+        redirect_output(Path(log))
         yield
     except Exception as error:
-        if (words := in_words(error)) is None:
+        if (line := user_error(error)) is None:
             raise
         for descriptor in (2, terminal):
             with suppress(OSError):  # a full disk takes no line
-                os.write(descriptor, f"Error: {words}\n".encode())
+                os.write(descriptor, f"Error: {line}\n".encode())
         sys.exit(1)
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -48,8 +94,8 @@ def one_line(log: str | Path) -> Iterator[None]:
                 stream.flush()
 
 
-def redirect(log: Path) -> None:
-    """Let stdout and stderr go to a new file."""
+def redirect_output(log: Path) -> None:
+    """Send stdout and stderr of this process and of its children to a new file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for stream in (1, 2):
@@ -58,28 +104,28 @@ def redirect(log: Path) -> None:
     sys.stdout.reconfigure(line_buffering=True)
 
 
-def in_words(error: Exception) -> str | None:
-    """One line for a fault that is not the program's; None for any other."""
+def user_error(error: Exception) -> str | None:
+    """Return one line for an error that the user can correct, None for any other."""
     text = str(error)
-    if file := refused(error) or refused(error.__cause__):
-        return f"{file}: no permission to read or write it: correct it and run again"
+    if file := forbidden_file(error) or forbidden_file(error.__cause__):
+        return f"{file}: no permission to read or write it. Correct its permissions and run again."
     if isinstance(error, InputError):
         return text
-    if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_WORDS):
-        return "no space left on the disk: free some and run again; what is finished is kept"
+    if getattr(error, "errno", None) in DISK_FULL or any(t in text for t in DISK_FULL_TEXTS):
+        return "disk: no space left. Free some space and run again; finished results are kept."
     return None
 
 
-def refused(error: BaseException | None) -> str | None:
-    """The file that an error says may not be read or written; None where that is not its reason.
+def forbidden_file(error: BaseException | None) -> str | None:
+    """Return the file that the process may not read or write, None if that is not the error.
 
-    h5py, pyarrow and shutil.copytree name it in their text only, and safetensors says of a file
-    that it may not open that there is none.
+    h5py, pyarrow and shutil.copytree name the file in their text only; safetensors reports a file
+    without permission as missing.
     """
     if not isinstance(error, OSError):
         return None
-    named = error.filename or next((name for name in NAMED.findall(str(error))), None)
+    file = error.filename or next(iter(FILE_IN_TEXT.findall(str(error))), None)
     if isinstance(error, PermissionError) or "Permission denied" in str(error):
-        return named or "a file"
-    hidden = named and Path(named).exists() and not os.access(named, os.R_OK)
-    return named if hidden else None
+        return file or "a file"
+    unreadable = file and Path(file).exists() and not os.access(file, os.R_OK)
+    return file if unreadable else None

@@ -22,6 +22,8 @@ rule all:
 rule one:
     output:
         "one-{i}.json",
+    log:
+        "one-{i}.log",
     resources:
         gpu=1,
     script:
@@ -31,6 +33,8 @@ rule one:
 rule whole:
     output:
         "all.json",
+    log:
+        "all.log",
     resources:
         gpu=4,
     script:
@@ -40,15 +44,18 @@ JOB = """
 import json, os, time
 from pathlib import Path
 
-if __name__ == "__main__":
-    from crosslens.workflow.job import one_line
-    from crosslens.workflow.gpu_locks import hold
+from crosslens.workflow.job import run_job
 
-    with one_line(snakemake.output[0] + ".log"), hold(snakemake.resources.gpu):
-        start = time.time()
-        time.sleep(0.5)
-        found = {"ids": os.environ["CUDA_VISIBLE_DEVICES"], "start": start, "end": time.time()}
-        Path(snakemake.output[0]).write_text(json.dumps(found))
+
+def main(*, out: Path) -> None:
+    start = time.time()
+    time.sleep(0.5)
+    found = {"ids": os.environ["CUDA_VISIBLE_DEVICES"], "start": start, "end": time.time()}
+    out.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake, out=snakemake.output[0])
 """
 
 
@@ -102,12 +109,7 @@ def test_gpus_for_a_rule_that_uses_none(study: Study) -> None:
     assert "Error: resources.rank_shifts.gpu: the rule runs on CPUs" in done.stdout
 
 
-def test_every_rule_that_takes_gpus_holds_them() -> None:
+def test_the_rules_that_take_gpus_are_those_that_the_configuration_may_give_them() -> None:
     taking = {rule for rule, text in RULES.items() if f'gpu=gpus("{rule}")' in text}
-    holding = {
-        path.stem
-        for path in (ROOT / "scripts").glob("*.py")
-        if "hold(snakemake.resources.gpu):" in path.read_text()
-    }
-    assert taking == holding == set(GPU_RULES)
+    assert taking == set(GPU_RULES)
     assert all("gpu=0," in text for rule, text in RULES.items() if rule not in taking)

@@ -168,7 +168,7 @@ def test_a_file_that_may_not_be_read_is_one_line(
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | ENVIRONMENT)
     said = done.stdout + done.stderr
     assert done.returncode, said
-    assert f"Error: {hidden}: no permission to read or write it: correct it and run again" in said
+    assert f"Error: {hidden}: no permission to read or write it. Correct its permissions" in said
     assert "Traceback" not in said
     (tmp_path / hidden).chmod(0o600)
     assert not differing(study, undisturbed.study) and not (tmp_path / target).exists()

@@ -1,11 +1,14 @@
-"""An InputError is one line; anything else keeps its traceback."""
+"""A job's arguments have the types of `main`; a user's error is one line, a bug a traceback."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from crosslens.workflow.job import convert
 
 # What lets root read every file is taken from it.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -13,8 +16,8 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 PROGRAM = """
 import sys
 from crosslens.io.errors import InputError
-from crosslens.workflow.job import one_line
-with one_line(sys.argv[1]):
+from crosslens.workflow.job import job_context
+with job_context(sys.argv[1]):
     print("working")
     raise {error}
 """
@@ -44,7 +47,7 @@ def test_a_bug_keeps_its_traceback_in_the_log(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     done, log = run(tmp_path, "(lambda f: (f.write('x'), f.close()))(open('/dev/full', 'w'))")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: no space left on the disk: free some and run again")
+    assert done.stderr.startswith("Error: disk: no space left. Free some space and run again")
     assert "Traceback" not in done.stderr + log
 
 
@@ -53,21 +56,22 @@ def test_a_log_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM.format(error="OSError(28, 'x')"), tmp_path / "log"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert done.stderr.startswith("Error: no space left on the disk")
+    assert done.stderr.startswith("Error: disk: no space left")
 
 
 def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
     done, log = run(tmp_path, "PermissionError(13, 'Permission denied', 'data/x.jsonl')")
     assert done.stderr == (
-        "Error: data/x.jsonl: no permission to read or write it: correct it and run again\n"
+        "Error: data/x.jsonl: no permission to read or write it. "
+        "Correct its permissions and run again.\n"
     )
 
 
 UNREADABLE = """
 import sys
 from pathlib import Path
-from crosslens.workflow.job import one_line
-with one_line(sys.argv[1]):
+from crosslens.workflow.job import job_context
+with job_context(sys.argv[1]):
     file = Path(sys.argv[2])
     {reader}
 """
@@ -82,7 +86,7 @@ READERS = {
 
 @pytest.mark.parametrize("kind", READERS)
 def test_whatever_library_may_not_read_a_file_it_is_one_line(tmp_path: Path, kind: str) -> None:
-    said = "no permission to read or write it: correct it and run again"
+    said = "no permission to read or write it. Correct its permissions and run again."
     file = tmp_path / "data" / f"x.{kind}"
     file.parent.mkdir()
     file.write_text("secret")
@@ -93,3 +97,56 @@ def test_whatever_library_may_not_read_a_file_it_is_one_line(tmp_path: Path, kin
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == f"Error: {file}: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "converted"),
+    [
+        ("a/b", Path, Path("a/b")),
+        ("3", int, 3),
+        (2, int, 2),
+        ("x", str, "x"),
+        ("org/model", str | Path, "org/model"),
+        (["a", "b"], list[Path], [Path("a"), Path("b")]),
+        ("a", list[Path], [Path("a")]),
+        (("a", "1"), tuple[Path, int], (Path("a"), 1)),
+        ({"csv": "a"}, dict[str, Path], {"csv": Path("a")}),
+        ({"f": ["a", "b"]}, dict[str, list[Path]], {"f": [Path("a"), Path("b")]}),
+        ([], Path | None, None),
+        (None, str | None, None),
+        ("a", Path | None, Path("a")),
+        (0, int | None, 0),
+        ({"seed": 1}, dict, {"seed": 1}),
+    ],
+)
+def test_an_argument_gets_the_type_that_main_declares(
+    value: Any, kind: Any, converted: Any
+) -> None:
+    assert convert(value, kind) == converted
+    assert type(convert(value, kind)) is type(converted)
+
+
+JOB = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from crosslens.workflow.job import run_job
+
+def main(*, out: Path, part: int, base: Path | None) -> None:
+    print("GPUs:", os.environ["CUDA_VISIBLE_DEVICES"] or "none")
+    out.write_text(f"{part + 1} {base}")
+
+log, out = sys.argv[1:]
+job = SimpleNamespace(log=[log], resources={"mem_mb": 10})
+run_job(main, job, out=out, part="2", base=[])
+"""
+
+
+def test_a_job_has_a_log_typed_arguments_and_no_gpu_that_its_rule_does_not_request(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", JOB, tmp_path / "log", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (tmp_path / "log").read_text() == "GPUs: none\n"
+    assert (tmp_path / "out").read_text() == "3 None"

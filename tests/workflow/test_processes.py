@@ -34,9 +34,9 @@ subprocess.run(["bash", "-c", "python=$0; $python -c \\"$1\\" $2; true", *sys.ar
 """
 SCRIPT = """
 import os, sys, time
-from crosslens.workflow.job import one_line
+from crosslens.workflow.job import job_context
 from crosslens.io.atomic import atomic_write
-with one_line(sys.argv[1]), atomic_write(sys.argv[1] + '.out') as partial:
+with job_context(sys.argv[1]), atomic_write(sys.argv[1] + '.out') as partial:
     partial.write_text('half')
     print('working', os.getpid(), flush=True)
     time.sleep(60)
