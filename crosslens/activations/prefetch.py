@@ -24,8 +24,9 @@ class Prefetch:
 
     The thread takes one item after the other and calls `fill(item, buffer)`: the order is that of
     the items, whatever the timing. A batch is valid until the next one is asked for; clone what
-    must live longer. `waited` counts the seconds in which the caller had to wait for the thread.
-    An exception in the thread is raised where its batch is asked for. Close it, or use `with`.
+    must live longer. `item` is what the last batch was made from. `waited` counts the seconds in
+    which the caller had to wait for the thread. An exception in the thread is raised where its
+    batch is asked for. Close it, or use `with`.
 
     On a CUDA device the buffers should be pinned: batches are copied on a stream of their own while
     the device computes, and the host waits only for the copy of the batch before the last.
@@ -39,6 +40,7 @@ class Prefetch:
         device: torch.device | str = "cpu",
     ) -> None:
         self.waited = 0.0
+        self.item: Any = None
         self.closed = False
         self.device = torch.device(device)
         self.copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
@@ -57,7 +59,7 @@ class Prefetch:
                 buffer = self.free.get()
                 if self.closed:
                     return
-                self.ready.put((buffer, fill(item, buffer)))
+                self.ready.put((item, buffer, fill(item, buffer)))
             self.ready.put(None)
         except BaseException as error:  # to be raised in the caller's thread
             self.ready.put(error)
@@ -73,7 +75,8 @@ class Prefetch:
         if not isinstance(found, tuple):
             self.ready.put(found)  # the end stays the end
             raise StopIteration if found is None else found
-        return self.lend(*found)
+        self.item, *lent = found
+        return self.lend(*lent)
 
     def take_back(self) -> None:
         """Free the buffer of the last batch; on CUDA, that of the one before it."""

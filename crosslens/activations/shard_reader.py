@@ -74,27 +74,36 @@ class ShardReader:
         for rows in self.numbers(size, rest=True):
             yield rows, self.fill(rows, self.buffer(len(rows)))
 
-    def endless(self, size: int, seed: list[int]) -> Iterator[Float[torch.Tensor, "b n d"]]:
-        """Passes without end: the first in file order, the others shuffled by `seed` and number.
+    def endless(
+        self, size: int, seed: list[int], *, in_order: bool = True
+    ) -> Iterator[Float[torch.Tensor, "b n d"]]:
+        """Passes without end, shuffled by `seed` and number, the first `in_order` of the file.
 
         Raises InputError when not even one batch is kept.
         """
-        for rows in self.endless_numbers(size, seed):
+        for rows in self.endless_numbers(size, seed, in_order=in_order):
             yield self.fill(rows, self.buffer(size))
 
     def prefetch(
-        self, size: int, seed: list[int], *, device: torch.device | str = "cpu"
+        self,
+        size: int,
+        seed: list[int],
+        *,
+        in_order: bool = True,
+        device: torch.device | str = "cpu",
     ) -> Prefetch:
         """The batches of `endless`, as float32 on the device, read ahead by a thread.
 
-        To a CUDA device they travel as bfloat16 from pinned memory. See `Prefetch`: a batch is
-        valid until the next one, and `waited` says how long the caller waited for the disk.
+        Its `item` are the numbers of a batch's rows. To a CUDA device they travel as bfloat16 from
+        pinned memory. See `Prefetch`: a batch is valid until the next one, and `waited` says how
+        long the caller waited for the disk.
         Raises InputError when not even one batch is kept.
         """
         cuda = torch.device(device).type == "cuda"
         dtype = torch.bfloat16 if cuda else torch.float32
         buffers = [self.buffer(size, dtype, pin=cuda) for _ in range(BUFFERS)]
-        return Prefetch(self.endless_numbers(size, seed), self.fill, buffers, device)
+        numbers = self.endless_numbers(size, seed, in_order=in_order)
+        return Prefetch(numbers, self.fill, buffers, device)
 
     def numbers(
         self, size: int, *, shuffle: np.random.Generator | None = None, rest: bool = False
@@ -118,16 +127,17 @@ class ShardReader:
         if rest and len(left):
             yield left
 
-    def endless_numbers(self, size: int, seed: list[int]) -> Iterator[Int[np.ndarray, " b"]]:
+    def endless_numbers(
+        self, size: int, seed: list[int], *, in_order: bool = True
+    ) -> Iterator[Int[np.ndarray, " b"]]:
         """Which rows make up each batch of `endless`. Raises InputError when not one is full."""
         if self.kept < size:
             raise InputError(
                 f"{self.paths[0]}: {self.kept} rows kept, fewer than crosscoder.batch_size {size}"
             )
-        passes = (np.random.default_rng([*seed, number]) for number in count(1))
-        return chain(
-            self.numbers(size), chain.from_iterable(self.numbers(size, shuffle=p) for p in passes)
-        )
+        passes = (np.random.default_rng([*seed, number]) for number in count(int(in_order)))
+        shuffled = chain.from_iterable(self.numbers(size, shuffle=p) for p in passes)
+        return chain(self.numbers(size), shuffled) if in_order else shuffled
 
     def expect(self, start: int, count: int) -> None:
         """Have the system read some rows of every file ahead."""

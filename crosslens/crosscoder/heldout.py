@@ -13,6 +13,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.inputs import view
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.errors import InputError
 
@@ -166,8 +167,10 @@ def read_heldout(
     device = crosscoder.scales.device
     if not reader.kept:
         raise InputError(f"{reader.paths[0]}: no row of the held-out shard is kept in every model")
+    kind, shard = crosscoder.metadata.get("inputs", "activations"), reader.attribute("shard")[0]
+    to_inputs = view(kind, shard, crosscoder.scales)
     for rows, raw in reader.numbered_batches(batch_size):
-        x = raw.to(device) * crosscoder.scales[:, None]
+        x = to_inputs(raw.to(device), rows)
         f = crosscoder.encode(x)
         entries = Entries.of(f)
         sequences = torch.from_numpy(reader.sequences[rows]).to(device)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.inputs import scales_of, slots, view
 from crosslens.crosscoder.kernels.parameter_matrices import Measures
 from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
 from crosslens.crosscoder.model import Crosscoder, read_tensors, write_tensors
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     dtype: str
     path: str
     seed: int
+    in_order: bool = True  # whether the first pass over a shard is in the order of the file
 
     @property
     def stepping(self) -> Settings:
@@ -70,7 +72,9 @@ class State(NamedTuple):
     step: int
 
 
-def make_plan(settings: dict[str, Any], *, rows: int, shards: int, seed: int) -> Plan:
+def make_plan(
+    settings: dict[str, Any], *, rows: int, shards: int, seed: int, in_order: bool = True
+) -> Plan:
     """The plan for `shards` shards of `rows` activations each, from the section `crosscoder`.
 
     All shards have as many rows (masked ones included) by construction, so that the plan is the
@@ -95,6 +99,7 @@ def make_plan(settings: dict[str, Any], *, rows: int, shards: int, seed: int) ->
         dtype=settings["dtype"],
         path=settings["path"],
         seed=seed,
+        in_order=in_order,
     )
 
 
@@ -109,23 +114,27 @@ def start(
     settings: dict[str, Any],
     plan: Plan,
     device: torch.device | str = "cpu",
+    *,
+    inputs: str = "activations",
 ) -> State:
-    """A new crosscoder, which adopts the scales of the first shard."""
+    """A new crosscoder of some `inputs` (see there), which adopts the scales of the first shard."""
+    names = slots(inputs, models)
     crosscoder = Crosscoder(
-        len(models),
+        len(names),
         reader.d_model,
         settings["d_sparse"],
         seed=plan.seed,
         decoder_norm=settings["decoder_norm"],
         metadata={
-            "models": models,
+            "models": names,
+            "inputs": inputs,
             "layer": reader.attribute("layer")[0],
             "corpus_hash": reader.attribute("corpus_hash")[0],
             "model_hashes": reader.attribute("model_hash"),
             "distinct_tokens": 0,
         },
     )
-    crosscoder.scales.copy_(reader.scales)
+    crosscoder.scales.copy_(scales_of(inputs, reader, plan.batch_size))
     crosscoder.to(device)
     return State(crosscoder, Moments.zero(crosscoder), 0)
 
@@ -148,15 +157,17 @@ def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[S
     Raises InputError when the loss is no longer finite.
     """
     crosscoder, moments, step = state
-    device, scales = crosscoder.scales.device, crosscoder.scales[:, None]
+    device, seed = crosscoder.scales.device, [plan.seed, step]
+    shard = reader.attribute("shard")[0]
+    to_inputs = view(crosscoder.metadata["inputs"], shard, crosscoder.scales)
     stepper = Stepper(crosscoder, moments, plan.batch_size, plan.stepping)
     fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool, device=device)
     records: list[dict] = []
     every = max(1, plan.steps_per_shard // RECORDS)
-    with reader.prefetch(plan.batch_size, [plan.seed, step], device=device) as stream:
+    with reader.prefetch(plan.batch_size, seed, in_order=plan.in_order, device=device) as stream:
         started = time.perf_counter()
         for _ in track(range(plan.steps_per_shard), what, unit="steps"):
-            x = next(stream).mul_(scales)
+            x = to_inputs(next(stream), stream.item)
             measures = take_step(stepper, x, plan, step)
             step += 1
             fired |= measures.active
