@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from crosslens.crosscoder.heldout import Batch, feature_sums
 from crosslens.crosscoder.model import Crosscoder
 
-CHUNK = 8192  # entries whose rows are gathered at a time
+CHUNK = 1 << 25  # numbers that are gathered at a time
 # Minder et al.: absent below both, in absolute value; present above the third is ours.
 ABSENT_ERROR, ABSENT_RECONSTRUCTION, PRESENT_ACTIVATION = 0.2, 0.5, 0.5
 RARE = 100  # firings below which nothing is said of a feature
@@ -91,20 +91,22 @@ class ScalingSums:
         """Add a batch's sums, from the rows and features of its nonzeros."""
         rows, features, values = batch.entries
         f = values.double()[:, None]
-        x, e = self.dots(batch.x, rows, features), self.dots(batch.x - batch.x_hat, rows, features)
+        both = torch.cat([batch.x, batch.x - batch.x_hat], dim=1)
+        x, e = self.dots(both, rows, features).chunk(2, dim=1)
         terms = torch.cat([f, f * f, f * x, f * e, (f * e).square()], dim=1)
         self.sums += feature_sums(batch.entries, terms, len(self.u))
         self.firings += torch.bincount(features, minlength=len(self.u))
 
     def dots(
         self,
-        y: Float[torch.Tensor, "b n d"],
+        y: Float[torch.Tensor, "b m d"],
         rows: Int[torch.Tensor, " z"],
         features: Int[torch.Tensor, " z"],
-    ) -> Float[torch.Tensor, "z n"]:
+    ) -> Float[torch.Tensor, "z m"]:
         """Return <u, y> of every entry's feature and row, a bounded number at a time."""
-        parts = zip(rows.split(CHUNK), features.split(CHUNK), strict=True)
-        found = [torch.einsum("znd,zd->zn", y[r], self.u[k]).double() for r, k in parts]
+        size = max(1, CHUNK // y[0].numel())
+        parts = zip(rows.split(size), features.split(size), strict=True)
+        found = [torch.einsum("zmd,zd->zm", y[r], self.u[k]).double() for r, k in parts]
         return torch.cat(found) if found else y.new_zeros(0, y.shape[1], dtype=torch.float64)
 
     def scaling(self) -> Scaling:

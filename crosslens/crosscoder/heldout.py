@@ -28,7 +28,9 @@ class Entries(NamedTuple):
     @classmethod
     def of(cls, f: Float[torch.Tensor, "b k"]) -> "Entries":
         """Find the nonzeros of f."""
-        features, rows = f.T.contiguous().nonzero(as_tuple=True)
+        rows, features = f.nonzero(as_tuple=True)
+        order = torch.argsort(features, stable=True)
+        rows, features = rows[order], features[order]
         return cls(rows, features, f[rows, features])
 
     def by_row(self) -> "Entries":
