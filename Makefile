@@ -12,7 +12,7 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills own_models slurm)
-.PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph clean
+.PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph reference clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -71,6 +71,9 @@ lint:
 
 rulegraph: # in the README, drawn from the workflow
 	$(SNAKEMAKE) --configfile mini.yaml --rulegraph mermaid-js | $(VENVS)/workflow/bin/python docs/rulegraph.py
+
+reference: # of all configuration keys, and the JSON schema for editors
+	$(VENVS)/workflow/bin/python -m crosslens.config.reference
 
 clean:
 	rm -rf results/mini .pytest_cache .ruff_cache

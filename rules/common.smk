@@ -1,6 +1,6 @@
 """Shared by all rules: the checked configuration, what its families are, code and environments.
 
-INPUTS: the configuration; envs/*.yaml; schemas/config.schema.yaml.
+INPUTS: the configuration; envs/*.yaml.
 OUTPUTS: none; names used by the other rule files.
 """
 
@@ -23,7 +23,7 @@ from crosslens.config.study_design import FINAL
 from crosslens.workflow.earlier_runs import wait_for_earlier
 from crosslens.io.errors import InputError
 from crosslens.workflow.code_hash import fingerprint
-from crosslens.config.schema import check_twice
+from crosslens.config.yaml_files import check_repeated_keys
 from crosslens.workflow.gpu_locks import check_machine
 from crosslens.config.study_design import settings_of
 from crosslens.config.locations import local_sources
@@ -51,10 +51,8 @@ limit = workflow.global_resources.get("gpu") if workflow.is_main_process else No
 
 try:
     for file in workflow.configfiles:
-        check_twice(Path(file))
-    preflight(
-        config, ROOT / "schemas" / "config.schema.yaml", getattr(limit, "value", limit)
-    )
+        check_repeated_keys(Path(file))
+    preflight(config, ROOT / "scripts", getattr(limit, "value", limit))
 except InputError as error:
     sys.exit(f"Error: {error}")
 

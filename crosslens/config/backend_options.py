@@ -14,8 +14,13 @@ FREE = ("reward.num_workers",)
 def check_grpo_options(options: dict[str, Any]) -> None:
     """Raise InputError when a backend's own key would change the reward."""
     for key in options:
-        if FIXED.search(key.lstrip("+")) and key not in FREE:
+        if changes_reward(key):
             raise InputError(
                 f"grpo.options.{key}: the reward is fixed (crosslens.posttraining.grpo.reward). "
                 "Remove the key."
             )
+
+
+def changes_reward(key: str) -> bool:
+    """Return whether a backend's own key would change the reward."""
+    return bool(FIXED.search(key.lstrip("+"))) and key not in FREE

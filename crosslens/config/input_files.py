@@ -16,7 +16,7 @@ from crosslens.io.errors import InputError
 def existing(key: str, path: str) -> Path:
     """A file that is there. Raises InputError when it is not."""
     if not Path(path).is_file():
-        raise InputError(f"{key}: there is no file {path}")
+        raise InputError(f"{key}: there is no file {path}. Correct the path.")
     return Path(path)
 
 
@@ -27,9 +27,9 @@ def opened(key: str, path: str | Path) -> Iterator[TextIO]:
         with existing(key, str(path)).open(encoding="utf-8") as file:
             yield file
     except PermissionError as error:
-        raise InputError(f"{key}: no permission to read {path}: correct it") from error
+        raise InputError(f"{key}: no permission to read {path}. Change its mode.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{key}: {path} is no UTF-8 text: give a text file") from error
+        raise InputError(f"{key}: {path} is not UTF-8 text. Give a text file.") from error
 
 
 def read_object(key: str, path: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
             row = object_of(key, where, line)
             if lacking := [column for column in needed if column not in row]:
                 raise InputError(
-                    f"{key}: {where} lacks the column {lacking[0]}; it has {', '.join(row)}"
+                    f"{key}: {where} lacks the column {lacking[0]}. It has {', '.join(row)}."
                 )
 
 
@@ -64,7 +64,7 @@ def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
     row = first_row(key, path)
     if not set(names) & set(row):
         raise InputError(
-            f"{key}: {path} lacks the column {' or '.join(names)}; it has {', '.join(row)}"
+            f"{key}: {path} lacks the column {' or '.join(names)}. It has {', '.join(row)}."
         )
 
 
@@ -73,7 +73,7 @@ def first_row(key: str, path: str) -> dict[str, Any]:
     with opened(key, path) as lines:
         line = next(filter(str.strip, lines), "")
     if not line:
-        raise InputError(f"{key}: {path} is empty")
+        raise InputError(f"{key}: {path} is empty. Give a file with rows.")
     return object_of(key, f"the first line of {path}", line)
 
 
@@ -84,5 +84,5 @@ def object_of(key: str, where: str, text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         value = None
     if not isinstance(value, dict):
-        raise InputError(f"{key}: {where} is not a JSON object")
+        raise InputError(f"{key}: {where} is not a JSON object. Correct the file.")
     return value

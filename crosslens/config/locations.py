@@ -17,10 +17,10 @@ def named_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for task, path in config["evaluation"]["files"].items():
         yield f"evaluation.files.{task}", path
     for key, source in named_sources(config):
-        yield key, source if isinstance(source, str) else source["dataset"]
+        yield key, source["dataset"]
 
 
-def named_sources(config: dict[str, Any]) -> Iterator[tuple[str, str | dict[str, str]]]:
+def named_sources(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     """(key, source) of every data set that the configuration reads."""
     for part in ("problems.sources", "problems.exclude", "corpus.sources"):
         section, key = part.split(".")
@@ -28,10 +28,9 @@ def named_sources(config: dict[str, Any]) -> Iterator[tuple[str, str | dict[str,
             yield f"{part}.{name}", source
 
 
-def local_sources(sources: Iterable[str | dict[str, str]]) -> list[str]:
-    """The paths of those that are not of the hub."""
-    local = [s for s in sources if isinstance(s, str) or "revision" not in s]
-    return [source if isinstance(source, str) else source["dataset"] for source in local]
+def local_sources(sources: Iterable[dict[str, str]]) -> list[str]:
+    """Return the paths of the data sets that are not on the hub."""
+    return [source["dataset"] for source in sources if "revision" not in source]
 
 
 def made_here(path: str, config: dict[str, Any]) -> bool:
@@ -40,11 +39,11 @@ def made_here(path: str, config: dict[str, Any]) -> bool:
 
 
 def other_study(path: str, config: dict[str, Any]) -> str:
-    """A hint for a path into the world of a study of another name."""
+    """Return a hint for a path into the world of a study of another name."""
     parts = PurePosixPath(path).parts
     if len(parts) > 3 and (parts[0], parts[2]) == ("results", "world"):
         here = PurePosixPath("results", config["study"], *parts[2:])
-        return f"; the world of this study would be at {here}"
+        return f"The world of this study is at {here}."
     return ""
 
 

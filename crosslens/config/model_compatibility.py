@@ -17,8 +17,8 @@ def check_descent(family: str, folders: list[Path]) -> None:
         check_shape(family, base, folder)
         if vocabulary(folder / "tokenizer.json") != vocabulary(base / "tokenizer.json"):
             raise InputError(
-                f"families.{family}: the tokenizers of {base} and {folder} differ: every "
-                "variant must have the base model's"
+                f"families.{family}: the tokenizers of {base} and {folder} differ. Every "
+                "variant needs the base model's."
             )
 
 
@@ -28,8 +28,8 @@ def check_shape(family: str, base: Path, folder: Path) -> None:
     for key in SHAPE:
         if ours.get(key) != theirs.get(key):
             raise InputError(
-                f"families.{family}: {folder} is no descendant of {base}: its {key} is "
-                f"{ours.get(key)}, not {theirs.get(key)}"
+                f"families.{family}: {folder} is not a descendant of {base}: its {key} is "
+                f"{ours.get(key)}, not {theirs.get(key)}. Give a descendant."
             )
 
 
@@ -44,7 +44,9 @@ def vocabulary(path: Path) -> str:
     except (OSError, ValueError):
         tokenizer = None
     if not isinstance(tokenizer, dict):
-        raise InputError(f"tokenizer: {path} is missing or is not a JSON object")
+        raise InputError(
+            f"tokenizer: {path} is missing or is not a JSON object. Correct the model."
+        )
     added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
     entries = tokenizer.get("model", {}).get("vocab", {})
     pairs = entries.items() if isinstance(entries, dict) else enumerate(map(str, entries))

@@ -1,4 +1,4 @@
-"""What must hold before any job starts; a fault is one InputError with one line.
+"""All checks before the first job; a fault is an InputError of one line.
 
 Cheap, and only local files are read. A file that rules/world.smk will make is judged by the `world`
 section instead. Runs where Snakemake runs: no torch, no transformers.
@@ -8,10 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from crosslens.config import benchmark_columns
-from crosslens.config.cross_checks import check_values
 from crosslens.config.input_files import (
     check_any_column,
     check_columns,
@@ -20,9 +17,11 @@ from crosslens.config.input_files import (
     read_object,
 )
 from crosslens.config.locations import made_here, named_paths, other_study, tasks, variants
+from crosslens.config.messages import suggestion
 from crosslens.config.model_compatibility import check_descent
-from crosslens.config.schema import suggestion, validate_config
+from crosslens.config.study import StudyConfig, read_study
 from crosslens.config.study_design import N_CHECKPOINTS, SYNTHETIC_POSITIONS, given, trains
+from crosslens.config.workflow_checks import check_names, check_resources
 from crosslens.io.errors import InputError
 
 WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
@@ -30,16 +29,17 @@ MODELS = ("world/base", "world/teacher")
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
-def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> None:
+def preflight(config: dict[str, Any], scripts: Path, gpus: int | None = None) -> StudyConfig:
     """Check the configuration, filling in its defaults, and every local file it names.
 
-    `gpus` is the limit given by `--resources gpu=N`, None where there is none. Paths are relative
-    to the working directory. Raises InputError at the first fault.
+    `scripts` holds one file for each rule. `gpus` is the limit given by `--resources gpu=N`, None
+    where there is none. Paths are relative to the working directory. Raises InputError for the
+    first fault.
     """
-    allowed = yaml.safe_load(schema.read_text())
-    validate_config(config, allowed)
-    rules = {path.stem for path in (schema.parent.parent / "scripts").glob("*.py")}
-    check_values(config, allowed, rules, gpus)
+    study = read_study(config)
+    rules = {path.stem for path in scripts.glob("*.py")}
+    check_names(study, rules)
+    check_resources(study, rules, gpus)
     check_world(config)
     check_problems(config)
     if trains(config):
@@ -49,6 +49,7 @@ def preflight(config: dict[str, Any], schema: Path, gpus: int | None = None) -> 
         check_family(family, config)
     check_benchmarks(config)
     check_corpus(config)
+    return study
 
 
 def check_world(config: dict[str, Any]) -> None:
@@ -66,10 +67,11 @@ def check_world(config: dict[str, Any]) -> None:
             continue
         if "world" not in config:
             raise InputError(
-                f"{key}: {path} would be made by the section `world`, which is missing"
+                f"{key}: {path} would be made by the section world, which is missing. Add the "
+                "section, or give another path."
             )
         if path not in known:
-            raise InputError(f"{key}: no rule makes {path}{suggestion(path, known)}")
+            raise InputError(f"{key}: no rule makes {path}. {suggestion(path, known)}")
 
 
 def check_family(family: str, config: dict[str, Any]) -> None:
@@ -98,10 +100,12 @@ def check_model(
     if not folder.is_dir():
         hint = other_study(path, config)
         if HUB_NAME.match(path) and not hint:
-            hint = f"; if it is a model of the hub, give the key revision beside {key} (or main)"
-        raise InputError(f"{key}: there is no model directory {path}{hint}")
+            hint = f"If it is a model of the hub, add its revision (or main) next to {key}."
+        raise InputError(
+            f"{key}: there is no model directory {path}. {hint or 'Correct the path.'}"
+        )
     if not any(folder.glob(WEIGHTS)):
-        raise InputError(f"{key}: {path} has no weights ({WEIGHTS})")
+        raise InputError(f"{key}: {path} has no weights ({WEIGHTS}). Add them.")
     return {"num_hidden_layers": 0} | read_object(key, folder / "config.json")
 
 
@@ -109,8 +113,8 @@ def check_hub_name(key: str, name: str) -> None:
     """What has a revision is named as on the hub."""
     if not HUB_NAME.match(name):
         raise InputError(
-            f"{key}: {name} has a revision, but is no name on the hub (organization/name): "
-            "correct it, or leave the revision out for a local path"
+            f"{key}: {name} has a revision, but is not a name on the hub (organization/name). "
+            "Correct it, or remove the revision of a local path."
         )
 
 
@@ -120,7 +124,7 @@ def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
     if isinstance(layer, int) and not 1 <= layer < layers:
         raise InputError(
             f"activations.layer: {layer} is out of range for families.{family}, whose model has "
-            f"{layers} layers: 1 to {layers - 1}, or middle"
+            f"{layers} layers. Choose 1 to {layers - 1}, or middle."
         )
 
 
@@ -135,8 +139,8 @@ def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
     original = scaling.get("original_max_position_embeddings") or most
     if length > max(most, original * (scaling.get("factor") or 1)):
         raise InputError(
-            f"corpus.sequence_length: {length} tokens are more than the model of {key} has "
-            f"positions for (max_position_embeddings: {most}): lower it"
+            f"corpus.sequence_length: {length} tokens are more than the positions of the model of "
+            f"{key} (max_position_embeddings: {most}). Lower it."
         )
 
 
@@ -151,7 +155,7 @@ def check_problems(config: dict[str, Any]) -> None:
             counts.append((f"{key}: {path}", count_lines(key, path, N_CHECKPOINTS * size)))
             for names in benchmark_columns.GIVEN_PROBLEMS:
                 check_any_column(key, path, names)
-        elif isinstance(source, str):
+        elif "revision" not in source and made_here(source["dataset"], config):
             counts.append(("world.problems", config["world"]["problems"]))
         else:  # unknown before the job that reads it
             counts.append(("problems.count", config["problems"]["count"][0]))
@@ -167,28 +171,26 @@ def check_world_problems(made: int, promised: list[int]) -> None:
     least, most = promised
     if not least <= made <= most:
         raise InputError(
-            f"world.problems: {made} problems are made, and problems.count promises {least} to "
-            f"{most}: correct one of them"
+            f"world.problems: {made} problems are made, but problems.count expects {least} to "
+            f"{most}. Correct one of them."
         )
 
 
 def check_steps(key: str, count: int, size: int) -> None:
     """So many problems are enough for one step of `size` problems for each checkpoint."""
-    if count < size:
-        raise InputError(f"{key}: {count} problems are fewer than one grpo.batch_size: {size}")
     if count < N_CHECKPOINTS * size:
         raise InputError(
-            f"{key}: {count} problems make {count // size} steps of grpo.batch_size: {size}, and "
-            f"the {N_CHECKPOINTS} checkpoints need {N_CHECKPOINTS}"
+            f"{key}: number of problems is {count}, too few for {N_CHECKPOINTS} steps of "
+            f"grpo.batch_size: {size}, one for each checkpoint. Give at least "
+            f"{N_CHECKPOINTS * size}."
         )
 
 
-def check_source(key: str, source: str | dict[str, str], config: dict[str, Any]) -> str | None:
+def check_source(key: str, source: dict[str, str], config: dict[str, Any]) -> str | None:
     """A data set is named as one of the hub is, or is there; a JSON-lines file's path, else None.
 
     None too where rules/world.smk makes the file.
     """
-    source = {"dataset": source} if isinstance(source, str) else source
     path = source["dataset"]
     if "revision" in source:
         check_hub_name(key, path)

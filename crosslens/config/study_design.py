@@ -55,13 +55,11 @@ def given(family: Family) -> dict[str, Model]:
     for paradigm in PARADIGMS:
         if paradigm in family:
             models = zip(checkpoints(family, paradigm), family[paradigm], strict=True)
-            found |= {f"{paradigm}-{k}": as_model(entry) for k, entry in models}
+            found |= {
+                f"{paradigm}-{k}": Model(entry["model"], entry.get("revision"))
+                for k, entry in models
+            }
     return found
-
-
-def as_model(entry: str | Mapping[str, str]) -> Model:
-    """A checkpoint as the configuration writes it."""
-    return Model(entry) if isinstance(entry, str) else Model(entry["model"], entry.get("revision"))
 
 
 def pairs(family: Family, replicas: int) -> list[str]:
@@ -96,9 +94,17 @@ def reading(variant: str, family: Family, replicas: int) -> list[str]:
 
 def settings_of(config: dict[str, Any], section: str, family: str) -> dict[str, Any]:
     """The section `sft` or `grpo` for one family: its overrides over the study's settings."""
-    own = config["families"][family]["overrides"].get(section, {})
-    shared = config[section]
-    merged = {**shared, **own}
-    if "options" in own:
-        merged["options"] = {**shared["options"], **own["options"]}
-    return merged
+    return merge(config[section], config["families"][family]["overrides"].get(section, {}))
+
+
+def merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with some of them replaced; options that are mappings are merged."""
+    return {
+        **shared,
+        **{
+            key: {**shared[key], **value}
+            if isinstance(value, dict) and isinstance(shared.get(key), dict)
+            else value
+            for key, value in own.items()
+        },
+    }

@@ -1,6 +1,7 @@
 """A hash of the library code a script reaches: Snakemake sees scripts change, not their imports.
 
-Comments, docstrings and formatting do not count, so editing them reruns nothing.
+Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor do the classes
+of settings: a job has its values as `params`, which Snakemake compares itself.
 """
 
 import ast
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "crosslens"
+SETTINGS = ["crosslens", "config", "sections"]
 
 
 @cache
@@ -54,7 +56,7 @@ def imported(source: Path, root: Path) -> tuple[Path, ...]:
 def files(name: str, root: Path) -> Iterator[Path]:
     """The file of a module of the library, and those of the packages around it."""
     parts = name.split(".")
-    if parts[0] != PACKAGE:
+    if parts[0] != PACKAGE or parts[:3] == SETTINGS:
         return
     for depth in range(1, len(parts) + 1):
         base = root.joinpath(*parts[:depth])

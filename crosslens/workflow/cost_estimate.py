@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crosslens.config import study_design
-from crosslens.config.cross_checks import GPU_RULES
 from crosslens.config.locations import made_here, named_paths
+from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 
@@ -144,7 +144,7 @@ def gpu_hours(config: Mapping[str, Any], count: Mapping[str, int]) -> dict[str, 
 def problems(config: Mapping[str, Any]) -> int:
     """Training problems: the world's, or the mean of what the configuration promises."""
     sources = config["problems"]["sources"].values()
-    if any(isinstance(source, str) and made_here(source, config) for source in sources):
+    if any(made_here(source["dataset"], config) for source in sources):
         return config["world"]["problems"]
     return sum(config["problems"]["count"]) // 2
 

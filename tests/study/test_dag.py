@@ -5,10 +5,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import MINI, ROOT, Study, jobs
 
-SCHEMA = yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
 OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
 VARIANTS = 11

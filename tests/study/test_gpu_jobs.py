@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, Study
 from test_dag import RULES
 
-from crosslens.config.cross_checks import GPU_RULES
+from crosslens.config.workflow_checks import GPU_RULES
 
 SNAKEFILE = """
 rule all:

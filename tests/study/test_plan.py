@@ -8,12 +8,12 @@ import yaml
 from conftest import MINI, ROOT, TINY, Study, jobs
 
 from crosslens.config import study_design
-from crosslens.config.schema import validate_config
+from crosslens.config.study import read_study
 from crosslens.io.errors import InputError
 from crosslens.workflow import cost_estimate
 
 PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
-validate_config(PAPER, yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text()))
+read_study(PAPER)
 LLAMA = cost_estimate.Size(32, 4096, 8.03e9)
 
 

@@ -1,0 +1,78 @@
+"""What is measured on trained crosscoders, and which families the figures show."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crosslens.config.sections.base import Fraction, Section, Text
+
+
+class MetricsConfig(Section):
+    """Specificity and overlap of features (score_specificity, measure_overlap, rank_shifts)."""
+
+    top: int = Field(
+        50,
+        ge=1,
+        le=2**20,
+        description="Number of features with the highest NRN in Figures 2, 7 and 8 to 13 "
+        "(measure_overlap, rank_shifts).",
+    )
+    alive_threshold: Fraction = Field(
+        1e-5,
+        description="Firing rate on the held-out shard above which a feature is alive "
+        "(evaluate_crosscoder).",
+    )
+    same_cosine: Fraction = Field(
+        0.7,
+        description="Least cosine of two decoder vectors that count as the same feature, in the "
+        "overlap by direction (measure_overlap).",
+    )
+
+
+class GeneralizationConfig(Section):
+    """Selection of the features that carry what RL gained, Eq. 11 (score_features,
+    select_features)."""
+
+    readout: Literal["branch", "branch_scaled", "joint", "swap"] = Field(
+        "branch",
+        description="What the encoder reads of a model; branch is the paper's, the others are "
+        "controls (score_features, intervene).",
+    )
+    threshold: Fraction = Field(
+        0.2,
+        description="Fraction of the task's maximum score above which a feature is selected "
+        "(select_features).",
+    )
+    active_rate: Fraction = Field(
+        0.1,
+        description="Least firing rate in RL on the tasks' critical samples of the features that "
+        "active controls are drawn from (select_features).",
+    )
+
+
+class InterventionsConfig(Section):
+    """Zeroing selected features in the RL model and amplifying them in the base model
+    (intervene)."""
+
+    amplify_to: float = Field(
+        3.0,
+        ge=0,
+        le=10**6,
+        description="Value that selected features are set to in the base model (intervene).",
+    )
+    random_sets: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Random control sets of equal size, drawn from each of two pools "
+        "(select_features, intervene).",
+    )
+
+
+class FiguresConfig(Section):
+    """The families that the paper's figures and tables show (rules/targets.smk)."""
+
+    families: Annotated[list[Text], Field(min_length=3, max_length=3)] = Field(
+        description="The three families in place of the paper's Qwen3-4B-Base, Qwen2.5-7B and "
+        "Llama-3.1-8B-Instruct.",
+    )

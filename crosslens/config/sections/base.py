@@ -1,0 +1,63 @@
+"""The base class of all sections, and the types of values that recur."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
+
+from crosslens.io.errors import InputError
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    """A section of the configuration.
+
+    Values are not converted: the text "8" is refused where a number is needed. An unknown key is
+    refused, and a section cannot be changed after it was read.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def check_divides(key: str, part: int, of: str, total: int) -> None:
+    """Raise InputError unless `part` divides `total`; both keys are named within their section."""
+    if total % part:
+        raise InputError(f"{key}: {part} does not divide {of}: {total}. Choose a divisor of it.")
+
+
+def without_repeats(values: list[str]) -> list[str]:
+    """Return the list. Raises ValueError where an entry stands in it twice."""
+    if len(set(values)) < len(values):
+        raise ValueError
+    return values
+
+
+def section_from_text(key: str, section: type[Section]) -> BeforeValidator:
+    """Return a validator that reads a text as a section with this one key."""
+
+    def read(value: Any) -> Any:
+        return {key: value} if isinstance(value, str) else value
+
+    return BeforeValidator(read, json_schema_input_type=Text | section)
+
+
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+BatchSize = Annotated[int, Field(ge=1, le=65536)]
+TokenCount = Annotated[int, Field(ge=1, le=131072)]
+BackendOptions = dict[Key, JsonValue]
+Tasks = Annotated[
+    list[Key],
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(without_repeats),
+]

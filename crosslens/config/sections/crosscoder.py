@@ -1,0 +1,117 @@
+"""Activations, and the crosscoders that are trained on them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crosslens.config.sections.base import BatchSize, Fraction, Section
+
+Layer = Annotated[int, Field(ge=1, le=1000)]
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ActivationsConfig(Section):
+    """The residual stream of every variant, in temporary shards (extract_activations)."""
+
+    layer: Literal["middle"] | Layer = Field(
+        "middle",
+        description="Read the residual stream after that many decoder layers; middle is "
+        "num_hidden_layers // 2 (extract_activations, intervene).",
+    )
+    shards: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Number of training shards; more take less disk at a time "
+        "(extract_activations, train_crosscoder).",
+    )
+    window: int = Field(
+        2,
+        ge=1,
+        le=1000,
+        description="Most shards of a variant on the disk at a time (extract_activations).",
+    )
+    skip_positions: int = Field(
+        1,
+        ge=0,
+        le=1024,
+        description="First positions of each sequence, which are left out (extract_activations).",
+    )
+    sink_threshold: float = Field(
+        10.0,
+        gt=1,
+        le=10**6,
+        description="Activations with a norm above this multiple of the median are masked as "
+        "attention sinks (extract_activations).",
+    )
+    batch_size: BatchSize = Field(
+        8, description="Sequences of one forward pass (extract_activations)."
+    )
+
+
+class CrosscoderConfig(Section):
+    """Crosscoders of ten pairs and the trio, Eqs. 1-3 and 5-7 (train_crosscoder)."""
+
+    d_sparse: int = Field(
+        32768,
+        ge=8,
+        le=2**20,
+        description="Number of features (train_crosscoder); the paper has 32768.",
+    )
+    beta: float = Field(
+        2.0, ge=0, le=1000, description="Weight of the sparsity term in Eq. 3 (train_crosscoder)."
+    )
+    learning_rate: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="Adam's learning rate before it decays (train_crosscoder).",
+    )
+    batch_size: int = Field(
+        1024, ge=1, le=2**20, description="Activations of one step (train_crosscoder)."
+    )
+    epochs: int = Field(
+        1, ge=1, le=1000, description="Passes over a shard before the next one (train_crosscoder)."
+    )
+    adam_betas: Annotated[list[DecayRate], Field(min_length=2, max_length=2)] = Field(
+        [0.9, 0.999],
+        description="Adam's decay rates of the first and second moments (train_crosscoder).",
+    )
+    gradient_clip: float = Field(
+        1.0, gt=0, le=10**6, description="Largest norm of the gradient (train_crosscoder)."
+    )
+    sparsity_warmup: Fraction = Field(
+        0.05,
+        description="First fraction of all steps, over which beta rises from zero "
+        "(train_crosscoder).",
+    )
+    lr_decay: Fraction = Field(
+        0.2,
+        description="Last fraction of all steps, over which the learning rate falls to zero "
+        "(train_crosscoder).",
+    )
+    decoder_norm: float = Field(
+        0.08,
+        gt=0,
+        le=100,
+        description="L2 norm of each decoder vector at initialization (train_crosscoder).",
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Type of the matrix products; the master weights are always float32 "
+        "(train_crosscoder).",
+    )
+    path: Literal["auto", "dense", "sparse"] = Field(
+        "auto",
+        description="How exact gradients are computed: by sums over nonzeros (sparse), by matrix "
+        "products (dense), or by the faster of the two at the measured density (auto) "
+        "(train_crosscoder).",
+    )
+    replicas: int = Field(
+        1,
+        ge=0,
+        le=100,
+        description="Further seeds of each family's two final pairs and of its trio, for which "
+        "features and interventions are repeated (train_crosscoder, measure_overlap, "
+        "score_features, intervene).",
+    )

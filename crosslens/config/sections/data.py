@@ -1,0 +1,169 @@
+"""Training problems, the teacher's traces of them, and the corpus for activations."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from crosslens.config.sections.base import (
+    BackendOptions,
+    BatchSize,
+    Revision,
+    Section,
+    SourceName,
+    Text,
+    TokenCount,
+    section_from_text,
+)
+from crosslens.io.errors import InputError
+
+ProblemCount = Annotated[int, Field(ge=1, le=10**8)]
+
+
+class DatasetSource(Section):
+    """A file with one JSON object a line, or a data set."""
+
+    dataset: Text = Field(
+        description="Data set on the hub (with revision), or a local file or directory (without)."
+    )
+    revision: Revision | None = Field(
+        None, description="Commit, tag or branch of the data set on the hub; main follows the hub."
+    )
+    files: Text | None = Field(
+        None,
+        description="Pattern of the data set's files to read; .jsonl, .json and .parquet are read.",
+    )
+
+
+Sources = dict[SourceName, Annotated[DatasetSource, section_from_text("dataset", DatasetSource)]]
+
+
+class ProblemsConfig(Section):
+    """The list of training problems for SFT and RL, needed where a family is trained
+    (prepare_problems)."""
+
+    sources: Annotated[Sources, Field(min_length=1)] = Field(
+        description="Name of each source and its data, with a problem and an answer or a boxed "
+        "solution; of equal problems the first is kept (prepare_problems).",
+    )
+    exclude: Sources = Field(
+        {},
+        description="Benchmarks whose problems are taken out of the list (prepare_problems).",
+    )
+    ngram: int = Field(
+        13,
+        ge=4,
+        le=1000,
+        description="Number of consecutive words that a problem may not share with an excluded "
+        "one (prepare_problems).",
+    )
+    count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
+        [1, 10**8],
+        description="Fewest and most problems that the list may have; otherwise the study stops "
+        "(prepare_problems).",
+    )
+
+    @model_validator(mode="after")
+    def fewest_first(self) -> Self:
+        """Raise InputError where the range is empty."""
+        least, most = self.count
+        if least > most:
+            raise InputError(f"count: {least} is more than {most}. Write the smaller first.")
+        return self
+
+
+class TracesConfig(Section):
+    """Sampling of the teacher's worked solutions, needed where a family is trained
+    (generate_traces, filter_traces)."""
+
+    teacher: Text = Field(
+        description="The teacher in Hugging Face's layout, with a chat tokenizer: a directory or, "
+        "with revision, its name on the hub (generate_traces).",
+    )
+    revision: Revision | None = Field(
+        None,
+        description="Commit, tag or branch of the model on the hub; main follows the hub "
+        "(generate_traces).",
+    )
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What samples: transformers (CPU or one GPU) or vLLM (generate_traces).",
+    )
+    temperature: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="Sampling temperature; 0 takes the most probable token (generate_traces).",
+    )
+    max_new_tokens: TokenCount = Field(
+        16384,
+        description="Longest trace, in tokens; longer ones are cut and dropped (generate_traces).",
+    )
+    batch_size: BatchSize = Field(
+        64,
+        description="Problems sampled before their traces are written; a killed job repeats at "
+        "most one batch (generate_traces).",
+    )
+    shards: int = Field(
+        1, ge=1, le=100_000, description="Jobs that share the problems (generate_traces)."
+    )
+    options: BackendOptions = Field(
+        {},
+        description="Further SamplingParams of vLLM (top_p, top_k, ...), passed on unchanged "
+        "(generate_traces).",
+    )
+    engine: BackendOptions = Field(
+        {},
+        description="Further arguments of vLLM's engine (max_model_len, ...), passed on unchanged "
+        "(generate_traces).",
+    )
+
+    @model_validator(mode="after")
+    def only_vllm_takes_its_options(self) -> Self:
+        """Raise InputError for options of vLLM where it is not used."""
+        for key in ("options", "engine"):
+            if self.backend == "transformers" and (given := getattr(self, key)):
+                raise InputError(
+                    f"{key}: {', '.join(given)} would be passed to vLLM, but backend is "
+                    f"transformers. Leave {key} empty, or set backend: vllm."
+                )
+        return self
+
+
+class CorpusConfig(Section):
+    """The text that activations are read on, packed and shuffled once (tokenize_corpus)."""
+
+    sources: Annotated[Sources, Field(min_length=1)] = Field(
+        description="Name of each source and its data, with text or conversations; all sources "
+        "give as many tokens, documents are drawn at random (tokenize_corpus).",
+    )
+    tokens: int = Field(
+        ge=1000,
+        le=10**10,
+        description="Tokens of all training shards together (tokenize_corpus); the paper has 400 "
+        "million.",
+    )
+    heldout_tokens: int = Field(
+        ge=1000,
+        le=10**9,
+        description="Tokens of the held-out shard that crosscoders are evaluated on "
+        "(tokenize_corpus, evaluate_crosscoder).",
+    )
+    sequence_length: int = Field(
+        2048,
+        ge=8,
+        le=65536,
+        description="Tokens of one packed sequence (tokenize_corpus, extract_activations); "
+        "positions are stored in 16 bits.",
+    )
+
+    @model_validator(mode="after")
+    def heldout_shard_has_a_sequence(self) -> Self:
+        """Raise InputError where the held-out shard holds no sequence of each source."""
+        sources, length = len(self.sources), self.sequence_length
+        if self.heldout_tokens < sources * length:
+            raise InputError(
+                f"heldout_tokens: {self.heldout_tokens} tokens hold no sequence of "
+                f"sequence_length: {length} tokens from each of {sources} sources. Raise "
+                f"heldout_tokens to at least {sources * length}."
+            )
+        return self

@@ -1,0 +1,89 @@
+"""Benchmarks."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from crosslens.config import benchmark_columns
+from crosslens.config.messages import suggestion
+from crosslens.config.sections.base import BatchSize, Key, Section, Tasks, Text, TokenCount
+from crosslens.io.errors import InputError
+
+
+class MathTaskConfig(Section):
+    """A math set, answered by sampling."""
+
+    repeats: int = Field(
+        ge=1,
+        le=1000,
+        description="Completions sampled for each problem; the accuracy is their mean.",
+    )
+
+
+class EvaluationConfig(Section):
+    """Benchmarks, run by lm-eval with the harness's own task code (evaluate_model)."""
+
+    batch_size: BatchSize = Field(
+        32, description="Requests of one forward pass (evaluate_model, intervene)."
+    )
+    tasks: Tasks = Field(
+        ["openbookqa", "commonsense_qa", "headqa_en", "sciq", "arc_challenge"],
+        description="Multiple-choice tasks of Table 1 that generalization features are selected on "
+        "(evaluate_model, score_features, intervene).",
+    )
+    unseen: Tasks = Field(
+        ["logiqa", "piqa"],
+        description="Multiple-choice tasks that features are tested on but not selected on, Tables "
+        "4 and 5 (evaluate_model, intervene).",
+    )
+    math: dict[Literal["math500", "aime24", "aime25"], MathTaskConfig] = Field(
+        {
+            "math500": MathTaskConfig(repeats=3),
+            "aime24": MathTaskConfig(repeats=10),
+            "aime25": MathTaskConfig(repeats=10),
+        },
+        min_length=1,
+        description="Math sets of Table 1, by Evalchemy's protocol (evaluate_model).",
+    )
+    temperature: float = Field(
+        0.7,
+        ge=0,
+        le=2,
+        description="Sampling temperature of the math sets (evaluate_model); Evalchemy has 0.7.",
+    )
+    max_new_tokens: TokenCount = Field(
+        32768,
+        description="Longest completion of the math sets, in tokens (evaluate_model); Evalchemy "
+        "has 32768.",
+    )
+    files: dict[Key, Text] = Field(
+        {},
+        description="Local file of a task, one JSON object a line in the columns of the hub's data "
+        "set; lm-eval loads a task without an entry from the hub (evaluate_model, intervene).",
+    )
+
+    @model_validator(mode="after")
+    def tasks_are_known(self) -> Self:
+        """Raise InputError for a task that is unknown, in the wrong list or in two lists."""
+        for key in ("tasks", "unseen"):
+            for task in getattr(self, key):
+                check_choice_task(key, task)
+        for task in self.unseen:
+            if task in self.tasks:
+                raise InputError(f"unseen: {task} is in tasks, too. Remove it from one of them.")
+        for task in self.files:
+            if task not in (known := [*self.tasks, *self.unseen, *self.math]):
+                raise InputError(f"files.{task}: unknown task. {suggestion(task, known)}")
+        return self
+
+
+def check_choice_task(key: str, task: str) -> None:
+    """Raise InputError for a task that is no multiple-choice task with known columns."""
+    if task in benchmark_columns.MATH:
+        raise InputError(f"{key}: {task} is a math set. Move it to math.")
+    known = {*benchmark_columns.TASKS, *benchmark_columns.HUB_TASKS} - {*benchmark_columns.MATH}
+    if task not in known:
+        raise InputError(
+            f"{key}: {task} is not among the multiple-choice tasks of "
+            f"crosslens/config/benchmark_columns.py. {suggestion(task, sorted(known))}"
+        )

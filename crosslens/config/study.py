@@ -1,0 +1,260 @@
+"""The whole configuration of a study, and what its sections must have in common.
+
+What must hold within one section is checked in its class (`crosslens.config.sections`); what the
+files must hold that a configuration names is checked in `crosslens.config.preflight`.
+"""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from crosslens.config import benchmark_columns
+from crosslens.config.messages import first_fault, suggestion
+from crosslens.config.sections import (
+    ActivationsConfig,
+    CorpusConfig,
+    CrosscoderConfig,
+    EvaluationConfig,
+    FamilyConfig,
+    FiguresConfig,
+    GeneralizationConfig,
+    GRPOConfig,
+    InterventionsConfig,
+    MetricsConfig,
+    ProblemsConfig,
+    ResourceRequest,
+    Section,
+    SFTConfig,
+    SyntheticConfig,
+    TracesConfig,
+)
+from crosslens.config.study_design import N_CHECKPOINTS, PARADIGMS, merge
+from crosslens.io.errors import InputError
+
+FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class StudyConfig(Section):
+    """Configuration of one study, which compares base models with their SFT- and RL-tuned
+    descendants."""
+
+    study: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Name of the study; all outputs are in results/<study>/ (all rules).",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**32 - 1,
+        description="Seed from which every rule's seeds are derived (all rules that draw at "
+        "random).",
+    )
+    world: SyntheticConfig | None = None
+    families: Annotated[dict[FamilyName, FamilyConfig], Field(min_length=1)] = Field(
+        description="One entry for each model family, each studied by itself (all rules); the name "
+        "is part of its paths.",
+    )
+    problems: ProblemsConfig | None = None
+    traces: TracesConfig | None = None
+    sft: SFTConfig = SFTConfig()
+    grpo: GRPOConfig = GRPOConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    corpus: CorpusConfig
+    activations: ActivationsConfig = ActivationsConfig()
+    crosscoder: CrosscoderConfig = CrosscoderConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    generalization: GeneralizationConfig = GeneralizationConfig()
+    interventions: InterventionsConfig = InterventionsConfig()
+    figures: FiguresConfig
+    resources: dict[RuleName, ResourceRequest] = Field(
+        {},
+        description="Resources of a rule's jobs, by rule name, where they differ from the rule's "
+        "own (all rules).",
+    )
+
+    @model_validator(mode="after")
+    def training_has_its_data(self) -> Self:
+        """Raise InputError where a family is trained and the data for it are not configured."""
+        for family, entry in self.families.items():
+            for paradigm in PARADIGMS:
+                given = getattr(entry, paradigm)
+                if given is not None and len(given) not in (1, N_CHECKPOINTS):
+                    raise InputError(
+                        f"families.{family}.{paradigm}: found {len(given)} models. Give all "
+                        f"{N_CHECKPOINTS} checkpoints, or only the last."
+                    )
+            missing = [key for key in ("problems", "traces") if getattr(self, key) is None]
+            if is_trained(entry) and missing:
+                raise InputError(
+                    f"{missing[0]}: missing, but families.{family} is trained on it. Add the "
+                    f"section, or give the family's own models as families.{family}.sft and .rl."
+                )
+        return self
+
+    @model_validator(mode="after")
+    def training_settings_fit(self) -> Self:
+        """Raise InputError for settings of SFT and GRPO, a family's own included, that do not fit
+        the other sections."""
+        check_training(self, "", TrainingSettings(sft=self.sft, grpo=self.grpo))
+        for family in self.families:
+            where = f"families.{family}.overrides."
+            try:
+                check_training(self, where, self.training_of(family))
+            except ValidationError as error:
+                schema = TrainingSettings.model_json_schema()
+                fault = first_fault(error, self.merged_settings(family), schema)
+                raise InputError(where + fault) from error
+        return self
+
+    @model_validator(mode="after")
+    def corpus_fills_its_shards(self) -> Self:
+        """Raise InputError where a shard holds less than one batch of activations."""
+        length, sources = self.corpus.sequence_length, len(self.corpus.sources)
+        shards, skip = self.activations.shards, self.activations.skip_positions
+        if skip >= length:
+            raise InputError(
+                f"activations.skip_positions: {skip} leaves nothing of sequences of "
+                f"corpus.sequence_length: {length} tokens. Lower it."
+            )
+        rows = self.corpus.tokens // sources // length * sources // shards * (length - skip)
+        if rows < self.crosscoder.batch_size:
+            raise InputError(
+                f"corpus.tokens: {self.corpus.tokens} tokens give each of activations.shards: "
+                f"{shards} {rows} activations, fewer than crosscoder.batch_size: "
+                f"{self.crosscoder.batch_size}. Raise corpus.tokens, or lower one of the others."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def families_are_told_apart(self) -> Self:
+        """Raise InputError for an unknown family, and for two of one label."""
+        for family in self.figures.families:
+            if family not in self.families:
+                raise InputError(
+                    f"figures.families: unknown family {family}. "
+                    f"{suggestion(family, self.families)}"
+                )
+        labels = [entry.label for entry in self.families.values()]
+        for family, entry in self.families.items():
+            if labels.count(entry.label) > 1:
+                raise InputError(
+                    f"families.{family}.label: {entry.label} is the label of another family, too. "
+                    "Tables and figures need different labels: change one."
+                )
+        return self
+
+    @model_validator(mode="after")
+    def world_makes_what_is_read(self) -> Self:
+        """Raise InputError for a benchmark or a corpus that the synthetic data do not have."""
+        folder = f"results/{self.study}/world"
+        for task, file in self.evaluation.files.items():
+            made = file.startswith(f"{folder}/benchmarks/")
+            if made and task not in benchmark_columns.TASKS:
+                raise InputError(
+                    f"evaluation.files.{task}: the world has no {task}, only "
+                    f"{', '.join(sorted(benchmark_columns.TASKS))}. Give another file, or remove "
+                    "the key to load the hub's data set."
+                )
+        for name, source in self.corpus.sources.items():
+            if self.world and source.dataset.startswith(f"{folder}/corpora/"):
+                check_world_corpus(self, name, source.dataset)
+        return self
+
+    def training_of(self, family: str) -> "TrainingSettings":
+        """Return the settings of SFT and GRPO for one family. Raises ValidationError."""
+        return TrainingSettings.model_validate(self.merged_settings(family))
+
+    def merged_settings(self, family: str) -> dict[str, Any]:
+        """Return the settings of SFT and GRPO for one family, not validated."""
+        own = self.families[family].overrides
+        return {
+            "sft": merge(self.sft.model_dump(), own.sft),
+            "grpo": merge(self.grpo.model_dump(), own.grpo),
+        }
+
+
+class TrainingSettings(Section):
+    """Settings of SFT and GRPO, for the study or for one of its families."""
+
+    sft: SFTConfig
+    grpo: GRPOConfig
+
+
+def is_trained(family: FamilyConfig) -> bool:
+    """Return whether SFT or RL of a family are done here."""
+    return family.sft is None or family.rl is None
+
+
+def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -> None:
+    """Raise InputError for settings that do not fit the traces or the devices.
+
+    `where` is put before the keys of the sections sft and grpo.
+    """
+    sft, grpo = settings.sft, settings.grpo
+    longest = study.traces.max_new_tokens if study.traces else 0
+    if any(map(is_trained, study.families.values())) and sft.max_length < longest:
+        raise InputError(
+            f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "
+            f"traces.max_new_tokens: {longest} tokens. Raise the first or lower the second."
+        )
+    if sft.deepspeed != "none" and not gpus(study, "train_sft"):
+        raise InputError(
+            f"{where}sft.deepspeed: DeepSpeed needs GPUs, but resources.train_sft.gpu is 0. "
+            "Raise that, or set deepspeed: none."
+        )
+    if grpo.device == "cuda" and not gpus(study, "train_grpo"):
+        raise InputError(
+            f"{where}grpo.device: cuda needs a GPU. Set resources.train_grpo.gpu, or device: cpu."
+        )
+    if grpo.engine == "trl" and gpus(study, "train_grpo") > 1:
+        raise InputError(
+            f"{where}grpo.engine: trl trains on one GPU, but resources.train_grpo.gpu is "
+            f"{gpus(study, 'train_grpo')}. Lower that, or set engine: verl."
+        )
+
+
+def check_world_corpus(study: StudyConfig, name: str, file: str) -> None:
+    """Raise InputError where a synthetic corpus holds fewer tokens than the study reads of it."""
+    corpus, made = study.corpus, study.world.corpus_tokens
+    length, sources = corpus.sequence_length, len(corpus.sources)
+    sizes = [total // sources // length for total in (corpus.tokens, corpus.heldout_tokens)]
+    wanted = sum(sizes) * length
+    kind = PurePosixPath(file).stem
+    if getattr(made, kind, wanted) < wanted:
+        raise InputError(
+            f"corpus.tokens: {corpus.tokens} and corpus.heldout_tokens: {corpus.heldout_tokens} "
+            f"take {wanted} tokens from corpus.sources.{name}, but world.corpus_tokens.{kind} is "
+            f"{getattr(made, kind)}. Raise that, or lower the first two."
+        )
+
+
+def gpus(study: StudyConfig, rule: str) -> int:
+    """Return the GPUs that the configuration requests for one job of a rule."""
+    request = study.resources.get(rule)
+    return request.gpu or 0 if request else 0
+
+
+def read_study(config: dict[str, Any]) -> StudyConfig:
+    """Return the configuration as an object, and fill in its defaults in place.
+
+    Raises InputError for the first fault, with one line that names the key, what was found and
+    what is allowed.
+    """
+    try:
+        study = StudyConfig.model_validate(config)
+    except ValidationError as error:
+        raise InputError(first_fault(error, config, StudyConfig.model_json_schema())) from error
+    config.update(plain(study))
+    return study
+
+
+def plain(value: Any) -> Any:
+    """Return a section as a dictionary; keys without a value are left out."""
+    if isinstance(value, Section):
+        fields = {key: getattr(value, key) for key in type(value).model_fields}
+        return {key: plain(below) for key, below in fields.items() if below is not None}
+    if isinstance(value, dict):
+        return {key: plain(below) for key, below in value.items()}
+    return list(map(plain, value)) if isinstance(value, list) else value

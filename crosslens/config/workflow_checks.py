@@ -1,0 +1,38 @@
+"""A configuration against the workflow: rules that it names, and GPUs that it may request."""
+
+from crosslens.config.messages import suggestion
+from crosslens.config.study import StudyConfig
+from crosslens.io.errors import InputError
+
+GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the others compute on CPUs
+    *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
+    *("train_crosscoder", "evaluate_crosscoder", "score_features", "intervene"),
+)
+
+
+def check_names(study: StudyConfig, rules: set[str]) -> None:
+    """Raise InputError for a family that is called as a target of the workflow."""
+    numbered = {f"{kind}{n}" for kind in ("figure", "table") for n in range(1, 14)}
+    for family in {"all", "plan", *rules, *numbered} & study.families.keys():
+        raise InputError(f"families.{family}: a target has this name. Choose another.")
+
+
+def check_resources(study: StudyConfig, rules: set[str], limit: int | None) -> None:
+    """Raise InputError for resources of a rule that does not exist or that cannot have them.
+
+    A rule is called as its script. `limit` is that of `--resources gpu=N`, to which Snakemake
+    would lower a rule's GPUs without a message; None where there is none.
+    """
+    for rule, request in study.resources.items():
+        if rule not in rules:
+            raise InputError(f"resources.{rule}: unknown rule. {suggestion(rule, sorted(rules))}")
+        if request.gpu and rule not in GPU_RULES:
+            raise InputError(
+                f"resources.{rule}.gpu: the rule runs on CPUs. Remove the key; rules that use GPUs "
+                f"are {', '.join(GPU_RULES)}."
+            )
+        if limit is not None and (request.gpu or 0) > limit:
+            raise InputError(
+                f"resources.{rule}.gpu: the rule needs {request.gpu} GPUs, but --resources "
+                f"gpu={limit} allows {limit}. Raise the limit, or lower the request."
+            )

@@ -1,0 +1,28 @@
+"""YAML files as the user wrote them."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from crosslens.config.messages import dotted
+from crosslens.io.errors import InputError
+
+
+def check_repeated_keys(file: Path) -> None:
+    """Raise InputError for a key that stands in a section twice: YAML drops the first silently.
+
+    A file that is not YAML is left to Snakemake, which reports it.
+    """
+    with suppress(yaml.YAMLError):
+        waiting = [([], yaml.compose(file.read_text(), yaml.SafeLoader))]
+        for path, node in waiting:
+            if isinstance(node, yaml.MappingNode):
+                names = [key.value for key, _ in node.value]
+                for number, name in enumerate(names):
+                    if name in names[:number]:
+                        where = f"{file.name}, line {node.value[number][0].start_mark.line + 1}"
+                        raise InputError(
+                            f"{dotted([*path, name])}: given twice, again in {where}. Remove one."
+                        )
+                waiting += [([*path, key.value], below) for key, below in node.value]
