@@ -47,7 +47,7 @@ def page() -> str:
             required = " Required." if key in schema["required"] else ""
             lines += [
                 f"\n## {key}\n",
-                description(part, schema).replace("<", r"\<") + required,
+                meaning(part, schema) + required,
                 TABLE,
             ]
             lines += map(line, rows(below(part, schema), schema))
