@@ -113,4 +113,6 @@ def batches_by_length(messages: list[str], size: int) -> list[list[int]]:
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", message: str) -> list[int]:
     """Token ids of one user turn up to where the assistant's answer begins."""
     conversation = [{"role": "user", "content": message}]
-    return list(tokenizer.apply_chat_template(conversation, add_generation_prompt=True))
+    return list(
+        tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
+    )

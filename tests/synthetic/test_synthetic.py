@@ -180,8 +180,10 @@ def test_the_chat_template_renders_what_pretraining_reads(tokenizer) -> None:
     roles = zip(["user", "assistant"], turns, strict=True)
     messages = [{"role": role, "content": turn} for role, turn in roles]
     read = [*tokenizer.encode("".join(turns)), tokenizer.eos_token_id]
-    assert tokenizer.apply_chat_template(messages) == read
-    prompt = tokenizer.apply_chat_template(messages[:1], add_generation_prompt=True)
+    assert tokenizer.apply_chat_template(messages, return_dict=False) == read
+    prompt = tokenizer.apply_chat_template(
+        messages[:1], add_generation_prompt=True, return_dict=False
+    )
     assert prompt == tokenizer.encode(turns[0])
 
 

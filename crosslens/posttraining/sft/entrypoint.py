@@ -96,7 +96,9 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
     may have changed that tokenizer: hence `base`.) Raises InputError otherwise.
     """
     prompt, trace = template.encode_oneturn(tokenizer, messages)
-    wanted = list(base.apply_chat_template(messages[:-1], add_generation_prompt=True))
+    wanted = list(
+        base.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
+    )
     if prompt != wanted:
         raise InputError(
             "LLaMA-Factory's template differs from the tokenizer's chat template: prompts begin "

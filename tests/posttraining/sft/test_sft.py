@@ -140,7 +140,9 @@ def test_labels_are_the_trace_and_its_end_only(base: Path, data: Path, tmp_path:
     assert len(rows) == TRACES
     for row, expected in zip(rows, sft_rows(tiny_traces(TRACES)), strict=True):
         user, assistant = expected["messages"]
-        prompt = tokenizer.apply_chat_template([user], add_generation_prompt=True)
+        prompt = tokenizer.apply_chat_template(
+            [user], add_generation_prompt=True, return_dict=False
+        )
         trace = tokenizer(assistant["content"])["input_ids"] + [tokenizer.eos_token_id]
         assert row["input_ids"] == prompt + trace
         assert row["labels"] == [-100] * len(prompt) + trace
