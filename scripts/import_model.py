@@ -8,6 +8,7 @@ from crosslens.data.hub import model_directory
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
 WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
@@ -31,7 +32,7 @@ def main(
 
 def check(base: Path) -> None:
     """Raise InputError unless `base` holds a configuration, weights and a chat tokenizer."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     if not (base / "config.json").is_file():
         raise InputError(f"{base}: no config.json, so this is no Hugging Face model directory")
@@ -43,7 +44,7 @@ def check(base: Path) -> None:
             raise InputError(f"{base}: {min(missing)}, which {index.name} names, is not there")
     try:
         AutoConfig.from_pretrained(base)
-        tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer = load_tokenizer(base)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{base} does not load: {str(error).splitlines()[0]}") from error
     if not tokenizer.chat_template or tokenizer.eos_token is None:

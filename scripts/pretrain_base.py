@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-from transformers import AutoTokenizer
 
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_csv
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.pretraining import Schedule, base_rows, build_model, save, train
 from crosslens.workflow.job import run_job
@@ -14,7 +14,7 @@ from crosslens.workflow.job import run_job
 
 def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
     """Write documents, train on them once, save the model and its loss."""
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    words = load_tokenizer(tokenizer)
     sizes = world["base"]
     count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
     shares = {key: sizes[key] for key in ("careful_share", "tag_share")}

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-from transformers import AutoTokenizer
 
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_csv
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.pretraining import Schedule, build_model, save, teacher_rows, train
 from crosslens.workflow.job import run_job
@@ -14,7 +14,7 @@ from crosslens.workflow.job import run_job
 
 def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
     """Write documents, train on them once, save the model and its loss."""
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    words = load_tokenizer(tokenizer)
     sizes = world["teacher"]
     count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
     rows = teacher_rows(words, World(seed, world["max_operations"]), seed, count, length)

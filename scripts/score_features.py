@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from transformers import AutoTokenizer
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_scores import READOUTS, final_token, score_task
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import prompts_of, tasks_of
 from crosslens.io.records import read_json, write_csv
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
 COLUMNS = ["task", "readout", "feature", "score", "rl_rate"]
@@ -30,7 +30,7 @@ def main(
     found = {t: [s["doc_id"] for s in v["critical"]] for t, v in read_json(critical).items()}
     trio = Crosscoder.load(crosscoder)
     networks = [load_truncated(path, trio.metadata["layer"])[0] for path in models]
-    tokenizer = AutoTokenizer.from_pretrained(models[0])
+    tokenizer = load_tokenizer(models[0])
     tables = [pd.DataFrame(columns=COLUMNS)]
     with tasks_of(settings, tasks) as harness:
         for task in tasks:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from crosslens.data.corpus import build_corpus, write_corpus
 from crosslens.data.datasets import files_of
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
 
@@ -16,7 +15,7 @@ def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Pa
     length, heldout = corpus["sequence_length"], corpus["heldout_tokens"]
     built = build_corpus(
         sources,
-        AutoTokenizer.from_pretrained(model),
+        load_tokenizer(model),
         tokens=corpus["tokens"],
         heldout_tokens=heldout,
         sequence_length=length,

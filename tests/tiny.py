@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
 from crosslens.data.grading import user_message
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.synthetic.tokenizer import build_tokenizer
 
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
@@ -64,7 +65,7 @@ def tiny_solver(path: Path, *, architecture: str = "qwen3", steps: int = 80) -> 
     """A tiny model that puts a number into a box, the right one now and then."""
     tiny_model(path, architecture=architecture)
     tokenizer, model = (
-        AutoTokenizer.from_pretrained(path),
+        load_tokenizer(path),
         AutoModelForCausalLM.from_pretrained(path),
     )
     texts = [

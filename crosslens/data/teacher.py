@@ -79,9 +79,11 @@ def with_vllm(
 
 def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> Sampler:
     """Sample with transformers, all messages in one batch."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    from crosslens.models.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(model)
     network = AutoModelForCausalLM.from_pretrained(model).eval()
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     end = stop_tokens(network, tokenizer)

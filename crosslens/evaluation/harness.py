@@ -15,13 +15,14 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string, remove_boxed
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from crosslens.config import benchmark_columns
 from crosslens.config.input_files import check_columns
 from crosslens.data.grading import is_correct, user_message
 from crosslens.io.errors import InputError
 from crosslens.models.sampling import sample, stop_tokens
+from crosslens.models.tokenizer import load_tokenizer
 
 HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
 SEED = 1234  # Evalchemy's; repetition i adds i
@@ -82,7 +83,7 @@ def load_model(path: Path, batch_size: int) -> Model:
         network, info = AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.bfloat16 if cuda else torch.float32, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = load_tokenizer(path)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: this checkpoint does not load: {reason}") from error

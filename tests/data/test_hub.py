@@ -40,13 +40,14 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = self.path.strip("/").split("/")
         if parts[0] == "api":
-            self.describe("/".join(parts[1:4]), parts[-1])
+            asked = parts[4:]  # revision/COMMIT, and from huggingface_hub 1 on tree/COMMIT?...
+            self.describe("/".join(parts[1:4]), asked[0], asked[1].partition("?")[0])
         else:
             kind = [] if parts[0] == "datasets" else ["models"]
             repository, _, place = "/".join(kind + parts).partition("/resolve/")
             self.send(self.root / repository / place.partition("/")[2])
 
-    def describe(self, repository: str, revision: str) -> None:
+    def describe(self, repository: str, asked: str, revision: str) -> None:
         """What a repository holds at a revision."""
         folder = self.root / repository
         if repository.endswith("/gated") and not self.headers.get("Authorization"):
@@ -57,6 +58,11 @@ class Hub(BaseHTTPRequestHandler):
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
             files = [{"rfilename": name} for name in sorted(names)]
             told = {"id": repository.partition("/")[2], "sha": COMMIT, "siblings": files}
+            if asked == "tree":
+                told = [
+                    {"type": "file", "path": name, "oid": COMMIT, "size": 1}
+                    for name in sorted(names)
+                ]
             self.reply(json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def send(self, file: Path) -> None:

@@ -7,11 +7,12 @@ import pyarrow.parquet
 import pytest
 import torch
 from tiny import tiny_model, tiny_problems, tiny_traces
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from crosslens.data import teacher, traces
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, read_jsonl, write_jsonl
+from crosslens.models.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"teacher": "teacher", "backend": "transformers"}
@@ -48,7 +49,7 @@ def filtered(script, tmp_path: Path, sampled: list[dict], problems: list[dict], 
 
 
 def test_greedy_sampling_equals_transformers_own(model: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model)
     network = AutoModelForCausalLM.from_pretrained(model).eval()
     messages = ["what is 1 plus 2 ?", "what is 3 ?", "the answer is 4 so what is 5 plus 6 ?"]
     draw = teacher.sampler(model, backend="transformers", temperature=0.0, max_new_tokens=12)

@@ -230,7 +230,9 @@ def test_every_architecture_learns(tokenizer, architecture: str) -> None:
 
 def test_padding_does_not_count(tokenizer) -> None:
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    model = build_model("qwen3", sizes | {"num_attention_heads": 2}, tokenizer, 0)
+    model = build_model(
+        "qwen3", sizes | {"num_attention_heads": 2, "num_key_value_heads": 2}, tokenizer, 0
+    )
     rows = torch.randint(6, 50, (2, 10))
     padded = torch.cat([rows, torch.full((2, 5), tokenizer.pad_token_id)], dim=1)
     torch.testing.assert_close(next_token_loss(model, rows), next_token_loss(model, padded))

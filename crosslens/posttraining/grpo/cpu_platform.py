@@ -99,7 +99,9 @@ class Server:
     """
 
     def __init__(self, model_path: str, config: Any, seed: int) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
+
+        from crosslens.models.tokenizer import load_tokenizer
 
         torch.set_num_threads(1)
         self.config, self.seed, self.global_steps = config, seed, None
@@ -107,7 +109,7 @@ class Server:
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=torch.float32, attn_implementation="sdpa"
         ).eval()
-        self.ends = stop_tokens(self.model, AutoTokenizer.from_pretrained(model_path))
+        self.ends = stop_tokens(self.model, load_tokenizer(model_path))
         self.pending: list[tuple[list[int], dict, asyncio.Future]] = []
         self.batching: asyncio.Task | None = None
 

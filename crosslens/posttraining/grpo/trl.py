@@ -49,7 +49,6 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
         "steps_per_generation": updates,
         "num_iterations": 1,
         "max_steps": steps * updates,
-        "max_prompt_length": settings["max_prompt_length"],
         "max_completion_length": settings["max_response_length"],
         "temperature": settings["temperature"],
         "epsilon": settings["clip_low"],

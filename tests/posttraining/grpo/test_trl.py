@@ -80,7 +80,7 @@ def test_five_plain_checkpoints_and_curves(
 
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(data: Path, tmp_path: Path) -> None:
     base, models = tiny_solver(tmp_path / "base"), tmp_path / "killed"
-    program = "import conftest, sys, test_trl; test_trl.trained(*map(test_trl.Path, sys.argv[1:]))"
+    program = "import sys, test_trl; test_trl.trained(*map(test_trl.Path, sys.argv[1:]))"
     with subprocess.Popen(
         [sys.executable, "-c", program, str(base), str(data), str(models)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -1,0 +1,23 @@
+"""Tokenizers as their own files describe them, whichever release of transformers reads them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model directory, as its tokenizer.json describes it.
+
+    From transformers 5.10 on, AutoTokenizer replaces the word splitting of tokenizer.json by that
+    of a class of its own when the directory's configuration is of some architectures (Qwen2 is
+    one). A directory without tokenizer.json is left to AutoTokenizer.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if (Path(path) / "tokenizer.json").is_file():
+        # Without a class that says otherwise it would return token_type_ids, which models refuse.
+        names = ["input_ids", "attention_mask"]
+        return PreTrainedTokenizerFast.from_pretrained(path, model_input_names=names)
+    return AutoTokenizer.from_pretrained(path)
