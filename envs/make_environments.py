@@ -1,14 +1,19 @@
-"""Build one virtual environment per envs/*.yaml under .venvs, for machines without conda.
+"""Build the virtual environments of envs/*.yaml under .venvs, for machines without conda.
 
-usage: python3.11 envs/make_environments.py [NAME ...]      (no name: all)
+usage: python3.11 envs/make_environments.py [CONFIG.yaml | NAME ...]
 
-The YAML files are conda environments, the one source of truth; only those whose conda part is
-python and pip can be built here. Needs nothing but Python 3.11 with pip: it runs before any
-environment exists. An environment counts as built when its `.built-from` file, written last,
-holds the SHA-256 of its YAML file; anything else is rebuilt from scratch.
+With a configuration, those that its study uses; without arguments, those of mini.yaml. The YAML
+files are conda environments, the one source of truth; only those whose conda part is python and pip
+can be built here. envs/locks/NAME.txt, where there is one, pins every package of an environment for
+Linux on x86-64 (envs/lock_environments.py).
+
+Needs Python 3.11 with pip, which installs uv and PyYAML into .venvs/.tools. uv installs the rest,
+as hard links from one cache. An environment counts as built when its `.built-from` file, written
+last, holds the SHA-256 of its description; anything else is rebuilt from scratch.
 """
 
-import hashlib
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -18,129 +23,197 @@ from pathlib import Path
 from typing import NamedTuple
 
 ENVS = Path(__file__).resolve().parent
+sys.path.insert(0, str(ENVS.parent))
+
+from crosslens.workflow.environments import digest, environments  # noqa: E402
+
 STAMP = ".built-from"
 PYTHON = (3, 11)
 AT_ONCE = 2
+TOOLS = ("uv==0.13.9", "PyYAML==6.0.3")
+CPU_TORCH = re.compile(r"^(torch==[\d.]+)\+cpu$", re.MULTILINE)
+
+# Run in a new environment: imports the packages that its YAML file names. What does not import is
+# reported now; what does is compiled to bytecode, which other environments need not wait for.
+IMPORT = """
+import importlib, importlib.metadata as metadata, sys
+sys.dont_write_bytecode = False
+modules = metadata.packages_distributions()
+wanted = {name.lower().replace("-", "_") for name in sys.argv[1:]}
+for module, names in sorted(modules.items()):
+    if module.isidentifier() and wanted & {name.lower().replace("-", "_") for name in names}:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            sys.exit(f"{module} does not import: {type(error).__name__}: {error}")
+"""
 
 
 class Failure(Exception):
-    """Something the user must know, in one line."""
+    """An error to report as one line."""
 
 
 class Environment(NamedTuple):
-    """One YAML file and where its virtual environment goes."""
+    """One YAML file, its lock, and where its virtual environment goes."""
 
     name: str
     requirements: list[str]
+    lock: Path | None
     stamp: str
     path: Path
 
     @property
     def current(self) -> bool:
-        """Whether the environment was built, to its end, from the YAML file as it is now."""
+        """Whether the environment was completely built from its description as it is now."""
         stamp = self.path / STAMP
         return stamp.is_file() and stamp.read_text() == self.stamp
 
 
 def read(file: Path, venvs: Path) -> Environment:
-    """The environment that a conda YAML file describes.
+    """Return the environment that a conda YAML file describes.
 
-    Raises Failure when the file is missing or needs conda.
+    Raises Failure when the file is missing, needs conda or has another form.
     """
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
         raise Failure(f"no environment {file.stem}: there are {known}")
     conda, pip = dependencies(file)
     check_conda_part(file, conda)
-    stamp = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Environment(file.stem, pip, stamp, venvs / file.stem)
+    lock = file.parent / "locks" / f"{file.stem}.txt"
+    usable = lock.is_file() and (sys.platform, platform.machine()) == ("linux", "x86_64")
+    stamp = digest(file.stem, file.parent)
+    return Environment(file.stem, pip, lock if usable else None, stamp, venvs / file.stem)
 
 
 def dependencies(file: Path) -> tuple[list[str], list[str]]:
-    """The items under `dependencies:` and those under its `pip:`.
+    """Return the conda packages and the pip requirements of an environment's file."""
+    import yaml  # of .venvs/.tools
 
-    Reads the plain form conda environments are written in (PyYAML is not there yet) and refuses
-    any other line rather than skipping it.
-    """
-    conda: list[str] = []
-    pip: list[str] = []
-    section, items = "", conda
-    for number, line in enumerate(file.read_text().splitlines(), 1):
-        text = re.sub(r"(^|\s)#.*", "", line).rstrip()
-        item = re.fullmatch(r"\s+- +(\S+)", text)
-        if key := re.fullmatch(r"(name|channels|dependencies):.*", text):
-            section, items = key[1], conda
-        elif section == "dependencies" and item:
-            if item[1] == "pip:":
-                items = pip
-            else:
-                items.append(item[1].strip("\"'"))
-        elif text and not (section == "channels" and item):
-            raise Failure(f"{file.name}, line {number}: cannot read `{text.strip()}`")
-    return conda, pip
+    try:
+        *conda, last = yaml.safe_load(file.read_text())["dependencies"]
+        return conda, last["pip"]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise Failure(f"{file.name}: its dependencies must end with `pip:` and a list") from error
 
 
 def check_conda_part(file: Path, conda: list[str]) -> None:
-    """Only Python itself and pip can be had without conda."""
+    """Raise Failure unless the conda part is Python 3.11 and pip, which can be had without conda."""
     for package in conda:
-        name, _, version = package.partition("=")
+        name, _, version = str(package).partition("=")
         if name == "python" and version.strip("=") != "{}.{}".format(*PYTHON):
             raise Failure(f"{file.name} asks for {package}: only Python 3.11 is supported")
         if name not in ("python", "pip"):
             raise Failure(f"{file.name}: {package} is a conda package: use `snakemake --sdm conda`")
 
 
-def build(environment: Environment) -> str:
-    """Build one environment if it is not current, and say so in one line."""
+def build(environment: Environment, uv: Path) -> str:
+    """Build an environment if it is not current; return a line that says so."""
+    name, path = environment.name, environment.path
     if environment.current:
-        return f"environment {environment.name}: up to date"
-    print(
-        f"environment {environment.name}: installing {len(environment.requirements)} packages "
-        "and what they need ...",
-        flush=True,
-    )
+        return f"environment {name}: up to date"
+    print(f"environment {name}: installing ...", flush=True)
     started = time.monotonic()
-    path = environment.path
     path.parent.mkdir(parents=True, exist_ok=True)
     (path / STAMP).unlink(missing_ok=True)
-    call(environment.name, sys.executable, "-m", "venv", "--clear", str(path))
-    pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
-    if environment.requirements:
-        call(environment.name, *pip, *environment.requirements)
+    run(name, uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, path)
+    install(environment, uv)
+    named = [re.split(r"[\[=]", requirement)[0] for requirement in environment.requirements]
+    run(name, path / "bin" / "python", "-c", IMPORT, *named)
     partial = path / f"{STAMP}.tmp"
     partial.write_text(environment.stamp)
     partial.replace(path / STAMP)
-    return f"environment {environment.name}: ready in {time.monotonic() - started:.0f} s"
+    return f"environment {name}: ready in {time.monotonic() - started:.0f} s"
 
 
-def call(name: str, *command: str) -> None:
-    """Run a command; when it fails, its last words become the message."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def install(environment: Environment, uv: Path) -> None:
+    """Install what the lock lists, or the YAML file where there is none for this machine."""
+    name, lock = environment.name, environment.lock
+    command = [uv, "pip", "install", "--quiet", "--python", environment.path / "bin" / "python"]
+    if lock is None:
+        return run(name, *command, *pip_settings("index-url", "find-links"), *environment.requirements)
+    locked = ["--no-deps", "--requirements", lock]
+    pinned = CPU_TORCH.search(lock.read_text())
+    if not pinned:
+        return run(name, *command, *pip_settings("index-url"), *locked)
+    for options in cpu_sources():
+        try:
+            return run(name, *command, *options, *locked)
+        except Failure as failure:
+            if f"{pinned[0]}" not in str(failure) and "torch" not in str(failure):
+                raise
+    return with_cuda_torch(environment, command, pinned[1])
+
+
+def with_cuda_torch(environment: Environment, command: list, torch: str) -> None:
+    """Install the package index's own torch, several GB of CUDA libraries, in place of the CPU's."""
+    name, options = environment.name, pip_settings("index-url")
+    print(f"environment {name}: no CPU build of {torch} can be reached: installing CUDA's", flush=True)
+    run(name, *command, *options, torch)
+    rest = environment.path / "lock.txt"
+    rest.write_text(CPU_TORCH.sub("", environment.lock.read_text()))
+    run(name, *command, *options, "--no-deps", "--requirements", rest)
+
+
+def cpu_sources() -> list[list[str]]:
+    """Return uv's options for where a CPU build of torch may be: pip's directories, PyTorch's index."""
+    pip = pip_settings("index-url", "find-links")
+    return [pip, [*pip, "--torch-backend", "cpu"]]
+
+
+def pip_settings(*keys: str) -> list[str]:
+    """Return this machine's settings of pip as options of uv, which does not read them itself."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^[^=\s]*\.([\w-]+)='(.*)'$", listed, re.MULTILINE)
+    options = {"index-url": "--default-index", "find-links": "--find-links"}
+    values = {key: value for key, value in found if key in keys}  # the last one has precedence
+    return [word for key in values for one in values[key].split() for word in (options[key], one)]
+
+
+def run(name: str, *command: str | Path) -> None:
+    """Run a command for an environment. Raises Failure with its last lines if it fails."""
+    venvs = Path(os.environ.get("UV_CACHE_DIR", ENVS.parent / ".venvs" / ".cache"))
+    settings = {"UV_CACHE_DIR": str(venvs), "UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "180"}
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | settings,
+    )
     if done.returncode:
-        words = [
-            line
-            for line in (done.stdout + done.stderr).splitlines()
-            if line.strip() and not line.startswith(("WARNING", "[notice]"))
-        ]
-        what = "pip" if "pip" in command else "venv"
-        raise Failure(f"environment {name}: {what} failed:\n  " + "\n  ".join(words[-5:]))
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        what = Path(command[0]).name
+        raise Failure(f"environment {name}: {what} failed:\n  " + "\n  ".join(said[-5:]))
 
 
-def main(names: list[str], envs: Path = ENVS, venvs: Path = ENVS.parent / ".venvs") -> int:
-    """Build the named environments, two at a time; exit status 1 if any could not be built."""
-    if sys.version_info[:2] != PYTHON:
-        have = "{}.{}".format(*sys.version_info[:2])
-        print(
-            f"Error: the environments need Python 3.11, {sys.executable} is {have}: "
-            "run `make PYTHON=/path/to/python3.11 environments`",
-            file=sys.stderr,
-        )
-        return 1
-    names = names or sorted(file.stem for file in envs.glob("*.yaml"))
+def make_tools(venvs: Path) -> Path:
+    """Return the Python of .venvs/.tools, with uv and PyYAML; pip installs them the first time."""
+    path, wanted = venvs / ".tools", "\n".join(TOOLS)
+    stamp, python = path / STAMP, path / "bin" / "python"
+    if not (stamp.is_file() and stamp.read_text() == wanted):
+        run("tools", sys.executable, "-m", "venv", "--clear", path)
+        run("tools", python, "-m", "pip", "install", "--quiet", "--no-input", *TOOLS)
+        stamp.write_text(wanted)
+    return python
+
+
+def chosen(arguments: list[str]) -> list[str]:
+    """Return the environments to build: the named ones, or those of a configuration's study."""
+    if arguments and not arguments[0].endswith((".yaml", ".yml")):
+        return arguments
+    import yaml
+
+    file = Path(arguments[0]) if arguments else ENVS.parent / "mini.yaml"
+    return ["workflow", *sorted(set(environments(yaml.safe_load(file.read_text())).values()))]
+
+
+def main(names: list[str], uv: Path, envs: Path = ENVS, venvs: Path = ENVS.parent / ".venvs") -> int:
+    """Build the named environments, two at a time; return 1 if any could not be built, else 0."""
     status = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [
-            pool.submit(lambda n=name: build(read(envs / f"{n}.yaml", venvs))) for name in names
+            pool.submit(lambda n=name: build(read(envs / f"{n}.yaml", venvs), uv)) for name in names
         ]
         for job in jobs:
             try:
@@ -151,5 +224,26 @@ def main(names: list[str], envs: Path = ENVS, venvs: Path = ENVS.parent / ".venv
     return status
 
 
+def start(arguments: list[str]) -> int:
+    """Continue in the Python that has uv and PyYAML, then build; return the exit status."""
+    if sys.version_info[:2] != PYTHON:
+        have = "{}.{}".format(*sys.version_info[:2])
+        message = (
+            f"Error: the environments need Python 3.11, {sys.executable} is {have}: "
+            "run `make PYTHON=/path/to/python3.11 environments`"
+        )
+        print(message, file=sys.stderr)
+        return 1
+    venvs = ENVS.parent / ".venvs"
+    try:
+        python = make_tools(venvs)
+    except Failure as failure:
+        print(f"Error: {failure}", file=sys.stderr)
+        return 1
+    if Path(sys.prefix) != venvs / ".tools":
+        os.execv(python, [str(python), "-B", __file__, *arguments])
+    return main(chosen(arguments), python.parent / "uv")
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(start(sys.argv[1:]))

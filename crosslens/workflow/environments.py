@@ -1,0 +1,63 @@
+"""The environments of envs/: which one each kind of rule runs in, and what identifies its content.
+
+Only the standard library: envs/make_environments.py imports this before any environment exists.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+ENVS = Path(__file__).resolve().parents[2] / "envs"
+
+# The rules of each kind that may run on GPUs, by their names in the configuration's `resources`.
+# `grpo.device` and the backends are keys of their own.
+SFT = ("train_sft",)
+TRACES = ("generate_traces",)
+ANALYSIS = (
+    "evaluate_model",
+    "extract_activations",
+    "train_crosscoder",
+    "evaluate_crosscoder",
+    "score_features",
+    "intervene",
+)
+
+
+def environments(config: dict[str, Any]) -> dict[str, str]:
+    """Return the environment of each kind of rule: analysis, traces, sft and grpo.
+
+    An environment's name ends in -cuda where the configuration asks for GPUs. All rules of the
+    analysis share one environment. A study without a kind of rule has an entry for it all the same.
+    """
+    traces = config.get("traces", {})
+    on_gpus = {
+        "sft": asks_for_gpus(config, SFT),
+        "grpo": config.get("grpo", {}).get("device") == "cuda",
+        "analysis": asks_for_gpus(config, (*ANALYSIS, *TRACES)),
+    }
+    names = {kind: f"{kind}-cuda" if cuda else kind for kind, cuda in on_gpus.items()}
+    if traces.get("backend") == "vllm":
+        names["traces"] = "vllm-cuda" if asks_for_gpus(config, TRACES) else "vllm"
+    else:
+        names["traces"] = names["analysis"]
+    return names
+
+
+def asks_for_gpus(config: dict[str, Any], rules: tuple[str, ...]) -> bool:
+    """Return whether the configuration gives a GPU to one of the rules."""
+    resources = config.get("resources", {})
+    return any(resources.get(rule, {}).get("gpu", 0) for rule in rules)
+
+
+def description(name: str, envs: Path = ENVS) -> list[Path]:
+    """Return the files that describe an environment: its YAML file and, if there is one, its lock.
+
+    The lock, envs/locks/<name>.txt, pins every package of it for Linux on x86-64.
+    """
+    files = [envs / f"{name}.yaml", envs / "locks" / f"{name}.txt"]
+    return [file for file in files if file.is_file()]
+
+
+def digest(name: str, envs: Path = ENVS) -> str:
+    """Return the SHA-256 of an environment's description."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in description(name, envs))).hexdigest()
