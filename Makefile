@@ -5,6 +5,8 @@ VENVS := .venvs
 # One thread a process: several share the machine, and tiny matrices lose by being split.
 export OMP_NUM_THREADS = 1
 export PYTHONPATH = $(CURDIR)
+# Or every process would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 MAKE_ENVIRONMENTS = $(PYTHON) -B envs/make_environments.py
 SNAKEMAKE = $(VENVS)/workflow/bin/snakemake
 PYTEST = -m pytest -o cache_dir=.pytest_cache
@@ -12,7 +14,7 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills own_models slurm)
-.PHONY: help environments mini test $(TESTS) soak bench check lint rulegraph reference clean
+.PHONY: help environments locks mini test $(TESTS) soak bench check lint rulegraph reference clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -20,11 +22,15 @@ help:
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
 	@echo "make check         ruff, snakefmt, snakemake --lint, then the tests"
-	@echo "make environments  build the environments of envs/*.yaml under $(VENVS), or find them up to date"
+	@echo "make environments  build the environments of the mini study under $(VENVS), or find them up to date;"
+	@echo "                   ENVS=config.yaml: those of a configuration; ENVS='sft-cuda vllm': those named"
+	@echo "make locks         pin every package of the environments in envs/locks, after an edit of envs/*.yaml"
 	@echo "make clean         delete results/mini and all caches; environments stay"
 
-environments:
-	@$(MAKE_ENVIRONMENTS)
+environments: # ENVS: names, or the configuration whose environments are needed (mini.yaml's without)
+	@$(MAKE_ENVIRONMENTS) $(ENVS)
+locks: environments
+	@$(VENVS)/.tools/bin/python -B envs/lock_environments.py $(ENVS)
 
 mini: environments
 	@started=$$(date +%s); \
@@ -43,7 +49,7 @@ test-study:
 test-workflow:
 	@$(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
-	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests --ignore=tests/posttraining --ignore=tests/study
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests $(patsubst %,--ignore=tests/%,posttraining/grpo posttraining/sft study)
 test-grpo:
 	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
 test-sft:

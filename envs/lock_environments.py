@@ -14,7 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from make_environments import ENVS, Failure, cpu_sources, dependencies, pip_settings  # noqa: E402
+from make_environments import (  # noqa: E402
+    ENVS,
+    SETTINGS,
+    Failure,
+    cpu_sources,
+    dependencies,
+    pip_settings,
+)
 
 LOCKS = ENVS / "locks"
 PLATFORM = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
@@ -48,6 +55,7 @@ def resolve(name: str, uv: Path, lock: Path | None = None) -> str:
                 capture_output=True,
                 text=True,
                 check=False,
+                env=SETTINGS,
             )
             if done.returncode == 0:
                 return done.stdout

@@ -15,6 +15,7 @@ last, holds the SHA-256 of its description; anything else is rebuilt from scratc
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ENVS = Path(__file__).resolve().parent
+VENVS = ENVS.parent / ".venvs"
 sys.path.insert(0, str(ENVS.parent))
 
 from crosslens.workflow.environments import digest, environments  # noqa: E402
@@ -30,6 +32,12 @@ from crosslens.workflow.environments import digest, environments  # noqa: E402
 STAMP = ".built-from"
 PYTHON = (3, 11)
 AT_ONCE = 2
+CACHE = Path(os.environ.get("UV_CACHE_DIR", VENVS / ".cache"))  # beside them: hard links
+SETTINGS = os.environ | {
+    "UV_CACHE_DIR": str(CACHE),
+    "UV_NO_PROGRESS": "1",
+    "UV_HTTP_TIMEOUT": "180",
+}
 TOOLS = ("uv==0.13.9", "PyYAML==6.0.3")
 CPU_TORCH = re.compile(r"^(torch==[\d.]+)\+cpu$", re.MULTILINE)
 
@@ -97,7 +105,7 @@ def dependencies(file: Path) -> tuple[list[str], list[str]]:
 
 
 def check_conda_part(file: Path, conda: list[str]) -> None:
-    """Raise Failure unless the conda part is Python 3.11 and pip, which can be had without conda."""
+    """Raise Failure unless the conda part is Python 3.11 and pip, which need no conda."""
     for package in conda:
         name, _, version = str(package).partition("=")
         if name == "python" and version.strip("=") != "{}.{}".format(*PYTHON):
@@ -130,34 +138,37 @@ def install(environment: Environment, uv: Path) -> None:
     name, lock = environment.name, environment.lock
     command = [uv, "pip", "install", "--quiet", "--python", environment.path / "bin" / "python"]
     if lock is None:
-        return run(name, *command, *pip_settings("index-url", "find-links"), *environment.requirements)
+        settings = pip_settings("index-url", "find-links")
+        return run(name, *command, *settings, *environment.requirements)
     locked = ["--no-deps", "--requirements", lock]
-    pinned = CPU_TORCH.search(lock.read_text())
-    if not pinned:
+    if not CPU_TORCH.search(lock.read_text()):
         return run(name, *command, *pip_settings("index-url"), *locked)
     for options in cpu_sources():
         try:
             return run(name, *command, *options, *locked)
         except Failure as failure:
-            if f"{pinned[0]}" not in str(failure) and "torch" not in str(failure):
+            if "torch" not in str(failure):
                 raise
-    return with_cuda_torch(environment, command, pinned[1])
-
-
-def with_cuda_torch(environment: Environment, command: list, torch: str) -> None:
-    """Install the package index's own torch, several GB of CUDA libraries, in place of the CPU's."""
-    name, options = environment.name, pip_settings("index-url")
-    print(f"environment {name}: no CPU build of {torch} can be reached: installing CUDA's", flush=True)
-    run(name, *command, *options, torch)
-    rest = environment.path / "lock.txt"
-    rest.write_text(CPU_TORCH.sub("", environment.lock.read_text()))
-    run(name, *command, *options, "--no-deps", "--requirements", rest)
+    return install_with_cuda_torch(environment, command)
 
 
 def cpu_sources() -> list[list[str]]:
-    """Return uv's options for where a CPU build of torch may be: pip's directories, PyTorch's index."""
+    """Return uv's options for the places of CPU builds: pip's directories, PyTorch's index."""
     pip = pip_settings("index-url", "find-links")
     return [pip, [*pip, "--torch-backend", "cpu"]]
+
+
+def install_with_cuda_torch(environment: Environment, command: list[str | Path]) -> None:
+    """Install a lock with the package index's torch and its CUDA libraries, several GB."""
+    name, options, pins = environment.name, pip_settings("index-url"), environment.lock.read_text()
+    torch = CPU_TORCH.search(pins)[1]
+    print(
+        f"environment {name}: no CPU build of {torch} within reach, installing CUDA's", flush=True
+    )
+    run(name, *command, *options, torch)
+    rest = environment.path / "lock.txt"
+    rest.write_text(CPU_TORCH.sub("", pins))
+    run(name, *command, *options, "--no-deps", "--requirements", rest)
 
 
 def pip_settings(*keys: str) -> list[str]:
@@ -172,14 +183,8 @@ def pip_settings(*keys: str) -> list[str]:
 
 def run(name: str, *command: str | Path) -> None:
     """Run a command for an environment. Raises Failure with its last lines if it fails."""
-    venvs = Path(os.environ.get("UV_CACHE_DIR", ENVS.parent / ".venvs" / ".cache"))
-    settings = {"UV_CACHE_DIR": str(venvs), "UV_NO_PROGRESS": "1", "UV_HTTP_TIMEOUT": "180"}
     done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | settings,
+        [str(word) for word in command], capture_output=True, text=True, check=False, env=SETTINGS
     )
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -208,7 +213,7 @@ def chosen(arguments: list[str]) -> list[str]:
     return ["workflow", *sorted(set(environments(yaml.safe_load(file.read_text())).values()))]
 
 
-def main(names: list[str], uv: Path, envs: Path = ENVS, venvs: Path = ENVS.parent / ".venvs") -> int:
+def main(names: list[str], uv: Path, envs: Path = ENVS, venvs: Path = VENVS) -> int:
     """Build the named environments, two at a time; return 1 if any could not be built, else 0."""
     status = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -221,6 +226,8 @@ def main(names: list[str], uv: Path, envs: Path = ENVS, venvs: Path = ENVS.paren
             except Failure as failure:
                 print(f"Error: {failure}", file=sys.stderr, flush=True)
                 status = 1
+    for index in CACHE.glob("simple-*"):
+        shutil.rmtree(index)  # what the package index answered is of no use in the next build
     return status
 
 
@@ -234,13 +241,12 @@ def start(arguments: list[str]) -> int:
         )
         print(message, file=sys.stderr)
         return 1
-    venvs = ENVS.parent / ".venvs"
     try:
-        python = make_tools(venvs)
+        python = make_tools(VENVS)
     except Failure as failure:
         print(f"Error: {failure}", file=sys.stderr)
         return 1
-    if Path(sys.prefix) != venvs / ".tools":
+    if Path(sys.prefix) != VENVS / ".tools":
         os.execv(python, [str(python), "-B", __file__, *arguments])
     return main(chosen(arguments), python.parent / "uv")
 

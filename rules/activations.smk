@@ -18,7 +18,7 @@ rule tokenize_corpus:
     benchmark:
         "results/{study}/benchmarks/tokenize_corpus/{family}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -61,7 +61,7 @@ rule extract_activations:
     benchmark:
         "results/{study}/benchmarks/extract_activations/{family}/{variant}-{shard}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -88,7 +88,7 @@ rule report_data_path:
     benchmark:
         "results/{study}/benchmarks/report_data_path/{family}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

@@ -5,7 +5,6 @@ OUTPUTS: none; names used by the other rule files.
 """
 
 import gc
-import hashlib
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from crosslens.workflow.slurm import check_queued, comment, failures
 from crosslens.config.study_design import FINAL
 from crosslens.workflow.earlier_runs import wait_for_earlier
 from crosslens.io.errors import InputError
+from crosslens.workflow.environments import digest, environments
 from crosslens.workflow.code_hash import fingerprint
 from crosslens.config.yaml_files import check_repeated_keys
 from crosslens.workflow.gpu_locks import check_machine
@@ -43,6 +43,8 @@ for name, value in {
     "MALLOC_TRIM_THRESHOLD_": 256 * 2**20,
 }.items():
     os.environ.setdefault(name, str(value))
+# A container that sets it would have every job compile the packages that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if (ROOT / ".venvs").is_dir():
     os.environ.update(BASH_ENV=MODULES)
 
@@ -105,7 +107,7 @@ GRPO_PROCESSES = [
     f"crosslens/posttraining/grpo/{name}.py"
     for name in ["agent_loop", "cpu_platform", "replay"]
 ]
-GRPO_ENV = {"verl": "grpo", "trl": "sft"}[config["grpo"]["engine"]]
+ENVIRONMENTS = environments(config)  # by kind of rule; those with GPUs where it asks for GPUs
 
 
 wildcard_constraints:
@@ -128,10 +130,10 @@ def code(*files):
     return lambda w: [fingerprint(ROOT / file, ROOT) for file in files]
 
 
-def module(environment):
-    """Name of the environment module: an edit of envs/<environment>.yaml changes it, and reruns."""
-    text = (ROOT / "envs" / f"{environment}.yaml").read_bytes()
-    return f"{environment}/{hashlib.sha256(text).hexdigest()[:12]}"
+def module(kind):
+    """Name of the environment module of a kind of rule: an edit of its YAML file or lock changes it, and reruns."""
+    name = ENVIRONMENTS[kind]
+    return f"{name}/{digest(name)[:12]}"
 
 
 def need(rule, resource, default):

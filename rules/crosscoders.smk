@@ -21,7 +21,7 @@ rule train_crosscoder:
     benchmark:
         "results/{study}/benchmarks/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -59,7 +59,7 @@ rule evaluate_crosscoder:
     benchmark:
         "results/{study}/benchmarks/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

@@ -20,7 +20,7 @@ rule import_model:
     wildcard_constraints:
         variant=brought(),
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -48,7 +48,7 @@ rule prepare_problems:
     benchmark:
         "results/{study}/benchmarks/prepare_problems.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -75,9 +75,9 @@ rule generate_traces:
     benchmark:
         "results/{study}/benchmarks/generate_traces/{part}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['traces']}.yaml"
     envmodules:
-        module("analysis"),
+        module("traces"),
     threads: 1
     resources:
         gpu=gpus("generate_traces"),
@@ -107,7 +107,7 @@ rule filter_traces:
     benchmark:
         "results/{study}/benchmarks/filter_traces.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

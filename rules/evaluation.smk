@@ -18,7 +18,7 @@ rule evaluate_model:
         "results/{study}/benchmarks/evaluate_model/{family}/{variant}.tsv"
     priority: 10  # critical samples and interventions wait for it
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

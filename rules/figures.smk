@@ -28,7 +28,7 @@ rule draw_nrn:
     wildcard_constraints:
         number="1|6",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -66,7 +66,7 @@ rule draw_overlap:
     wildcard_constraints:
         number="2|7",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -105,7 +105,7 @@ rule draw_mas:
     wildcard_constraints:
         number="3|5",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -144,7 +144,7 @@ rule draw_feature_overlap:
     wildcard_constraints:
         number="4",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -183,7 +183,7 @@ rule draw_rank_shifts:
     wildcard_constraints:
         number="8|9|10|11|12|13",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -218,7 +218,7 @@ rule draw_training_curves:
     benchmark:
         "results/{study}/benchmarks/draw_training_curves/{curves}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

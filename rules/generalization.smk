@@ -16,7 +16,7 @@ rule find_critical_samples:
     benchmark:
         "results/{study}/benchmarks/find_critical_samples/{family}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -46,7 +46,7 @@ rule score_features:
     benchmark:
         "results/{study}/benchmarks/score_features/{family}/{crosscoder}-r{replica}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -74,7 +74,7 @@ rule select_features:
     benchmark:
         "results/{study}/benchmarks/select_features/{family}/{crosscoder}-r{replica}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

@@ -21,9 +21,9 @@ rule count_prompts:
         family=trained("rl"),
     priority: 20  # GRPO waits for it
     conda:
-        f"../envs/{GRPO_ENV}.yaml"
+        f"../envs/{ENVIRONMENTS['grpo']}.yaml"
     envmodules:
-        module(GRPO_ENV),
+        module("grpo"),
     threads: 1
     resources:
         gpu=0,
@@ -62,9 +62,9 @@ rule train_grpo:
         family=trained("rl"),
     priority: 20  # the longest job: whatever else is ready waits
     conda:
-        f"../envs/{GRPO_ENV}.yaml"
+        f"../envs/{ENVIRONMENTS['grpo']}.yaml"
     envmodules:
-        module(GRPO_ENV),
+        module("grpo"),
     threads: 1
     resources:
         gpu=gpus("train_grpo"),

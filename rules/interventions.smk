@@ -21,7 +21,7 @@ rule intervene:
     benchmark:
         "results/{study}/benchmarks/intervene/{family}/{crosscoder}-r{replica}/{target}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

@@ -17,7 +17,7 @@ rule score_specificity:
     benchmark:
         "results/{study}/benchmarks/score_specificity/{family}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -42,7 +42,7 @@ rule measure_overlap:
     benchmark:
         "results/{study}/benchmarks/measure_overlap/{family}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -68,7 +68,7 @@ rule rank_shifts:
     benchmark:
         "results/{study}/benchmarks/rank_shifts/{family}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

@@ -42,7 +42,7 @@ rule write_report:
     benchmark:
         "results/{study}/benchmarks/write_report.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

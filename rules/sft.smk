@@ -26,7 +26,7 @@ rule train_sft:
     wildcard_constraints:
         family=trained("sft"),
     conda:
-        "../envs/sft.yaml"
+        f"../envs/{ENVIRONMENTS['sft']}.yaml"
     envmodules:
         module("sft"),
     threads: 1

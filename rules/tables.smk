@@ -32,7 +32,7 @@ rule tabulate_accuracy:
     wildcard_constraints:
         number="1",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -73,7 +73,7 @@ rule tabulate_interventions:
     wildcard_constraints:
         number="2|3|4|5",
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

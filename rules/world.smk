@@ -22,7 +22,7 @@ rule build_world:
     benchmark:
         "results/{study}/benchmarks/build_world.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -55,7 +55,7 @@ rule pretrain_base:
     benchmark:
         "results/{study}/benchmarks/pretrain_base.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1
@@ -82,7 +82,7 @@ rule pretrain_teacher:
     benchmark:
         "results/{study}/benchmarks/pretrain_teacher.tsv"
     conda:
-        "../envs/analysis.yaml"
+        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
     envmodules:
         module("analysis"),
     threads: 1

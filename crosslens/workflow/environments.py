@@ -12,6 +12,7 @@ ENVS = Path(__file__).resolve().parents[2] / "envs"
 # The rules of each kind that may run on GPUs, by their names in the configuration's `resources`.
 # `grpo.device` and the backends are keys of their own.
 SFT = ("train_sft",)
+GRPO = {"verl": "grpo", "trl": "analysis"}  # grpo.engine
 TRACES = ("generate_traces",)
 ANALYSIS = (
     "evaluate_model",
@@ -29,18 +30,20 @@ def environments(config: dict[str, Any]) -> dict[str, str]:
     An environment's name ends in -cuda where the configuration asks for GPUs. All rules of the
     analysis share one environment. A study without a kind of rule has an entry for it all the same.
     """
-    traces = config.get("traces", {})
-    on_gpus = {
-        "sft": asks_for_gpus(config, SFT),
-        "grpo": config.get("grpo", {}).get("device") == "cuda",
-        "analysis": asks_for_gpus(config, (*ANALYSIS, *TRACES)),
+    analysis = named("analysis", asks_for_gpus(config, (*ANALYSIS, *TRACES)))
+    traces, grpo = config.get("traces", {}), config.get("grpo", {})
+    vllm = named("vllm", asks_for_gpus(config, TRACES))
+    return {
+        "analysis": analysis,
+        "traces": vllm if traces.get("backend") == "vllm" else analysis,
+        "sft": named("sft", asks_for_gpus(config, SFT)),
+        "grpo": named(GRPO[grpo.get("engine", "verl")], grpo.get("device") == "cuda"),
     }
-    names = {kind: f"{kind}-cuda" if cuda else kind for kind, cuda in on_gpus.items()}
-    if traces.get("backend") == "vllm":
-        names["traces"] = "vllm-cuda" if asks_for_gpus(config, TRACES) else "vllm"
-    else:
-        names["traces"] = names["analysis"]
-    return names
+
+
+def named(environment: str, cuda: bool) -> str:
+    """Return the name of an environment's CPU or CUDA set."""
+    return f"{environment}-cuda" if cuda else environment
 
 
 def asks_for_gpus(config: dict[str, Any], rules: tuple[str, ...]) -> bool:
@@ -60,4 +63,5 @@ def description(name: str, envs: Path = ENVS) -> list[Path]:
 
 def digest(name: str, envs: Path = ENVS) -> str:
     """Return the SHA-256 of an environment's description."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in description(name, envs))).hexdigest()
+    content = b"".join(file.read_bytes() for file in description(name, envs))
+    return hashlib.sha256(content).hexdigest()

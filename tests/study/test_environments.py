@@ -1,18 +1,21 @@
 """Environments without conda: built once, rebuilt when their YAML changes, loaded as modules."""
 
-import hashlib
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
+from crosslens.workflow.environments import digest, environments
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+UV = ROOT / ".venvs" / ".tools" / "bin" / "uv"
 YAML = """# A tiny environment.
 channels:
   - conda-forge
@@ -24,15 +27,19 @@ dependencies:
 """
 
 
-@pytest.fixture
-def maker():
-    """envs/make_environments.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "make_environments", ROOT / "envs" / "make_environments.py"
-    )
+def program(name: str):
+    """Return a program of envs/ as a module."""
+    sys.path.insert(0, str(ROOT / "envs"))  # one imports the other
+    spec = importlib.util.spec_from_file_location(name, ROOT / "envs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "envs"))
     return module
+
+
+@pytest.fixture
+def maker():
+    return program("make_environments")
 
 
 @pytest.fixture
@@ -46,7 +53,7 @@ def envs(tmp_path: Path) -> Path:
 
 
 def make(maker, envs: Path, *names: str) -> int:
-    return maker.main(list(names), envs, envs.parent / ".venvs")
+    return maker.main(list(names) or ["tiny"], UV, envs, envs.parent / ".venvs")
 
 
 def load(envs: Path, module: str) -> subprocess.CompletedProcess:
@@ -60,36 +67,32 @@ def load(envs: Path, module: str) -> subprocess.CompletedProcess:
     )
 
 
-def digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-
-
 def test_built_reused_rebuilt_and_loaded(maker, envs: Path, capsys) -> None:
     six = envs.parent / ".venvs" / "tiny" / "lib" / "python3.11" / "site-packages" / "six.py"
     assert make(maker, envs) == 0
     said = capsys.readouterr().out
     assert re.fullmatch(
-        r"environment tiny: installing 1 packages and what they need ...\n"
+        r"environment tiny: installing ...\n"
         r"environment tiny: ready in \d+ s\n",
         said,
     )
     assert '"1.16.0"' in six.read_text()
     python = envs.parent / ".venvs" / "tiny" / "bin" / "python"
-    loaded = load(envs, f"tiny/{digest(envs / 'tiny.yaml')}")
+    loaded = load(envs, f"tiny/{digest('tiny', envs)[:12]}")
     assert (loaded.returncode, loaded.stdout.strip()) == (0, str(python))
 
     assert make(maker, envs, "tiny") == 0
     assert capsys.readouterr().out == "environment tiny: up to date\n"
 
     (envs / "tiny.yaml").write_text(YAML.format(version="1.17.0"))
-    outdated = load(envs, f"tiny/{digest(envs / 'tiny.yaml')}")
+    outdated = load(envs, f"tiny/{digest('tiny', envs)[:12]}")
     assert (outdated.returncode, outdated.stdout) == (1, "")
     assert outdated.stderr == (
-        "environment tiny is missing or out of date: run `make environments`\n"
+        "environment tiny is missing or out of date: run `make environments ENVS=tiny`\n"
     )
     assert make(maker, envs) == 0
     assert '"1.17.0"' in six.read_text()
-    assert load(envs, f"tiny/{digest(envs / 'tiny.yaml')}").returncode == 0
+    assert load(envs, f"tiny/{digest('tiny', envs)[:12]}").returncode == 0
 
 
 def test_a_build_that_was_cut_short_does_not_count(maker, envs: Path) -> None:
@@ -102,7 +105,7 @@ def test_a_failing_install_names_the_package(maker, envs: Path, capsys) -> None:
     (envs / "tiny.yaml").write_text(YAML.format(version="0.0.0.dev404"))
     assert make(maker, envs) == 1
     said = capsys.readouterr().err
-    assert said.startswith("Error: environment tiny: pip failed:\n")
+    assert said.startswith("Error: environment tiny: uv failed:\n")
     assert "six==0.0.0.dev404" in said and len(said.splitlines()) <= 6
     assert load(envs, "tiny").returncode == 1
 
@@ -112,7 +115,7 @@ def test_a_failing_install_names_the_package(maker, envs: Path, capsys) -> None:
     [
         ("python=3.11", "python=3.12", "tiny.yaml asks for python=3.12: only Python 3.11"),
         ("  - pip\n", "  - pip\n  - samtools=1.20\n", "samtools=1.20 is a conda package"),
-        ("- six==", "+ six==", "tiny.yaml, line 8: cannot read"),
+        ("  - pip:\n", "  - pip\n", "its dependencies must end with `pip:` and a list"),
     ],
 )
 def test_what_cannot_be_built_is_one_line(
@@ -130,9 +133,9 @@ def test_an_unknown_name_lists_the_known(maker, envs: Path, capsys) -> None:
     assert capsys.readouterr().err == "Error: no environment huge: there are tiny\n"
 
 
-def test_another_python_is_refused(maker, envs: Path, capsys, monkeypatch) -> None:
+def test_another_python_is_refused(maker, capsys, monkeypatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 12, 0))
-    assert make(maker, envs) == 1
+    assert maker.start([]) == 1
     assert "the environments need Python 3.11" in capsys.readouterr().err
 
 
@@ -140,10 +143,71 @@ def test_only_purge_and_load_are_known(envs: Path) -> None:
     assert load(envs, "tiny; module avail").returncode != 0
 
 
+def test_what_does_not_import_is_named(maker, envs: Path, capsys) -> None:
+    file = envs / "tiny.yaml"
+    file.write_text(
+        file.read_text().replace("six=={version}", "") + "      - uwsgidecorators==1.1.0\n"
+    )
+    assert make(maker, envs) == 1
+    assert "uwsgidecorators does not import: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_environments_share_their_files_and_their_locks_are_followed(maker, envs: Path) -> None:
+    (envs / "locks").mkdir()
+    for name in ("tiny", "other"):
+        (envs / f"{name}.yaml").write_text(YAML.format(version="1.16.0"))
+        (envs / "locks" / f"{name}.txt").write_text("six==1.16.0\n")
+    before = digest("tiny", envs)
+    assert make(maker, envs, "tiny", "other") == 0
+    place = Path("lib", "python3.11", "site-packages", "six.py")
+    first, second = (envs.parent / ".venvs" / name / place for name in ("tiny", "other"))
+    assert first.samefile(second)
+    (envs / "locks" / "tiny.txt").write_text("six==1.17.0\n")
+    assert digest("tiny", envs) != before
+    assert make(maker, envs, "tiny") == 0
+    assert '"1.17.0"' in first.read_text() and '"1.16.0"' in second.read_text()
+
+
 @pytest.mark.parametrize("file", ENVIRONMENTS, ids=lambda file: file.stem)
-def test_every_environment_reads_as_yaml_does_and_is_pinned(maker, file: Path) -> None:
+def test_every_environment_is_pinned_and_locked_to_its_pins(maker, file: Path) -> None:
     conda, pip = maker.dependencies(file)
-    *others, last = yaml.safe_load(file.read_text())["dependencies"]
-    assert (conda, pip) == (others, last["pip"])
+    assert conda == ["python=3.11", "pip"]
     assert all(re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+", pin) for pin in pip)
-    assert "pytest" in {pin.split("==")[0] for pin in pip}
+    lock = (file.parent / "locks" / f"{file.stem}.txt").read_text()
+    pins = dict(line.split("==") for line in lock.splitlines())
+    for pin in pip:
+        name, version = re.sub(r"\[.*\]", "", pin).lower().replace("_", "-").split("==")
+        assert pins[name] in (version, f"{version}+cpu")
+    cuda = file.stem.endswith("-cuda")
+    assert any(name.startswith("nvidia-") for name in pins) == cuda
+    assert ("+cpu" in pins.get("torch", "")) == (not cuda and "torch" in pins)
+
+
+def test_all_environments_resolve_for_linux() -> None:
+    """Each lock is a solution of its YAML file's requirements, by the package index as it is now.
+
+    Nothing is installed. Without the package index this fails, and uv's message says so.
+    """
+    locks = program("lock_environments")
+    names = [file.stem for file in ENVIRONMENTS]
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda name: locks.resolve(name, UV, locks.LOCKS / f"{name}.txt"), names)
+    for name, pins in zip(names, found, strict=True):
+        assert pins == (locks.LOCKS / f"{name}.txt").read_text(), name
+
+
+def test_the_configuration_chooses_the_environments() -> None:
+    paper, mini = (yaml.safe_load((ROOT / f"{x}.yaml").read_text()) for x in ("config", "mini"))
+    cuda = {"sft": "sft-cuda", "grpo": "grpo-cuda", "analysis": "analysis-cuda"}
+    assert environments(paper) == {**cuda, "traces": "vllm-cuda"}
+    cpu = {"sft": "sft", "grpo": "grpo", "analysis": "analysis", "traces": "analysis"}
+    assert environments(mini) == cpu
+    mini["traces"]["backend"] = "vllm"
+    assert environments(mini) == cpu | {"traces": "vllm"}
+    mini["resources"] = {"train_crosscoder": {"gpu": 1}}
+    assert environments(mini) == cpu | {"traces": "vllm", "analysis": "analysis-cuda"}
+    mini["grpo"]["device"] = "cuda"
+    assert environments(mini)["grpo"] == "grpo-cuda"
+    mini["grpo"]["engine"] = "trl"
+    assert environments(mini)["grpo"] == "analysis-cuda"
+    assert {*environments(paper).values(), *cpu.values()} < {file.stem for file in ENVIRONMENTS}

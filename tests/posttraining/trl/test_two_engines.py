@@ -134,7 +134,7 @@ def verl(step: dict[str, torch.Tensor], tmp_path_factory) -> dict[str, np.ndarra
     names = {"rewards": "rewards", "old": "old_per_token_logps", "new": "new"}
     arrays = {ours: step[theirs].numpy() for ours, theirs in names.items()}
     np.savez(folder / "batch.npz", mask=step["completion_mask"].numpy(), **arrays)
-    python = sys.executable
+    python = ROOT / ".venvs" / "grpo" / "bin" / "python"
     subprocess.run([python, "-c", VERL, folder, json.dumps(SETTINGS)], check=True)
     return dict(np.load(folder / "verl.npz"))
 
