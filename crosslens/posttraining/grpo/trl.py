@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.models.tokenizer import load_tokenizer
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.backend_process import hide_media_packages
 from crosslens.posttraining.checkpoint_schedule import (
@@ -18,7 +20,7 @@ from crosslens.posttraining.checkpoint_schedule import (
 )
 from crosslens.posttraining.grpo.checkpoints import export
 from crosslens.posttraining.grpo.curves import trl_curves
-from crosslens.posttraining.grpo.prompts import fitting_prompts
+from crosslens.posttraining.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.posttraining.grpo.reward import trl_reward
 
 if TYPE_CHECKING:
@@ -34,37 +36,40 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
     `batch_size / mini_batch_size` optimizer steps of TRL, which counts responses, not prompts."""
     updates = settings["batch_size"] // settings["mini_batch_size"]
     cpu = settings["device"] == "cpu"
-    return {
-        "output_dir": str(out),
-        "use_cpu": cpu,
-        "bf16": not cpu,
-        "seed": seed,
-        "learning_rate": settings["learning_rate"],
-        "lr_scheduler_type": "constant",
-        "weight_decay": 0.01,
-        "max_grad_norm": 1.0,
-        "num_generations": settings["rollouts"],
-        "per_device_train_batch_size": settings["mini_batch_size"] * settings["rollouts"],
-        "gradient_accumulation_steps": 1,
-        "steps_per_generation": updates,
-        "num_iterations": 1,
-        "max_steps": steps * updates,
-        "max_completion_length": settings["max_response_length"],
-        "temperature": settings["temperature"],
-        "epsilon": settings["clip_low"],
-        "epsilon_high": settings["clip_high"],
-        "delta": DUAL_CLIP,
-        "beta": 0.0,
-        "loss_type": "bnpo",  # the mean over an update's tokens; dapo divides by a whole step's
-        "scale_rewards": "group",
-        "gradient_checkpointing": not cpu,
-        "save_strategy": "steps",
-        "save_steps": spacing(steps, settings["save_every"]) * updates,
-        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
-        "logging_steps": updates,
-        "disable_tqdm": True,
-        "report_to": "none",
-    } | settings.get("options", {})
+    return (
+        {
+            "output_dir": str(out),
+            "use_cpu": cpu,
+            "bf16": not cpu,
+            "seed": seed,
+            "learning_rate": settings["learning_rate"],
+            "lr_scheduler_type": "constant",
+            "weight_decay": 0.01,
+            "max_grad_norm": 1.0,
+            "num_generations": settings["rollouts"],
+            "per_device_train_batch_size": settings["mini_batch_size"] * settings["rollouts"],
+            "gradient_accumulation_steps": 1,
+            "steps_per_generation": updates,
+            "num_iterations": 1,
+            "max_steps": steps * updates,
+            "max_completion_length": settings["max_response_length"],
+            "temperature": settings["temperature"],
+            "epsilon": settings["clip_low"],
+            "epsilon_high": settings["clip_high"],
+            "delta": DUAL_CLIP,
+            "beta": 0.0,
+            "loss_type": "bnpo",  # an update's mean over its tokens; dapo's is weighed
+            "scale_rewards": "group",
+            "gradient_checkpointing": not cpu,
+            "save_strategy": "steps",
+            "save_steps": spacing(steps, settings["save_every"]) * updates,
+            "save_only_model": False,  # the last checkpoint is what a killed run goes on from
+            "logging_steps": updates,
+            "disable_tqdm": True,
+            "report_to": "none",
+        }
+        | settings.get("options", {})
+    )
 
 
 def train(
@@ -78,7 +83,9 @@ def train(
     """
     check_grpo_options(settings.get("options", {}))
     hide_media_packages()
-    prompts = fitting_prompts(data, model, settings["max_prompt_length"])
+    with TemporaryDirectory() as folder:
+        tokenizer = copy_tokenizer(model, Path(folder, "tokenizer"))
+        prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
     steps = steps_of_epoch(len(prompts), settings["batch_size"])
     same = resumable_run.identity(model=model, data=data, settings=settings, seed=seed, devices=1)
     resume = resumable_run.last_checkpoint(run)
@@ -111,6 +118,7 @@ def train_on(
         reward_funcs=trl_reward,
         args=GRPOConfig(**options),
         train_dataset=dataset(prompts),
+        processing_class=load_tokenizer(model),
         callbacks=[clock(), keeper(kept)],
     )
     check_reward(trainer)

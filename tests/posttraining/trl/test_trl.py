@@ -112,7 +112,7 @@ def test_the_configuration_is_trls_own(tmp_path: Path) -> None:
     assert (config.epsilon, config.epsilon_high, config.delta, config.beta) == (0.22, 0.28, 3, 0)
     assert (config.loss_type, config.scale_rewards) == ("bnpo", "group")
     assert (config.learning_rate, str(config.lr_scheduler_type.value)) == (5e-3, "constant")
-    assert (config.top_p, config.top_k, config.min_p) == (1.0, None, None)
+    assert (config.top_p, config.top_k, config.min_p) == (1.0, 0, None)
     assert (config.seed, config.use_cpu, config.bf16) == (3, True, False)
 
 

@@ -197,12 +197,13 @@ def test_without_the_dual_clip_they_would_differ(
     assert (ours > verl["loss"] + 1e-3).any()
 
 
-def test_trls_own_choice_of_loss_would_halve_each_update(
+def test_trls_own_choice_of_loss_would_weigh_updates_by_their_tokens(
     trainer: GRPOTrainer, step: dict, monkeypatch
 ) -> None:
-    """Its `dapo` divides by the tokens of all updates that share their rollouts."""
+    """Its `dapo` divides by the mean tokens of the updates that share their rollouts."""
     mean = torch.stack(losses(trainer, step)).detach()
     monkeypatch.setattr(trainer, "loss_type", "dapo")
-    halved = torch.stack(losses(trainer, step)).detach()
+    weighed = torch.stack(losses(trainer, step)).detach()
     tokens = step["completion_mask"].view(UPDATES, -1).sum(1)
-    assert halved.numpy() == pytest.approx((mean * tokens / tokens.sum()).numpy(), rel=1e-4)
+    expected = mean * tokens / tokens.float().mean()
+    assert weighed.numpy() == pytest.approx(expected.numpy(), rel=1e-4)
