@@ -50,6 +50,8 @@ CPU = {
 }
 CUDA = {
     "actor_rollout_ref.rollout.name": "vllm",
+    # verl's default, FlashAttention 2, comes without a wheel for this PyTorch.
+    "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
     "actor_rollout_ref.model.use_remove_padding": True,
     "actor_rollout_ref.model.enable_gradient_checkpointing": True,
 }

@@ -36,40 +36,37 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
     `batch_size / mini_batch_size` optimizer steps of TRL, which counts responses, not prompts."""
     updates = settings["batch_size"] // settings["mini_batch_size"]
     cpu = settings["device"] == "cpu"
-    return (
-        {
-            "output_dir": str(out),
-            "use_cpu": cpu,
-            "bf16": not cpu,
-            "seed": seed,
-            "learning_rate": settings["learning_rate"],
-            "lr_scheduler_type": "constant",
-            "weight_decay": 0.01,
-            "max_grad_norm": 1.0,
-            "num_generations": settings["rollouts"],
-            "per_device_train_batch_size": settings["mini_batch_size"] * settings["rollouts"],
-            "gradient_accumulation_steps": 1,
-            "steps_per_generation": updates,
-            "num_iterations": 1,
-            "max_steps": steps * updates,
-            "max_completion_length": settings["max_response_length"],
-            "temperature": settings["temperature"],
-            "epsilon": settings["clip_low"],
-            "epsilon_high": settings["clip_high"],
-            "delta": DUAL_CLIP,
-            "beta": 0.0,
-            "loss_type": "bnpo",  # an update's mean over its tokens; dapo's is weighed
-            "scale_rewards": "group",
-            "gradient_checkpointing": not cpu,
-            "save_strategy": "steps",
-            "save_steps": spacing(steps, settings["save_every"]) * updates,
-            "save_only_model": False,  # the last checkpoint is what a killed run goes on from
-            "logging_steps": updates,
-            "disable_tqdm": True,
-            "report_to": "none",
-        }
-        | settings.get("options", {})
-    )
+    return {
+        "output_dir": str(out),
+        "use_cpu": cpu,
+        "bf16": not cpu,
+        "seed": seed,
+        "learning_rate": settings["learning_rate"],
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "num_generations": settings["rollouts"],
+        "per_device_train_batch_size": settings["mini_batch_size"] * settings["rollouts"],
+        "gradient_accumulation_steps": 1,
+        "steps_per_generation": updates,
+        "num_iterations": 1,
+        "max_steps": steps * updates,
+        "max_completion_length": settings["max_response_length"],
+        "temperature": settings["temperature"],
+        "epsilon": settings["clip_low"],
+        "epsilon_high": settings["clip_high"],
+        "delta": DUAL_CLIP,
+        "beta": 0.0,
+        "loss_type": "bnpo",  # an update's mean over its tokens; dapo's is weighed
+        "scale_rewards": "group",
+        "gradient_checkpointing": not cpu,
+        "save_strategy": "steps",
+        "save_steps": spacing(steps, settings["save_every"]) * updates,
+        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
+        "logging_steps": updates,
+        "disable_tqdm": True,
+        "report_to": "none",
+    } | settings.get("options", {})
 
 
 def train(

@@ -30,6 +30,13 @@ LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
 # What else it leaves beside a model, a pickle with this machine's paths among it.
 OTHER_FILES = ("trainer_state.json", "training_args.bin", "README.md", "latest", "zero_to_fp32.py")
 
+# DeepSpeed looks for nvcc when it is imported on a GPU node; ZeRO compiles nothing.
+ENVIRONMENT = {
+    "DS_IGNORE_CUDA_DETECTION": "1",
+    "HF_HUB_OFFLINE": "1",
+    "LLAMAFACTORY_VERBOSITY": "WARN",
+}
+
 
 def accumulation(batch_size: int, micro_batch_size: int, devices: int) -> int:
     """Gradient accumulation steps, so that one update sees `batch_size` traces on any devices.
@@ -164,11 +171,7 @@ def train(
     backend_process.run(
         "LLaMA-Factory",
         [*command, str(file), str(settings["batch_size"])],
-        {
-            "HF_DATASETS_CACHE": str(run / "cache"),
-            "HF_HUB_OFFLINE": "1",
-            "LLAMAFACTORY_VERBOSITY": "WARN",
-        },
+        ENVIRONMENT | {"HF_DATASETS_CACHE": str(run / "cache")},
     )
 
 

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 import verl
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, InstantiationException
 from omegaconf import DictConfig
+from tiny import tiny_model
+from transformers import AutoModelForCausalLM
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
-from verl.utils.config import validate_config
+from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
@@ -99,6 +102,28 @@ def test_devices() -> None:
     assert validated(gpus=0, device="cpu").trainer.n_gpus_per_node == 1
     assert environment("cpu")["VERL_PLATFORM"] == "cpu"
     assert not {"VERL_PLATFORM", "CUDA_VISIBLE_DEVICES"} & environment("cuda").keys()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_attention_needs_no_flash_attn(device: str, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path)
+    keys = arguments(gpus=1, model=str(model), device=device)
+    config = composed(keys).actor_rollout_ref.model
+    config.tokenizer_path = str(model)
+    read = omega_conf_to_dataclass(config)
+    assert read.hf_config._attn_implementation == "sdpa"
+    network = AutoModelForCausalLM.from_pretrained(model, config=read.hf_config)  # as verl loads it
+    assert network.config._attn_implementation == "sdpa"
+
+
+def test_packed_prompts_do_not_see_each_other_in_sdpa(tmp_path: Path) -> None:
+    """Without padding verl gives a model one long row, whose positions begin anew."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model(tmp_path), attn_implementation="sdpa")
+    rows = [torch.randint(1, 40, (1, length)) for length in (7, 11, 5)]
+    positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None]
+    packed = model(torch.cat(rows, 1), position_ids=positions, use_cache=False).logits
+    alone = torch.cat([model(row, use_cache=False).logits for row in rows], 1)
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_the_studys_seed_is_that_of_data_rollouts_and_updates() -> None:

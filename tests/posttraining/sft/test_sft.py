@@ -364,3 +364,18 @@ def test_weights_make_another_run(tmp_path: Path) -> None:
         given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": {}}
         kinds.append(resumable_run.identity(**given, seed=0, devices=1))
     assert kinds[0] == kinds[2] != kinds[1]
+
+
+def test_deepspeed_imports_on_a_gpu_node_without_nvcc(tmp_path: Path) -> None:
+    """As there, torch sees CUDA and no compiler of it is installed."""
+    program = "import torch; torch.cuda.is_available = lambda: True; import deepspeed"
+    nowhere = {"CUDA_HOME": str(tmp_path), "CUDA_PATH": str(tmp_path), "DS_ACCELERATOR": "cuda"}
+    variables = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
+
+    def imported(**more: str) -> subprocess.CompletedProcess[str]:
+        command, environment = [sys.executable, "-c", program], variables | nowhere | more
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert "MissingCUDAException" in imported().stderr
+    done = imported(**llama_factory.ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
