@@ -13,6 +13,7 @@ IDLE = {
     *(f"config/{name}.py" for name in ("locations", "messages", "preflight", "reference", "study")),
     *(f"config/{name}.py" for name in ("workflow_checks", "yaml_files")),
     *(f"workflow/{name}.py" for name in ("code_hash", "cost_estimate", "earlier_runs", "slurm")),
+    "workflow/environments.py",
 }
 
 
