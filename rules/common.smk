@@ -107,7 +107,9 @@ GRPO_PROCESSES = [
     f"crosslens/posttraining/grpo/{name}.py"
     for name in ["agent_loop", "cpu_platform", "replay"]
 ]
-ENVIRONMENTS = environments(config)  # by kind of rule; those with GPUs where it asks for GPUs
+ENVIRONMENTS = environments(
+    config
+)  # by kind of rule; those with GPUs where it asks for GPUs
 
 
 wildcard_constraints:
