@@ -14,7 +14,7 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills own_models slurm)
-.PHONY: help environments locks mini test $(TESTS) soak bench check lint rulegraph reference clean
+.PHONY: help environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -49,9 +49,12 @@ test-study:
 test-workflow:
 	@$(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
-	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests $(patsubst %,--ignore=tests/%,posttraining/grpo posttraining/sft study)
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests $(patsubst %,--ignore=tests/%,posttraining/grpo posttraining/sft study vllm)
 test-grpo:
 	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
+test-vllm: # an environment of its own, and not part of `make test`
+	@$(MAKE_ENVIRONMENTS) vllm
+	@$(VENVS)/vllm/bin/python $(PYTEST) tests/vllm
 test-sft:
 	@$(VENVS)/sft/bin/python $(PYTEST) tests/posttraining/sft
 

@@ -51,10 +51,10 @@ def sampler(
 def with_vllm(
     model: Path, sampling: dict[str, Any], gpus: int, arguments: dict[str, Any]
 ) -> Sampler:
-    """Sample through vLLM's offline engine, which applies the model's own chat template.
+    """Sample through vLLM's offline engine; prompts and texts are our tokenizer's, as without vLLM.
 
-    Raises InputError when vLLM is not installed. Written against vLLM's documented interface; its
-    wheels need a GPU, so no test runs it.
+    Raises InputError when vLLM is not installed. tests/vllm runs it on a CPU; GPUs, and more than
+    one of them, were never tried.
     """
     try:
         from vllm import LLM, SamplingParams
@@ -63,15 +63,19 @@ def with_vllm(
             f"traces.backend: vllm needs the package vllm in this rule's environment ({error}): "
             "install it or use transformers"
         ) from error
+    from crosslens.models.tokenizer import load_tokenizer
+
     engine = LLM(model=str(model), tensor_parallel_size=gpus, **arguments)
+    tokenizer = load_tokenizer(model)
 
     def draw(messages: list[str], seed: int) -> list[Answer]:
-        conversations = [[{"role": "user", "content": message}] for message in messages]
+        prompts = [{"prompt_token_ids": prompt_ids(tokenizer, message)} for message in messages]
         settings = [SamplingParams(**sampling, seed=seed + i) for i in range(len(messages))]
-        outputs = [request.outputs[0] for request in engine.chat(conversations, settings)]
+        outputs = [request.outputs[0] for request in engine.generate(prompts, settings)]
+        texts = [tokenizer.decode(x.token_ids, skip_special_tokens=True) for x in outputs]
         return [
-            Answer(output.text.strip(), len(output.token_ids), output.finish_reason == "stop")
-            for output in outputs
+            Answer(text.strip(), len(output.token_ids), output.finish_reason == "stop")
+            for text, output in zip(texts, outputs, strict=True)
         ]
 
     return draw
