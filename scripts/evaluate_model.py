@@ -9,7 +9,7 @@ from crosslens.io.row_journal import RowJournal
 from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
-PACKAGES = ("lm-eval", "transformers", "torch", "math-verify")
+PACKAGES = ("lm-eval", "transformers", "torch", "mpmath")
 
 
 def main(*, model: Path, settings: dict, code: list[str], results: Path, samples: Path) -> None:

@@ -34,7 +34,7 @@ def main(
     run = curves.parent / f".grpo-{settings['engine']}"
     arguments = {"settings": settings, "model": base, "data": data, "seed": seed, "gpus": gpus}
     write_csv(curves, train(**arguments, run=run, out=checkpoints))
-    packages = [*PACKAGES[settings["engine"]], "transformers", "torch", "math-verify"]
+    packages = [*PACKAGES[settings["engine"]], "transformers", "torch", "mpmath"]
     write_json(versions, installed(*packages))
     remove_atomically(run)
 

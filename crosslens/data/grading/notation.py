@@ -45,6 +45,7 @@ DROPPED = re.compile(
 SPACES = re.compile(r"(?<!\\)\\(?:[,;: ]|q?quad(?![a-zA-Z]))|~|\s+")
 DEGREE = re.compile(r"\^\s*(?:\\circ(?![a-zA-Z])|\{\s*\\circ\s*\}|\\degree(?![a-zA-Z]))")
 DOLLAR = re.compile(r"(?<!\\)\$")
+PREFIX = re.compile(r"^(?:the +)?(?:final +)?answer(?: +is)?\b *:? *(?=.)", re.IGNORECASE)
 WRAPPINGS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 TEXT = (
     r"\\(?:text(?:normal|rm|bf|it|sf)?|mbox|hbox|mathrm|mathit|operatorname)\s*"
@@ -112,10 +113,10 @@ def clean(text: str) -> str:
 
 
 def unwrap(text: str) -> str:
-    """Strip a final full stop, and dollar signs, asterisks or braces around everything."""
+    """Strip a final full stop, "the answer is", and dollar signs or braces around everything."""
     before = None
     while text != before:
-        before, text = text, text.strip()
+        before, text = text, PREFIX.sub("", text.strip())
         if text.endswith(".") and not text.endswith(".."):
             text = text[:-1]
         for opening, closing in WRAPPINGS:
