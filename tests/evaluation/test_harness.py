@@ -91,7 +91,7 @@ def test_every_repetition_is_graded_and_kept(model: Model, tmp_path: Path) -> No
 
 
 def test_grading_a_document() -> None:
-    responses = [r"\boxed{\frac{1}{2}}", r"\boxed{0.5}", "no box"]
+    responses = [r"\boxed{0.50}", r"\boxed{0.5}", "no box"]
     assert grade("0.5", responses) == {
         "repetition_0": 1.0,
         "repetition_1": 1.0,
