@@ -6,7 +6,7 @@ from typing import NamedTuple
 from crosslens.data.grading.equality import same_in_any_order, without_unit
 from crosslens.data.grading.notation import Token, Unreadable, readings
 from crosslens.data.grading.reader import single
-from crosslens.data.grading.relations import is_value, label, same_item
+from crosslens.data.grading.relations import is_name, is_value, label, same_item
 from crosslens.data.grading.syntax import Item, statements
 
 SHORTEST_WORD = 4  # letters; fewer in a row are variables, unless in `\text`
@@ -84,7 +84,8 @@ def same_items(answer: list[Item], gold: list[Item]) -> bool:
 def elements(items: list[Item]) -> list[Item]:
     """Return the elements of a set, or the items of a list; `x = 1, 2` gives both to x."""
     first, *others = items
-    if not others and is_value(first) and first.sides[-1].kind == "set":
+    of_names = is_value(first) and all(map(is_name, first.sides[:-1]))
+    if not others and of_names and first.sides[-1].kind == "set":
         return [Item((part,)) for part in first.sides[-1].parts]
     if first.relations == ("=",) and not any(item.relations for item in others):
         return [first, *(Item((first.sides[0], *item.sides), ("=",)) for item in others)]

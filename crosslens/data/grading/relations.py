@@ -10,6 +10,7 @@ FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 INFINITY = Node("constant", value="infty")
 REALS = Node("tuple", (Node("minus", (INFINITY,)), INFINITY), "()")
 ALL_REALS = ("mathbb R", "all real numbers", "all reals", "real numbers")
+NEGATIONS = {"not", "no", "never", "wrong", "false", "except", "but"}
 NAMED = {"=", r"\in"}
 
 
@@ -66,7 +67,9 @@ def is_name(node: Node) -> bool:
     r"""Return whether a side names what it equals: `x`, `f(x)`, `AB`, `(x, y)`, `\sin A`, words."""
     if node.kind in ("product", "quotient", "tuple", "ratio", "function"):
         return all(map(is_name, node.parts))
-    return node.kind in ("name", "applied", "words")
+    if node.kind == "words":
+        return not NEGATIONS & {*node.value.split()}
+    return node.kind in ("name", "applied")
 
 
 def may_equal(side: Node, gold: Node) -> bool:

@@ -60,6 +60,8 @@ def unit_name(words: Iterable[str]) -> str | None:
                 return None
             name += AFTER.get(word, word)
         elif word in ("per", "/"):
+            if not name:
+                return None
             name += "/"
         elif word not in ADJECTIVES:
             if (unit := singular(word)) is None or (name and not name.endswith("/")):
