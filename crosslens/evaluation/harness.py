@@ -1,11 +1,11 @@
 """Evaluate a model through lm-eval, with the harness's own task code, on local or hub files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import lm_eval.tasks
 import torch
@@ -173,6 +173,33 @@ def same_box(response: str, gold: str) -> bool:
         return box is not None and is_equiv(remove_boxed(box), gold)
     except AssertionError:  # remove_boxed's, on a box of another form
         return False
+
+
+class Agreement(NamedTuple):
+    """Numbers of responses by two verdicts, and the responses, with gold, that one accepts alone.
+
+    The harness compares texts and so refuses more. If responses that only the grader accepts become
+    more frequent during GRPO, the policy may have found a form that the grader should refuse.
+    """
+
+    both: int
+    neither: int
+    grader_only: list[tuple[str, str]]
+    harness_only: list[tuple[str, str]]
+
+
+def compare_graders(responses: Iterable[tuple[str, str]]) -> Agreement:
+    """Grade pairs of response and gold answer by the one grader and by the harness."""
+    found: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
+    for response, gold in responses:
+        verdicts = is_correct(response, gold), same_box(response, gold)
+        found.setdefault(verdicts, []).append((response, gold))
+    return Agreement(
+        both=len(found.get((True, True), [])),
+        neither=len(found.get((False, False), [])),
+        grader_only=found.get((True, False), []),
+        harness_only=found.get((False, True), []),
+    )
 
 
 @contextmanager

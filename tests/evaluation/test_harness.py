@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from crosslens.evaluation.harness import (
     Model,
+    compare_graders,
     grade,
     harness_config,
     load_model,
@@ -98,6 +99,14 @@ def test_grading_a_document() -> None:
         "repetition_2": 0.0,
         "exact_match": pytest.approx(1 / 3),  # the harness compares text
     }
+
+
+def test_two_graders_are_compared() -> None:
+    same, other = (r"\boxed{1,2}", "1,2"), (r"\boxed{3}", "1,2")
+    reordered, contradiction = (r"\boxed{2,1}", "1,2"), (r"\boxed{3=5}", "5")
+    found = compare_graders([same, same, other, reordered, contradiction])
+    assert found == (2, 1, [reordered], [contradiction])
+    assert compare_graders([]) == (0, 0, [], [])
 
 
 def test_only_some_documents(model: Model, tmp_path: Path) -> None:
