@@ -20,7 +20,12 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from benchmarks.timing import Seconds, interleaved, ratio
-from crosslens.activations.extract import count_rows, extract, load_truncated, residual_stream
+from crosslens.activations.extract import (
+    count_activations,
+    extract,
+    load_truncated,
+    residual_stream,
+)
 from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.models.prepacked_linear import prepack
 
@@ -57,7 +62,7 @@ def random_tokens(sequences: int, vocabulary: int) -> np.ndarray:
 
 def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
     """What `extract_activations` does once the model is loaded and prepacked."""
-    size = count_rows(tokens, 1), network.config.hidden_size
+    size = count_activations(tokens, 1), network.config.hidden_size
     with write_shard(path, *size, what="random tokens") as writer:
         found = extract(
             network,
@@ -70,7 +75,7 @@ def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
             skip_positions=1,
             sink_threshold=10.0,
         )
-        writer.complete(found.rows, Origin("base", "0", 1, 0, "", ""))
+        writer.write_metadata(found.rows, Origin("base", "0", 1, 0, "", ""))
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 import yaml
 
-from crosslens.activations.extract import count_rows, extract, load_truncated
+from crosslens.activations.extract import count_activations, extract, load_truncated
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.crosscoder.heldout import Quality, evaluate
@@ -50,7 +50,7 @@ def write_activations(folder: Path, config: dict, model: str, shard: str) -> Pat
     network, layer = load_truncated(STUDY / "models" / family / model, settings["layer"])
     path = folder / model / f"shard-{shard}.h5"
     path.parent.mkdir(exist_ok=True)
-    size = count_rows(tokens, settings["skip_positions"]), network.config.hidden_size
+    size = count_activations(tokens, settings["skip_positions"]), network.config.hidden_size
     with write_shard(path, *size, what=f"{model}, shard {shard}") as writer:
         found = extract(
             network,
@@ -63,7 +63,9 @@ def write_activations(folder: Path, config: dict, model: str, shard: str) -> Pat
             skip_positions=settings["skip_positions"],
             sink_threshold=settings["sink_threshold"],
         )
-        writer.complete(found.rows, Origin(model, shard, layer, config["seed"], model, corpus_hash))
+        writer.write_metadata(
+            found.rows, Origin(model, shard, layer, config["seed"], model, corpus_hash)
+        )
     return path
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from benchmarks.timing import Seconds, interleaved, ratio
 from crosslens.activations.shard_reader import ShardReader
-from crosslens.activations.shard_writer import Origin, Rows, write_shard
+from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
 
 TITLE = "Reading a shard"
 D_MODEL, ROWS, BATCH, ROUNDS = 2560, 65536, 1024, 5
@@ -38,11 +38,11 @@ class Memmap(torch.utils.data.Dataset):
 def make_shard(path: Path, x: torch.Tensor) -> Path:
     """The rows as a shard of ours."""
     ids = np.arange(ROWS, dtype=np.uint32)
-    rows = Rows(ids, ids.astype(np.uint16), ids, np.ones(ROWS, dtype=np.uint8), 50.0)
+    rows = RowMetadata(ids, ids.astype(np.uint16), ids, np.ones(ROWS, dtype=np.uint8), 50.0)
     with write_shard(path, ROWS, D_MODEL, what="random rows") as writer:
         writer.put(ids, x)
         writer.finish()
-        writer.complete(rows, Origin("base", "0", 1, 0, "", ""))
+        writer.write_metadata(rows, Origin("base", "0", 1, 0, "", ""))
     return path
 
 
@@ -75,7 +75,7 @@ def read_ahead(reader: ShardReader) -> None:
 
 
 def read_bits(reader: ShardReader, buffer: torch.Tensor) -> None:
-    for rows in reader.numbers(BATCH):
+    for rows in reader.row_batches(BATCH):
         reader.fill(rows, buffer)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from crosslens.activations.shard_reader import ShardReader
-from crosslens.activations.shard_writer import Origin, Rows, write_shard
+from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
 from crosslens.crosscoder.kernels.train_step import Moments, Stepper
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.training import Plan, State, advance, make_plan, take_step
@@ -40,7 +40,7 @@ def shards(folder: Path, steps: int) -> list[Path]:
     """Both models' activations of that many batches."""
     paths, rows = [], steps * BATCH
     zeros = np.zeros(rows, dtype=np.uint32)
-    described = Rows(zeros, zeros.astype(np.uint16), zeros, np.ones(rows, np.uint8), 16.0)
+    described = RowMetadata(zeros, zeros.astype(np.uint16), zeros, np.ones(rows, np.uint8), 16.0)
     for model in MODELS:
         path = folder / model / f"shard-{steps}.h5"
         path.parent.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def shards(folder: Path, steps: int) -> list[Path]:
                 places = np.arange(first, first + BATCH, dtype=np.uint32)
                 writer.put(places, torch.randn(BATCH, D_MODEL))
             writer.finish()
-            writer.complete(described, Origin(model, "0", 1, 0, "m", "c"))
+            writer.write_metadata(described, Origin(model, "0", 1, 0, "m", "c"))
         paths.append(path)
     return paths
 

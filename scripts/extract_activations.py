@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crosslens.activations.extract import count_rows, extract, load_truncated
+from crosslens.activations.extract import count_activations, extract, load_truncated
 from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.data.corpus import read_shard
 from crosslens.io.records import sha256, write_json
@@ -26,7 +26,7 @@ def main(
     rows, corpus_hash = read_shard(corpus, shard)
     network, layer = load_truncated(model, settings["layer"])
     prepack(network, settings["batch_size"] * rows.shape[1])
-    size = count_rows(rows, settings["skip_positions"]), network.config.hidden_size
+    size = count_activations(rows, settings["skip_positions"]), network.config.hidden_size
     what = f"activations of {variant}, shard {shard}"
     with (
         ThreadPoolExecutor(1) as beside,
@@ -45,7 +45,7 @@ def main(
             sink_threshold=settings["sink_threshold"],
         )
         origin = Origin(variant, shard, layer, seed, model_hash.result(), corpus_hash)
-        writer.complete(extracted.rows, origin)
+        writer.write_metadata(extracted.rows, origin)
     mean_norm = extracted.rows.mean_norm
     write_json(counts, extracted.counts | {"mean_norm": mean_norm, "layer": layer})
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from crosslens.data.grading import user_message
 from crosslens.data.hub import model_directory
-from crosslens.data.teacher import batches_by_length, sampler
+from crosslens.data.teacher import sampler
 from crosslens.data.traces import read_problems
 from crosslens.io.progress import track
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
+from crosslens.models.batching import batches_by_length
 from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
@@ -34,7 +35,7 @@ def main(
     """
     rows = read_problems(problems)[part :: settings["shards"]]
     messages = [user_message(row["problem"]) for row in rows]
-    batches = batches_by_length(messages, settings["batch_size"])
+    batches = list(batches_by_length(dict(enumerate(messages)), settings["batch_size"]))
     identity = {"problems": sha256(problems), "part": part, "seed": seed, "settings": settings}
     journal = RowJournal(out, identity)
     done = {row["row"] for row in journal.rows}

@@ -8,6 +8,7 @@ from crosslens.data.hub import model_directory
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.models.loading import loading
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
@@ -42,11 +43,9 @@ def check(base: Path) -> None:
         missing = {f for f in read_json(index)["weight_map"].values() if not (base / f).is_file()}
         if missing:
             raise InputError(f"{base}: {min(missing)}, which {index.name} names, is not there")
-    try:
+    with loading(base):
         AutoConfig.from_pretrained(base)
         tokenizer = load_tokenizer(base)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{base} does not load: {str(error).splitlines()[0]}") from error
     if not tokenizer.chat_template or tokenizer.eos_token is None:
         raise InputError(f"{base}: its tokenizer lacks a chat template or an end-of-text token")
 

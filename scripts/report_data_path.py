@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crosslens.activations.token_accounting import summarize
+from crosslens.activations.token_accounting import summarize_tokens
 from crosslens.data.corpus import distinct_training_sequences
 from crosslens.io.records import read_json, write_json
 from crosslens.workflow.job import run_job
@@ -13,7 +13,7 @@ def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) 
     shards = {
         (path.parent.name, path.stem.removeprefix("shard-")): read_json(path) for path in counts
     }
-    write_json(out, summarize(shards, tokens_requested, distinct_training_sequences(corpus)))
+    write_json(out, summarize_tokens(shards, tokens_requested, distinct_training_sequences(corpus)))
 
 
 if __name__ == "__main__":

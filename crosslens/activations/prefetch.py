@@ -1,4 +1,4 @@
-"""Batches made ready by a thread while the caller still works on those before."""
+"""Read batches ahead in a thread while the caller works on earlier ones."""
 
 import time
 from collections import deque
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-Fill = Callable[[Any, torch.Tensor], torch.Tensor]  # what to read, a buffer: the batch within it
+Fill = Callable[[Any, torch.Tensor], torch.Tensor]  # item, buffer -> the batch in that buffer
 
 
-class Lent(NamedTuple):
-    """A buffer the caller still works with, and what must have happened before it is free."""
+class BufferInUse(NamedTuple):
+    """A buffer that the caller still uses, and the copy that must end before it is free."""
 
     buffer: torch.Tensor
     copied: torch.cuda.Event | None
@@ -22,14 +22,13 @@ class Lent(NamedTuple):
 class Prefetch:
     """Iterate over batches that a thread reads ahead into a fixed ring of buffers.
 
-    The thread takes one item after the other and calls `fill(item, buffer)`: the order is that of
-    the items, whatever the timing. A batch is valid until the next one is asked for; clone what
-    must live longer. `item` is what the last batch was made from. `waited` counts the seconds in
-    which the caller had to wait for the thread. An exception in the thread is raised where its
-    batch is asked for. Close it, or use `with`.
+    The thread calls `fill(item, buffer)` for one item after the other, so batches come in the order
+    of the items. A batch is valid until the next one is requested; clone what must live longer.
+    `item` is the last batch's item, and `wait_seconds` how long the caller waited for the thread.
+    An exception in the thread is raised when its batch is requested. Close it, or use `with`.
 
-    On a CUDA device the buffers should be pinned: batches are copied on a stream of their own while
-    the device computes, and the host waits only for the copy of the batch before the last.
+    On a CUDA device the buffers should be pinned: batches are copied on a separate stream while the
+    device computes, and the host waits only for the copy of the batch before the last.
     """
 
     def __init__(
@@ -39,25 +38,25 @@ class Prefetch:
         buffers: list[torch.Tensor],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.waited = 0.0
-        self.item: Any = None
+        self.wait_seconds = 0.0
         self.closed = False
+        self.item: Any = None
         self.device = torch.device(device)
         self.copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self.free: SimpleQueue[torch.Tensor | None] = SimpleQueue()
         self.ready: SimpleQueue[tuple | BaseException | None] = SimpleQueue()
-        self.lent: deque[Lent] = deque()
+        self.in_use: deque[BufferInUse] = deque()
         for buffer in buffers:
             self.free.put(buffer)
-        self.thread = Thread(target=self.work, args=(items, fill), daemon=True)
+        self.thread = Thread(target=self.fill_buffers, args=(items, fill), daemon=True)
         self.thread.start()
 
-    def work(self, items: Iterator[Any], fill: Fill) -> None:
-        """The thread: fill free buffers until the items end or the caller closes."""
+    def fill_buffers(self, items: Iterator[Any], fill: Fill) -> None:
+        """Fill free buffers, in the thread, until the items end or the caller closes."""
         try:
             for item in items:
                 buffer = self.free.get()
-                if self.closed:
+                if self.closed or buffer is None:
                     return
                 self.ready.put((item, buffer, fill(item, buffer)))
             self.ready.put(None)
@@ -68,33 +67,33 @@ class Prefetch:
         return self
 
     def __next__(self) -> torch.Tensor:
-        self.take_back()
+        self.recycle()
         started = time.perf_counter()
-        found = self.ready.get()
-        self.waited += time.perf_counter() - started
-        if not isinstance(found, tuple):
-            self.ready.put(found)  # the end stays the end
-            raise StopIteration if found is None else found
-        self.item, *lent = found
-        return self.lend(*lent)
+        ready = self.ready.get()
+        self.wait_seconds += time.perf_counter() - started
+        if not isinstance(ready, tuple):
+            self.ready.put(ready)  # every later call ends or fails in the same way
+            raise StopIteration if ready is None else ready
+        self.item, buffer, batch = ready
+        return self.hand_out(buffer, batch)
 
-    def take_back(self) -> None:
+    def recycle(self) -> None:
         """Free the buffer of the last batch; on CUDA, that of the one before it."""
-        while len(self.lent) > (self.copies is not None):
-            buffer, copied = self.lent.popleft()
+        while len(self.in_use) > (self.copies is not None):
+            buffer, copied = self.in_use.popleft()
             if copied is not None:
                 copied.synchronize()
             self.free.put(buffer)
 
-    def lend(self, buffer: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
-        """The batch for the caller: the buffer's own memory, or a float32 copy on the device."""
+    def hand_out(self, buffer: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Return the batch: the buffer's own memory, or a float32 copy on the device."""
         if self.copies is None:
-            self.lent.append(Lent(buffer, None))
+            self.in_use.append(BufferInUse(buffer, None))
             return batch
         now = torch.cuda.current_stream(self.device)
         with torch.cuda.stream(self.copies):
             x = batch.to(self.device, non_blocking=True)
-            self.lent.append(Lent(buffer, self.copies.record_event()))
+            self.in_use.append(BufferInUse(buffer, self.copies.record_event()))
         now.wait_stream(self.copies)
         x.record_stream(now)
         return x.float()

@@ -1,4 +1,4 @@
-"""Activation shards written row by row to their places, by a thread, in bounded memory."""
+"""Write activation shards: a thread puts each row at its place, in bounded memory."""
 
 import os
 from collections.abc import Iterator
@@ -12,28 +12,28 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Float, UInt32
+from jaxtyping import BFloat16, Float, UInt8, UInt16, UInt32
 
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 
-STAGED = 1 << 26  # bytes of rows that are sorted by place before they are written
-QUEUED = 2  # batches that may wait for the thread
-PAGE = 4096  # activations start at a multiple of it
+STAGING_BYTES = 1 << 26  # rows are collected up to this size and sorted by place before a write
+MAX_QUEUED = 2  # batches that may wait for the thread
+ALIGNMENT = 4096  # bytes; activations start at a multiple of it
 
 
-class Rows(NamedTuple):
-    """What is known of a shard's rows besides their activations, in the order of the file."""
+class RowMetadata(NamedTuple):
+    """Metadata of a shard's rows in file order."""
 
-    tokens: np.ndarray  # uint32 [rows]
-    positions: np.ndarray  # uint16 [rows]
-    sequences: np.ndarray  # uint32 [rows]: which row of the corpus's shard
-    mask: np.ndarray  # uint8 [rows]: 1 = keep, 0 = attention sink
-    mean_norm: float  # over kept rows
+    tokens: UInt32[np.ndarray, " rows"]
+    positions: UInt16[np.ndarray, " rows"]
+    sequences: UInt32[np.ndarray, " rows"]  # row of the corpus's shard
+    mask: UInt8[np.ndarray, " rows"]  # 1 = keep, 0 = attention sink
+    mean_norm: float  # L2, over kept rows
 
 
 class Origin(NamedTuple):
-    """Where a shard's activations came from; written to the file's attributes."""
+    """Where a shard's activations come from; stored as the file's attributes."""
 
     variant: str
     shard: str
@@ -47,7 +47,7 @@ class Origin(NamedTuple):
 def write_shard(
     path: Path, rows: int, d_model: int, *, what: str, device: torch.device | str = "cpu"
 ) -> Iterator["ShardWriter"]:
-    """A new shard that takes rows from `device`; it appears when the block ends without an error.
+    """Create a shard for rows from `device`; it appears when the block ends without an error.
 
     Raises InputError when the disk is full, or when a row of `what` is not finite.
     """
@@ -59,46 +59,46 @@ def write_shard(
             yield writer
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written: {error.strerror}: free the disk, or raise "
-            "activations.shards: a shard becomes smaller"
+            f"{path}: cannot be written ({error.strerror}). Free disk space, or raise "
+            "activations.shards to make shards smaller."
         ) from error
 
 
 class ShardWriter:
-    """Takes batches of rows with their places; a thread writes while the caller computes the next.
+    """Write batches of rows to their places in a thread while the caller computes the next batch.
 
-    Activations are one contiguous data set of bfloat16 bits. `STAGED` bytes of rows are sorted by
-    place and written run by run: memory does not grow with the shard but for a row's norm.
-    Rows come from a CUDA device through pinned memory, on a stream of their own.
+    Activations are one contiguous data set of bfloat16 bits. Rows are collected in a staging
+    buffer, sorted by place and written run by run. Apart from one norm per row, memory does not
+    grow with the shard. Rows of a CUDA device are copied to pinned memory on a separate stream.
     """
 
     def __init__(
         self, path: Path, rows: int, d_model: int, what: str, device: torch.device | str
     ) -> None:
         self.path, self.row_bytes, self.what = path, 2 * d_model, what
-        self.offset = create(path, rows, d_model)
+        self.offset = create_file(path, rows, d_model)
         self.norms = np.full(rows, np.nan, dtype=np.float32)
         cuda = torch.device(device).type == "cuda"
         self.stream = torch.cuda.Stream(device) if cuda else None
-        size = max(1, min(rows, STAGED // self.row_bytes))
+        size = max(1, min(rows, STAGING_BYTES // self.row_bytes))
         self.staged = torch.empty(size, d_model, dtype=torch.bfloat16, pin_memory=cuda)
         self.places = np.empty(size, dtype=np.uint32)
         self.filled = 0
         self.error: BaseException | None = None
-        self.queue: Queue[tuple | None] = Queue(QUEUED)
+        self.queue: Queue[tuple | None] = Queue(MAX_QUEUED)
         self.file = os.open(path, os.O_WRONLY)
-        self.thread = Thread(target=self.work, daemon=True)
+        self.thread = Thread(target=self.stage_batches, daemon=True)
         self.thread.start()
 
     def put(self, places: UInt32[np.ndarray, " b"], x: Float[torch.Tensor, "b d"]) -> None:
-        """Rows for these places. Raises what went wrong in the thread with an earlier batch."""
-        self.check()
+        """Queue rows for these places. Raises an earlier error of the thread."""
+        self.raise_error()
         low, norms = x.to(torch.bfloat16), x.norm(dim=1, dtype=torch.float32)
         computed = torch.cuda.current_stream(x.device).record_event() if x.is_cuda else None
         self.queue.put((places, low, norms, computed))
 
-    def work(self) -> None:
-        """The thread: stage batch after batch; after an error only empty the queue."""
+    def stage_batches(self) -> None:
+        """Stage queued batches, in the thread; after an error only empty the queue."""
         for batch in iter(self.queue.get, None):
             if self.error is None:
                 try:
@@ -108,19 +108,19 @@ class ShardWriter:
 
     def stage(
         self,
-        places: np.ndarray,
-        x: torch.Tensor,
-        norms: torch.Tensor,
+        places: UInt32[np.ndarray, " b"],
+        x: BFloat16[torch.Tensor, "b d"],
+        norms: Float[torch.Tensor, " b"],
         computed: torch.cuda.Event | None,
     ) -> None:
-        """Copy rows to the staging buffer; write it out whenever it is full."""
+        """Copy rows to the staging buffer, and write the buffer whenever it is full."""
         with torch.cuda.stream(self.stream):
-            if computed is not None:
+            if self.stream is not None and computed is not None:
                 self.stream.wait_event(computed)
-            self.norms[places] = finite(norms.cpu(), self.what).numpy()
+            self.norms[places] = check_finite_rows(norms.cpu(), self.what).numpy()
             while len(places):
                 n = min(len(places), len(self.staged) - self.filled)
-                copy(self.staged[self.filled : self.filled + n], x[:n])
+                copy_rows(self.staged[self.filled : self.filled + n], x[:n])
                 self.places[self.filled : self.filled + n] = places[:n]
                 self.filled += n
                 places, x = places[n:], x[n:]
@@ -128,37 +128,37 @@ class ShardWriter:
                     self.flush()
 
     def flush(self) -> None:
-        """Write the staged rows, sorted by place, one call for each run of neighbours."""
+        """Write the staged rows, sorted by place, with one call per run of adjacent places."""
         order = np.argsort(self.places[: self.filled])
         places = self.places[: self.filled][order].astype(np.int64)
         data = memoryview(self.staged.view(torch.uint16).numpy()[order]).cast("B")
         runs = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), self.filled]
         starts = (self.offset + places * self.row_bytes).tolist()
         for i, j in pairwise(runs):
-            write(self.file, data[i * self.row_bytes : j * self.row_bytes], starts[i])
+            write_fully(self.file, data[i * self.row_bytes : j * self.row_bytes], starts[i])
         self.filled = 0
 
-    def check(self) -> None:
-        """Raise what went wrong in the thread."""
+    def raise_error(self) -> None:
+        """Raise the thread's error, if there was one."""
         if self.error is not None:
             raise self.error
 
     def finish(self) -> Float[np.ndarray, " rows"]:
-        """Wait until every row is in the file; the rows' L2 norms, in the order of the file."""
+        """Wait until all rows are in the file; return their L2 norms in file order."""
         self.queue.put(None)
         self.thread.join()
-        self.check()
+        self.raise_error()
         if self.filled:
             self.flush()
         return self.norms
 
-    def complete(self, rows: Rows, origin: Origin) -> None:
-        """Add the other data sets and the attributes, after `finish`.
+    def write_metadata(self, rows: RowMetadata, origin: Origin) -> None:
+        """Add the other data sets and the attributes; call it after `finish`.
 
-        `scale` is sqrt(d_model) / mean norm of the kept rows.
+        The attribute `scale` is sqrt(d_model) / mean norm of the kept rows.
         """
         with h5py.File(self.path, "r+") as file:
-            for name in Rows._fields[:-1]:
+            for name in RowMetadata._fields[:-1]:
                 file.create_dataset(name, data=getattr(rows, name))
             d_model = file["activations"].shape[1]
             file.attrs["mean_norm"] = rows.mean_norm
@@ -176,41 +176,44 @@ class ShardWriter:
         os.close(self.file)
 
 
-def create(path: Path, rows: int, d_model: int) -> int:
-    """Create the file with room for the activations; returns the byte at which they start."""
+def create_file(path: Path, rows: int, d_model: int) -> int:
+    """Create the file with space for the activations; return their offset in bytes."""
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     early.set_obj_track_times(False)  # the same activations give the same bytes
-    with h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+    with h5py.File(path, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT) as file:
         shape = h5py.h5s.create_simple((rows, d_model))
         data = h5py.h5d.create(file.id, b"activations", h5py.h5t.NATIVE_UINT16, shape, early)
         file["activations"].attrs["dtype"] = "bfloat16"
         return data.get_offset()
 
 
-def copy(into: torch.Tensor, rows: torch.Tensor) -> None:
-    """Copy bfloat16 rows. On a CPU not by PyTorch: in this thread it would start a second team of
-    threads, which then waits busily on the cores of the forward pass."""
+def copy_rows(into: torch.Tensor, rows: torch.Tensor) -> None:
+    """Copy bfloat16 rows into the staging buffer.
+
+    On a CPU this is NumPy: PyTorch would start a second OpenMP team in this thread, which then
+    spins on the cores of the forward pass.
+    """
     if rows.is_cuda:
         into.copy_(rows)
     else:
         np.copyto(into.view(torch.uint16).numpy(), rows.view(torch.uint16).numpy())
 
 
-def write(file: int, data: memoryview, start: int) -> None:
-    """Write all bytes at a position: one call may take fewer."""
+def write_fully(file: int, data: memoryview, start: int) -> None:
+    """Write all bytes at a file position, as one call may write fewer."""
     while data:
         done = os.pwrite(file, data, start)
         data, start = data[done:], start + done
 
 
-def finite(norms: torch.Tensor, what: str) -> torch.Tensor:
-    """The norms. Raises InputError when one is NaN or infinite: then so is an entry of its row."""
+def check_finite_rows(norms: Float[torch.Tensor, " b"], what: str) -> Float[torch.Tensor, " b"]:
+    """Return the norms. Raises InputError when one is not finite, as its row then is not either."""
     bad = int((~torch.isfinite(norms)).sum())
     if bad:
         raise InputError(
-            f"{what}: {bad} of {len(norms)} rows hold NaN or infinite values: the checkpoint is "
-            "damaged or overflows in this dtype"
+            f"{what}: {bad} of {len(norms)} rows hold NaN or infinite values. Replace the "
+            "checkpoint: it is damaged, or it overflows in this dtype."
         )
     return norms

@@ -1,21 +1,20 @@
-"""The data path, counted: what training asked for and what it really saw."""
+"""Account for tokens from corpus to shards: requested, written, skipped, masked."""
 
 from crosslens.data.corpus import HELDOUT
 from crosslens.io.errors import InputError
 
 SUMMED = ("rows_written", "dropped_positions", "sequences")
-BY_VARIANT = ("zero_rows", "masked_rows")
+PER_VARIANT = ("zero_rows", "masked_rows")
 
 
-def summarize(
+def summarize_tokens(
     counts: dict[tuple[str, str], dict], tokens_requested: int, distinct_sequences: int
 ) -> dict:
-    """Totals over the training shards, per variant where variants can differ.
+    """Return totals over the training shards, per variant where variants can differ.
 
     `counts[variant, shard]` are the counts written with each shard. `distinct_sequences` is counted
-    over all training shards together. `leftover_tokens` are those that fill no sequence or no whole
-    shard. Raises InputError when two variants did not see the same
-    tokens.
+    over all training shards together. `leftover_tokens` fill no complete sequence or shard. Raises
+    InputError when two variants saw different tokens.
     """
     variants = list(dict.fromkeys(variant for variant, _ in counts))
     shards = [shard for variant, shard in counts if variant == variants[0]]
@@ -32,7 +31,7 @@ def summarize(
         "leftover_tokens": tokens_requested - total(first, "tokens_requested"),
         **{key: total(first, key) for key in SUMMED},
         "distinct_sequences": distinct_sequences,
-        **{key: {variant: total(variant, key) for variant in variants} for key in BY_VARIANT},
+        **{key: {variant: total(variant, key) for variant in variants} for key in PER_VARIANT},
         "heldout_tokens": sum(counts[first, s]["rows_written"] for s in shards if s == HELDOUT),
         "shards": len(training),
         "variants": variants,
@@ -44,9 +43,9 @@ def summarize(
 def check_same_tokens(hashes: dict[str, str], shard: str) -> None:
     """Raise InputError naming the variants whose tokens differ."""
     expected = next(iter(hashes.values()))
-    others = [variant for variant, found in hashes.items() if found != expected]
+    others = [variant for variant, token_hash in hashes.items() if token_hash != expected]
     if others:
         raise InputError(
-            f"shard {shard}: {', '.join(others)} saw other tokens than {next(iter(hashes))}: "
-            "delete the activations and run again"
+            f"shard {shard}: {', '.join(others)} saw different tokens than {next(iter(hashes))}. "
+            "Delete the activations and run again."
         )

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from crosslens.activations.extract import residual_stream
 from crosslens.crosscoder.model import Crosscoder
+from crosslens.models.batching import batches
 
 READOUTS = ("branch", "branch_scaled", "joint", "swap")
 BASE, RL = 0, 2  # their places in the trio
@@ -61,8 +62,7 @@ def final_token(
 ) -> Float[torch.Tensor, "b d_model"]:
     """A truncated model's activation at each prompt's last token."""
     rows = []
-    for start in range(0, len(prompts), batch_size):
-        batch = prompts[start : start + batch_size]
+    for batch in batches(prompts, batch_size):
         ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
         for row, prompt in zip(ids, batch, strict=True):
             row[: len(prompt)] = torch.tensor(prompt)  # padding on the right is never attended to

@@ -174,7 +174,7 @@ def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[S
             if step % every == 0 or step == plan.steps:
                 line = record(crosscoder.models, x, measures, fired, plan, step)
                 check_finite(line, what)
-                waited = stream.waited / (time.perf_counter() - started)
+                waited = stream.wait_seconds / (time.perf_counter() - started)
                 records.append(line | {"waiting_share": round(waited, 4)})
                 fired.zero_()
     crosscoder.metadata["distinct_tokens"] += first_pass(reader.kept, plan)

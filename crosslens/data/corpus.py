@@ -1,7 +1,7 @@
 """The mixed corpus: tokenized, packed and jointly shuffled once, then cut into shards of rows."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from crosslens.data.datasets import shuffled_rows
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
+from crosslens.io.hdf5 import open_hdf5
 from crosslens.io.progress import track
 
 if TYPE_CHECKING:
@@ -150,22 +151,12 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
         file.attrs["shards"] = shards
 
 
-def open_corpus(path: Path) -> h5py.File:
-    """Open corpus.h5. Raises InputError when it is damaged."""
-    try:
-        return h5py.File(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: this HDF5 file is cut short or damaged ({error}): delete it and run again"
-        ) from error
-
-
 def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
     """Token ids [rows, sequence_length] of a shard (a number or "heldout"), and the corpus hash.
 
     Raises InputError when the file is damaged.
     """
-    with open_corpus(path) as file:
+    with open_hdf5(path) as file:
         heldout, size = int(file.attrs["heldout_rows"]), int(file.attrs["shard_rows"])
         start, stop = (
             (0, heldout)
@@ -173,12 +164,6 @@ def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
             else (heldout + int(shard) * size, heldout + (int(shard) + 1) * size)
         )
         return file["rows"][start:stop], file.attrs["hash"]
-
-
-def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive batches [<= size, length] of rows [sequences, length]."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def distinct(rows: np.ndarray) -> set[bytes]:
@@ -191,6 +176,6 @@ def distinct_training_sequences(path: Path) -> int:
 
     Counting within each shard would miss a corpus that repeats itself from shard to shard.
     """
-    with open_corpus(path) as file:
+    with open_hdf5(path) as file:
         shards = range(int(file.attrs["shards"]))
     return len(set().union(*(distinct(read_shard(path, str(shard))[0]) for shard in shards)))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from crosslens.io.errors import InputError
-from crosslens.models.sampling import sample, stop_tokens
+from crosslens.models.loading import load_network, loading
+from crosslens.models.sampling import sample, stop_token_ids
+from crosslens.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -85,12 +87,10 @@ def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> S
     """Sample with transformers, all messages in one batch."""
     from transformers import AutoModelForCausalLM
 
-    from crosslens.models.tokenizer import load_tokenizer
-
-    tokenizer = load_tokenizer(model)
-    network = AutoModelForCausalLM.from_pretrained(model).eval()
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
-    end = stop_tokens(network, tokenizer)
+    network = load_network(model, AutoModelForCausalLM)
+    with loading(model):
+        tokenizer = load_tokenizer(model)
+    stop_ids = stop_token_ids(network, tokenizer)
 
     def draw(messages: list[str], seed: int) -> list[Answer]:
         completions = sample(
@@ -98,7 +98,7 @@ def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> S
             [prompt_ids(tokenizer, message) for message in messages],
             temperature=temperature,
             max_new_tokens=max_new_tokens,
-            end=end,
+            stop_ids=stop_ids,
             generator=torch.Generator(network.device).manual_seed(seed),
         )
         texts = [tokenizer.decode(c.ids, skip_special_tokens=True).strip() for c in completions]
@@ -108,12 +108,6 @@ def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> S
         ]
 
     return draw
-
-
-def batches_by_length(messages: list[str], size: int) -> list[list[int]]:
-    """Indices of messages in batches of like length, the longest first: little padding."""
-    order = sorted(range(len(messages)), key=lambda i: -len(messages[i]))
-    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", message: str) -> list[int]:

@@ -14,14 +14,15 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string, remove_boxed
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from crosslens.config import benchmark_columns
 from crosslens.config.input_files import check_columns
 from crosslens.data.grading import is_correct, user_message
 from crosslens.io.errors import InputError
-from crosslens.models.sampling import sample, stop_tokens
+from crosslens.models.batching import batches_by_length
+from crosslens.models.loading import load_network, loading
+from crosslens.models.sampling import sample, stop_token_ids
 from crosslens.models.tokenizer import load_tokenizer
 
 HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
@@ -43,7 +44,8 @@ class Model(HFLM):
         texts: dict[int, str] = {}
         for repetition, indices in groups.items():
             generator = torch.Generator(self.device).manual_seed(SEED + repetition)
-            for batch in in_batches(by_length(requests, indices), int(self.batch_size)):
+            prompts = {index: requests[index].args[0] for index in indices}
+            for batch in batches_by_length(prompts, int(self.batch_size)):
                 texts |= self.complete(requests, batch, generator)
         return [texts[index] for index in range(len(requests))]
 
@@ -57,40 +59,23 @@ class Model(HFLM):
             [self.tok_encode(requests[i].args[0], add_special_tokens=False) for i in indices],
             max_new_tokens=options["max_gen_toks"],
             temperature=options["temperature"],
-            end=stop_tokens(self.model, self.tokenizer),
+            stop_ids=stop_token_ids(self.model, self.tokenizer),
             generator=generator,
         )
         texts = [self.tok_decode(c.ids, skip_special_tokens=True) for c in completions]
         return dict(zip(indices, texts, strict=True))
 
 
-def by_length(requests: list, indices: list[int]) -> list[int]:
-    """Longest prompts first, so that memory fails early and padding stays short."""
-    return sorted(indices, key=lambda i: -len(requests[i].args[0]))
-
-
-def in_batches(items: list, size: int) -> Iterator[list]:
-    """Consecutive slices."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
 def load_model(path: Path, batch_size: int) -> Model:
-    """A checkpoint as an lm-eval model. Raises InputError when it does not load or lacks weights,
-    which transformers would fill with random numbers."""
-    cuda = torch.cuda.is_available()
-    try:
-        network, info = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.bfloat16 if cuda else torch.float32, output_loading_info=True
-        )
+    """Load a checkpoint as an lm-eval model.
+
+    Raises InputError when it does not load or lacks weights.
+    """
+    network = load_network(path, AutoModelForCausalLM)
+    with loading(path):
         tokenizer = load_tokenizer(path)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: this checkpoint does not load: {reason}") from error
-    if missing := sorted(info["missing_keys"]):
-        raise InputError(f"{path}: {len(missing)} weights are missing, the first is {missing[0]}")
     return Model(
-        pretrained=network.to("cuda" if cuda else "cpu").eval(),
+        pretrained=network,
         tokenizer=tokenizer,
         batch_size=batch_size,
         max_length=network.config.max_position_embeddings,

@@ -1,5 +1,6 @@
-"""Causal language models: loading them lightly, sampling from them, multiplying fast on a CPU.
+"""Causal language models: loading, batching, sampling, and fast products on a CPU.
 
 Belongs here: what evaluation, extraction, teachers and rollouts share about a transformers model.
-Does not: training (`posttraining`), residual streams (`activations`), benchmarks (`evaluation`).
+Does not belong here: training (`posttraining`), residual streams (`activations`), benchmarks
+(`evaluation`).
 """

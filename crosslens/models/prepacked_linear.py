@@ -1,17 +1,17 @@
-"""Linear layers of a network that only runs forward, their weights laid out once as MKL reads them.
+"""Linear layers for inference on a CPU, with weights stored once in MKL's packed layout.
 
-Before a product on a CPU MKL copies W into the order in which its loops go through it, for every
-batch anew. Here that is done once, for twice the memory.
+MKL repacks W in every product with a batch. Packing it once saves that time and doubles the memory
+of these weights.
 """
 
 import torch
 from jaxtyping import Float
 
-NARROW = 128  # layers with fewer inputs or outputs gain nothing
+MIN_WIDTH = 128  # layers with fewer inputs or outputs are not faster
 
 
 class PrepackedLinear(torch.nn.Module):
-    """x W^T + b for `rows` rows of x; any other number of them takes W as it is."""
+    """x W^T + b, fast when x has `rows` rows; any other number of rows uses W as it is."""
 
     def __init__(self, linear: torch.nn.Linear, rows: int) -> None:
         super().__init__()
@@ -19,23 +19,25 @@ class PrepackedLinear(torch.nn.Module):
         self.prepacked = torch.ops.mkl._mkl_reorder_linear_weight(linear.weight.detach(), rows)
 
     def forward(self, x: Float[torch.Tensor, "... d_in"]) -> Float[torch.Tensor, "... d_out"]:
-        """The product, equal to the linear layer's to float32's rounding."""
+        """Return the linear layer's product, equal up to float32 rounding."""
         return torch.ops.mkl._mkl_linear(x, self.prepacked, self.weight, self.bias, self.rows)
 
 
 def prepack(network: torch.nn.Module, rows: int) -> torch.nn.Module:
-    """Replace, in place, the linear layers for which it pays; returns the network.
+    """Replace, in place, the linear layers that become faster, and return the network.
 
-    `rows` are the tokens of a batch. Without MKL, or on a GPU, nothing changes.
+    `rows` is the number of tokens in a batch. Nothing changes without MKL or on a GPU.
     """
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is torch.nn.Linear and pays(child.weight):
+            if type(child) is torch.nn.Linear and is_faster_prepacked(child.weight):
                 setattr(module, name, PrepackedLinear(child, rows))
     return network
 
 
-def pays(weight: Float[torch.Tensor, "d_out d_in"]) -> bool:
-    """Whether MKL multiplies by these weights, and they are wide enough."""
-    ours = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return torch.backends.mkl.is_available() and ours and min(weight.shape) >= NARROW
+def is_faster_prepacked(weight: Float[torch.Tensor, "d_out d_in"]) -> bool:
+    """Return whether MKL multiplies by these weights and they are wide enough."""
+    is_float32_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return (
+        torch.backends.mkl.is_available() and is_float32_on_cpu and min(weight.shape) >= MIN_WIDTH
+    )

@@ -1,4 +1,8 @@
-"""Sampling completions from a causal model, in batches from which finished rows are dropped."""
+"""Sample completions from a causal model, in batches from which finished rows are dropped.
+
+transformers' `generate` keeps finished rows until the last one ends, which costs most of the time
+on a CPU. It does not return the log-probabilities that GRPO needs either.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,19 +13,19 @@ from jaxtyping import Bool, Float, Int
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DROP = 0.125  # finished rows are dropped when they are this share of a batch: it copies the cache
+DROP_FRACTION = 0.125  # of a batch that must be finished, since dropping rows copies the cache
 
 
 class Completion(NamedTuple):
-    """New tokens with the ending one, their log-probabilities, and whether the end came."""
+    """New tokens including the stop token, their log-probabilities, and whether it was reached."""
 
     ids: list[int]
     log_probs: list[float]
     ended: bool
 
 
-class Step(NamedTuple):
-    """One new token for each row that is still in the batch."""
+class TokenStep(NamedTuple):
+    """One new token for every row that is still in the batch."""
 
     rows: Int[torch.Tensor, " b"]
     tokens: Int[torch.Tensor, " b"]
@@ -36,17 +40,18 @@ def sample(
     *,
     max_new_tokens: int,
     temperature: float,
-    end: int | list[int],
+    stop_ids: int | list[int],
     generator: torch.Generator | None = None,
 ) -> list[Completion]:
-    """Continue each prompt (token ids) until a token of `end` or `max_new_tokens` new ones.
+    """Continue each prompt (token ids) up to a token of `stop_ids` or `max_new_tokens` tokens.
 
-    Log-probabilities are those of the distribution drawn from (of the unscaled logits at
-    temperature 0, where the most likely token is taken).
+    Log-probabilities are those of the sampled distribution. Temperature 0 takes the most likely
+    token; its log-probability is that of the unscaled logits.
     """
-    ends = torch.tensor([end] if isinstance(end, int) else end, device=model.device)
+    stop = [stop_ids] if isinstance(stop_ids, int) else stop_ids
+    ends = torch.tensor(stop, device=model.device)
     completions = [Completion([], [], False) for _ in prompts]
-    for step in steps(model, prompts, max_new_tokens, temperature, ends, generator):
+    for step in token_steps(model, prompts, max_new_tokens, temperature, ends, generator):
         for row, token, log_prob, finished in zip(*(part.tolist() for part in step), strict=True):
             if not completions[row].ended:
                 completions[row].ids.append(token)
@@ -55,15 +60,18 @@ def sample(
     return completions
 
 
-def steps(
+def token_steps(
     model: "PreTrainedModel",
     prompts: list[list[int]],
     max_new_tokens: int,
     temperature: float,
     ends: Int[torch.Tensor, " e"],
     generator: torch.Generator | None,
-) -> Iterator[Step]:
-    """Yield after each forward pass; a row may stay, and be ignored, for a while after its end."""
+) -> Iterator[TokenStep]:
+    """Yield one token per row after each forward pass.
+
+    A row may stay in the batch for some steps after its stop token; its tokens are to be ignored.
+    """
     from transformers import DynamicCache
 
     ids, mask = left_pad(prompts, model.device)
@@ -78,14 +86,14 @@ def steps(
             past_key_values=cache,
             logits_to_keep=1,
         ).logits[:, -1]
-        tokens, log_probs = draw(logits.float(), temperature, generator)
+        tokens, log_probs = draw_tokens(logits.float(), temperature, generator)
         finished = torch.isin(tokens, ends)
-        yield Step(rows, tokens, log_probs, finished)
+        yield TokenStep(rows, tokens, log_probs, finished)
         done = done | finished
         ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         if done.all():
             return
-        if done.float().mean() >= DROP:
+        if done.float().mean() >= DROP_FRACTION:
             keep = (~done).nonzero()[:, 0]
             cache.batch_select_indices(keep)
             rows, done, ids, mask = rows[keep], done[keep], ids[keep], mask[keep]
@@ -94,17 +102,17 @@ def steps(
 def left_pad(
     prompts: list[list[int]], device: torch.device
 ) -> tuple[Int[torch.Tensor, "b t"], Int[torch.Tensor, "b t"]]:
-    """Token ids and attention mask of prompts that all end at the same column."""
+    """Return token ids and attention mask of prompts that all end in the last column."""
     width = max(map(len, prompts))
     ids = [[0] * (width - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def draw(
+def draw_tokens(
     logits: Float[torch.Tensor, "b v"], temperature: float, generator: torch.Generator | None
 ) -> tuple[Int[torch.Tensor, " b"], Float[torch.Tensor, " b"]]:
-    """One token per row and its log-probability: softmax at a temperature; greedy at 0."""
+    """Return one token per row and its log-probability: softmax at a temperature, greedy at 0."""
     log_probs = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
     if temperature == 0:
         tokens = logits.argmax(-1, keepdim=True)
@@ -113,9 +121,11 @@ def draw(
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
 
 
-def stop_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Tokens that end an answer: the tokenizer's, and those the model itself declares (an
-    instruction-tuned one ends a turn with another token than a text)."""
-    named = model.generation_config.eos_token_id
-    named = named if isinstance(named, list) else [named]
-    return sorted({token for token in (*named, tokenizer.eos_token_id) if token is not None})
+def stop_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the tokens that end a completion: the tokenizer's and those the model declares.
+
+    An instruction-tuned model ends a turn with a different token than a text.
+    """
+    declared = model.generation_config.eos_token_id
+    declared = declared if isinstance(declared, list) else [declared]
+    return sorted({token for token in (*declared, tokenizer.eos_token_id) if token is not None})

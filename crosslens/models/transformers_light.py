@@ -1,8 +1,8 @@
-"""transformers without scikit-learn, which it imports for a kind of generation unused here."""
+"""Import transformers without scikit-learn, which it needs only for assisted generation."""
 
 import transformers.utils.import_utils as available
 
-# Else a quarter of the CPU time in which a job starts goes to scikit-learn, SciPy and pandas.
+# Importing scikit-learn, SciPy and pandas takes a quarter of the CPU time in which a job starts.
 available._sklearn_available = False
 
 from transformers import AutoConfig, AutoModel  # noqa: E402

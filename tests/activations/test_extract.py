@@ -1,4 +1,4 @@
-"""The forward pass that stops at a layer, and what becomes of each row."""
+"""The forward pass stops at a layer; every activation is written once, permuted and masked."""
 
 from types import SimpleNamespace
 
@@ -6,11 +6,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers_models import FIRST, tiny_network
-from safetensors.torch import load_file, save_file
+from tiny_models import FIRST, tiny_network
 
 from crosslens.activations.extract import (
-    count_rows,
+    count_activations,
     extract,
     layer_index,
     load_truncated,
@@ -30,20 +29,20 @@ def token_rows(count=10, length=8, seed=0):
 
 @pytest.fixture
 def extracted(tmp_path):
-    """A function that extracts to a file and reads it back."""
+    """Return a function that extracts to a file and reads it back."""
 
     def run(model, rows, variant="base", shard="0", **changes):
         settings = SETTINGS | changes
         path = tmp_path / variant / f"shard-{shard}.h5"
-        size = count_rows(rows, settings["skip_positions"])
+        size = count_activations(rows, settings["skip_positions"])
         network = truncate(model.model, 2)
         with write_shard(path, size, 16, what=f"activations of {variant}, shard {shard}") as out:
-            found = extract(network, rows, out, variant=variant, shard=shard, **settings)
-            out.complete(found.rows, Origin(variant, shard, 2, 0, "m", "c"))
+            result = extract(network, rows, out, variant=variant, shard=shard, **settings)
+            out.write_metadata(result.rows, Origin(variant, shard, 2, 0, "m", "c"))
         with h5py.File(path) as file:
             stored = {name: file[name][:] for name in DATASETS}
             mean_norm = file.attrs["mean_norm"]
-        return SimpleNamespace(**stored, mean_norm=mean_norm, counts=found.counts)
+        return SimpleNamespace(**stored, mean_norm=mean_norm, counts=result.counts)
 
     return run
 
@@ -54,7 +53,7 @@ def as_floats(bits):
 
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama"])
 @pytest.mark.parametrize("layer", [1, 2])
-def test_stopping_at_a_layer_gives_the_full_models_hidden_state(architecture, layer, tmp_path):
+def test_truncated_model_gives_the_full_models_hidden_state(architecture, layer, tmp_path):
     full = tiny_network(architecture)
     full.save_pretrained(tmp_path)
     ids = torch.from_numpy(token_rows().astype(np.int64))
@@ -67,18 +66,18 @@ def test_stopping_at_a_layer_gives_the_full_models_hidden_state(architecture, la
     torch.testing.assert_close(expected, unmasked)
 
 
-def test_middle_is_half_of_the_layers_rounded_down():
+def test_middle_layer_is_half_of_the_layers_rounded_down():
     assert layer_index(tiny_network(layers=3).config, "middle") == 1
     assert layer_index(tiny_network(layers=4).config, "middle") == 2
 
 
 @pytest.mark.parametrize("layer", [0, 3, -1, 12])
-def test_a_layer_out_of_range_is_refused(layer):
+def test_layer_out_of_range_is_refused(layer):
     with pytest.raises(InputError, match="out of range for a model of 3 layers"):
         layer_index(tiny_network(layers=3).config, layer)
 
 
-def test_rows_hold_the_activation_of_their_token(extracted):
+def test_row_holds_the_activation_of_its_token(extracted):
     model, rows = tiny_network(), token_rows()
     result = extracted(model, rows)
     x = residual_stream(model.model, torch.from_numpy(rows.astype(np.int64)))
@@ -87,14 +86,14 @@ def test_rows_hold_the_activation_of_their_token(extracted):
     assert (rows[result.sequences, result.positions] == result.tokens).all()
 
 
-def test_the_first_positions_are_dropped_and_all_others_come_once(extracted):
+def test_first_positions_are_dropped_and_all_others_come_once(extracted):
     result = extracted(tiny_network(), token_rows(), skip_positions=2)
     places = set(zip(result.sequences.tolist(), result.positions.tolist(), strict=True))
     assert places == {(s, p) for s in range(10) for p in range(2, 8)}
     assert len(result.tokens) == 60
 
 
-def test_every_variant_has_the_same_permutation_and_every_shard_another(extracted):
+def test_permutation_depends_on_the_shard_and_not_on_the_variant(extracted):
     rows = token_rows()
     base, tuned, moved = (
         extracted(tiny_network(seed=0), rows),
@@ -108,7 +107,7 @@ def test_every_variant_has_the_same_permutation_and_every_shard_another(extracte
     assert (base.sequences[:-1] > base.sequences[1:]).any()
 
 
-def test_attention_sinks_are_masked_and_stay_out_of_the_mean_norm(extracted):
+def test_attention_sinks_are_masked_and_left_out_of_the_mean_norm(extracted):
     model, rows = tiny_network(), token_rows()
     with torch.no_grad():
         model.model.embed_tokens.weight[FIRST] *= 1000
@@ -120,7 +119,7 @@ def test_attention_sinks_are_masked_and_stay_out_of_the_mean_norm(extracted):
     np.testing.assert_allclose(result.mean_norm, norms[~sinks].mean(), rtol=1e-2)
 
 
-def test_counts_of_the_data_path(extracted):
+def test_token_counts(extracted):
     rows = token_rows()
     rows[7:] = rows[0]
     counts = extracted(tiny_network(), rows).counts
@@ -145,7 +144,7 @@ def test_zero_rows_are_counted(extracted):
     assert extracted(model, rows).counts["zero_rows"] == 7
 
 
-def test_a_model_whose_every_activation_is_zero_is_one_line(extracted):
+def test_model_with_only_zero_activations_is_refused(extracted):
     model = tiny_network()
     with torch.no_grad():
         model.model.embed_tokens.weight.zero_()
@@ -153,7 +152,7 @@ def test_a_model_whose_every_activation_is_zero_is_one_line(extracted):
         extracted(model, token_rows())
 
 
-def test_attention_is_causal_and_nothing_is_masked_or_padded(extracted, monkeypatch, tmp_path):
+def test_attention_is_causal_without_mask_or_padding(extracted, monkeypatch, tmp_path):
     attend, seen = torch.nn.functional.scaled_dot_product_attention, []
 
     def recorded(query, *args, attn_mask=None, is_causal=False, **kwargs):
@@ -169,7 +168,7 @@ def test_attention_is_causal_and_nothing_is_masked_or_padded(extracted, monkeypa
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_one_line(value, extracted):
+def test_non_finite_activations_are_refused(value, extracted):
     model, rows = tiny_network(), token_rows()
     with torch.no_grad():
         model.model.embed_tokens.weight[rows[9, 7], 0] = value
@@ -177,20 +176,6 @@ def test_values_that_are_not_finite_are_one_line(value, extracted):
         extracted(model, rows, "rl-3", "1")
 
 
-def test_checkpoints_that_do_not_load_are_one_line(tmp_path):
-    with pytest.raises(InputError, match="does not load"):
-        load_truncated(tmp_path, "middle")
-    tiny_network().save_pretrained(tmp_path)
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match="does not load"):
-        load_truncated(tmp_path, "middle")
-
-
-def test_weights_that_are_missing_are_not_made_up(tmp_path):
-    tiny_network().save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    del weights["model.layers.0.mlp.up_proj.weight"]
-    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match="1 weights are missing, the first is .*up_proj"):
+def test_checkpoint_without_configuration_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint does not load"):
         load_truncated(tmp_path, "middle")

@@ -1,4 +1,4 @@
-"""A thread reads ahead: the order of the items, a fixed ring of buffers, an honest waiting time."""
+"""A thread reads ahead: items stay in order, buffers are reused, waiting time is measured."""
 
 import time
 from itertools import count
@@ -17,14 +17,14 @@ def buffers(number=3):
     return [torch.empty(2) for _ in range(number)]
 
 
-def settled(stream):
-    """Wait until the thread has nothing left to fill."""
+def wait_until_full(stream):
+    """Wait until the thread has no free buffer left."""
     while not stream.free.empty():
         time.sleep(0.001)
     time.sleep(0.02)
 
 
-def test_batches_come_in_the_order_of_the_items_and_then_end():
+def test_batches_come_in_the_order_of_the_items():
     with Prefetch(iter(range(20)), write, buffers()) as stream:
         assert [int(batch[0]) for batch in stream] == list(range(20))
         for _ in range(2):
@@ -32,17 +32,17 @@ def test_batches_come_in_the_order_of_the_items_and_then_end():
                 next(stream)
 
 
-def test_only_the_given_buffers_are_used_and_one_in_use_is_left_alone():
+def test_buffers_are_reused_and_one_in_use_is_not_overwritten():
     ring = buffers()
     with Prefetch(count(), write, ring) as stream:
         for expected in range(10):
             batch = next(stream)
-            settled(stream)  # the thread is as far ahead as it can get
+            wait_until_full(stream)  # the thread is as far ahead as it can get
             assert (batch == expected).all()
             assert batch.data_ptr() in {buffer.data_ptr() for buffer in ring}
 
 
-def test_an_exception_in_the_thread_is_raised_where_its_batch_is_asked_for():
+def test_exception_in_the_thread_is_raised_when_its_batch_is_requested():
     def fail_at_three(item, buffer):
         if item == 3:
             raise OSError("disk gone")
@@ -55,21 +55,21 @@ def test_an_exception_in_the_thread_is_raised_where_its_batch_is_asked_for():
                 next(stream)
 
 
-def test_waiting_is_counted_and_what_is_ready_costs_none():
+def test_waiting_time_counts_only_batches_that_are_not_ready():
     def slow(item, buffer):
         time.sleep(0.03)
         return write(item, buffer)
 
     with Prefetch(iter(range(5)), slow, buffers()) as stream:
         list(stream)
-        assert stream.waited > 0.1
+        assert stream.wait_seconds > 0.1
     with Prefetch(iter(range(3)), write, buffers()) as stream:
-        settled(stream)
+        wait_until_full(stream)
         list(stream)
-        assert stream.waited < 0.1
+        assert stream.wait_seconds < 0.1
 
 
-def test_closing_ends_the_thread_of_an_endless_stream():
+def test_close_ends_the_thread_of_an_endless_stream():
     with Prefetch(count(), write, buffers()) as stream:
         next(stream)
     assert not stream.thread.is_alive()

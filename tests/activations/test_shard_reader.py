@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers_models import make_shard
+from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.io.errors import InputError
@@ -33,7 +33,7 @@ def first_entries(batches):
     return [batch[:, :, 0].int().tolist() for batch in batches]
 
 
-def test_a_shard_holds_bfloat16_bits_contiguously_with_scale_and_origin(tmp_path):
+def test_shard_holds_contiguous_bfloat16_bits_with_scale_and_origin(tmp_path):
     path = make_shard(tmp_path / "base" / "shard-0.h5", torch.full((6, D), 1.5))
     with h5py.File(path) as file:
         stored = file["activations"]
@@ -50,7 +50,7 @@ def test_a_shard_holds_bfloat16_bits_contiguously_with_scale_and_origin(tmp_path
         assert (next(reader.batches(6)) == 1.5).all()
 
 
-def test_a_row_masked_in_one_model_is_left_out_of_all(pair):
+def test_row_masked_in_one_model_is_left_out_of_all(pair):
     with ShardReader(pair) as reader:
         assert (reader.rows, reader.kept, reader.d_model) == (10, 8, D)
         kept = [0, 1, 3, 4, 6, 7, 8, 9]
@@ -60,13 +60,13 @@ def test_a_row_masked_in_one_model_is_left_out_of_all(pair):
         ]
 
 
-def test_a_pass_gives_full_batches_and_the_rest_on_request(pair):
+def test_pass_gives_full_batches_and_the_last_one_on_request(pair):
     with ShardReader(pair) as reader:
         assert [len(b) for b in reader.batches(3)] == [3, 3]
-        assert [len(b) for b in reader.batches(3, rest=True)] == [3, 3, 2]
+        assert [len(b) for b in reader.batches(3, drop_last=False)] == [3, 3, 2]
 
 
-def test_later_passes_come_in_another_order_that_the_seed_decides(tmp_path):
+def test_later_passes_are_shuffled_by_the_seed(tmp_path):
     path = make_shard(tmp_path / "base" / "shard-0.h5", numbered(200))  # bfloat16 is exact to 256
     with ShardReader([path]) as reader:
 
@@ -81,7 +81,7 @@ def test_later_passes_come_in_another_order_that_the_seed_decides(tmp_path):
 
 
 def block_by_block(x, mask, size, generator=None):
-    """One pass as it was first written: blocks read, shuffled within, and cut into batches."""
+    """Yield one pass by the plain algorithm: read a block, shuffle it, cut it into batches."""
     starts = np.arange(0, len(x), 16 * size)
     left = x[:0]
     for start in starts if generator is None else generator.permutation(starts):
@@ -95,7 +95,7 @@ def block_by_block(x, mask, size, generator=None):
 
 
 @pytest.mark.parametrize("masked", [0, 1, 40])
-def test_the_thread_gives_the_same_batches_as_reading_block_by_block(tmp_path, masked):
+def test_prefetched_batches_equal_reading_block_by_block(tmp_path, masked):
     rng, size = np.random.default_rng(masked), 3
     x = torch.from_numpy(rng.standard_normal((2, 200, D))).bfloat16().float()
     masks = np.ones((2, 200), dtype=int)
@@ -115,10 +115,10 @@ def test_the_thread_gives_the_same_batches_as_reading_block_by_block(tmp_path, m
             for batch in expected:
                 assert torch.equal(next(plain), batch)
                 assert torch.equal(next(stream), batch)
-                assert stream.waited >= 0
+                assert stream.wait_seconds >= 0
 
 
-def test_activations_that_are_not_contiguous_are_one_line(pair):
+def test_chunked_activations_are_refused(pair):
     with h5py.File(pair[1], "a") as file:
         x = file["activations"][:]
         del file["activations"]
@@ -127,26 +127,26 @@ def test_activations_that_are_not_contiguous_are_one_line(pair):
         ShardReader(pair)
 
 
-def test_a_shard_with_less_than_a_batch_is_refused(pair):
+def test_shard_with_less_than_a_batch_is_refused(pair):
     with (
         ShardReader(pair) as reader,
-        pytest.raises(InputError, match="8 rows kept, fewer than crosscoder.batch_size 9"),
+        pytest.raises(InputError, match="8 rows kept, fewer than crosscoder.batch_size: 9"),
     ):
         next(reader.endless(9, [0]))
     with ShardReader(pair) as reader, pytest.raises(InputError, match="8 rows kept, fewer"):
         reader.prefetch(9, [0])
 
 
-def test_a_file_cut_short_is_one_line(pair):
+def test_truncated_file_is_refused(pair):
     pair[1].write_bytes(pair[1].read_bytes()[:-50])
-    with pytest.raises(InputError, match="rl-1/shard-0.h5: this HDF5 file is cut short"):
+    with pytest.raises(InputError, match="rl-1/shard-0.h5: this HDF5 file is truncated"):
         ShardReader(pair)
 
 
-def test_a_file_that_lacks_a_data_set_is_one_line(pair):
+def test_file_without_a_data_set_is_refused(pair):
     with h5py.File(pair[1], "a") as file:
         del file["mask"]
-    with pytest.raises(InputError, match="rl-1/shard-0.h5: no data set mask"):
+    with pytest.raises(InputError, match="rl-1/shard-0.h5: it has no data set mask"):
         ShardReader(pair)
 
 

@@ -1,4 +1,4 @@
-"""Rows find their places whatever the order, the staging size and the batches; all or nothing."""
+"""Every row is at its place for any order, staging size and batch size, or there is no file."""
 
 import errno
 import os
@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from crosslens.activations import shard_writer
-from crosslens.activations.shard_writer import PAGE, Origin, Rows, create, write_shard
+from crosslens.activations.shard_writer import (
+    ALIGNMENT,
+    Origin,
+    RowMetadata,
+    create_file,
+    write_shard,
+)
 from crosslens.io.errors import InputError
 
 D, COUNT = 8, 50
@@ -23,9 +29,9 @@ def random_rows(seed=0):
     return torch.randn(COUNT, D, generator=generator)
 
 
-def described():
+def metadata():
     ids = np.arange(COUNT, dtype=np.uint32)
-    return Rows(ids, ids.astype(np.uint16), ids, np.ones(COUNT, dtype=np.uint8), 2.0)
+    return RowMetadata(ids, ids.astype(np.uint16), ids, np.ones(COUNT, dtype=np.uint8), 2.0)
 
 
 def put_all(writer, x, place, size):
@@ -36,13 +42,13 @@ def put_all(writer, x, place, size):
 
 @pytest.mark.parametrize("staged", [1, 7, 16, COUNT, 1000])
 @pytest.mark.parametrize("size", [1, 9, COUNT])
-def test_every_row_lies_in_its_place(tmp_path, monkeypatch, staged, size):
-    monkeypatch.setattr(shard_writer, "STAGED", staged * 2 * D)
+def test_every_row_is_at_its_place(tmp_path, monkeypatch, staged, size):
+    monkeypatch.setattr(shard_writer, "STAGING_BYTES", staged * 2 * D)
     x, path = random_rows(), tmp_path / "shard-0.h5"
     place = np.random.default_rng(size).permutation(COUNT).astype(np.uint32)
     with write_shard(path, COUNT, D, what="x") as writer:
         norms = put_all(writer, x, place, size)
-        writer.complete(described(), ORIGIN)
+        writer.write_metadata(metadata(), ORIGIN)
     with h5py.File(path) as file:
         stored = torch.from_numpy(file["activations"][:]).view(torch.bfloat16)
         assert file.attrs["scale"] == pytest.approx(D**0.5 / 2)
@@ -51,10 +57,10 @@ def test_every_row_lies_in_its_place(tmp_path, monkeypatch, staged, size):
 
 
 def test_activations_start_at_a_page(tmp_path):
-    assert create(tmp_path / "shard-0.h5", PAGE, D) % PAGE == 0
+    assert create_file(tmp_path / "shard-0.h5", ALIGNMENT, D) % ALIGNMENT == 0
 
 
-def test_neighbours_are_written_by_one_call(tmp_path, monkeypatch):
+def test_adjacent_rows_are_written_by_one_call(tmp_path, monkeypatch):
     calls, pwrite = [], os.pwrite
     monkeypatch.setattr(
         shard_writer.os, "pwrite", lambda f, b, at: calls.append(len(b)) or pwrite(f, b, at)
@@ -62,36 +68,36 @@ def test_neighbours_are_written_by_one_call(tmp_path, monkeypatch):
     place = np.random.default_rng(0).permutation(COUNT).astype(np.uint32)
     with write_shard(tmp_path / "shard-0.h5", COUNT, D, what="x") as writer:
         put_all(writer, random_rows(), place, 10)
-        writer.complete(described(), ORIGIN)
+        writer.write_metadata(metadata(), ORIGIN)
     assert calls == [COUNT * 2 * D]
 
 
-def test_calls_that_take_only_a_part_are_continued(tmp_path, monkeypatch):
+def test_short_writes_are_continued(tmp_path, monkeypatch):
     pwrite = os.pwrite
     monkeypatch.setattr(shard_writer.os, "pwrite", lambda f, b, at: pwrite(f, b[:5], at))
     x = random_rows()
     with write_shard(tmp_path / "shard-0.h5", COUNT, D, what="x") as writer:
         put_all(writer, x, np.arange(COUNT, dtype=np.uint32), 10)
-        writer.complete(described(), ORIGIN)
+        writer.write_metadata(metadata(), ORIGIN)
     with h5py.File(tmp_path / "shard-0.h5") as file:
         stored = torch.from_numpy(file["activations"][:]).view(torch.bfloat16)
     assert torch.equal(stored, x.bfloat16())
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+def test_full_disk_is_a_one_line_error_and_leaves_no_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shard_writer.os, "pwrite", full)
     with (
-        pytest.raises(InputError, match="shard-0.h5: cannot be written: No space left on device"),
+        pytest.raises(InputError, match=r"shard-0.h5: cannot be written \(No space left on dev"),
         write_shard(tmp_path / "shard-0.h5", COUNT, D, what="x") as writer,
     ):
         put_all(writer, random_rows(), np.arange(COUNT, dtype=np.uint32), 10)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_while_the_rows_come_leaves_nothing_and_ends_the_thread(tmp_path):
+def test_error_between_batches_leaves_no_file_and_ends_the_thread(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt),
         write_shard(tmp_path / "shard-0.h5", COUNT, D, what="x") as writer,
@@ -102,7 +108,7 @@ def test_an_error_while_the_rows_come_leaves_nothing_and_ends_the_thread(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_fault_in_the_thread_is_raised_however_many_batches_follow(tmp_path):
+def test_error_in_the_thread_is_raised_however_many_batches_follow(tmp_path):
     x = random_rows()
     x[3, 2] = float("nan")
     with (
@@ -112,10 +118,10 @@ def test_a_fault_in_the_thread_is_raised_however_many_batches_follow(tmp_path):
         put_all(writer, x, np.arange(COUNT, dtype=np.uint32), 5)
 
 
-def test_a_file_holds_no_time_of_day(tmp_path: Path) -> None:
+def test_file_contains_no_time_stamp(tmp_path: Path) -> None:
     """The same activations give the same bytes, whenever they were extracted."""
-    create(tmp_path / "one", 4, 8)
+    create_file(tmp_path / "one", 4, 8)
     time.sleep(1.1)  # HDF5 counts seconds
-    create(tmp_path / "other", 4, 8)
+    create_file(tmp_path / "other", 4, 8)
     header = [(tmp_path / name).read_bytes()[:2048] for name in ("one", "other")]
     assert header[0] == header[1]

@@ -1,8 +1,8 @@
-"""What is published about the tokens that training saw."""
+"""The token counts of data-path.json."""
 
 import pytest
 
-from crosslens.activations.token_accounting import summarize
+from crosslens.activations.token_accounting import summarize_tokens
 from crosslens.io.errors import InputError
 
 
@@ -20,13 +20,13 @@ def counts(token_hash, masked=0):
     }
 
 
-def test_training_shards_are_summed_and_the_held_out_one_stands_apart():
+def test_training_shards_are_summed_and_the_heldout_shard_is_separate():
     table = {
         (variant, shard): counts(shard, masked)
         for variant, masked in (("base", 1), ("rl-5", 4))
         for shard in ("heldout", "0", "1")
     }
-    result = summarize(table, 300, 1)
+    result = summarize_tokens(table, 300, 1)
     assert result["tokens_requested"] == 300
     assert (result["rows_written"], result["dropped_positions"], result["sequences"]) == (254, 2, 2)
     assert result["leftover_tokens"] == 300 - 256
@@ -35,7 +35,7 @@ def test_training_shards_are_summed_and_the_held_out_one_stands_apart():
     assert result["heldout_tokens"] == 127 and result["shards"] == 2
 
 
-def test_variants_that_saw_other_tokens_are_named():
+def test_variants_that_saw_different_tokens_are_named():
     table = {("base", "0"): counts("a"), ("sft-1", "0"): counts("a"), ("rl-5", "0"): counts("b")}
-    with pytest.raises(InputError, match="shard 0: rl-5 saw other tokens than base"):
-        summarize(table, 300, 1)
+    with pytest.raises(InputError, match="shard 0: rl-5 saw different tokens than base"):
+        summarize_tokens(table, 300, 1)

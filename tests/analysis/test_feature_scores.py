@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers_models import tiny_network
+from tiny_models import tiny_network
 
 from crosslens.activations.extract import truncate
 from crosslens.analysis.feature_scores import features_of, final_token, score_task

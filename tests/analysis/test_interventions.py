@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_models import letters, tiny_network
+from tiny_models import letter_tokenizer, tiny_network
 
 from crosslens.analysis.feature_scores import features_of
 from crosslens.analysis.feature_selection import FeatureSet
@@ -146,7 +146,7 @@ def documents(samples: list[dict]) -> list[dict]:
 
 def test_effects_are_measured_before_and_after_on_the_critical_samples(harness, crosscoder) -> None:
     network = tiny_network()
-    model = Model(pretrained=network, tokenizer=letters(), batch_size=4, max_length=64)
+    model = Model(pretrained=network, tokenizer=letter_tokenizer(), batch_size=4, max_length=64)
     whole = evaluate(model, harness)["openbookqa"]
     right = [s for s in whole if s["acc"]]
     assert right, "the random model gets some right"
@@ -166,12 +166,16 @@ def test_effects_are_measured_before_and_after_on_the_critical_samples(harness, 
 
 
 def test_documents_that_changed_are_refused(harness) -> None:
-    model = Model(pretrained=tiny_network(), tokenizer=letters(), batch_size=4, max_length=64)
+    model = Model(
+        pretrained=tiny_network(), tokenizer=letter_tokenizer(), batch_size=4, max_length=64
+    )
     with pytest.raises(InputError, match="openbookqa: its documents changed"):
         count_right(model, harness, {"openbookqa": [{"doc_id": 0, "doc_hash": "other"}]})
 
 
 def test_no_critical_samples_anywhere_is_no_row() -> None:
-    model = Model(pretrained=tiny_network(), tokenizer=letters(), batch_size=4, max_length=64)
+    model = Model(
+        pretrained=tiny_network(), tokenizer=letter_tokenizer(), batch_size=4, max_length=64
+    )
     sets = [FeatureSet("intersection", "intersection", 0, [1], [], 1)]
     assert list(effects(model, {}, {}, sets, lambda f: nullcontext())) == []

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers_models import make_shard
+from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.heldout import Entries, evaluate, feature_sums, reconstruct

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers_models import make_shard
+from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.inputs import hashes, scales_of, slots, view

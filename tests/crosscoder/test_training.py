@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers_models import make_shard
+from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.heldout import evaluate
@@ -222,7 +222,7 @@ def test_the_scales_of_the_first_shard_are_kept(world, trained):
     crosscoder, _ = load_trained(trained / "state-1.safetensors")
     with ShardReader(shards(world, "0")) as reader:
         assert torch.equal(crosscoder.scales, reader.scales)
-        x = torch.cat(list(reader.batches(100, rest=True))) * crosscoder.scales[:, None]
+        x = torch.cat(list(reader.batches(100, drop_last=False))) * crosscoder.scales[:, None]
     torch.testing.assert_close(
         x.norm(dim=2).mean(dim=0), torch.full((2,), D**0.5), rtol=1e-2, atol=0
     )

@@ -1,11 +1,12 @@
 """Packing, shuffling and cutting of the corpus."""
 
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from helpers_models import BOS, EOS, FIRST, letters, random_texts, write_text
+from tiny_models import BOS, EOS, FIRST, LETTERS, letter_tokenizer
 
 from crosslens.data.corpus import (
     HELDOUT,
@@ -23,6 +24,18 @@ from crosslens.io.errors import InputError
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 
 
+def write_text(path: Path, *texts: str) -> Path:
+    """Write a JSON-lines file with RedPajama's column."""
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+def random_texts(count: int, seed: int, length: int = 20) -> list[str]:
+    """Return texts of random letters."""
+    chosen = np.random.default_rng(seed).choice(list(LETTERS), (count, length))
+    return [" ".join(row) for row in chosen]
+
+
 @pytest.fixture
 def sources(tmp_path):
     """One source of the letters a to m, one of n to z."""
@@ -37,7 +50,7 @@ def sources(tmp_path):
 def build(sources, seed=0, tokens=600, heldout=200):
     return build_corpus(
         sources,
-        letters(),
+        letter_tokenizer(),
         tokens=tokens,
         heldout_tokens=heldout,
         sequence_length=10,
@@ -47,14 +60,14 @@ def build(sources, seed=0, tokens=600, heldout=200):
 
 def test_texts_are_packed_one_after_the_other_without_padding(tmp_path):
     path = write_text(tmp_path / "t.jsonl", "a b", "c", "b a c")
-    packed = pack(rows([path]), letters(), count=2, sequence_length=4, name="t")
+    packed = pack(rows([path]), letter_tokenizer(), count=2, sequence_length=4, name="t")
     assert packed.tolist() == [[A, B, EOS, C], [EOS, B, A, C]]
 
 
 def test_documents_are_bounded_by_the_special_tokens_the_tokenizer_has():
-    assert document("a b", letters()) == [A, B, EOS]
-    assert document("a b", letters(bos=True)) == [BOS, A, B, EOS]
-    assert document("<bos> a <eos>", letters(bos=True)) == [BOS, A, EOS]
+    assert document("a b", letter_tokenizer()) == [A, B, EOS]
+    assert document("a b", letter_tokenizer(bos=True)) == [BOS, A, B, EOS]
+    assert document("<bos> a <eos>", letter_tokenizer(bos=True)) == [BOS, A, EOS]
 
 
 def test_conversations_go_through_the_chat_template():
@@ -65,8 +78,8 @@ def test_conversations_go_through_the_chat_template():
             {"from": "assistant", "value": "c"},
         ],
     }
-    assert text_of(row, letters(), "t") == "s a b c <eos>"
-    assert text_of(row | {"system": ""}, letters(), "t") == "a b c <eos>"
+    assert text_of(row, letter_tokenizer(), "t") == "s a b c <eos>"
+    assert text_of(row | {"system": ""}, letter_tokenizer(), "t") == "a b c <eos>"
 
 
 def test_sources_have_equal_shares_and_are_shuffled_together(sources):
@@ -127,7 +140,7 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, line, message):
     path = tmp_path / "s.jsonl"
     path.write_text(json.dumps({"text": "a"}) + "\n" + line + "\n")
     with pytest.raises(InputError, match=message) as error:
-        pack(rows([path]), letters(), count=5, sequence_length=4, name="s")
+        pack(rows([path]), letter_tokenizer(), count=5, sequence_length=4, name="s")
     assert (str(path) if "line" in message else "corpus.sources.s") in str(error.value)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 import torch
-from tiny import tiny_model, tiny_problems, tiny_traces
+from tiny_models import tiny_model, tiny_problems, tiny_traces
 from transformers import AutoModelForCausalLM
 
 from crosslens.data import teacher, traces

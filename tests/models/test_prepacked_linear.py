@@ -1,9 +1,9 @@
-"""Linear layers prepacked for MKL."""
+"""Prepacked linear layers give the products of plain ones."""
 
 import pytest
 import torch
 
-from crosslens.models.prepacked_linear import NARROW, PrepackedLinear, prepack
+from crosslens.models.prepacked_linear import MIN_WIDTH, PrepackedLinear, prepack
 
 
 def network(width, *, bias=False):
@@ -15,22 +15,21 @@ def network(width, *, bias=False):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", [(3, 5), (15,), (2, 5), (1, 1)])
 @torch.inference_mode()
-def test_products_are_those_of_the_linear_layers(shape, bias):
-    """For the number of rows that was prepared, 15, and for any other."""
-    x, plain = torch.randn(*shape, NARROW), network(NARROW, bias=bias)
-    packed = prepack(network(NARROW, bias=bias), rows=15)
+def test_products_equal_the_plain_layers_for_any_number_of_rows(shape, bias):
+    x, plain = torch.randn(*shape, MIN_WIDTH), network(MIN_WIDTH, bias=bias)
+    packed = prepack(network(MIN_WIDTH, bias=bias), rows=15)
     kinds = [isinstance(packed[i], PrepackedLinear) for i in (0, 2)]
     assert kinds == 2 * [torch.backends.mkl.is_available()]
     torch.testing.assert_close(packed(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_rows_that_are_not_contiguous():
-    x = torch.randn(NARROW, 15).T
-    packed, plain = prepack(network(NARROW), rows=15), network(NARROW)
+def test_rows_need_not_be_contiguous():
+    x = torch.randn(MIN_WIDTH, 15).T
+    packed, plain = prepack(network(MIN_WIDTH), rows=15), network(MIN_WIDTH)
     torch.testing.assert_close(packed(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
-def test_what_would_gain_nothing_stays_as_it_is():
-    for stays in (network(NARROW - 1), network(NARROW).bfloat16()):
+def test_layers_that_gain_nothing_are_not_replaced():
+    for stays in (network(MIN_WIDTH - 1), network(MIN_WIDTH).bfloat16()):
         assert type(prepack(stays, rows=15)[0]) is torch.nn.Linear

@@ -1,34 +1,22 @@
-"""Batched sampling equals one prompt at a time."""
+"""Batched sampling gives the completions of single prompts."""
 
 import pytest
 import torch
-from helpers_models import EOS, letters, tiny_network
-from transformers import AutoConfig, AutoModelForCausalLM
+from tiny_models import EOS, letter_tokenizer, tiny_network
 
-from crosslens.models.sampling import draw, sample, stop_tokens
+from crosslens.models.sampling import draw_tokens, sample, stop_token_ids
 
 END = 1
 
 
 @pytest.fixture(scope="module", params=["qwen3", "qwen2", "llama"])
 def model(request) -> torch.nn.Module:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        request.param,
-        vocab_size=12,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        initializer_range=0.5,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+    return tiny_network(request.param, layers=2, vocab_size=12, initializer_range=0.5)
 
 
-def test_greedy_batches_equal_single_prompts_and_the_models_own_generation(model) -> None:
+def test_greedy_batch_equals_single_prompts_and_transformers_generate(model) -> None:
     prompts = [[2, 3, 4, 5], [6], [7, 8], [9, 10, 11], [3, 3]]
-    settings = {"max_new_tokens": 10, "temperature": 0.0, "end": END}
+    settings = {"max_new_tokens": 10, "temperature": 0.0, "stop_ids": END}
     together = sample(model, prompts, **settings)
     for prompt, completion in zip(prompts, together, strict=True):
         (alone,) = sample(model, [prompt], **settings)
@@ -40,14 +28,12 @@ def test_greedy_batches_equal_single_prompts_and_the_models_own_generation(model
         assert ids[0, len(prompt) :].tolist() == completion.ids
 
 
-def test_log_probabilities_are_those_of_a_full_forward(model) -> None:
+def test_log_probabilities_equal_a_full_forward_pass(model) -> None:
     generator = torch.Generator().manual_seed(0)
     prompts = [[2, 3], [4, 5, 6], [7]] * 4
-    for prompt, completion in zip(
-        prompts,
-        sample(model, prompts, max_new_tokens=8, temperature=1.0, end=END, generator=generator),
-        strict=True,
-    ):
+    options = {"max_new_tokens": 8, "temperature": 1.0, "stop_ids": END}
+    completions = sample(model, prompts, generator=generator, **options)
+    for prompt, completion in zip(prompts, completions, strict=True):
         ids = torch.tensor([prompt + completion.ids])
         log_probs = model(ids).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
         expected = log_probs[torch.arange(len(completion.ids)), torch.tensor(completion.ids)]
@@ -58,9 +44,9 @@ def test_log_probabilities_are_those_of_a_full_forward(model) -> None:
         assert END not in completion.ids[:-1]
 
 
-def test_temperature_sharpens() -> None:
+def test_low_temperature_sharpens_the_distribution() -> None:
     logits = torch.tensor([[0.0, 1.0]]).repeat(4000, 1)
-    tokens, _ = draw(logits, 0.5, torch.Generator().manual_seed(0))
+    tokens, _ = draw_tokens(logits, 0.5, torch.Generator().manual_seed(0))
     expected = torch.softmax(torch.tensor([0.0, 2.0]), 0)[1].item()
     assert abs(tokens.float().mean().item() - expected) < 0.03
 
@@ -68,9 +54,9 @@ def test_temperature_sharpens() -> None:
 @pytest.mark.parametrize(
     ("declared", "ends"), [([7, 8], [EOS, 7, 8]), (7, [EOS, 7]), (None, [EOS]), (EOS, [EOS])]
 )
-def test_an_answer_ends_at_the_tokenizers_and_at_the_models_own_tokens(
+def test_stop_tokens_are_those_of_tokenizer_and_model(
     declared: list[int] | int | None, ends: list[int]
 ) -> None:
     network = tiny_network()
     network.generation_config.eos_token_id = declared
-    assert stop_tokens(network, letters()) == ends
+    assert stop_token_ids(network, letter_tokenizer()) == ends

@@ -136,7 +136,7 @@ def test_a_full_disk(undisturbed: Finished, small_disk: Path, leaving: int) -> N
     assert done.returncode, done.stdout
     assert "No space left on device" in done.stdout, done.stdout
     if leaving:
-        assert f"Error: {SHARD}: cannot be written: No space left on device" in done.stdout
+        assert f"Error: {SHARD}: cannot be written (No space left on device)" in done.stdout
         assert "Traceback" not in done.stdout
     assert not differing(study, undisturbed.study)
     assert not leftovers(study)

@@ -19,7 +19,7 @@ from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.workers.rollout import base as rollout_base
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
 
-from crosslens.models.sampling import Completion, sample, stop_tokens
+from crosslens.models.sampling import Completion, sample, stop_token_ids
 
 NAME = "crosslens_cpu"
 PAUSE = 5.0  # seconds without a new request after which one batch is all there will be
@@ -109,7 +109,7 @@ class Server:
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=torch.float32, attn_implementation="sdpa"
         ).eval()
-        self.ends = stop_tokens(self.model, load_tokenizer(model_path))
+        self.stop_ids = stop_token_ids(self.model, load_tokenizer(model_path))
         self.pending: list[tuple[list[int], dict, asyncio.Future]] = []
         self.batching: asyncio.Task | None = None
 
@@ -181,7 +181,7 @@ class Server:
             [ids for ids, *_ in batch],
             max_new_tokens=self.config.response_length,
             temperature=float(settings.get("temperature", 1.0)),
-            end=self.ends,
+            stop_ids=self.stop_ids,
             generator=self.generator,
         )
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import CONFIGS, tiny_model
+from tiny_models import CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.posttraining.grpo import cpu_platform

@@ -8,7 +8,7 @@ import verl
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, InstantiationException
 from omegaconf import DictConfig
-from tiny import tiny_model
+from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.trainer.ppo.utils import need_critic, need_reference_policy

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from tiny import CONFIGS, tiny_model, tiny_problems
+from tiny_models import CONFIGS, tiny_model, tiny_problems
 from tokenizers import Tokenizer
 from verl.utils import hf_tokenizer
 from verl.utils.dataset.rl_dataset import RLHFDataset

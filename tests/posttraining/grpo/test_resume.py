@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from tiny import tiny_problems, tiny_solver
+from tiny_models import tiny_problems, tiny_solver
 
 from crosslens.data.traces import grpo_rows
 from crosslens.io import atomic

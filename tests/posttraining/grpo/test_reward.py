@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from tensordict import TensorDict
 from test_overrides import CONFIGS
-from tiny import tiny_model
+from tiny_models import tiny_model
 from transformers import AutoTokenizer
 from verl import DataProto
 from verl.trainer.ppo.reward import load_reward_manager

@@ -9,7 +9,7 @@ from crosslens.posttraining.backend_process import hide_media_packages
 
 hide_media_packages()
 
-from tiny import tiny_model, tiny_traces  # noqa: E402
+from tiny_models import tiny_model, tiny_traces  # noqa: E402
 
 from crosslens.data.traces import DATASET, dataset_info, sft_rows  # noqa: E402
 from crosslens.io.records import write_json  # noqa: E402

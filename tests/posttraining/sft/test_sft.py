@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import TRACES
 from safetensors.torch import load_file
-from tiny import tiny_traces
+from tiny_models import tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.data.traces import DATASET, sft_rows

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from tiny import CONFIGS, tiny_model, tiny_problems, tiny_solver
+from tiny_models import CONFIGS, tiny_model, tiny_problems, tiny_solver
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
