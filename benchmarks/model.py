@@ -15,7 +15,7 @@ MEMORY, CACHE = 4.3e12, 8.6e12  # bytes a second
 VECTOR = 60e12  # FLOP a second, float32
 PRODUCT = {2: 790e12, 4: VECTOR}  # of a matrix product, by bytes of its type
 SIZES = [Size(n, d, 32768, 60) for d in (2560, 3584, 4096) for n in (2, 3)]
-AGAIN = 4  # as in `sparse_gpu`, which needs Triton: the peers' environment has none
+RECOMPUTE_MAX_ENTRIES = 4  # as in `sparse_gpu`, which needs Triton: the peers' environment has none
 FIRING = {"all": 1, "a third": 3}  # one of so many features fires
 
 
@@ -39,7 +39,7 @@ def step(size: Size, one_in: int = 1, low: int = 2) -> dict[str, Kernel]:
     type."""
     B, K, D, z = BATCH, size.d_sparse, size.n * size.d_model, BATCH * size.l0
     firing, x, g = K / one_in, low * BATCH * D, 4 * BATCH * D
-    kept = 8 * firing * D if z / firing > AGAIN else 0
+    kept = 8 * firing * D if z / firing > RECOMPUTE_MAX_ENTRIES else 0
     rounded = g + x if low < 4 else 0  # x, for the encoder and for its gradient
     again = 0 if kept else (4 + low) * z * D
     copy = low * K * D if low < 4 else 0

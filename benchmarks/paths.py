@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.step import BATCH, BETA, CALLS, DTYPES, RATE, Size, crosscoder_of
 from benchmarks.timing import interleaved, ratio
-from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 
 TITLE = "Where the paths meet"
 D_MODEL, D_SPARSE, ROUNDS = 256, 4096, 7
@@ -27,8 +27,8 @@ def over(share: float, x: torch.Tensor, dtype: torch.dtype) -> float:
     size, cases = Size(2, D_MODEL, D_SPARSE, round(share * D_SPARSE)), {}
     for path in ("sparse", "dense"):
         crosscoder = crosscoder_of(size, x)
-        settings = Settings((0.9, 0.999), 1.0, dtype, path)
-        stepper = Stepper(crosscoder, Moments.zero(crosscoder), BATCH, settings)
+        settings = StepSettings((0.9, 0.999), 1.0, dtype, path)
+        stepper = TrainStep(crosscoder, Moments.zero(crosscoder), BATCH, settings)
         cases[path] = lambda stepper=stepper: stepper.take(x, BETA, RATE, 0)
     seconds = interleaved(cases, ROUNDS, warm=1, calls=CALLS)
     return ratio(seconds["sparse"], seconds["dense"])

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.timing import Seconds, interleaved, ratio
-from crosslens.crosscoder.kernels.bf16_screen import BELOW, supported
-from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.bf16_screen import SCREEN_BELOW, is_supported
+from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 
 TITLE = "Training step"
@@ -59,8 +59,8 @@ def crosscoder_of(size: Size, x: torch.Tensor) -> Crosscoder:
 def ours(size: Size, x: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
     """The library's step, by the path it chooses."""
     crosscoder = crosscoder_of(size, x)
-    settings = Settings((0.9, 0.999), 1.0, dtype)
-    stepper = Stepper(crosscoder, Moments.zero(crosscoder), BATCH, settings)
+    settings = StepSettings((0.9, 0.999), 1.0, dtype)
+    stepper = TrainStep(crosscoder, Moments.zero(crosscoder), BATCH, settings)
     step = iter(range(10**9))
     return lambda: stepper.take(x, BETA, RATE, next(step))
 
@@ -143,7 +143,7 @@ def limits(size: Size, seconds: Seconds) -> Seconds:
     adam = [ADAM_BYTES * parameters * s / (8 * COPIED) for s in seconds["copy"]]
     peak = [flops * s / (2 * LARGE**3) for s in seconds["peak"]]
     found = {"roofline": [a + b for a, b in zip(peak, adam, strict=True)]}
-    screened = supported() and size.l0 < BELOW * size.d_sparse
+    screened = is_supported() and size.l0 < SCREEN_BELOW * size.d_sparse
     for name in DTYPES:
         encoder = seconds["encoder bf16" if screened else f"encoder {name}"]
         found[f"limit {name}"] = [a + b for a, b in zip(encoder, adam, strict=True)]

@@ -12,7 +12,7 @@ import torch
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
-from crosslens.crosscoder.kernels.train_step import Moments, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.training import Plan, State, advance, make_plan, take_step
 
@@ -77,7 +77,7 @@ def bare(plan: Plan) -> float:
     began = state()
     batches = [torch.randn(BATCH, len(MODELS), D_MODEL) for _ in range(4)]
     started = time.perf_counter()
-    stepper = Stepper(began.crosscoder, began.moments, BATCH, plan.stepping)
+    stepper = TrainStep(began.crosscoder, began.moments, BATCH, plan.stepping)
     for step in range(plan.steps_per_shard):
         take_step(stepper, batches[step % 4], plan, step)
     return time.perf_counter() - started

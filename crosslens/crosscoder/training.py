@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.inputs import scales_of, slots, view
-from crosslens.crosscoder.kernels.parameter_matrices import Measures
-from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.parameter_matrices import StepStats
+from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 from crosslens.crosscoder.model import Crosscoder, read_tensors, write_tensors
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
@@ -44,10 +44,10 @@ class Plan(NamedTuple):
     in_order: bool = True  # whether the first pass over a shard is in the order of the file
 
     @property
-    def stepping(self) -> Settings:
+    def stepping(self) -> StepSettings:
         """What a step needs to know."""
         dtype = getattr(torch, self.dtype)
-        return Settings(self.adam_betas, self.gradient_clip, dtype, self.path)
+        return StepSettings(self.adam_betas, self.gradient_clip, dtype, self.path)
 
     @property
     def steps(self) -> int:
@@ -160,7 +160,7 @@ def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[S
     device, seed = crosscoder.scales.device, [plan.seed, step]
     shard = reader.attribute("shard")[0]
     to_inputs = view(crosscoder.metadata["inputs"], shard, crosscoder.scales)
-    stepper = Stepper(crosscoder, moments, plan.batch_size, plan.stepping)
+    stepper = TrainStep(crosscoder, moments, plan.batch_size, plan.stepping)
     fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool, device=device)
     records: list[dict] = []
     every = max(1, plan.steps_per_shard // RECORDS)
@@ -191,8 +191,8 @@ def check_finite(record: dict, what: str) -> None:
 
 
 def take_step(
-    stepper: Stepper, x: Float[torch.Tensor, "b n d_model"], plan: Plan, step: int
-) -> Measures:
+    stepper: TrainStep, x: Float[torch.Tensor, "b n d_model"], plan: Plan, step: int
+) -> StepStats:
     """One update."""
     return stepper.take(x, plan.beta_at(step), plan.rate(step), step)
 
@@ -200,7 +200,7 @@ def take_step(
 def record(
     models: list[str],
     x: Float[torch.Tensor, "b n d_model"],
-    measures: Measures,
+    measures: StepStats,
     fired: Bool[torch.Tensor, " d_sparse"],
     plan: Plan,
     step: int,

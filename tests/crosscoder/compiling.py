@@ -15,7 +15,7 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from crosslens.crosscoder.kernels.parameter_matrices import Matrices
-from crosslens.crosscoder.kernels.sparse_gpu import Gpu
+from crosslens.crosscoder.kernels.sparse_gpu import SparseGpuKernels
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 SIZE, D_SPARSE = 32, 64
@@ -23,7 +23,7 @@ ADAM = (torch.ones(()), 1e-3, 0.9, 0.999, 1.1, 1e-8)
 
 
 class H100:
-    """What the compiler asks a driver."""
+    """Answers to what the compiler asks a driver."""
 
     def get_current_device(self) -> int:
         return 0
@@ -36,27 +36,27 @@ class H100:
 
 
 def compiled(kernel: JITFunction, grid: tuple[int, ...]):
-    """In place of a launch."""
+    """Compile the kernel in place of a launch."""
 
     def launch(*arguments, **options) -> None:
         binary = kernel.run(*arguments, grid=grid, warmup=True, **options).asm["cubin"]
         Path("kernel.cubin").write_bytes(binary)
         usage = [str(CUOBJDUMP), "-res-usage", "kernel.cubin"]
-        said = subprocess.run(usage, check=True, capture_output=True, text=True).stdout
-        print(kernel.__name__, *re.search(r"REG:(\d+) STACK:(\d+)", said).groups())
+        output = subprocess.run(usage, check=True, capture_output=True, text=True).stdout
+        print(kernel.__name__, *re.search(r"REG:(\d+) STACK:(\d+)", output).groups())
 
     return launch
 
 
 def step(n: int, d: int, dtype: torch.dtype) -> None:
-    """All launches of a sparse and of a dense step."""
+    """Launch all kernels of a sparse and of a dense step."""
     weights = Matrices(*(torch.zeros(shape) for shape in ((D_SPARSE, n * d),) * 2),
                        torch.zeros(n * d), torch.zeros(D_SPARSE))  # fmt: skip
-    low = None if dtype == torch.float32 else weights.W_enc.to(dtype)
-    taking = Gpu(SIZE, weights, n, low)
-    taking.gradients(torch.zeros(SIZE, n * d), weights, weights, 2.0)
-    for silent in (True, False):
-        taking.update(weights, (weights, weights), weights, ADAM, silent=silent)
+    rounded = None if dtype == torch.float32 else weights.W_enc.to(dtype)
+    kernels = SparseGpuKernels(SIZE, weights, n, rounded)
+    kernels.gradients(torch.zeros(SIZE, n * d), weights, weights, 2.0)
+    for skip in (True, False):
+        kernels.update(weights, (weights, weights), weights, ADAM, skip_inactive=skip)
 
 
 if __name__ == "__main__":

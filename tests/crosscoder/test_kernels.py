@@ -1,4 +1,4 @@
-"""The step by any path: gradients equal autograd's, updates equal PyTorch's, bits repeat."""
+"""On every path gradients equal autograd's, updates equal PyTorch's, and bits repeat."""
 
 import copy
 from unittest.mock import patch
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from crosslens.crosscoder.kernels import path_selector
 from crosslens.crosscoder.kernels.parameter_matrices import NAMES, weights_of
-from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 
 BETAS = (0.9, 0.999)
 
 
 def problem(n, d, k, size, seed, bias):
-    """A crosscoder and a batch; the lower the bias of the encoder, the fewer features fire."""
+    """Return a crosscoder and a batch; fewer features fire with a lower encoder bias."""
     generator = torch.Generator().manual_seed(seed)
     crosscoder = Crosscoder(n, d, k, seed=seed, decoder_norm=1.0)
     with torch.no_grad():
@@ -27,8 +27,10 @@ def problem(n, d, k, size, seed, bias):
     return crosscoder, torch.randn(size, n, d, generator=generator)
 
 
-def stepper(crosscoder, size, path, dtype=torch.float32):
-    return Stepper(crosscoder, Moments.zero(crosscoder), size, Settings(BETAS, 1.0, dtype, path))
+def trainer_of(crosscoder, size, path, dtype=torch.float32):
+    return TrainStep(
+        crosscoder, Moments.zero(crosscoder), size, StepSettings(BETAS, 1.0, dtype, path)
+    )
 
 
 def by_autograd(crosscoder, x, beta):
@@ -38,22 +40,24 @@ def by_autograd(crosscoder, x, beta):
 
 
 def by_path(crosscoder, x, beta, path):
-    """Measures, and gradients in a crosscoder's shapes; those of silent features as the zeros they
-    stand for. Whether the sparse path screens is not left to the processor."""
+    """Return statistics and gradients, with zeros for inactive features.
+
+    Whether the sparse path screens does not depend on the processor.
+    """
     screened, path = path == "screened", path.replace("screened", "sparse")
     with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=screened):
-        taking = stepper(crosscoder, len(x), path)
+        trainer = trainer_of(crosscoder, len(x), path)
     if screened:
-        taking.engine.decide(0.0, taking.weights)
-    measures = taking.gradients(x, beta)
-    gradient = taking.gradient
+        trainer.kernels.choose_screening(0.0, trainer.weights)
+    stats = trainer.gradients(x, beta)
+    gradient = trainer.gradient
     for matrix in (gradient.W_dec, gradient.W_enc):
-        matrix[~measures.active] = 0
-    return measures, gradient.parameters(len(crosscoder.W_dec))
+        matrix[~stats.active] = 0
+    return stats, gradient.parameters(len(crosscoder.W_dec))
 
 
 def scales(crosscoder, x, beta, gradients):
-    """Norms of the gradients, or the mean norm of the rows' own gradients where those cancel."""
+    """Return the norms of the gradients, or the mean norm per row where rows cancel out."""
     rows = [by_autograd(copy.deepcopy(crosscoder), row[None], beta)[1] for row in x]
     terms = {name: sum(r[name].norm() for r in rows) / len(x) for name in NAMES}
     return {name: max(gradients[name].norm(), terms[name]) for name in NAMES}
@@ -63,21 +67,21 @@ def check_equal(crosscoder, x, beta, path):
     loss, expected = by_autograd(copy.deepcopy(crosscoder), x, beta)
     exact = by_autograd(copy.deepcopy(crosscoder).double(), x.double(), beta)[1]
     scale = scales(crosscoder, x[:40], beta, expected)
-    measures, found = by_path(crosscoder, x, beta, path)
+    stats, gradients = by_path(crosscoder, x, beta, path)
     for name in NAMES:
         own = (
             expected[name] - exact[name]
         ).norm()  # what float32 costs autograd, where much cancels
-        assert (found[name] - expected[name]).norm() <= max(1e-5 * scale[name], 4 * own), name
-    total = measures.error.sum() + beta * measures.sparsity
+        assert (gradients[name] - expected[name]).norm() <= max(1e-5 * scale[name], 4 * own), name
+    total = stats.error.sum() + beta * stats.sparsity
     torch.testing.assert_close(total, loss.total.detach(), rtol=1e-5, atol=0)
     error = (x - loss.x_hat).square().sum(dim=2).mean(dim=0).detach()
-    torch.testing.assert_close(measures.error, error, rtol=1e-5, atol=1e-6)
-    assert torch.equal(measures.active, (loss.f > 0).any(dim=0))
-    assert measures.l0.item() == pytest.approx((loss.f > 0).sum().item() / len(x))
-    square = sum(g.square().sum() for g in expected.values())
+    torch.testing.assert_close(stats.error, error, rtol=1e-5, atol=1e-6)
+    assert torch.equal(stats.active, (loss.f > 0).any(dim=0))
+    assert stats.l0.item() == pytest.approx((loss.f > 0).sum().item() / len(x))
+    norm_sq = sum(g.square().sum() for g in expected.values())
     atol = 1e-5 * sum(s**2 for s in scale.values()).item()
-    torch.testing.assert_close(measures.square, square, rtol=2e-5, atol=atol)
+    torch.testing.assert_close(stats.grad_norm_sq, norm_sq, rtol=2e-5, atol=atol)
 
 
 @pytest.mark.parametrize("path", ["sparse", "screened", "dense"])
@@ -91,7 +95,7 @@ def check_equal(crosscoder, x, beta, path):
     bias=st.sampled_from([-9.0, -3.0, -1.0, 0.0, 30.0]),
     beta=st.sampled_from([0.0, 2.0]),
 )
-def test_loss_and_gradients_equal_autograds(path, n, d, k, size, seed, bias, beta):
+def test_loss_and_gradients_equal_autograd(path, n, d, k, size, seed, bias, beta):
     """From no feature on any row to every feature on every row."""
     crosscoder, x = problem(n, d, k, size, seed, bias)
     check_equal(crosscoder, x, beta, path)
@@ -100,8 +104,7 @@ def test_loss_and_gradients_equal_autograds(path, n, d, k, size, seed, bias, bet
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("path", ["sparse", "screened", "dense"])
 def test_empty_rows_dead_features_and_full_rows(path, threads):
-    """Row 0 is zero and fires nothing, row 1 fires all, feature 5 is dead, feature 6 has a zero
-    decoder."""
+    """Row 0 fires no feature, row 1 all; feature 5 is dead, feature 6 has a zero decoder."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     crosscoder, x = problem(3, 16, 50, 20, seed=0, bias=-2.0)
@@ -118,15 +121,17 @@ def test_empty_rows_dead_features_and_full_rows(path, threads):
 
 
 @pytest.mark.parametrize("path", ["sparse", "screened"])
-def test_at_the_size_that_is_benchmarked(path):
+def test_gradients_equal_autograd_at_the_benchmarked_size(path):
     crosscoder, x = problem(2, 256, 4096, 256, seed=1, bias=-15.0)
     assert 0.001 < (crosscoder.encode(x) > 0).float().mean() < 0.2
     check_equal(crosscoder, x, 2.0, path)
 
 
-def test_screening_loses_nothing_that_rounding_hides():
-    """Every number changes as much as rounding to bfloat16 can change it, all to the same effect,
-    and the bias leaves a little more than nothing of the exact product, or a little less."""
+def test_screening_keeps_entries_that_rounding_makes_negative():
+    """The worst case: every number is rounded as far as possible and in the same direction.
+
+    The bias leaves slightly positive or slightly negative pre-activations.
+    """
     crosscoder, x = problem(2, 32, 50, 20, seed=0, bias=0.0)
     down, up = 1 + 2**-8, 1 + 3 * 2**-8  # to 1 and to 1 + 4 * 2**-8
     exact = 32 * (down**2 - up**2)
@@ -141,27 +146,27 @@ def test_screening_loses_nothing_that_rounding_hides():
     check_equal(crosscoder, x, 2.0, "screened")
 
 
-def test_screening_begins_where_few_fire_and_ends_where_many_could():
+def test_screening_starts_at_low_density_and_stops_with_many_candidates():
     crosscoder, x = problem(2, 32, 96, 64, seed=4, bias=-12.0)
     with patch.object(torch.cpu, "_is_avx512_bf16_supported", return_value=True):
-        taking = stepper(crosscoder, 64, "sparse")
-    assert taking.engine.screen is None
-    found = []
+        trainer = trainer_of(crosscoder, 64, "sparse")
+    assert trainer.kernels.screen is None
+    screening = []
     for scale in (1.0, 2.0, 6.0):  # none, 1% and 22% of the features fire
-        taking.gradients(x * scale, 2.0)
-        found.append((taking.engine.screen.on, taking.engine.screen.below))
-    assert found == [(True, 0.08), (True, 0.08), (False, 0.04)]
+        trainer.gradients(x * scale, 2.0)
+        screening.append((trainer.kernels.screen.on, trainer.kernels.screen.limit))
+    assert screening == [(True, 0.08), (True, 0.08), (False, 0.04)]
 
 
 def check_updates(path, steps):
-    """Some steps against PyTorch's plain Adam, clipped and not."""
+    """Compare some steps with PyTorch's Adam, clipped and not."""
     crosscoder, _ = problem(2, 8, 24, 10, seed=3, bias=-2.0)
     theirs = copy.deepcopy(crosscoder)
     plain = torch.optim.Adam(theirs.parameters(), lr=5e-3, betas=BETAS)
-    taking = stepper(crosscoder, 10, path)
+    trainer = trainer_of(crosscoder, 10, path)
     for step in range(steps):
         x = torch.randn(10, 2, 8) * (10 if step % 2 else 0.01)
-        taking.take(x, 2.0, 5e-3, step)
+        trainer.take(x, 2.0, 5e-3, step)
         plain.zero_grad()
         theirs.loss(x, 2.0).total.backward()
         torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
@@ -171,58 +176,58 @@ def check_updates(path, steps):
 
 
 @pytest.mark.parametrize("path", ["sparse", "dense"])
-def test_updates_are_adams_on_the_clipped_gradient(path):
+def test_updates_equal_adam_on_the_clipped_gradient(path):
     check_updates(path, steps=10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_same_steps_give_the_same_bits(dtype):
+def test_repeated_steps_give_the_same_bits(dtype):
     results = []
     for _ in range(2):
         crosscoder, x = problem(2, 32, 96, 64, seed=4, bias=-3.0)
-        taking = stepper(crosscoder, 64, "auto", dtype)
+        trainer = trainer_of(crosscoder, 64, "auto", dtype)
         for step in range(12):
-            taking.take(x, 2.0, 1e-2, step)
+            trainer.take(x, 2.0, 1e-2, step)
         results.append([p.detach().clone() for p in crosscoder.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_the_bfloat16_encoder_is_the_rounded_master_copy():
+def test_bfloat16_encoder_is_the_rounded_master_copy():
     crosscoder, x = problem(2, 32, 96, 64, seed=5, bias=-3.0)
-    taking = stepper(crosscoder, 64, "sparse", torch.bfloat16)
+    trainer = trainer_of(crosscoder, 64, "sparse", torch.bfloat16)
     for step in range(3):
-        taking.take(x, 2.0, 1e-2, step)
-        assert taking.low.dtype == torch.bfloat16
-        assert torch.equal(taking.low, weights_of(crosscoder).W_enc.bfloat16())
+        trainer.take(x, 2.0, 1e-2, step)
+        assert trainer.W_enc_bf16.dtype == torch.bfloat16
+        assert torch.equal(trainer.W_enc_bf16, weights_of(crosscoder).W_enc.bfloat16())
 
 
 @pytest.mark.parametrize("path", ["sparse", "dense"])
-def test_bfloat16_gradients_are_near_float32s(path):
+def test_bfloat16_gradients_are_close_to_float32(path):
     crosscoder, x = problem(2, 32, 96, 64, seed=6, bias=-3.0)
     _, expected = by_autograd(copy.deepcopy(crosscoder), x, 2.0)
-    taking = stepper(crosscoder, 64, path, torch.bfloat16)
-    active = taking.gradients(x, 2.0).active
-    taking.gradient.W_dec[~active] = taking.gradient.W_enc[~active] = 0
-    for name, found in taking.gradient.parameters(2).items():
-        assert (found - expected[name]).norm() / expected[name].norm() < 0.05, name
+    trainer = trainer_of(crosscoder, 64, path, torch.bfloat16)
+    active = trainer.gradients(x, 2.0).active
+    trainer.gradient.W_dec[~active] = trainer.gradient.W_enc[~active] = 0
+    for name, gradient in trainer.gradient.parameters(2).items():
+        assert (gradient - expected[name]).norm() / expected[name].norm() < 0.05, name
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_path_follows_the_density_with_hysteresis(dtype):
-    chosen, found = path_selector.Switch("auto", "cpu", dtype), []
-    enter, leave = path_selector.SHARES["cpu", dtype]
+def test_path_follows_the_density_with_hysteresis(dtype):
+    selector, sparse = path_selector.PathSelector("auto", "cpu", dtype), []
+    enter, leave = path_selector.DENSITY_LIMITS["cpu", dtype]
     middle = (enter + leave) / 2
     for share in (0.5, middle, 0.01, middle, leave + 0.01, middle):
-        chosen.measured(torch.tensor(share * 1000))
-        chosen.decide(1000)
-        found.append(chosen.sparse)
-    assert found == [False, False, True, True, False, False]
+        selector.record(torch.tensor(share * 1000))
+        selector.choose(1000)
+        sparse.append(selector.sparse)
+    assert sparse == [False, False, True, True, False, False]
 
 
-def test_a_fixed_path_stays():
+def test_fixed_path_never_changes():
     for path in ("sparse", "dense"):
-        chosen = path_selector.Switch(path)
+        selector = path_selector.PathSelector(path)
         for share in (0.0, 1.0):
-            chosen.measured(torch.tensor(share * 1000))
-            chosen.decide(1000)
-            assert chosen.sparse == (path == "sparse")
+            selector.record(torch.tensor(share * 1000))
+            selector.choose(1000)
+            assert selector.sparse == (path == "sparse")

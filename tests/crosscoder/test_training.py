@@ -13,7 +13,7 @@ from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.heldout import evaluate
-from crosslens.crosscoder.kernels.train_step import Moments, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.training import (
     advance,
@@ -143,7 +143,7 @@ def test_a_step_is_adam_on_the_clipped_gradient():
     made = plan()
     x = 100 * torch.randn(10, 2, D)
     ours, theirs = Crosscoder(2, D, 24), Crosscoder(2, D, 24)
-    take_step(Stepper(ours, Moments.zero(ours), 10, made.stepping), x, made, 0)
+    take_step(TrainStep(ours, Moments.zero(ours), 10, made.stepping), x, made, 0)
     plain = torch.optim.Adam(theirs.parameters(), lr=5e-3, betas=(0.9, 0.999))
     theirs.loss(x, 0.125).total.backward()
     norm = torch.stack([p.grad.norm() for p in theirs.parameters()]).norm()

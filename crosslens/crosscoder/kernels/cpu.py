@@ -1,99 +1,21 @@
-"""The sparse step's inner loops on a CPU, in Numba, over ranges of rows or features.
+"""Compute gradients and Adam's update on a CPU, in Numba, over ranges of rows or features.
 
 Weights, gradients and moments are matrices [d_sparse, D] with D = n_models * d_model: one feature
-is one contiguous row. Every sum runs in a fixed order within one thread, so that a step gives the
-same bits each time. Four entries are taken at a time: their rows are fetched together, and sums
-are loaded and stored once.
+is one contiguous row. Every sum has a fixed order within one thread, so that a step always gives
+the same bits. Loops process four entries at a time: their rows are loaded together, and sums are
+loaded and stored once.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float, Integer
 from numba import njit
 
-# No `nnan` or `ninf`: a diverged run must be seen. Machine code is kept beside this file.
-WORD = 8  # neighbouring features of a row that are passed over together
+# Without `nnan` and `ninf`, as a diverged run must be detected.
 jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
 @jit
-def places(keep, width, columns, z):
-    """Write to columns[z:] where `keep`, a byte an entry, is not zero; returns the new z."""
-    words = keep.view(np.uint64)
-    for word in range(len(words)):
-        if words[word]:
-            for k in range(word * WORD, min((word + 1) * WORD, width)):
-                columns[z] = k
-                z += keep[k]
-    return z
-
-
-class Product(NamedTuple):
-    """Pre-activations `value + norms[b] * slack[k] + bias[k]`; a value of 16 bits is a bfloat16."""
-
-    values: Integer[np.ndarray, "b d_sparse"]  # as bits
-    norms: Float[np.ndarray, " b"]
-    slack: Float[np.ndarray, " d_sparse"]
-    bias: Float[np.ndarray, " d_sparse"]
-
-
-@jit
-def compress(thread, start, stop, values, norms, slack, bias, begin, end, columns, f, counts):
-    """Positive entries of rows [start, stop) of a `Product`: their features and values.
-
-    A thread writes one stretch of `columns` and `f`, from start * d_sparse on, and counts the
-    entries of each feature.
-    """
-    width = values.shape[1]
-    shift = np.uint32(32 - 8 * values.itemsize)
-    row = np.empty(width, dtype=np.float32)
-    keep = np.zeros((width + WORD - 1) // WORD * WORD, dtype=np.uint8)
-    z = start * width
-    counts[thread, :] = 0
-    for b in range(start, stop):
-        begin[b] = z
-        norm = norms[b]
-        for k in range(width):
-            value = np.uint32(np.uint32(values[b, k]) << shift).view(np.float32)
-            row[k] = value + (norm * slack[k] + bias[k])
-            keep[k] = not row[k] <= 0
-        z = places(keep, width, columns, z)
-        end[b] = z
-        for i in range(begin[b], z):
-            k = columns[i]
-            f[i] = row[k]
-            counts[thread, k] += 1
-
-
-@jit
-def offsets(counts, pointer):
-    """First position of every feature, in `pointer`, and of every thread's part, in `counts`."""
-    total = 0
-    for k in range(counts.shape[1]):
-        pointer[k] = total
-        for t in range(counts.shape[0]):
-            here = counts[t, k]
-            counts[t, k] = total
-            total += here
-    pointer[counts.shape[1]] = total
-
-
-@jit
-def transpose(thread, start, stop, begin, end, columns, f, position, rows, f_by_feature):
-    """The same entries ordered by feature, then row: `rows` and their values."""
-    for b in range(start, stop):
-        for i in range(begin[b], end[b]):
-            k = columns[i]
-            p = position[thread, k]
-            position[thread, k] = p + 1
-            rows[p] = b
-            f_by_feature[p] = f[i]
-
-
-@jit
 def gather(out, k, weights, indices, first, last, matrix):
-    """out[k] += sum of weights[i] * matrix[indices[i]] over i in [first, last)."""
+    """Add to out[k] the sum of weights[i] * matrix[indices[i]] over i in [first, last)."""
     i = first
     while i + 3 < last:
         r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
@@ -111,7 +33,7 @@ def gather(out, k, weights, indices, first, last, matrix):
 
 @jit
 def row_dots(dots, k, indices, first, last, matrix, W):
-    """dots[i] = matrix[indices[i]] . W[k] for i in [first, last)."""
+    """Set dots[i] = matrix[indices[i]] . W[k] for i in [first, last)."""
     i = first
     while i + 3 < last:
         r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
@@ -135,7 +57,7 @@ def row_dots(dots, k, indices, first, last, matrix, W):
 
 @jit
 def gather_and_dot(out, k, weights, indices, first, last, matrix, W, dots):
-    """As `gather`; also dots[i] = matrix[indices[i]] . W[k]."""
+    """Do what `gather` and `row_dots` do, with W instead of `matrix` loaded once."""
     i = first
     while i + 3 < last:
         r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
@@ -165,11 +87,11 @@ def gather_and_dot(out, k, weights, indices, first, last, matrix, W, dots):
 def decode(
     thread, start, stop, pointer, position, rows, f, W_dec, b_dec, x, scale, g, g_b_dec, error
 ):
-    """g = scale * (x_hat - x) for rows [start, stop); their sums, and squared errors per model.
+    """Set g = scale * (x_hat - x) for rows [start, stop), its sums, and squared errors per model.
 
-    Feature by feature, so that W_dec is read once while a thread's rows of g stay in its cache. A
-    thread's entries of a feature end where `transpose` left `position`, and begin where the thread
-    before ends.
+    Features are the outer loop: W_dec is read once, and a thread's rows of g stay in its cache. A
+    thread's entries of a feature end at `position`, as `transpose` left it. They begin where those
+    of the previous thread end.
     """
     models = error.shape[1]
     d = x.shape[1] // models
@@ -186,10 +108,10 @@ def decode(
                 g[b, j] += value * W_dec[k, j]
     for b in range(start, stop):
         for m in range(models):
-            square = np.float32(0)
+            squares = np.float32(0)
             for j in range(m * d, (m + 1) * d):
-                square += g[b, j] * g[b, j]
-            error[thread, m] += square
+                squares += g[b, j] * g[b, j]
+            error[thread, m] += squares
         for j in range(x.shape[1]):
             g[b, j] *= scale
             g_b_dec[thread, j] += g[b, j]
@@ -197,7 +119,7 @@ def decode(
 
 @jit
 def sparsity_gradient(k, W_dec, models, c, g_dec):
-    """g_dec[k] = c W_dec[k]^i / |W_dec[k]^i|_2 for each model i; returns the sum of the norms."""
+    """Set g_dec[k] = c W_dec[k]^i / |W_dec[k]^i|_2 for each model i; return the sum of norms."""
     d = W_dec.shape[1] // models
     total = np.float32(0)
     for m in range(models):
@@ -206,15 +128,15 @@ def sparsity_gradient(k, W_dec, models, c, g_dec):
             square += W_dec[k, j] * W_dec[k, j]
         norm = np.sqrt(square)
         total += norm
-        share = c / norm if norm > 0 else np.float32(0)
+        factor = c / norm if norm > 0 else np.float32(0)
         for j in range(m * d, (m + 1) * d):
-            g_dec[k, j] = share * W_dec[k, j]
+            g_dec[k, j] = factor * W_dec[k, j]
     return total
 
 
 @jit
-def square_of(matrix, k):
-    """Squared norm of a row."""
+def row_norm_sq(matrix, k):
+    """Return the squared norm of a row."""
     square = np.float32(0)
     for j in range(matrix.shape[1]):
         square += matrix[k, j] * matrix[k, j]
@@ -240,11 +162,12 @@ def backward(
     g_b_enc,
     sums,
 ):
-    """Gradients of features [start, stop); `sums` [d_sparse, 2]: sparsity, squared gradient norm.
+    """Compute the gradients of features [start, stop).
 
-    `beta` is the sparsity weight over the batch size. Rows of silent features are left as they
-    are: whoever reads them asks `pointer` first. First all sums over g, then all over x: one of the
-    two at a time stays in the cache.
+    `sums` [d_sparse, 2] receives each feature's sparsity and its squared gradient norm. `beta` is
+    the sparsity weight over the batch size. Gradient rows of inactive features are not written;
+    `pointer` tells which these are. All sums over g come before all sums over x, as only one of the
+    two fits into the cache.
     """
     for k in range(start, stop):
         first, last = pointer[k], pointer[k + 1]
@@ -263,7 +186,7 @@ def backward(
             bias += df[i]
         g_b_enc[k] = bias
         sums[k, 0] = norms * total
-        sums[k, 1] = bias * bias + square_of(g_dec, k)
+        sums[k, 1] = bias * bias + row_norm_sq(g_dec, k)
     for k in range(start, stop):
         first, last = pointer[k], pointer[k + 1]
         if first == last:
@@ -271,21 +194,23 @@ def backward(
         for j in range(g_enc.shape[1]):
             g_enc[k, j] = 0
         gather(g_enc, k, df, rows, first, last, x)
-        sums[k, 1] += square_of(g_enc, k)
+        sums[k, 1] += row_norm_sq(g_enc, k)
 
 
 @jit
-def round_row(matrix, k, low, norms):
-    """low[k] = matrix[k] in bfloat16, as bits; norms[k], if it has rows, the row's norm and that of
-    what rounding took from it."""
+def round_row(matrix, k, rounded, norms):
+    """Set rounded[k] to the bits of matrix[k] in bfloat16.
+
+    If `norms` has rows, norms[k] receives the norm of the row and that of its rounding error.
+    """
     for j in range(matrix.shape[1]):
         u = np.float32(matrix[k, j]).view(np.uint32)
-        odd = (u >> np.uint32(16)) & np.uint32(1)  # round to even, as PyTorch does
-        low[k, j] = np.uint16((u + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+        odd = (u >> np.uint32(16)) & np.uint32(1)  # round half to even, as PyTorch does
+        rounded[k, j] = np.uint16((u + np.uint32(0x7FFF) + odd) >> np.uint32(16))
     if norms.shape[0]:
         square = lost = np.float32(0)
         for j in range(matrix.shape[1]):
-            back = np.uint32(np.uint32(low[k, j]) << np.uint32(16)).view(np.float32)
+            back = np.uint32(np.uint32(rounded[k, j]) << np.uint32(16)).view(np.float32)
             square += matrix[k, j] * matrix[k, j]
             lost += (matrix[k, j] - back) * (matrix[k, j] - back)
         norms[k, 0] = np.sqrt(square)
@@ -293,12 +218,29 @@ def round_row(matrix, k, low, norms):
 
 
 @jit
-def adam(thread, start, stop, pointer, w, m, v, g, low, norms, clip, rate, beta1, beta2, root, eps):
-    """Adam on rows [start, stop) of w with the gradient clip * g.
+def adam(
+    thread,
+    start,
+    stop,
+    pointer,
+    w,
+    m,
+    v,
+    g,
+    rounded,
+    norms,
+    clip,
+    rate,
+    beta1,
+    beta2,
+    inv_sqrt_bias2,
+    eps,
+):
+    """Apply Adam to rows [start, stop) of w with the gradient clip * g.
 
-    `rate` is the learning rate over the first moment's bias correction, `root` one over the square
-    root of the second's. A silent feature's gradient is zero and is not read. If `low` has rows,
-    they take w as in `round_row`.
+    `rate` is the learning rate over the first moment's bias correction. `inv_sqrt_bias2` is
+    the inverse square root of the second moment's. The gradient of an inactive feature is zero and
+    is not read. If `rounded` has rows, w is also rounded to it (see `round_row`).
     """
     one = np.float32(1)
     for k in range(start, stop):
@@ -306,12 +248,12 @@ def adam(thread, start, stop, pointer, w, m, v, g, low, norms, clip, rate, beta1
             for j in range(w.shape[1]):
                 m[k, j] *= beta1
                 v[k, j] *= beta2
-                w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * root + eps)
+                w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * inv_sqrt_bias2 + eps)
         else:
             for j in range(w.shape[1]):
                 s = clip * g[k, j]
                 m[k, j] = beta1 * m[k, j] + (one - beta1) * s
                 v[k, j] = beta2 * v[k, j] + (one - beta2) * s * s
-                w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * root + eps)
-        if low.shape[0]:
-            round_row(w, k, low, norms)
+                w[k, j] -= rate * m[k, j] / (np.sqrt(v[k, j]) * inv_sqrt_bias2 + eps)
+        if rounded.shape[0]:
+            round_row(w, k, rounded, norms)

@@ -1,8 +1,9 @@
-"""The sparse step's inner loops on a GPU, in Triton; without a GPU they run in its interpreter.
+"""Compute the sparse step on a GPU, in Triton; without a GPU this runs in Triton's interpreter.
 
-The layout is that of `cpu`. The entries of row b lie in one stretch of d_sparse places, those of
-feature k in one of the batch size: no prefix sum, no capacity, nothing the host must know. A
-program sums in a fixed order and writes what is its own: no atomics, the same bits each time.
+Matrices have the layout of `cpu`. Row b has d_sparse places for its entries, and feature k has as
+many as the batch has rows. So there is no prefix sum and no capacity, and the host needs to know
+nothing. Each program sums in a fixed order and writes its own results, without atomics: a step
+always gives the same bits.
 """
 
 import triton
@@ -11,38 +12,38 @@ import triton.language as tl
 
 @triton.jit
 def compress_rows(pre, columns, f, lengths, d_sparse, BLOCK: tl.constexpr):
-    """Positive entries of one row of the pre-activations: their features and values."""
+    """Write features and values of the positive entries in one row of the pre-activations."""
     b = tl.program_id(0).to(tl.int64)
-    found = 0
+    count = 0
     for start in range(0, d_sparse, BLOCK):
         k = start + tl.arange(0, BLOCK)
         value = tl.load(pre + b * d_sparse + k, mask=k < d_sparse, other=0.0).to(tl.float32)
         keep = value > 0
-        place = b * d_sparse + found + tl.cumsum(keep.to(tl.int32), 0) - 1
+        place = b * d_sparse + count + tl.cumsum(keep.to(tl.int32), 0) - 1
         tl.store(columns + place, k, mask=keep)
         tl.store(f + place, value, mask=keep)
-        found += tl.sum(keep.to(tl.int32), 0)
-    tl.store(lengths + b, found)
+        count += tl.sum(keep.to(tl.int32), 0)
+    tl.store(lengths + b, count)
 
 
 @triton.jit
 def compress_features(
     pre, rows, f, lengths, size, d_sparse, ROWS: tl.constexpr, FEATURES: tl.constexpr
 ):
-    """The same entries of some neighbouring features, each in the order of rows."""
+    """Write the same entries of some adjacent features, each in the order of rows."""
     k = (tl.program_id(0) * FEATURES + tl.arange(0, FEATURES)).to(tl.int64)
-    found = tl.zeros([FEATURES], dtype=tl.int32)
+    count = tl.zeros([FEATURES], dtype=tl.int32)
     for start in range(0, size, ROWS):
         b = start + tl.arange(0, ROWS)
         inside = (b < size)[:, None] & (k < d_sparse)[None, :]
         value = tl.load(pre + b[:, None] * d_sparse + k[None, :], mask=inside, other=0.0)
         value = value.to(tl.float32)
         keep = value > 0
-        place = (k * size + found)[None, :] + tl.cumsum(keep.to(tl.int32), 0) - 1
+        place = (k * size + count)[None, :] + tl.cumsum(keep.to(tl.int32), 0) - 1
         tl.store(rows + place, b[:, None] + tl.zeros_like(place).to(tl.int32), mask=keep)
         tl.store(f + place, value, mask=keep)
-        found += tl.sum(keep.to(tl.int32), 0)
-    tl.store(lengths + k, found, mask=k < d_sparse)
+        count += tl.sum(keep.to(tl.int32), 0)
+    tl.store(lengths + k, count, mask=k < d_sparse)
 
 
 @triton.jit
@@ -50,7 +51,7 @@ def decode(
     columns, f, lengths, W_dec, b_dec, x, g, error, scale, d_sparse, d,
     ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """g = scale * (x_hat - x) of one row, one model and one chunk of d_model; its squared error."""
+    """Set g = scale * (x_hat - x) of a row, a model and a chunk of d_model, and its error."""
     b, m, c = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     models, chunks = tl.num_programs(1), tl.num_programs(2)
     D = models * d
@@ -71,8 +72,8 @@ def decode(
 
 
 @triton.jit
-def entry(i, length, rows, factors, source, D, j, inside):
-    """Of a feature's entry i: the factor, the row of `source` at columns j; zeros past the last."""
+def load_entry(i, length, rows, factors, source, D, j, inside):
+    """Return factor and row of `source` at columns j for a feature's entry i, or zeros past it."""
     here = i < length
     b = tl.load(rows + i, mask=here, other=0).to(tl.int64)
     factor = tl.load(factors + i, mask=here, other=0.0)
@@ -80,15 +81,17 @@ def entry(i, length, rows, factors, source, D, j, inside):
 
 
 @triton.jit
-def summed(length, rows, factors, source, D, j, inside, ENTRIES: tl.constexpr, CHUNK: tl.constexpr):
-    """Sum of factor * row over a feature's entries, at columns j.
+def sum_rows(
+    length, rows, factors, source, D, j, inside, ENTRIES: tl.constexpr, CHUNK: tl.constexpr
+):
+    """Return the sum of factor * row over a feature's entries, at columns j.
 
-    One after the other, each a fused product: the same bits in every kernel that sums them.
+    Entries are added one by one with fused products, so that all kernels get the same bits.
     """
     total = tl.zeros([CHUNK], dtype=tl.float32)
     for start in range(0, length, ENTRIES):
         for i in tl.static_range(ENTRIES):
-            factor, row = entry(start + i, length, rows, factors, source, D, j, inside)
+            factor, row = load_entry(start + i, length, rows, factors, source, D, j, inside)
             total = tl.fma(factor, row, total)
     return total
 
@@ -96,13 +99,13 @@ def summed(length, rows, factors, source, D, j, inside, ENTRIES: tl.constexpr, C
 @triton.jit
 def decoder_gradients(
     rows, f, lengths, W_dec, g, dots, norms, shares, g_dec, squares, beta, size, d,
-    AGAIN: tl.constexpr, ROW: tl.constexpr,
+    RECOMPUTE_MAX: tl.constexpr, ROW: tl.constexpr,
 ):  # fmt: skip
-    """Of one feature in one model: dots of g with the decoder, its norm, its gradient's square.
+    """Compute g . W_dec, the decoder's norm and its gradient's square for a feature and model.
 
-    Decoder and sum stay in registers, so that W_dec and each row of g are read once; two rows are
-    fetched together. `shares` times the decoder is the sparsity's gradient. The gradient itself is
-    kept only of more than AGAIN entries.
+    Decoder and gradient stay in registers, so that W_dec and each row of g are read once; two rows
+    are loaded together. The sparsity's gradient is `shares` times the decoder. The gradient is
+    stored only for features with more than RECOMPUTE_MAX entries.
     """
     k, m = tl.program_id(0).to(tl.int64), tl.program_id(1)
     models = tl.num_programs(1)
@@ -119,8 +122,8 @@ def decoder_gradients(
         total = 0.0
         to_dec = tl.zeros([ROW], dtype=tl.float32)
         for i in range(0, length, 2):
-            one, row = entry(i, length, rows, f, g, D, j, inside)
-            two, next_row = entry(i + 1, length, rows, f, g, D, j, inside)
+            one, row = load_entry(i, length, rows, f, g, D, j, inside)
+            two, next_row = load_entry(i + 1, length, rows, f, g, D, j, inside)
             tl.store(dots + i, tl.sum(row * w, 0))
             tl.store(dots + i + 1, tl.sum(next_row * w, 0), mask=i + 1 < length)
             to_dec = tl.fma(two, next_row, tl.fma(one, row, to_dec))
@@ -131,7 +134,7 @@ def decoder_gradients(
         tl.store(norms + place, norm)
         tl.store(shares + place, share)
         tl.store(squares + place, tl.sum(to_dec * to_dec, 0))
-        if length > AGAIN:
+        if length > RECOMPUTE_MAX:
             tl.store(g_dec + k * D + j, to_dec, mask=inside)
     else:
         tl.store(squares + place, 0.0)
@@ -142,7 +145,7 @@ def feature_sums(
     f, lengths, dots, norms, df, g_b_enc, sparsity, beta, size,
     MODELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Of one feature: df at its entries, the gradient of its bias, its sparsity."""
+    """Compute a feature's df, the gradient of its bias, and its sparsity."""
     k, d_sparse = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     length = tl.load(lengths + k)
     norm, bias, total = 0.0, 0.0, 0.0
@@ -151,11 +154,11 @@ def feature_sums(
     for start in range(0, length, BLOCK):
         i = start + tl.arange(0, BLOCK)
         here = i < length
-        found = tl.where(here, beta * norm, 0.0)
+        gradient = tl.where(here, beta * norm, 0.0)
         for m in tl.static_range(MODELS):
-            found += tl.load(dots + (m * d_sparse + k) * size + i, mask=here, other=0.0)
-        tl.store(df + k * size + i, found, mask=here)
-        bias += tl.sum(found, 0)
+            gradient += tl.load(dots + (m * d_sparse + k) * size + i, mask=here, other=0.0)
+        tl.store(df + k * size + i, gradient, mask=here)
+        bias += tl.sum(gradient, 0)
         total += tl.sum(tl.load(f + k * size + i, mask=here, other=0.0), 0)
     tl.store(g_b_enc + k, bias)
     tl.store(sparsity + k, norm * total)
@@ -164,55 +167,60 @@ def feature_sums(
 @triton.jit
 def encoder_gradients(
     rows, df, lengths, x, g_enc, squares, size, D,
-    AGAIN: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
+    RECOMPUTE_MAX: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """One chunk of the gradient of one feature's encoder: its square, and as above itself."""
+    """Compute a chunk of the gradient of a feature's encoder, and its square.
+
+    The gradient is stored as in `decoder_gradients`.
+    """
     k, c = tl.program_id(0).to(tl.int64), tl.program_id(1)
     j = c * CHUNK + tl.arange(0, CHUNK)
     inside = j < D
     length = tl.load(lengths + k)
-    to_enc = summed(length, rows + k * size, df + k * size, x, D, j, inside, ENTRIES, CHUNK)
-    if length > AGAIN:
+    to_enc = sum_rows(length, rows + k * size, df + k * size, x, D, j, inside, ENTRIES, CHUNK)
+    if length > RECOMPUTE_MAX:
         tl.store(g_enc + k * D + j, to_enc, mask=inside)
     tl.store(squares + k * tl.num_programs(1) + c, tl.sum(to_enc * to_enc, 0))
 
 
 @triton.jit
-def moved(weight, s, w, m, v, low, here, inside, rate, beta1, beta2, root, eps):
-    """Adam's update by the gradient s of the weights at `here`, which are `weight` so far."""
+def adam_update(weight, s, w, m, v, rounded, here, inside, rate, beta1, beta2, inv_sqrt_bias2, eps):
+    """Apply Adam with the gradient s to the weights at `here`, whose old values are `weight`."""
     first = beta1 * tl.load(m + here, mask=inside, other=0.0) + (1 - beta1) * s
     second = beta2 * tl.load(v + here, mask=inside, other=0.0) + (1 - beta2) * s * s
-    weight -= rate * first / (tl.sqrt(second) * root + eps)
+    weight -= rate * first / (tl.sqrt(second) * inv_sqrt_bias2 + eps)
     tl.store(m + here, first, mask=inside)
     tl.store(v + here, second, mask=inside)
     tl.store(w + here, weight, mask=inside)
-    if low is not None:
-        tl.store(low + here, weight.to(tl.bfloat16), mask=inside)
+    if rounded is not None:
+        tl.store(rounded + here, weight.to(tl.bfloat16), mask=inside)
 
 
 @triton.jit
 def adam(
-    w, m, v, g, low, clip, rate, beta1, beta2, root, eps, length, CHUNK: tl.constexpr,
+    w, m, v, g, rounded, clip, rate, beta1, beta2, inv_sqrt_bias2, eps, length, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Adam on one chunk of w with the gradient clip * g; w rounded to `low`.
+    """Apply Adam to a chunk of w with the gradient clip * g, and round w to `rounded`.
 
-    Scalars as in `cpu.adam`, `clip` in the device's memory.
+    Scalars are those of `cpu.adam`, with `clip` in the device's memory.
     """
     here = tl.program_id(0).to(tl.int64) * CHUNK + tl.arange(0, CHUNK)
     inside = here < length
     s = tl.load(clip) * tl.load(g + here, mask=inside, other=0.0)
     weight = tl.load(w + here, mask=inside, other=0.0)
-    moved(weight, s, w, m, v, low, here, inside, rate, beta1, beta2, root, eps)
+    adam_update(weight, s, w, m, v, rounded, here, inside, rate, beta1, beta2, inv_sqrt_bias2, eps)
 
 
 @triton.jit
 def adam_of_features(
-    w, m, v, g, low, clip, rate, beta1, beta2, root, eps,
+    w, m, v, g, rounded, clip, rate, beta1, beta2, inv_sqrt_bias2, eps,
     lengths, rows, factors, source, shares, size, d,
-    MODELS: tl.constexpr, AGAIN: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
+    MODELS: tl.constexpr, RECOMPUTE_MAX: tl.constexpr, ENTRIES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """As `adam`, on one chunk of one feature's row of w; its gradient is summed again from
-    `factors` and `source` where it was not kept."""
+    """Apply Adam to a chunk of a feature's row of w.
+
+    A gradient that was not stored is computed again from `factors` and `source`.
+    """
     k = tl.program_id(0).to(tl.int64)
     D = MODELS * d
     j = tl.program_id(1) * CHUNK + tl.arange(0, CHUNK)
@@ -220,14 +228,14 @@ def adam_of_features(
     here = k * D + j
     length = tl.load(lengths + k)
     weight = tl.load(w + here, mask=inside, other=0.0)
-    if length > AGAIN:
+    if length > RECOMPUTE_MAX:
         total = tl.load(g + here, mask=inside, other=0.0)
     else:
         rows, factors = rows + k * size, factors + k * size
-        total = summed(length, rows, factors, source, D, j, inside, ENTRIES, CHUNK)
+        total = sum_rows(length, rows, factors, source, D, j, inside, ENTRIES, CHUNK)
         if shares is not None:
             of_model = shares + k * MODELS + j // d
             share = tl.load(of_model, mask=inside & (length > 0), other=0.0)
             total = tl.fma(share, weight, total)
     s = tl.load(clip) * total
-    moved(weight, s, w, m, v, low, here, inside, rate, beta1, beta2, root, eps)
+    adam_update(weight, s, w, m, v, rounded, here, inside, rate, beta1, beta2, inv_sqrt_bias2, eps)

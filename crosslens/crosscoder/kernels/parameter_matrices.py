@@ -1,4 +1,4 @@
-"""A crosscoder's parameters as matrices with one contiguous row for each feature."""
+"""View a crosscoder's parameters as matrices with one contiguous row per feature."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
@@ -22,12 +22,12 @@ class Matrices(NamedTuple):
 
     @classmethod
     def like(cls, others: "Matrices") -> "Matrices":
-        """Zeros of the same shapes."""
+        """Return zeros of the same shapes."""
         return cls(*(torch.zeros_like(other) for other in others))
 
     @classmethod
     def of(cls, tensors: dict[str, torch.Tensor]) -> "Matrices":
-        """Views of tensors in the shapes and layout of a crosscoder's parameters."""
+        """Return views of tensors that have the shapes and layout of a crosscoder's parameters."""
         return cls(
             rearrange(tensors["W_dec"], "n k d -> k (n d)"),
             rearrange(tensors["W_enc"], "n d k -> k (n d)"),
@@ -36,7 +36,7 @@ class Matrices(NamedTuple):
         )
 
     def parameters(self, n_models: int) -> dict[str, torch.Tensor]:
-        """The same memory in the shapes of a crosscoder's parameters."""
+        """Return the same memory in the shapes of a crosscoder's parameters."""
         return {
             "W_dec": rearrange(self.W_dec, "k (n d) -> n k d", n=n_models),
             "W_enc": rearrange(self.W_enc, "k (n d) -> n d k", n=n_models),
@@ -46,33 +46,37 @@ class Matrices(NamedTuple):
 
 
 def weights_of(crosscoder: Crosscoder) -> Matrices:
-    """The crosscoder's own memory as matrices."""
+    """Return the crosscoder's parameters as matrices that share their memory."""
     return Matrices.of({name: getattr(crosscoder, name).data for name in NAMES})
 
 
-def by_name(
+def named_tensors(
     weights: Matrices, moments: tuple[Matrices, Matrices], gradients: Matrices
 ) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
-    """For each parameter its name, and its weights, two moments and gradient, which Adam reads."""
-    every = zip(weights, *moments, gradients, strict=True)
-    return zip(Matrices._fields, every, strict=True)
+    """Yield each parameter's name, and its weights, two moments and gradient for Adam."""
+    tensors = zip(weights, *moments, gradients, strict=True)
+    return zip(Matrices._fields, tensors, strict=True)
 
 
 Array = TypeVar("Array")
 
 
-def entries(size: int, d_sparse: int, empty: Callable[[int, str], Array]) -> tuple[Array, ...]:
-    """Places for all entries that the f of a batch may have: their columns, rows and values by
-    row; their values and gradients by feature. `empty(length, dtype)` makes one array."""
+def allocate_entries(
+    size: int, d_sparse: int, empty: Callable[[int, str], Array]
+) -> tuple[Array, ...]:
+    """Allocate memory for all entries that a batch's f may have; `empty(length, dtype)` is used.
+
+    Returns columns and rows (int32), then f by row, f by feature and df by feature (float32).
+    """
     dtypes = ("int32", "int32", "float32", "float32", "float32")
     return tuple(empty(size * d_sparse, dtype) for dtype in dtypes)
 
 
-class Measures(NamedTuple):
-    """What one step measured, on its device: means over the batch, before the update."""
+class StepStats(NamedTuple):
+    """Statistics of one step on its device: means over the batch, before the update."""
 
     error: Float[torch.Tensor, " n"]  # squared error of each model
     sparsity: Float[torch.Tensor, ""]
     l0: Float[torch.Tensor, ""]
     active: Bool[torch.Tensor, " d_sparse"]  # features that fired
-    square: Float[torch.Tensor, ""]  # squared norm of the whole gradient
+    grad_norm_sq: Float[torch.Tensor, ""]  # over all parameters

@@ -1,11 +1,11 @@
-"""Which path a step takes: decided by the share of nonzeros that earlier steps measured."""
+"""Select a step's path, sparse or dense, by the density that earlier steps measured."""
 
 import torch
 from jaxtyping import Float
 
-# Sparse below the first share, dense above the second, between them as before, by device and dtype
-# of dense products: measured on a CPU, by the model of docs/kernels.md on a GPU.
-SHARES = {
+# By device and dtype of dense products: sparse below the first fraction of nonzeros, dense above
+# the second, unchanged between them. Measured on a CPU; on a GPU by the model of docs/kernels.md.
+DENSITY_LIMITS = {
     ("cpu", torch.float32): (0.19, 0.23),
     ("cpu", torch.bfloat16): (0.07, 0.09),
     ("cuda", torch.float32): (0.08, 0.10),
@@ -13,22 +13,22 @@ SHARES = {
 }
 
 
-class Switch:
-    """`sparse` says the path of the next step; `auto` begins dense.
+class PathSelector:
+    """Choose the path of the next step, in `sparse`; the path "auto" begins dense.
 
-    The host never waits for a measurement: on a GPU it travels to pinned memory, and counts from
-    the step at whose start it has arrived.
+    The host never waits for a measurement. On a GPU it is copied to pinned memory, and counts from
+    the first step that starts after the copy.
     """
 
     def __init__(self, path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        self.enter, self.leave = SHARES[device, dtype]
+        self.enter, self.leave = DENSITY_LIMITS[device, dtype]
         self.auto = path == "auto"
         self.sparse = path == "sparse"
         self.latest: torch.Tensor | None = None
         self.arrived: torch.cuda.Event | None = None
 
-    def measured(self, l0: Float[torch.Tensor, ""]) -> None:
-        """Note a step's L0, unless an earlier one is still on its way."""
+    def record(self, l0: Float[torch.Tensor, ""]) -> None:
+        """Record a step's L0, unless an earlier one is still being copied."""
         if not self.auto or self.arrived is not None:
             return
         self.latest = l0
@@ -37,10 +37,10 @@ class Switch:
             self.latest = pinned.copy_(l0, non_blocking=True)
             self.arrived = torch.cuda.current_stream(l0.device).record_event()
 
-    def decide(self, d_sparse: int) -> None:
-        """Choose the path of the next step."""
+    def choose(self, d_sparse: int) -> None:
+        """Choose the path of the next step from the latest L0."""
         if self.latest is None or (self.arrived is not None and not self.arrived.query()):
             return
-        share = float(self.latest) / d_sparse
-        self.sparse = share < (self.leave if self.sparse else self.enter)
+        density = float(self.latest) / d_sparse
+        self.sparse = density < (self.leave if self.sparse else self.enter)
         self.latest = self.arrived = None

@@ -1,33 +1,41 @@
-"""The sparse step on a CPU: workspace and threads around the kernels of `cpu`."""
+"""Run the sparse step on a CPU: workspace and threads around the kernels of `cpu`."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from crosslens.crosscoder.kernels import cpu
-from crosslens.crosscoder.kernels.bf16_screen import BELOW, Screen, bits, supported
-from crosslens.crosscoder.kernels.parameter_matrices import Matrices, Measures, by_name, entries
+from crosslens.crosscoder.kernels import cpu, cpu_entries
+from crosslens.crosscoder.kernels.bf16_screen import SCREEN_BELOW, Screen, bits, is_supported
+from crosslens.crosscoder.kernels.parameter_matrices import (
+    Matrices,
+    StepStats,
+    allocate_entries,
+    named_tensors,
+)
 
-EVERY = np.arange(2, dtype=np.int64)  # a pointer by which one row is never silent
+ALWAYS_ACTIVE = np.arange(2, dtype=np.int64)  # pointer of a single row with one entry
 NO_BITS, NO_NORMS = np.empty((0, 0), dtype=np.uint16), np.empty((0, 0), dtype=np.float32)
 
 
-class Cpu:
-    """Gradients and updates for batches of one size, with as many threads as PyTorch uses."""
+class SparseCpuKernels:
+    """Compute gradients and updates for batches of one size, with PyTorch's number of threads."""
 
-    def __init__(self, size: int, weights: Matrices, models: int, low: torch.Tensor | None) -> None:
-        """`low` is a copy of W_enc in bfloat16 for the encoder's product; `update` keeps it."""
+    def __init__(
+        self, size: int, weights: Matrices, models: int, W_enc_bf16: torch.Tensor | None
+    ) -> None:
+        """Allocate the workspace; `update` maintains `W_enc_bf16`, the encoder's copy of W_enc."""
         d_sparse, D = weights.W_enc.shape
-        self.models, self.low = models, low
+        self.models, self.W_enc_bf16 = models, W_enc_bf16
         self.threads = min(torch.get_num_threads(), size, d_sparse)
         self.pool = ThreadPoolExecutor(max(1, self.threads - 1))
-        self.rows_of_threads = even(size, self.threads)
-        # Pages that no entry reaches are never touched.
-        places = entries(size, d_sparse, np.empty)
-        self.columns, self.rows, self.f, self.by_feature, self.df = places
+        self.rows_of_threads = even_ranges(size, self.threads)
+        # The operating system provides a page of these when an entry is first written to it.
+        arrays = allocate_entries(size, d_sparse, np.empty)
+        self.columns, self.rows, self.f, self.by_feature, self.df = arrays
         self.begin, self.end = (np.empty(size, dtype=np.int64) for _ in range(2))
         self.counts = np.empty((self.threads, d_sparse), dtype=np.int64)
         self.pointer = np.empty(d_sparse + 1, dtype=np.int64)
@@ -36,70 +44,70 @@ class Cpu:
         self.g_b_dec = np.empty((self.threads, D), dtype=np.float32)
         self.error = np.empty((self.threads, models))
         self.sums = np.empty((d_sparse, 2))
-        dtype = torch.float32 if low is None else low.dtype
+        dtype = torch.float32 if W_enc_bf16 is None else W_enc_bf16.dtype
         self.pre = torch.empty(size, d_sparse, dtype=dtype)
         self.no_slack = np.zeros(size, dtype=np.float32), np.zeros(d_sparse, dtype=np.float32)
-        self.screens = low is None and supported()
-        self.screen: Screen | None = None  # made when few enough features fire
+        self.screens = W_enc_bf16 is None and is_supported()
+        self.screen: Screen | None = None  # created once few enough features fire
 
     def gradients(
-        self, x: Float[torch.Tensor, "b D"], weights: Matrices, into: Matrices, beta: float
-    ) -> Measures:
-        """As `dense.gradients`, except that rows of `into` of silent features are not written."""
+        self, x: Float[torch.Tensor, "b D"], weights: Matrices, out: Matrices, beta: float
+    ) -> StepStats:
+        """Do what `dense.gradients` does, without writing rows of `out` of inactive features."""
         size = len(x)
         W_dec, x_rows = weights.W_dec.numpy(), x.numpy()
-        g_dec, g_enc, g_b_dec, g_b_enc = (m.numpy() for m in into)
-        found = self.index(x, weights)
+        g_dec, g_enc, g_b_dec, g_b_enc = (m.numpy() for m in out)
+        count = self.find_nonzeros(x, weights)
         self.run_rows(
             cpu.decode, self.pointer, self.counts, self.rows, self.by_feature, W_dec,
             weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g, self.g_b_dec, self.error,
         )  # fmt: skip
         self.g_b_dec.sum(axis=0, out=g_b_dec)
         self.run(
-            cpu.backward, self.shares(found), self.pointer, self.rows, self.by_feature, self.df,
-            W_dec, x_rows, self.g, np.float32(beta / size), self.models, g_dec, g_enc, g_b_enc,
-            self.sums,
+            cpu.backward, self.balanced_ranges(count), self.pointer, self.rows, self.by_feature,
+            self.df, W_dec, x_rows, self.g, np.float32(beta / size), self.models, g_dec, g_enc,
+            g_b_enc, self.sums,
         )  # fmt: skip
-        sparsity, square = self.sums.sum(axis=0)
-        square += np.square(g_b_dec, dtype=np.float64).sum()
+        sparsity, norm_sq = self.sums.sum(axis=0)
+        norm_sq += np.square(g_b_dec, dtype=np.float64).sum()
+        scalars = torch.tensor([sparsity / size, count / size, norm_sq]).float()
         error = torch.from_numpy(self.error.sum(axis=0) / size).float()
-        sparsity, l0, square = torch.tensor([sparsity / size, found / size, square]).float()
         active = torch.from_numpy(self.pointer[1:] > self.pointer[:-1])
-        return Measures(error, sparsity, l0, active, square)
+        return StepStats(error, scalars[0], scalars[1], active, scalars[2])
 
-    def index(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> int:
-        """Find the nonzeros of f by feature; returns their number."""
+    def find_nonzeros(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> int:
+        """Find the nonzeros of f by feature, and return their number."""
         screen = self.screen if self.screen and self.screen.on else None
         product = screen.encode(self.run_rows, x, weights) if screen else self.encode(x, weights)
         by_row = (self.begin, self.end, self.columns, self.f)
         by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
-        self.run_rows(cpu.compress, *product, *by_row, self.counts)
-        cpu.offsets(self.counts, self.pointer)
-        self.run_rows(cpu.transpose, *by_row, *by_feature[1:])
+        self.run_rows(cpu_entries.compress, *product, *by_row, self.counts)
+        cpu_entries.offsets(self.counts, self.pointer)
+        self.run_rows(cpu_entries.transpose, *by_row, *by_feature[1:])
         if screen:
-            screen.sift(self.run_rows, x, weights, by_feature)
-        found = int(self.pointer[-1])
+            screen.keep_positive(self.run_rows, x, weights, by_feature)
+        count = int(self.pointer[-1])
         if self.screens:
-            self.decide(found / self.pre.numel(), weights)
-        return found
+            self.choose_screening(count / self.pre.numel(), weights)
+        return count
 
-    def decide(self, share: float, weights: Matrices) -> None:
-        """Whether the next step screens, by the share of nonzeros."""
-        if self.screen is None and share < BELOW:
+    def choose_screening(self, density: float, weights: Matrices) -> None:
+        """Choose whether the next step screens, by the fraction of nonzeros."""
+        if self.screen is None and density < SCREEN_BELOW:
             self.screen = Screen(weights.W_enc, len(self.g), self.threads)
         if self.screen:
-            self.screen.on = share < self.screen.below
+            self.screen.on = density < self.screen.limit
 
-    def encode(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> cpu.Product:
-        """Pre-activations (Eqs. 1 and 5), by a product in the dtype of `low` if there is one."""
-        W_enc = weights.W_enc if self.low is None else self.low
+    def encode(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> cpu_entries.Product:
+        """Return pre-activations (Eqs. 1 and 5), in the dtype of `W_enc_bf16` if there is one."""
+        W_enc = weights.W_enc if self.W_enc_bf16 is None else self.W_enc_bf16
         torch.mm(x.to(W_enc.dtype), W_enc.T, out=self.pre)
-        values = self.pre.view(torch.uint32 if self.low is None else torch.uint16).numpy()
-        return cpu.Product(values, *self.no_slack, weights.b_enc.numpy())
+        values = self.pre.view(torch.uint32 if self.W_enc_bf16 is None else torch.uint16).numpy()
+        return cpu_entries.Product(values, *self.no_slack, weights.b_enc.numpy())
 
-    def shares(self, found: int) -> list[int]:
-        """Ranges of features with about as many entries for every thread."""
-        wanted = [found * t // self.threads for t in range(1, self.threads)]
+    def balanced_ranges(self, count: int) -> list[int]:
+        """Return bounds of features that give every thread about as many of `count` entries."""
+        wanted = [count * t // self.threads for t in range(1, self.threads)]
         cuts = np.searchsorted(self.pointer[:-1], wanted).tolist()
         return [0, *cuts, len(self.pointer) - 1]
 
@@ -108,38 +116,38 @@ class Cpu:
         weights: Matrices,
         moments: tuple[Matrices, Matrices],
         gradients: Matrices,
-        adam: tuple[float, ...],
+        adam: tuple[Any, ...],
         *,
-        silent: bool,
+        skip_inactive: bool,
     ) -> None:
-        """Adam in one pass: clip, moments, weights, and W_enc in bfloat16.
+        """Clip the gradients and update moments, weights and the copy of W_enc in one pass.
 
-        `adam` are the last arguments of `cpu.adam`; with `silent` the last sparse gradients are
-        meant, whose silent rows count as zero.
+        `adam` are the last arguments of `cpu.adam`. With `skip_inactive`, gradients of features
+        that were inactive in the last sparse step count as zero.
         """
         scalars = [np.float32(value) for value in adam]
         nothing = copy = NO_BITS, NO_NORMS
         if self.screen:
-            copy = bits(self.screen.low), self.screen.norms
-        elif self.low is not None:
-            copy = bits(self.low), NO_NORMS
-        pointer = self.pointer if silent else self.all_active
-        bounds = even(len(self.pointer) - 1, self.threads)
-        for name, tensors in by_name(weights, moments, gradients):
+            copy = bits(self.screen.W_enc_bf16), self.screen.norms
+        elif self.W_enc_bf16 is not None:
+            copy = bits(self.W_enc_bf16), NO_NORMS
+        pointer = self.pointer if skip_inactive else self.all_active
+        bounds = even_ranges(len(self.pointer) - 1, self.threads)
+        for name, tensors in named_tensors(weights, moments, gradients):
             target = copy if name == "W_enc" else nothing
             if name.startswith("W"):
                 arrays = [t.numpy() for t in tensors]
                 self.run(cpu.adam, bounds, pointer, *arrays, *target, *scalars)
             else:
                 arrays = [t.numpy()[None] for t in tensors]
-                cpu.adam(0, 0, 1, EVERY, *arrays, *nothing, *scalars)
+                cpu.adam(0, 0, 1, ALWAYS_ACTIVE, *arrays, *nothing, *scalars)
 
     def run_rows(self, kernel: Callable[..., None], *arguments: object) -> None:
-        """`run` over every thread's rows."""
+        """Call the kernel once for every thread's range of rows."""
         self.run(kernel, self.rows_of_threads, *arguments)
 
     def run(self, kernel: Callable[..., None], bounds: list[int], *arguments: object) -> None:
-        """Call the kernel once for every thread's range, the first in this thread."""
+        """Call the kernel once for every thread's range, the first one in this thread."""
         ranges = [(t, bounds[t], bounds[t + 1]) for t in range(self.threads)]
         others = [self.pool.submit(kernel, *r, *arguments) for r in ranges[1:]]
         kernel(*ranges[0], *arguments)
@@ -147,6 +155,6 @@ class Cpu:
             other.result()
 
 
-def even(total: int, parts: int) -> list[int]:
-    """Bounds of equal ranges."""
+def even_ranges(total: int, parts: int) -> list[int]:
+    """Return the bounds of equal ranges."""
     return [total * t // parts for t in range(parts + 1)]

@@ -1,94 +1,106 @@
-"""The sparse step on a GPU: workspace and launches of `gpu`; the host never waits for it."""
+"""Run the sparse step on a GPU: workspace and launches of `gpu`. The host never waits for it."""
 
 import torch
 import triton
 from jaxtyping import Float
 
 from crosslens.crosscoder.kernels import gpu
-from crosslens.crosscoder.kernels.parameter_matrices import Matrices, Measures, by_name, entries
+from crosslens.crosscoder.kernels.parameter_matrices import (
+    Matrices,
+    StepStats,
+    allocate_entries,
+    named_tensors,
+)
 
-BLOCK = 1024  # places that one program compresses at a time, and columns of one of Adam's
+BLOCK = 1024  # entries that a program compresses at a time, and columns of one of Adam's programs
 ROWS, FEATURES = 64, 32  # tile of `compress_features`
 ENTRIES, CHUNK = 16, 128  # of `decode`: entries summed at a time, and columns of one program
-AHEAD, VALUES = 4, 128  # of a feature: rows fetched together, and scalars
-AGAIN = 4  # entries up to which a gradient is summed again rather than kept: docs/kernels.md
+AHEAD, VALUES = 4, 128  # of a feature: rows loaded together, and scalars
+# Gradients of features with up to this many entries are computed again rather than stored
+# (docs/kernels.md).
+RECOMPUTE_MAX_ENTRIES = 4
 
 
-class Gpu:
-    """Gradients and updates for batches of one size."""
+class SparseGpuKernels:
+    """Compute gradients and updates for batches of one size."""
 
-    def __init__(self, size: int, weights: Matrices, models: int, low: torch.Tensor | None) -> None:
-        """`low` is a copy of W_enc in bfloat16 for the encoder's product; `update` keeps it."""
+    def __init__(
+        self, size: int, weights: Matrices, models: int, W_enc_bf16: torch.Tensor | None
+    ) -> None:
+        """Allocate the workspace; `update` maintains `W_enc_bf16`, the encoder's copy of W_enc."""
         d_sparse, D = weights.W_enc.shape
         self.size, self.d_sparse, self.models, self.d = size, d_sparse, models, D // models
-        self.low = low
+        self.W_enc_bf16 = W_enc_bf16
         self.chunks = triton.cdiv(self.d, CHUNK)
         self.blocks = triton.cdiv(D, BLOCK)
 
         def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> torch.Tensor:
             return torch.empty(shape, dtype=getattr(torch, dtype), device=weights.W_enc.device)
 
-        places = entries(size, d_sparse, empty)
-        self.columns, self.rows, self.f, self.by_feature, self.df = places
-        self.of_row, self.of_feature = empty(size, "int32"), empty(d_sparse, "int32")
+        arrays = allocate_entries(size, d_sparse, empty)
+        self.columns, self.rows, self.f, self.by_feature, self.df = arrays
+        self.row_lengths, self.feature_lengths = empty(size, "int32"), empty(d_sparse, "int32")
         self.g, self.error = empty((size, D)), empty((size, models, self.chunks))
         self.dots = empty((models, size * d_sparse))
         self.norms, self.shares = empty((d_sparse, models)), empty((d_sparse, models))
         self.sparsity = empty(d_sparse)
-        self.of_dec, self.of_enc = empty((d_sparse, models)), empty((d_sparse, self.blocks))
-
-    def gradients(
-        self, x: Float[torch.Tensor, "b D"], weights: Matrices, into: Matrices, beta: float
-    ) -> Measures:
-        """As `sparse_cpu.Cpu.gradients`; rows of up to AGAIN entries are not written either.
-
-        The encoder's gradient takes x as the encoder sees it, in the dtype of the products.
-        """
-        size = self.size
-        W_enc = weights.W_enc if self.low is None else self.low
-        self.x = x.to(W_enc.dtype)
-        self.index(torch.addmm(weights.b_enc.to(W_enc.dtype), self.x, W_enc.T))
-        gpu.decode[(size, self.models, self.chunks)](
-            self.columns, self.f, self.of_row, weights.W_dec, weights.b_dec, x, self.g, self.error,
-            2 / size, self.d_sparse, self.d, ENTRIES, CHUNK,
-        )  # fmt: skip
-        torch.sum(self.g, dim=0, out=into.b_dec)
-        self.backward(weights.W_dec, into, beta / size)
-        squares = (self.of_dec.sum(), self.of_enc.sum(), into.b_dec.square().sum())
-        return Measures(
-            self.error.sum(dim=(0, 2)) / size,
-            self.sparsity.sum() / size,
-            self.of_row.sum() / size,
-            self.of_feature > 0,
-            sum(squares, into.b_enc.square().sum()),
+        self.decoder_squares, self.encoder_squares = (
+            empty((d_sparse, models)),
+            empty((d_sparse, self.blocks)),
         )
 
-    def index(self, pre: Float[torch.Tensor, "b d_sparse"]) -> None:
+    def gradients(
+        self, x: Float[torch.Tensor, "b D"], weights: Matrices, out: Matrices, beta: float
+    ) -> StepStats:
+        """Do what `SparseCpuKernels.gradients` does, also without writing rows that are recomputed.
+
+        The encoder's gradient uses x in the dtype of the products, as the encoder reads it.
+        """
+        size = self.size
+        W_enc = weights.W_enc if self.W_enc_bf16 is None else self.W_enc_bf16
+        self.x = x.to(W_enc.dtype)
+        self.find_nonzeros(torch.addmm(weights.b_enc.to(W_enc.dtype), self.x, W_enc.T))
+        gpu.decode[(size, self.models, self.chunks)](
+            self.columns, self.f, self.row_lengths, weights.W_dec, weights.b_dec, x, self.g,
+            self.error, 2 / size, self.d_sparse, self.d, ENTRIES, CHUNK,
+        )  # fmt: skip
+        torch.sum(self.g, dim=0, out=out.b_dec)
+        self.backward(weights.W_dec, out, beta / size)
+        squares = (self.decoder_squares.sum(), self.encoder_squares.sum(), out.b_dec.square().sum())
+        return StepStats(
+            self.error.sum(dim=(0, 2)) / size,
+            self.sparsity.sum() / size,
+            self.row_lengths.sum() / size,
+            self.feature_lengths > 0,
+            sum(squares, out.b_enc.square().sum()),
+        )
+
+    def find_nonzeros(self, pre: Float[torch.Tensor, "b d_sparse"]) -> None:
         """Find the nonzeros of f, by row and by feature."""
         size, k = self.size, self.d_sparse
-        gpu.compress_rows[(size,)](pre, self.columns, self.f, self.of_row, k, BLOCK)
+        gpu.compress_rows[(size,)](pre, self.columns, self.f, self.row_lengths, k, BLOCK)
         gpu.compress_features[(triton.cdiv(k, FEATURES),)](
-            pre, self.rows, self.by_feature, self.of_feature, size, k, ROWS, FEATURES
+            pre, self.rows, self.by_feature, self.feature_lengths, size, k, ROWS, FEATURES
         )
 
     def backward(
-        self, W_dec: Float[torch.Tensor, "d_sparse D"], into: Matrices, beta: float
+        self, W_dec: Float[torch.Tensor, "d_sparse D"], out: Matrices, beta: float
     ) -> None:
-        """Gradients from g and x: of b_enc, and of the features with more than AGAIN entries."""
+        """Compute the gradients of b_enc, W_dec and W_enc from g and x."""
         size, k, d = self.size, self.d_sparse, self.d
         row = triton.next_power_of_2(d)
         gpu.decoder_gradients[(k, self.models)](
-            self.rows, self.by_feature, self.of_feature, W_dec, self.g, self.dots, self.norms,
-            self.shares, into.W_dec, self.of_dec, beta, size, d, AGAIN, row,
+            self.rows, self.by_feature, self.feature_lengths, W_dec, self.g, self.dots, self.norms,
+            self.shares, out.W_dec, self.decoder_squares, beta, size, d, RECOMPUTE_MAX_ENTRIES, row,
             num_warps=min(32, max(1, row // 1024)),
         )  # fmt: skip
         gpu.feature_sums[(k,)](
-            self.by_feature, self.of_feature, self.dots, self.norms, self.df, into.b_enc,
+            self.by_feature, self.feature_lengths, self.dots, self.norms, self.df, out.b_enc,
             self.sparsity, beta, size, self.models, VALUES, num_warps=1,
         )  # fmt: skip
         gpu.encoder_gradients[(k, self.blocks)](
-            self.rows, self.df, self.of_feature, self.x, into.W_enc, self.of_enc, size,
-            self.models * d, AGAIN, AHEAD, BLOCK,
+            self.rows, self.df, self.feature_lengths, self.x, out.W_enc, self.encoder_squares, size,
+            self.models * d, RECOMPUTE_MAX_ENTRIES, AHEAD, BLOCK,
         )  # fmt: skip
 
     def update(
@@ -98,17 +110,17 @@ class Gpu:
         gradients: Matrices,
         adam: tuple,
         *,
-        silent: bool,
+        skip_inactive: bool,
     ) -> None:
-        """As `sparse_cpu.Cpu.update`; the first of `adam` is in the device's memory."""
-        for name, tensors in by_name(weights, moments, gradients):
-            target = self.low if name == "W_enc" else None
-            if silent and name.startswith("W"):
+        """Do what `SparseCpuKernels.update` does; `adam[0]` is in the device's memory."""
+        for name, tensors in named_tensors(weights, moments, gradients):
+            target = self.W_enc_bf16 if name == "W_enc" else None
+            if skip_inactive and name.startswith("W"):
                 by_g = (self.by_feature, self.g, self.shares)
                 terms = by_g if name == "W_dec" else (self.df, self.x, None)
                 gpu.adam_of_features[(self.d_sparse, self.blocks)](
-                    *tensors, target, *adam, self.of_feature, self.rows, *terms, self.size,
-                    self.d, self.models, AGAIN, AHEAD, BLOCK,
+                    *tensors, target, *adam, self.feature_lengths, self.rows, *terms, self.size,
+                    self.d, self.models, RECOMPUTE_MAX_ENTRIES, AHEAD, BLOCK,
                 )  # fmt: skip
             else:
                 length = tensors[0].numel()

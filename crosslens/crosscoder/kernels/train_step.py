@@ -1,9 +1,8 @@
-"""One training step: the encoder densely, the rest by the path that the measured density calls for.
+"""Take a training step on the path, sparse or dense, that is faster at the measured density.
 
-A ReLU crosscoder's gradient needs f only where it is not zero: reconstruction, the gradients of
-W_dec and W_enc and that of f itself are sums over nonzeros, and stay exact. Only the encoder is a
-dense product. Above a share of nonzeros dense products win; between two thresholds the path stays
-as it is.
+The gradient of a ReLU crosscoder needs f only where it is nonzero: the reconstruction and the
+gradients of W_dec, W_enc and f are sums over nonzeros, and exact. Only the encoder is a dense
+product. At higher densities dense products are faster.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,19 +12,19 @@ from einops import rearrange
 from jaxtyping import Float
 
 from crosslens.crosscoder.kernels import dense
-from crosslens.crosscoder.kernels.parameter_matrices import Matrices, Measures, weights_of
-from crosslens.crosscoder.kernels.path_selector import Switch
+from crosslens.crosscoder.kernels.parameter_matrices import Matrices, StepStats, weights_of
+from crosslens.crosscoder.kernels.path_selector import PathSelector
 from crosslens.crosscoder.model import Crosscoder
 
 if TYPE_CHECKING:
-    from crosslens.crosscoder.kernels.sparse_cpu import Cpu
-    from crosslens.crosscoder.kernels.sparse_gpu import Gpu
+    from crosslens.crosscoder.kernels.sparse_cpu import SparseCpuKernels
+    from crosslens.crosscoder.kernels.sparse_gpu import SparseGpuKernels
 
-EPSILON = 1e-8  # Adam's, PyTorch's default
+EPSILON = 1e-8  # of Adam, PyTorch's default
 
 
-class Settings(NamedTuple):
-    """How steps are taken."""
+class StepSettings(NamedTuple):
+    """Settings of all steps."""
 
     adam_betas: tuple[float, float]
     gradient_clip: float
@@ -41,66 +40,73 @@ class Moments(NamedTuple):
 
     @classmethod
     def zero(cls, crosscoder: Crosscoder) -> "Moments":
-        """At the start of training."""
+        """Return the moments at the start of training."""
         weights = weights_of(crosscoder)
         return cls(Matrices.like(weights), Matrices.like(weights))
 
 
-class Stepper:
-    """Train a crosscoder in place, by batches of one size. Begins on the dense path."""
+class TrainStep:
+    """Train a crosscoder in place, by batches of one size, beginning on the dense path."""
 
     def __init__(
-        self, crosscoder: Crosscoder, moments: Moments, size: int, settings: Settings
+        self, crosscoder: Crosscoder, moments: Moments, size: int, settings: StepSettings
     ) -> None:
         self.weights, self.moments, self.settings = weights_of(crosscoder), moments, settings
         self.models, _, self.d_sparse = crosscoder.W_enc.shape
         self.gradient = Matrices.like(self.weights)
         device = crosscoder.W_enc.device
-        self.switch = Switch(settings.path, device.type, settings.dtype)
-        low = settings.dtype != torch.float32
-        self.low = self.weights.W_enc.to(settings.dtype) if low else None
-        self.engine = engine(size, self.weights, self.models, self.low)
+        self.selector = PathSelector(settings.path, device.type, settings.dtype)
+        rounds = settings.dtype != torch.float32
+        self.W_enc_bf16 = self.weights.W_enc.to(settings.dtype) if rounds else None
+        self.kernels = sparse_kernels(size, self.weights, self.models, self.W_enc_bf16)
 
     def take(
         self, x: Float[torch.Tensor, "b n d_model"], beta: float, rate: float, step: int
-    ) -> Measures:
-        """The update number `step`, from 0, on scaled activations; what it measured."""
-        self.switch.decide(self.d_sparse)
-        measures = self.gradients(x, beta)
-        norm = measures.square.sqrt()
+    ) -> StepStats:
+        """Apply update number `step`, from 0, on scaled activations, and return its statistics."""
+        self.selector.choose(self.d_sparse)
+        stats = self.gradients(x, beta)
+        norm = stats.grad_norm_sq.sqrt()
         clip = (self.settings.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
         self.update(clip, rate, step + 1)
-        self.switch.measured(measures.l0)
-        return measures
+        self.selector.record(stats.l0)
+        return stats
 
-    def gradients(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Measures:
-        """Gradients of Eqs. 3 and 7 into `gradient`; on the sparse path without the rows
-        that its engine leaves to `update`, those of silent features at least."""
+    def gradients(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> StepStats:
+        """Write the gradients of Eqs. 3 and 7 to `gradient`.
+
+        The sparse path leaves out rows that its `update` does not read, at least those of inactive
+        features.
+        """
         flat = rearrange(x, "b n d -> b (n d)")
-        if self.switch.sparse:
-            return self.engine.gradients(flat, self.weights, self.gradient, beta)
-        return dense.gradients(flat, self.weights, self.low, self.gradient, beta, self.models)
+        if self.selector.sparse:
+            return self.kernels.gradients(flat, self.weights, self.gradient, beta)
+        return dense.gradients(
+            flat, self.weights, self.W_enc_bf16, self.gradient, beta, self.models
+        )
 
     def update(self, clip: Float[torch.Tensor, ""], rate: float, number: int) -> None:
-        """Adam's update `number`, from 1."""
+        """Apply Adam's update `number`, from 1."""
         beta1, beta2 = self.settings.adam_betas
         corrected = rate / (1 - beta1**number)
-        root = (1 - beta2**number) ** -0.5
-        self.engine.update(
+        inv_sqrt_bias2 = (1 - beta2**number) ** -0.5
+        self.kernels.update(
             self.weights,
             self.moments,
             self.gradient,
-            (clip, corrected, beta1, beta2, root, EPSILON),
-            silent=self.switch.sparse,
+            (clip, corrected, beta1, beta2, inv_sqrt_bias2, EPSILON),
+            skip_inactive=self.selector.sparse,
         )
 
 
-def engine(size: int, weights: Matrices, models: int, low: torch.Tensor | None) -> "Cpu | Gpu":
-    """The sparse kernels of a device; their compilers are imported only where they are used."""
+def sparse_kernels(
+    size: int, weights: Matrices, models: int, W_enc_bf16: torch.Tensor | None
+) -> "SparseCpuKernels | SparseGpuKernels":
+    """Return the sparse kernels of a device; only the compiler of that device is imported."""
     if weights.W_enc.device.type == "cuda":
-        from crosslens.crosscoder.kernels.sparse_gpu import Gpu
+        from crosslens.crosscoder.kernels.sparse_gpu import SparseGpuKernels
 
-        return Gpu(size, weights, models, low)
-    from crosslens.crosscoder.kernels.sparse_cpu import Cpu
+        return SparseGpuKernels(size, weights, models, W_enc_bf16)
+    from crosslens.crosscoder.kernels.sparse_cpu import SparseCpuKernels
 
-    return Cpu(size, weights, models, low)
+    return SparseCpuKernels(size, weights, models, W_enc_bf16)
