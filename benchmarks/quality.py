@@ -17,7 +17,7 @@ from crosslens.activations.extract import count_activations, extract, load_trunc
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.crosscoder.heldout import Quality, evaluate
-from crosslens.crosscoder.training import advance, make_plan, start
+from crosslens.crosscoder.training import make_plan, start_training, train_shard
 from crosslens.data.corpus import read_shard
 
 TITLE = "Quality by path and dtype"
@@ -75,9 +75,9 @@ def train(folder: Path, settings: dict, shards: list[str], seed: int) -> Trained
     for shard in shards:
         with ShardReader([folder / m / f"shard-{shard}.h5" for m in MODELS]) as reader:
             plan = make_plan(settings, rows=reader.rows, shards=len(shards), seed=seed)
-            state = state or start(MODELS, reader, settings, plan)
+            state = state or start_training(MODELS, reader, settings, plan)
             began = time.perf_counter()
-            state, _ = advance(state, reader, plan, "quality")
+            state, _ = train_shard(state, reader, plan, "quality")
             seconds += time.perf_counter() - began
     with ShardReader([folder / m / "shard-heldout.h5" for m in MODELS]) as reader:
         quality = evaluate(state.crosscoder, reader, settings["batch_size"], settings["beta"])

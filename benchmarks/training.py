@@ -14,7 +14,13 @@ from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.crosscoder.training import Plan, State, advance, make_plan, take_step
+from crosslens.crosscoder.training import (
+    TrainingPlan,
+    TrainingState,
+    make_plan,
+    take_step,
+    train_shard,
+)
 
 TITLE = "Whole training"
 MODELS, D_MODEL, D_SPARSE, BATCH, L0 = ["base", "rl-5"], 256, 4096, 1024, 60
@@ -54,30 +60,30 @@ def shards(folder: Path, steps: int) -> list[Path]:
     return paths
 
 
-def state() -> State:
+def state() -> TrainingState:
     """A crosscoder at the judged density."""
     crosscoder = Crosscoder(len(MODELS), D_MODEL, D_SPARSE, metadata={"models": MODELS})
     crosscoder.metadata["distinct_tokens"] = 0
     with torch.no_grad():
         pre = torch.randn(128, 2 * D_MODEL) @ crosscoder.W_enc.reshape(2 * D_MODEL, D_SPARSE)
         crosscoder.b_enc -= pre.flatten().quantile(1 - L0 / D_SPARSE)
-    return State(crosscoder, Moments.zero(crosscoder), 0)
+    return TrainingState(crosscoder, Moments.zero(crosscoder), 0)
 
 
-def whole(reader: ShardReader, plan: Plan) -> tuple[float, float]:
+def whole(reader: ShardReader, plan: TrainingPlan) -> tuple[float, float]:
     """Seconds of one shard's training, and the share of waiting."""
     began = state()
     started = time.perf_counter()
-    _, records = advance(began, reader, plan, "benchmark")
+    _, records = train_shard(began, reader, plan, "benchmark")
     return time.perf_counter() - started, records[-1]["waiting_share"]
 
 
-def bare(plan: Plan) -> float:
+def bare(plan: TrainingPlan) -> float:
     """Seconds of as many steps on batches that are in memory."""
     began = state()
     batches = [torch.randn(BATCH, len(MODELS), D_MODEL) for _ in range(4)]
     started = time.perf_counter()
-    stepper = TrainStep(began.crosscoder, began.moments, BATCH, plan.stepping)
+    stepper = TrainStep(began.crosscoder, began.moments, BATCH, plan.step_settings)
     for step in range(plan.steps_per_shard):
         take_step(stepper, batches[step % 4], plan, step)
     return time.perf_counter() - started

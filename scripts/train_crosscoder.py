@@ -7,12 +7,12 @@ import torch
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.training import (
-    advance,
     check_same_origin,
     load_state,
     make_plan,
     save_state,
-    start,
+    start_training,
+    train_shard,
 )
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
@@ -40,11 +40,11 @@ def main(
     with ShardReader(activations) as reader:
         plan = make_plan(settings, rows=reader.rows, shards=shards, seed=seed)
         if previous is None:
-            current = start(models, reader, settings, plan, device)
+            current = start_training(models, reader, settings, plan, device)
         else:
             current = load_state(previous, device)
             check_same_origin(current, reader, previous)
-        current, records = advance(current, reader, plan, what)
+        current, records = train_shard(current, reader, plan, what)
     write_csv(log, pd.DataFrame(records))
     save_state(current, state)
 

@@ -1,6 +1,6 @@
-"""Sparse crosscoders over N models: the model, its exact sparse training step, training.
+"""Sparse crosscoders over N models: model, inputs, training, and measurements on held-out rows.
 
 Belongs here: the loss, the optimizer step on CPU and GPU (`kernels`), training by shards, the file
 format.
-Does not: what features mean (`analysis`).
+Does not belong here: what features mean (`analysis`).
 """

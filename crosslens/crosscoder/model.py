@@ -30,8 +30,8 @@ class Loss(NamedTuple):
 class Crosscoder(torch.nn.Module):
     """Encode the activations of N models at one token into shared sparse features, and back.
 
-    Inputs `x` [b, n, d_model] are activations times `scales`, so that each model's have mean norm
-    sqrt(d_model).
+    Inputs `x` [b, n, d_model] are activations times `scales`, which give each model's activations a
+    mean norm of sqrt(d_model).
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Crosscoder(torch.nn.Module):
         decoder_norm: float = 0.08,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Decoder vectors start with norm `decoder_norm`, drawn for each model; W_enc = W_dec^T."""
+        """Draw decoder vectors of norm `decoder_norm` for each model; W_enc starts as W_dec^T."""
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         W_dec = torch.randn(n_models, d_sparse, d_model, generator=generator)
         W_dec *= decoder_norm / W_dec.norm(dim=-1, keepdim=True)
-        # In memory feature by feature: [d_sparse, n, d_model], as the kernels and matmuls read it.
+        # Memory has one row per feature, [d_sparse, n, d_model], as kernels and products read it.
         rows = rearrange(W_dec, "n k d -> k n d").contiguous()
         self.W_dec = torch.nn.Parameter(rearrange(rows, "k n d -> n k d"))
         self.W_enc = torch.nn.Parameter(rearrange(rows.clone(), "k n d -> n d k"))
@@ -60,35 +60,38 @@ class Crosscoder(torch.nn.Module):
 
     @property
     def models(self) -> list[str]:
-        """The variants, in the order of the first axis of the weights."""
+        """Return the variants, in the order of the first axis of the weights."""
         return self.metadata["models"]
 
     def encode(self, x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, "b d_sparse"]:
-        """f = ReLU(sum_i W_enc^i a^i + b_enc) (Eqs. 1, 5): one matrix product over all models."""
+        """Return f = ReLU(sum_i W_enc^i a^i + b_enc) (Eqs. 1, 5), one product over all models."""
         W_enc = rearrange(self.W_enc, "n d k -> (n d) k")
         return torch.relu(torch.addmm(self.b_enc, rearrange(x, "b n d -> b (n d)"), W_enc))
 
     def encode_branch(
         self, x: Float[torch.Tensor, "... d_model"], model: int
     ) -> Float[torch.Tensor, "... d_sparse"]:
-        """f of one model alone: ReLU(W_enc^i a^i + b_enc) (section 3.2)."""
+        """Return f from one model's activations only: ReLU(W_enc^i a^i + b_enc) (section 3.2)."""
         return torch.relu(x @ self.W_enc[model] + self.b_enc)
 
     def decode(self, f: Float[torch.Tensor, "b d_sparse"]) -> Float[torch.Tensor, "b n d_model"]:
-        """a_hat^i = W_dec^i f + b_dec^i (Eqs. 2, 6)."""
+        """Return a_hat^i = W_dec^i f + b_dec^i (Eqs. 2, 6)."""
         flat = f @ rearrange(self.W_dec, "n k d -> k (n d)")
         return rearrange(flat, "b (n d) -> b n d", n=len(self.W_dec)) + self.b_dec
 
     def forward(self, x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, "b n d_model"]:
-        """decode(encode(x))."""
+        """Return decode(encode(x))."""
         return self.decode(self.encode(x))
 
     def decoder_norms(self) -> Float[torch.Tensor, " d_sparse"]:
-        """n_k = sum_i |W_dec,k^i|_2, by which Eqs. 3 and 7 weigh a feature."""
+        """Return sum_i |W_dec,k^i|_2, the weight of each feature in Eqs. 3 and 7."""
         return self.W_dec.norm(dim=-1).sum(dim=0)
 
     def loss(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Loss:
-        """sum_i |a^i - a_hat^i|^2 + beta sum_k f_k sum_i |W_dec,k^i|_2 (Eqs. 3, 7), batch mean."""
+        """Return the loss of Eqs. 3 and 7, the mean over the batch.
+
+        It is sum_i |a^i - a_hat^i|^2 + beta sum_k f_k sum_i |W_dec,k^i|_2.
+        """
         f = self.encode(x)
         x_hat = self.decode(f)
         reconstruction = (x - x_hat).square().sum(dim=(1, 2)).mean()
@@ -106,16 +109,16 @@ class Crosscoder(torch.nn.Module):
 
     @classmethod
     def of(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> "Crosscoder":
-        """A crosscoder from the tensors of its state_dict."""
+        """Return a crosscoder with the tensors of a state_dict."""
         crosscoder = cls(*tensors["W_enc"].shape, metadata=metadata)
         crosscoder.load_state_dict(tensors)
         return crosscoder
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
-    """Write a safetensors file whole; the same content gives the same bytes.
+    """Write a safetensors file atomically; the same content gives the same bytes.
 
-    Metadata values are stored as JSON strings, as the format allows only strings.
+    Metadata values are stored as JSON, as the format allows only strings.
     """
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     with atomic_write(path) as partial:
@@ -124,7 +127,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
 
 
 def sort_header(path: Path) -> None:
-    """Put the header's keys in order: safetensors writes the metadata in a random one."""
+    """Sort the header's keys, as safetensors writes metadata in random order."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -134,12 +137,15 @@ def sort_header(path: Path) -> None:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and metadata of a safetensors file. Raises InputError when it does not load."""
+    """Read tensors and metadata of a safetensors file.
+
+    Raises InputError when it does not load.
+    """
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return tensors, {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path}: this file does not load ({error}): delete it and run again"
+            f"{path}: this file does not load ({error}). Delete it and run again."
         ) from error

@@ -1,8 +1,8 @@
-"""Train a crosscoder shard by shard; a state advances by one shard and resumes exactly.
+"""Train a crosscoder shard by shard; training resumes exactly from the state after any shard.
 
-fp32 master weights, Adam, gradient clip, a rate that falls to zero at the end and a sparsity weight
-that rises at the start. The number of steps is planned from the corpus, so that the schedules are
-the same however often the run is stopped. What a step does is in `kernels`.
+Weights are float32; Adam's gradient is clipped, the learning rate falls to zero at the end, and the
+sparsity weight rises at the start. The number of steps follows from the corpus, so that schedules
+do not depend on interruptions. `kernels` computes the steps.
 """
 
 import math
@@ -21,13 +21,13 @@ from crosslens.crosscoder.model import Crosscoder, read_tensors, write_tensors
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 
-RECORDS = 50  # lines of the training log for one shard
+LOG_LINES = 50  # per shard
 MODEL = "model."  # prefix of the crosscoder's tensors in a state
 MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's state of one parameter
 
 
-class Plan(NamedTuple):
-    """What is fixed before training starts; `steps` counts all shards."""
+class TrainingPlan(NamedTuple):
+    """Settings and schedule of a training run, fixed before it starts."""
 
     shards: int
     steps_per_shard: int
@@ -41,31 +41,31 @@ class Plan(NamedTuple):
     dtype: str
     path: str
     seed: int
-    in_order: bool = True  # whether the first pass over a shard is in the order of the file
+    in_order: bool = True  # whether the first pass over a shard is in file order
 
     @property
-    def stepping(self) -> StepSettings:
-        """What a step needs to know."""
+    def step_settings(self) -> StepSettings:
+        """Return the settings of a step."""
         dtype = getattr(torch, self.dtype)
         return StepSettings(self.adam_betas, self.gradient_clip, dtype, self.path)
 
     @property
     def steps(self) -> int:
-        """Steps over all shards."""
+        """Return the number of steps over all shards."""
         return self.shards * self.steps_per_shard
 
-    def rate(self, step: int) -> float:
-        """Learning rate: constant, then linear to zero over the last `lr_decay` of all steps."""
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate: constant, then linear to zero over the last `lr_decay`."""
         left = (self.steps - step) / max(1.0, self.lr_decay * self.steps)
         return self.learning_rate * min(1.0, left)
 
     def beta_at(self, step: int) -> float:
-        """Sparsity weight: linear up to beta over the first `sparsity_warmup` of all steps."""
+        """Return the sparsity weight: linear up to beta over the first `sparsity_warmup`."""
         return self.beta * min(1.0, (step + 1) / max(1.0, self.sparsity_warmup * self.steps))
 
 
-class State(NamedTuple):
-    """A crosscoder in training."""
+class TrainingState(NamedTuple):
+    """A crosscoder in training, Adam's moments, and the number of steps taken."""
 
     crosscoder: Crosscoder
     moments: Moments
@@ -74,19 +74,19 @@ class State(NamedTuple):
 
 def make_plan(
     settings: dict[str, Any], *, rows: int, shards: int, seed: int, in_order: bool = True
-) -> Plan:
-    """The plan for `shards` shards of `rows` activations each, from the section `crosscoder`.
+) -> TrainingPlan:
+    """Return the plan for `shards` shards of `rows` activations, from the `crosscoder` settings.
 
-    All shards have as many rows (masked ones included) by construction, so that the plan is the
-    same whichever shard it is made from. Raises InputError when a shard does not fill a batch.
+    All shards have the same number of rows, including masked ones, so that every shard gives the
+    same plan. Raises InputError when a shard does not fill a batch.
     """
     size = settings["batch_size"]
     if rows < size:
         raise InputError(
-            f"crosscoder.batch_size: {size} is more than the {rows} activations of a shard: "
-            "lower it, raise corpus.tokens or use fewer activations.shards"
+            f"crosscoder.batch_size: {size} is more than the {rows} activations of a shard. "
+            "Lower it, raise corpus.tokens or use fewer activations.shards."
         )
-    return Plan(
+    return TrainingPlan(
         shards=shards,
         steps_per_shard=settings["epochs"] * (rows // size),
         batch_size=size,
@@ -103,21 +103,21 @@ def make_plan(
     )
 
 
-def first_pass(kept: int, plan: Plan) -> int:
-    """Rows of a shard that training sees for the first time; later passes add less than a batch."""
+def first_pass(kept: int, plan: TrainingPlan) -> int:
+    """Return how many distinct rows of a shard training sees, ignoring less than one batch."""
     return min(plan.steps_per_shard, kept // plan.batch_size) * plan.batch_size
 
 
-def start(
+def start_training(
     models: list[str],
     reader: ShardReader,
     settings: dict[str, Any],
-    plan: Plan,
+    plan: TrainingPlan,
     device: torch.device | str = "cpu",
     *,
     inputs: str = "activations",
-) -> State:
-    """A new crosscoder of some `inputs` (see there), which adopts the scales of the first shard."""
+) -> TrainingState:
+    """Create a crosscoder of a kind of `inputs`, with the scales of the first shard."""
     names = slots(inputs, models)
     crosscoder = Crosscoder(
         len(names),
@@ -136,82 +136,84 @@ def start(
     )
     crosscoder.scales.copy_(scales_of(inputs, reader, plan.batch_size))
     crosscoder.to(device)
-    return State(crosscoder, Moments.zero(crosscoder), 0)
+    return TrainingState(crosscoder, Moments.zero(crosscoder), 0)
 
 
-def check_same_origin(state: State, reader: ShardReader, path: Path) -> None:
+def check_same_origin(state: TrainingState, reader: ShardReader, path: Path) -> None:
     """Raise InputError when a state was trained on another corpus or on other models."""
     metadata = state.crosscoder.metadata
     hashes = [reader.attribute("corpus_hash")[0], *reader.attribute("model_hash")]
     if hashes != [metadata["corpus_hash"], *metadata["model_hashes"]]:
         raise InputError(
             f"{path}: this state was trained on another corpus or on other models than "
-            f"{reader.paths[0].parent.parent} holds: delete it and run again"
+            f"{reader.paths[0].parent.parent} holds. Delete it and run again."
         )
 
 
-def advance(state: State, reader: ShardReader, plan: Plan, what: str) -> tuple[State, list[dict]]:
-    """Train on one shard, read ahead; returns the new state and the records of the training log.
+def train_shard(
+    state: TrainingState, reader: ShardReader, plan: TrainingPlan, what: str
+) -> tuple[TrainingState, list[dict]]:
+    """Train on one shard; return the new state and the records of the training log.
 
-    `waiting_share` there is the share of the shard's time so far in which training waited for data.
-    Raises InputError when the loss is no longer finite.
+    A record's `waiting_share` is the fraction of the shard's time so far in which training waited
+    for data. Raises InputError when the loss is no longer finite.
     """
     crosscoder, moments, step = state
     device, seed = crosscoder.scales.device, [plan.seed, step]
     shard = reader.attribute("shard")[0]
     to_inputs = view(crosscoder.metadata["inputs"], shard, crosscoder.scales)
-    stepper = TrainStep(crosscoder, moments, plan.batch_size, plan.stepping)
+    trainer = TrainStep(crosscoder, moments, plan.batch_size, plan.step_settings)
     fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool, device=device)
     records: list[dict] = []
-    every = max(1, plan.steps_per_shard // RECORDS)
+    interval = max(1, plan.steps_per_shard // LOG_LINES)
     with reader.prefetch(plan.batch_size, seed, in_order=plan.in_order, device=device) as stream:
         started = time.perf_counter()
         for _ in track(range(plan.steps_per_shard), what, unit="steps"):
             x = to_inputs(next(stream), stream.item)
-            measures = take_step(stepper, x, plan, step)
+            stats = take_step(trainer, x, plan, step)
             step += 1
-            fired |= measures.active
-            if step % every == 0 or step == plan.steps:
-                line = record(crosscoder.models, x, measures, fired, plan, step)
-                check_finite(line, what)
-                waited = stream.wait_seconds / (time.perf_counter() - started)
-                records.append(line | {"waiting_share": round(waited, 4)})
+            fired |= stats.active
+            if step % interval == 0 or step == plan.steps:
+                record = log_record(crosscoder.models, x, stats, fired, plan, step)
+                check_finite(record, what)
+                waiting = stream.wait_seconds / (time.perf_counter() - started)
+                records.append(record | {"waiting_share": round(waiting, 4)})
                 fired.zero_()
     crosscoder.metadata["distinct_tokens"] += first_pass(reader.kept, plan)
-    return State(crosscoder, moments, step), records
+    return TrainingState(crosscoder, moments, step), records
 
 
 def check_finite(record: dict, what: str) -> None:
     """Raise InputError when training has diverged."""
     if not math.isfinite(record["loss"]):
         raise InputError(
-            f"{what}: the loss is {record['loss']} at step {record['step']}: lower "
-            "crosscoder.learning_rate"
+            f"{what}: the loss is {record['loss']} at step {record['step']}. Lower "
+            "crosscoder.learning_rate."
         )
 
 
 def take_step(
-    stepper: TrainStep, x: Float[torch.Tensor, "b n d_model"], plan: Plan, step: int
+    trainer: TrainStep, x: Float[torch.Tensor, "b n d_model"], plan: TrainingPlan, step: int
 ) -> StepStats:
-    """One update."""
-    return stepper.take(x, plan.beta_at(step), plan.rate(step), step)
+    """Take one step by the plan's schedules; tests and benchmarks call it too."""
+    return trainer.take(x, plan.beta_at(step), plan.rate_at(step), step)
 
 
-def record(
+def log_record(
     models: list[str],
     x: Float[torch.Tensor, "b n d_model"],
-    measures: StepStats,
+    stats: StepStats,
     fired: Bool[torch.Tensor, " d_sparse"],
-    plan: Plan,
+    plan: TrainingPlan,
     step: int,
 ) -> dict:
-    """One line of the training log, for which the host waits for the device.
+    """Return a record of the training log; the host waits for the device.
 
-    `dead_share` counts features silent since the last line.
+    `dead_share` is the fraction of features that did not fire since the last record.
     """
     beta = plan.beta_at(step - 1)
-    reconstruction, sparsity = measures.error.sum().item(), measures.sparsity.item()
-    fve = 1 - measures.error / variance(x)
+    reconstruction, sparsity = stats.error.sum().item(), stats.sparsity.item()
+    fve = 1 - stats.error / variance(x)
     return {
         "step": step,
         "tokens": step * plan.batch_size,
@@ -219,19 +221,19 @@ def record(
         "reconstruction": reconstruction,
         "sparsity": sparsity,
         "beta": beta,
-        "learning_rate": plan.rate(step - 1),
+        "learning_rate": plan.rate_at(step - 1),
         **{f"fve_{m}": v for m, v in zip(models, fve.tolist(), strict=True)},
-        "l0": measures.l0.item(),
+        "l0": stats.l0.item(),
         "dead_share": 1 - fired.float().mean().item(),
     }
 
 
 def variance(x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, " n"]:
-    """Mean squared distance of each model's rows from their mean, what FVE is a fraction of."""
+    """Return each model's mean squared distance of rows from their mean, for FVE."""
     return (x - x.mean(dim=0)).square().sum(dim=(0, 2)) / len(x)
 
 
-def save_state(state: State, path: Path) -> None:
+def save_state(state: TrainingState, path: Path) -> None:
     """Write weights, Adam's moments and the step as one safetensors file."""
     crosscoder = state.crosscoder
     tensors = {f"{MODEL}{k}": v for k, v in crosscoder.state_dict().items()}
@@ -242,24 +244,24 @@ def save_state(state: State, path: Path) -> None:
     write_tensors(path, tensors, metadata)
 
 
-def load_state(path: Path, device: torch.device | str = "cpu") -> State:
+def load_state(path: Path, device: torch.device | str = "cpu") -> TrainingState:
     """Read a state back, bit for bit. Raises InputError when the file does not load."""
     tensors, metadata = read_tensors(path)
-    crosscoder = crosscoder_of(tensors, metadata).to(device)
+    crosscoder = extract_crosscoder(tensors, metadata).to(device)
     moments = Moments.zero(crosscoder)
     for moment, matrices in zip(MOMENTS, moments, strict=True):
         for name, value in matrices.parameters(len(crosscoder.W_dec)).items():
             value.copy_(tensors[f"adam.{name}.{moment}"])
-    return State(crosscoder, moments, metadata["step"])
+    return TrainingState(crosscoder, moments, metadata["step"])
 
 
 def load_trained(path: Path) -> tuple[Crosscoder, int]:
-    """The crosscoder of a state, and its step. Raises InputError when the file does not load."""
+    """Read a state's crosscoder and step. Raises InputError when the file does not load."""
     tensors, metadata = read_tensors(path)
-    return crosscoder_of(tensors, metadata), metadata["step"]
+    return extract_crosscoder(tensors, metadata), metadata["step"]
 
 
-def crosscoder_of(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> Crosscoder:
-    """The crosscoder within a state's tensors."""
+def extract_crosscoder(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> Crosscoder:
+    """Return the crosscoder within a state's tensors."""
     weights = {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}
     return Crosscoder.of(weights, metadata["crosscoder"])

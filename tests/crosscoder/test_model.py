@@ -80,7 +80,7 @@ def test_loss_of_three_models(trio):
     assert loss.total.item() == pytest.approx(errors + 2 * (0.5 * 30 + 1 * 12))
 
 
-def test_the_branch_of_one_model(pair):
+def test_branch_of_one_model(pair):
     """Section 3.2: f_0 = 2*1 + .5, f_1 = -2*3 + 1 < 0."""
     torch.testing.assert_close(
         pair.encode_branch(torch.tensor([1.0, 3.0]), 1), torch.tensor([2.5, 0.0])
@@ -103,7 +103,7 @@ def test_branches_add_up_to_the_joint_code_before_the_relu():
     torch.testing.assert_close(crosscoder.encode(x), total)
 
 
-def test_start_has_norm_008_for_each_model_and_tied_encoder():
+def test_initial_decoder_has_norm_008_per_model_and_the_encoder_is_tied():
     crosscoder = Crosscoder(2, 16, 32, seed=3)
     norms = crosscoder.W_dec.norm(dim=-1)
     torch.testing.assert_close(norms, torch.full((2, 32), 0.08))
@@ -114,14 +114,14 @@ def test_start_has_norm_008_for_each_model_and_tied_encoder():
     assert not torch.equal(crosscoder.W_dec, Crosscoder(2, 16, 32, seed=4).W_dec)
 
 
-def test_a_feature_without_a_decoder_does_not_break_the_gradient(pair):
+def test_zero_decoder_does_not_break_the_gradient(pair):
     with torch.no_grad():
         pair.W_dec.zero_()
     pair.loss(torch.ones(1, 2, 2), 2.0).total.backward()
     assert all(p.grad.isfinite().all() for p in pair.parameters())
 
 
-def test_a_file_gives_back_weights_scales_and_metadata(tmp_path):
+def test_file_round_trip_of_weights_scales_and_metadata(tmp_path):
     metadata = {"models": ["base", "rl-5"], "layer": 2, "config": {"beta": 2.0}}
     crosscoder = Crosscoder(2, 4, 6, metadata=metadata)
     crosscoder.scales.copy_(torch.tensor([0.5, math.pi]))
@@ -132,7 +132,7 @@ def test_a_file_gives_back_weights_scales_and_metadata(tmp_path):
         assert torch.equal(loaded.state_dict()[name], value)
 
 
-def test_the_same_crosscoder_gives_the_same_bytes(tmp_path):
+def test_same_crosscoder_gives_the_same_bytes(tmp_path):
     crosscoder = Crosscoder(2, 4, 6, metadata={key: key for key in "fabcdeéghi"})
     contents = set()
     for i in range(5):
@@ -142,7 +142,7 @@ def test_the_same_crosscoder_gives_the_same_bytes(tmp_path):
     assert Crosscoder.load(tmp_path / "0.safetensors").metadata == crosscoder.metadata
 
 
-def test_a_damaged_file_is_one_line(tmp_path):
+def test_damaged_file_is_a_one_line_error(tmp_path):
     path = tmp_path / "c.safetensors"
     with pytest.raises(InputError, match="c.safetensors: this file does not load"):
         Crosscoder.load(path)

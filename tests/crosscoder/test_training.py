@@ -16,13 +16,13 @@ from crosslens.crosscoder.heldout import evaluate
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.training import (
-    advance,
     first_pass,
     load_state,
     load_trained,
     make_plan,
-    start,
+    start_training,
     take_step,
+    train_shard,
     variance,
 )
 from crosslens.io.errors import InputError
@@ -81,7 +81,7 @@ def plan(**changes):
 
 
 def arguments(world, folder, shard):
-    """What the script's main is called with for one shard."""
+    """Return the arguments of the script's main for one shard."""
     return {
         "activations": shards(world, shard),
         "previous": folder / f"state-{shard - 1}.safetensors" if shard else None,
@@ -109,18 +109,18 @@ def trained(world, tmp_path_factory):
     return folder
 
 
-def test_the_plan_counts_the_steps_of_all_shards():
+def test_plan_counts_the_steps_of_all_shards():
     made = plan()
     assert made.steps_per_shard == 2 * (ROWS // 100) == 40
     assert made.steps == 80
 
 
-def test_the_rate_is_constant_then_falls_to_zero_over_the_last_fifth():
+def test_learning_rate_falls_to_zero_over_the_last_fifth():
     made = plan()
-    assert made.rate(0) == made.rate(64) == 5e-3
-    assert made.rate(72) == pytest.approx(5e-3 * 8 / 16)
-    assert made.rate(79) == pytest.approx(5e-3 / 16)
-    assert made.rate(80) == 0
+    assert made.rate_at(0) == made.rate_at(64) == 5e-3
+    assert made.rate_at(72) == pytest.approx(5e-3 * 8 / 16)
+    assert made.rate_at(79) == pytest.approx(5e-3 / 16)
+    assert made.rate_at(80) == 0
 
 
 def test_beta_rises_over_the_first_twentieth():
@@ -128,22 +128,22 @@ def test_beta_rises_over_the_first_twentieth():
     assert [made.beta_at(s) for s in range(5)] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
 
 
-def test_without_warmup_and_decay_both_are_constant():
+def test_beta_and_rate_are_constant_without_warmup_and_decay():
     made = plan(sparsity_warmup=0.0, lr_decay=0.0)
-    assert made.beta_at(0) == 0.5 and made.rate(79) == 5e-3
+    assert made.beta_at(0) == 0.5 and made.rate_at(79) == 5e-3
 
 
-def test_a_shard_smaller_than_a_batch_is_refused():
+def test_shard_smaller_than_a_batch_is_refused():
     with pytest.raises(InputError, match="crosscoder.batch_size: 3000 is more than the 2000"):
         plan(batch_size=3000)
 
 
-def test_a_step_is_adam_on_the_clipped_gradient():
+def test_step_is_adam_on_the_clipped_gradient():
     """Against PyTorch's plain Adam; the gradient here is far longer than 1."""
     made = plan()
     x = 100 * torch.randn(10, 2, D)
     ours, theirs = Crosscoder(2, D, 24), Crosscoder(2, D, 24)
-    take_step(TrainStep(ours, Moments.zero(ours), 10, made.stepping), x, made, 0)
+    take_step(TrainStep(ours, Moments.zero(ours), 10, made.step_settings), x, made, 0)
     plain = torch.optim.Adam(theirs.parameters(), lr=5e-3, betas=(0.9, 0.999))
     theirs.loss(x, 0.125).total.backward()
     norm = torch.stack([p.grad.norm() for p in theirs.parameters()]).norm()
@@ -161,7 +161,7 @@ def test_variance_of_worked_numbers():
     torch.testing.assert_close(variance(x), torch.tensor([1.0, 4.0]))
 
 
-def test_a_crosscoder_learns_planted_features(trained, world):
+def test_crosscoder_learns_planted_features(trained, world):
     crosscoder, step = load_trained(trained / "state-1.safetensors")
     assert step == 80
     with ShardReader(shards(world, "heldout")) as reader:
@@ -176,8 +176,9 @@ def test_a_crosscoder_learns_planted_features(trained, world):
 def test_resuming_between_shards_is_exact(world, trained):
     made = plan()
     with ShardReader(shards(world, "0")) as first, ShardReader(shards(world, "1")) as second:
-        state, _ = advance(start(MODELS, first, SETTINGS, made), first, made, "training")
-        state, _ = advance(state, second, made, "training")
+        state = start_training(MODELS, first, SETTINGS, made)
+        state, _ = train_shard(state, first, made, "training")
+        state, _ = train_shard(state, second, made, "training")
     resumed = load_state(trained / "state-1.safetensors")
     assert resumed.step == state.step
     for name, value in state.crosscoder.state_dict().items():
@@ -199,7 +200,7 @@ train_crosscoder.main(**{arguments!r})
 """
 
 
-def test_a_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_path):
+def test_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_path):
     (tmp_path / "state-0.safetensors").write_bytes((trained / "state-0.safetensors").read_bytes())
     code = KILLED.format(scripts=str(ROOT / "scripts"), arguments=arguments(world, tmp_path, 1))
     command = [sys.executable, "-c", code]
@@ -218,7 +219,7 @@ def test_a_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tm
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
-def test_the_scales_of_the_first_shard_are_kept(world, trained):
+def test_scales_of_the_first_shard_are_kept(world, trained):
     crosscoder, _ = load_trained(trained / "state-1.safetensors")
     with ShardReader(shards(world, "0")) as reader:
         assert torch.equal(crosscoder.scales, reader.scales)
@@ -228,14 +229,14 @@ def test_the_scales_of_the_first_shard_are_kept(world, trained):
     )
 
 
-def test_tokens_seen_for_the_first_time_are_counted(trained):
+def test_distinct_tokens_are_counted(trained):
     """1,960 rows are kept of each shard, of which a pass sees 19 batches of 100."""
     assert first_pass(1960, plan()) == 1900
     crosscoder, _ = load_trained(trained / "state-1.safetensors")
     assert crosscoder.metadata["distinct_tokens"] == 3800
 
 
-def test_the_training_log(trained):
+def test_training_log_has_losses_and_schedules(trained):
     log = pd.concat([pd.read_csv(trained / f"log-{s}.csv") for s in (0, 1)])
     assert log["step"].tolist() == list(range(1, 81))
     assert log["tokens"].iloc[-1] == 8000
@@ -246,35 +247,35 @@ def test_the_training_log(trained):
     assert log["dead_share"].between(0, 1).all() and log["waiting_share"].between(0, 1).all()
 
 
-def test_another_seed_starts_elsewhere_and_reads_later_passes_in_another_order(world, tmp_path):
+def test_seed_changes_initial_weights_and_the_order_of_later_passes(world, tmp_path):
     for seed in (0, 1):
         train(world, tmp_path / str(seed), 0, seed=seed)
     a, b = (load_trained(tmp_path / s / "state-0.safetensors")[0] for s in ("0", "1"))
     assert not torch.allclose(a.W_dec, b.W_dec, atol=1e-2)
 
 
-def test_a_state_of_another_corpus_is_refused(trained, tmp_path):
+def test_state_of_another_corpus_is_refused(trained, tmp_path):
     for model, x in zip(MODELS, planted(1), strict=True):
         make_shard(tmp_path / model / "shard-1.h5", x, shard="1", corpus_hash="other")
     with pytest.raises(InputError, match="state-0.safetensors: this state was trained on another"):
         train(tmp_path, tmp_path, 1, previous=trained / "state-0.safetensors")
 
 
-def test_a_diverging_run_is_one_line(world, tmp_path):
+def test_diverging_run_is_a_one_line_error(world, tmp_path):
     settings = SETTINGS | {"learning_rate": 1e30}
-    with pytest.raises(InputError, match="training: the loss is .* lower crosscoder.learning_rate"):
+    with pytest.raises(InputError, match="training: the loss is .* Lower crosscoder.learning_rate"):
         train(world, tmp_path, 0, settings=settings)
     assert not (tmp_path / "state-0.safetensors").exists()
 
 
-def test_a_damaged_state_is_one_line(trained, tmp_path):
+def test_damaged_state_is_a_one_line_error(trained, tmp_path):
     path = tmp_path / "state-0.safetensors"
     path.write_bytes((trained / "state-0.safetensors").read_bytes()[:-1])
     with pytest.raises(InputError, match="state-0.safetensors: this file does not load"):
         load_state(path)
 
 
-def test_the_final_files(world, trained, tmp_path):
+def test_final_files_agree_with_the_state(world, trained, tmp_path):
     evaluate_crosscoder.main(
         state=trained / "state-1.safetensors",
         heldout=shards(world, "heldout"),
