@@ -121,7 +121,7 @@ def test_log_probabilities_are_those_of_the_trainers_model(
 
 def test_an_answer_stops_after_its_end_or_at_the_longest_length(base: Path, server: Server) -> None:
     end = AutoTokenizer.from_pretrained(base).eos_token_id
-    assert server.ends == [end]
+    assert server.stop_ids == [end]
     answers = [answer.token_ids for answer in generated(server, prompts(base, 64))]
     assert all(end not in ids[:-1] for ids in answers)
     assert all(ids[-1] == end or len(ids) == LENGTH for ids in answers)
