@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from crosslens.data.traces import grpo_rows, read_problems
 from crosslens.io.records import write_json
-from crosslens.posttraining.grpo.prompts import copy_tokenizer, counts, lengths
+from crosslens.posttraining.grpo.prompts import copy_tokenizer, count_prompts, prompt_lengths
 from crosslens.workflow.job import run_job
 
 
@@ -14,8 +14,8 @@ def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int
     rows = grpo_rows(read_problems(problems), batch_size)
     with TemporaryDirectory() as folder:
         tokenizer = copy_tokenizer(base, Path(folder) / "tokenizer")
-        found = lengths((row["prompt"] for row in rows), tokenizer)
-    write_json(out, counts(found, longest, batch_size))
+        lengths = prompt_lengths((row["prompt"] for row in rows), tokenizer)
+    write_json(out, count_prompts(lengths, longest, batch_size))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ def main(
     seed: int,
     gpus: int,
 ) -> None:
-    """Write one plain model directory per fifth of the epoch, and the curves of every step;
-    `versions` says what was installed.
+    """Write five plain model directories, the curves of every step, and installed versions.
 
-    The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
+    An interrupted run resumes from the last checkpoint in its hidden directory.
     """
     if settings["engine"] == "verl":  # each in its own environment
         from crosslens.posttraining.grpo.verl import train

@@ -24,18 +24,17 @@ def main(
     seed: int,
     gpus: int,
 ) -> None:
-    """Write one plain model directory per fifth of the epoch, and the loss of every step;
-    `versions` says what was installed.
+    """Write five plain model directories, the loss of every step, and installed versions.
 
-    The run's own directory outlives a kill, and the next attempt goes on from its last checkpoint.
+    An interrupted run resumes from the last checkpoint in its hidden directory.
     """
     run = loss.parent / ".sft-run"
     llama_factory.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
     write_json(versions, installed(*PACKAGES))
     try:
-        llama_factory.collect(run, base, checkpoints, loss)
+        llama_factory.collect_checkpoints(run, base, checkpoints, loss)
     except InputError:
-        remove_atomically(run)  # it came to its end, and it was not good
+        remove_atomically(run)  # it is complete but invalid, so there is nothing to resume
         raise
 
 

@@ -47,6 +47,17 @@ def read_jsonl(path: str | Path) -> list[dict]:
     return [parse_json(line, f"{path}, line {number}", dict) for number, line in lines if line]
 
 
+def read_complete_jsonl(path: Path) -> list[dict]:
+    """Read JSON lines, without a last line that was cut short; a missing file has no lines."""
+    content = path.read_bytes() if path.exists() else b""
+    return [json.loads(line) for line in complete_lines(content).splitlines()]
+
+
+def complete_lines(content: bytes) -> bytes:
+    """Return what precedes the last newline, and this newline."""
+    return content[: content.rfind(b"\n") + 1]
+
+
 def parse_json(text: bytes, where: str, kind: type = object) -> Any:
     """Return the JSON value in `text`. Raises InputError naming `where` when it is not a `kind`."""
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.io.atomic import atomic_write
+from crosslens.io.records import complete_lines
 
 
 class RowJournal:
@@ -19,7 +20,7 @@ class RowJournal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         head = f"{json.dumps(identity, sort_keys=True)}\n".encode()
         content = self.path.read_bytes() if self.path.exists() else b""
-        complete = content[: content.rfind(b"\n") + 1] if content.startswith(head) else head
+        complete = complete_lines(content) if content.startswith(head) else head
         self.rows = [json.loads(line) for line in complete[len(head) :].splitlines()]
         if complete != content:
             with atomic_write(self.path) as partial:  # a kill here loses no row

@@ -2,5 +2,5 @@
 
 Belongs here: settings for LLaMA-Factory, verl and TRL, their processes, resuming an interrupted
 run, checkpoint schedules, training curves.
-Does not: the reward's grader (`data.grading`), evaluation of the models that come out.
+Does not belong here: the reward's grader (`data.grading`), evaluation of the trained models.
 """

@@ -1,4 +1,4 @@
-"""Training engines run as subprocesses: their words go to the log, their failure is one line."""
+"""Run training backends as subprocesses: output goes to the log, a failure is a one-line error."""
 
 import importlib.machinery
 import os
@@ -16,20 +16,20 @@ from crosslens.workflow import gpu_locks
 ROOT = str(Path(__file__).resolve().parents[2])
 
 
-def run(
+def run_backend(
     what: str,
     command: Sequence[str],
     environment: Mapping[str, str | Path | None] | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
+    after_line: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run a command, passing on its output line by line and calling `meanwhile` after each.
+    """Run a command, pass on its output line by line, and call `after_line` after each line.
 
-    `environment` is added to this process's own; None unsets a variable. When the command ends, or
-    this process does, so do all processes that it started. It inherits the locks on the job's GPUs:
-    they stay taken until it is gone too. Raises InputError with the command's own `Error: ...`
-    line, or its last exception or line, if it fails.
+    `environment` is added to this process's own; None unsets a variable. When the command or this
+    process ends, all processes that it started end too. It inherits the locks on the job's GPUs,
+    which stay taken until it has ended. If it fails, raises InputError with its own `Error: ...`
+    line, or with its last exception or line.
     """
-    last: deque[str] = deque(maxlen=200)
+    last: deque[str] = deque(maxlen=200)  # lines
     path = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     variables = {**os.environ, "PYTHONPATH": path, **(environment or {})}
     with subprocess.Popen(
@@ -46,28 +46,30 @@ def run(
                 print(line, end="", flush=True)
                 if line.strip():
                     last.append(line.strip())
-                meanwhile()
-        except BaseException:  # this process is told to end while the engine runs
+                after_line()
+        except BaseException:  # such as SIGTERM while the backend runs
             process.terminate()
             raise
     if process.returncode:
-        raise InputError(f"{what} failed (exit status {process.returncode}): {reason(last)}")
+        raise InputError(
+            f"{what} failed (exit status {process.returncode}): {failure_reason(last)}"
+        )
 
 
-def reason(last: Sequence[str]) -> str:
-    """Why a command failed, from its last lines."""
-    named = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
-    raised = [line for line in last if re.match(r"[\w.]*(Error|Exception): ", line)]
-    return [*last, *raised, *named][-1] if last else "it said nothing"
+def failure_reason(last: Sequence[str]) -> str:
+    """Return why a command failed, from its last lines."""
+    errors = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
+    exceptions = [line for line in last if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return [*last, *exceptions, *errors][-1] if last else "no output"
 
 
 def hide_media_packages() -> None:
-    """Keep torchvision and torchaudio from being imported: call before transformers or an engine.
+    """Prevent the import of torchvision and torchaudio; call it before importing transformers.
 
-    LLaMA-Factory requires both, but training on text uses neither, and their builds break on
-    import wherever they do not match the build of torch (CUDA builds on a CPU-only torch, above
-    all). To Python torchvision then is not installed, which transformers and TRL allow for;
-    torchaudio, which LLaMA-Factory imports unconditionally, is an empty module.
+    LLaMA-Factory requires both, but training on text uses neither. Their builds fail on import when
+    they do not match the build of torch, such as CUDA builds with a CPU-only torch. torchvision
+    then counts as not installed, which transformers and TRL support. torchaudio, which
+    LLaMA-Factory imports unconditionally, becomes an empty module.
     """
     sys.modules.setdefault("torchvision", None)
     if "torchaudio" not in sys.modules:

@@ -1,4 +1,8 @@
-"""What a killed training run left: continued if it is of the same run, never lost unasked."""
+"""Resume interrupted training runs.
+
+A run is resumed only if model, data, settings, seed and number of devices are the same. Checkpoints
+of a different run are never deleted.
+"""
 
 import re
 from collections.abc import Container
@@ -9,41 +13,42 @@ from crosslens.io.atomic import remove, remove_leftovers
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, sha256, write_json
 
-NAME = "run.json"
-CHECKPOINT_GLOBS = ("checkpoint-*", "global_step_*")  # Hugging Face's name, and verl's
-COMPLETE = "complete"  # stands in a checkpoint once all of it is written
-# What a trainer needs to go on from a checkpoint, most of its size; global_step* is DeepSpeed's.
+RUN_FILE = "run.json"
+CHECKPOINT_GLOBS = ("checkpoint-*", "global_step_*")  # Hugging Face's names, and verl's
+COMPLETE_MARK = "complete"  # file in a checkpoint once it is completely written
+# The state that a trainer resumes from, most of a checkpoint's size; global_step* is DeepSpeed's.
 STATE_FILES = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "global_step*")
 
 
-def claim(run: Path, identity: dict[str, Any], checkpoint: Path | None) -> None:
-    """Make the directory `run` that of the run with this identity.
+def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path | None) -> None:
+    """Prepare the directory `run` for the run with this identity; `checkpoint` is its last one.
 
-    An earlier attempt at the same run is left to be continued. One at another run is deleted if it
-    reached no checkpoint; raises InputError, naming what differs, if it did: that may be days of
+    An interrupted run with the same identity is kept. A different run is deleted if it has no
+    checkpoint. Raises InputError naming the differences if it has one, as that may be days of
     training.
     """
     run.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(run)  # of one that ended and was killed while it was deleted
-    earlier = read_json(run / NAME) if (run / NAME).is_file() else {}
-    differing = [key for key in identity if earlier.get(key) != identity[key]]
+    remove_leftovers(run)  # of a finished run whose deletion was interrupted
+    previous = read_json(run / RUN_FILE) if (run / RUN_FILE).is_file() else {}
+    differing = [key for key in identity if previous.get(key) != identity[key]]
     if not differing and checkpoint:
-        print(f"an earlier attempt reached {checkpoint.name}: going on from there")
+        print(f"resuming from {checkpoint.name}")
     elif checkpoint:
         raise InputError(
-            f"{run}: an earlier attempt with other {' and '.join(differing)} reached "
-            f"{checkpoint.name}: delete the directory to start anew, or take those again to go on"
+            f"{run}: it contains {checkpoint.name} of a run with different "
+            f"{' and '.join(differing)}. Restore those to resume, or delete the directory to "
+            "start from scratch."
         )
     else:
         remove(run)
         run.mkdir()
-        write_json(run / NAME, identity)
+        write_json(run / RUN_FILE, identity)
 
 
-def identity(
+def run_identity(
     *, model: Path, data: Path, settings: dict[str, Any], seed: int, devices: int
 ) -> dict[str, Any]:
-    """What makes two attempts the same run."""
+    """Return what must be equal for one run to resume another."""
     files = [file for file in sorted(model.iterdir()) if file.is_file() and file.name[0] != "."]
     return {
         "model": {file.name: sha256(file) for file in files},
@@ -54,35 +59,35 @@ def identity(
     }
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a directory, in their order; a kill may have left some half written."""
-    return sorted(found(folder, CHECKPOINT_GLOBS), key=step_of)
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a directory, in order; some may be incomplete after a kill."""
+    return sorted(matching_paths(folder, CHECKPOINT_GLOBS), key=checkpoint_step)
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The last one that is whole."""
-    whole_ones = [path for path in checkpoints(folder) if (path / COMPLETE).is_file()]
-    return whole_ones[-1] if whole_ones else None
+def last_complete_checkpoint(folder: Path) -> Path | None:
+    """Return the last complete checkpoint in a directory, None without one."""
+    complete = [path for path in list_checkpoints(folder) if (path / COMPLETE_MARK).is_file()]
+    return complete[-1] if complete else None
 
 
-def step_of(checkpoint: Path) -> int:
-    """The step after which it was saved."""
-    return int(re.search(r"\d+$", checkpoint.name)[0])
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was saved."""
+    return int(re.split(r"\D", checkpoint.name)[-1])
 
 
-def close(checkpoint: Path, kept: Container[int] | None = None) -> None:
-    """A checkpoint is written: the training state of those before it is not needed any more.
+def mark_complete_and_prune(checkpoint: Path, kept: Container[int] | None = None) -> None:
+    """Mark a checkpoint as complete, and delete the training state of earlier ones.
 
-    Of those all else stays, if their step is in `kept` or none is given.
+    Earlier checkpoints whose step is not in `kept` are deleted entirely, unless `kept` is None.
     """
-    (checkpoint / COMPLETE).touch()
-    for earlier in checkpoints(checkpoint.parent):
-        if step_of(earlier) < step_of(checkpoint):
-            stays = kept is None or step_of(earlier) in kept
-            for path in found(earlier, STATE_FILES) if stays else [earlier]:
+    (checkpoint / COMPLETE_MARK).touch()
+    for earlier in list_checkpoints(checkpoint.parent):
+        if checkpoint_step(earlier) < checkpoint_step(checkpoint):
+            keeps_model = kept is None or checkpoint_step(earlier) in kept
+            for path in matching_paths(earlier, STATE_FILES) if keeps_model else [earlier]:
                 remove(path)
 
 
-def found(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """Files and directories in a directory that match one of the patterns."""
+def matching_paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """Return the entries of a directory that match one of the patterns."""
     return [path for pattern in patterns for path in folder.glob(pattern)]

@@ -23,7 +23,7 @@ with gpus.hold(count) as ids:
     start = time.time()
     print("held", *ids, flush=True)
     if what == "engine":
-        backend_process.run("engine", ["sh", "-c", "echo $$; exec sleep 600"])
+        backend_process.run_backend("engine", ["sh", "-c", "echo $$; exec sleep 600"])
     time.sleep(float(what))
     print("from", start, "to", time.time(), flush=True)
 """

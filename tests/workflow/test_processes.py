@@ -24,7 +24,7 @@ time.sleep({seconds})
 JOB = """
 import sys
 from crosslens.posttraining import backend_process
-backend_process.run("engine", [sys.executable, "-c", sys.argv[1]])
+backend_process.run_backend("engine", [sys.executable, "-c", sys.argv[1]])
 """
 # A workflow: it says its number, as rules/common.smk does, and runs a job behind a shell.
 WORKFLOW = """
@@ -81,14 +81,14 @@ def test_an_engine_and_its_daemons_end_with_the_job(number: signal.Signals) -> N
 
 
 def test_what_an_engine_leaves_ends_with_it(capfd: pytest.CaptureFixture) -> None:
-    backend_process.run("engine", [sys.executable, "-c", ENGINE.format(seconds=0)])
+    backend_process.run_backend("engine", [sys.executable, "-c", ENGINE.format(seconds=0)])
     assert is_gone(int(capfd.readouterr().out.split()[1]))
 
 
 def test_a_killed_engine_is_one_line() -> None:
     program = "import os, signal; print('step 3', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(InputError, match=r"^engine failed \(exit status 137\): step 3$"):
-        backend_process.run("engine", [sys.executable, "-c", program])
+        backend_process.run_backend("engine", [sys.executable, "-c", program])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -1,7 +1,7 @@
-"""One question, one answer: verl's single turn, for any tokenizer.
+"""Use verl's single-turn agent loop with any tokenizer.
 
-verl picks a token builder by the model's type. They differ in how they join several turns (Qwen's
-insists on a newline token for it, which a word-level tokenizer lacks); a single turn joins nothing.
+verl selects a token builder by the model's type. Builders differ in how they join several turns:
+Qwen's requires a newline token, which a word-level tokenizer lacks. A single turn joins nothing.
 """
 
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-# It would warn once a response that it takes the generic builder, as is meant here.
+# It would warn about the generic builder with every response.
 logging.getLogger("verl.utils.tokenizer.continuous_token_wiring").setLevel(logging.ERROR)
 
 

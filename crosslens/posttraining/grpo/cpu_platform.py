@@ -1,9 +1,9 @@
-"""verl on a CPU: a platform, and a rollout server that samples with transformers in batches.
+"""Run verl on a CPU: a platform, and a rollout server that samples with transformers in batches.
 
-verl imports this module in each of its processes (VERL_USE_EXTERNAL_MODULES). A "GPU" of Ray is a
-logical slot then, tensors stay on the CPU and collectives use gloo. Nothing of verl's algorithm is
-touched. Three small hooks have no public registry: the entry in `_ROLLOUT_REGISTRY`, the default
-backend of the process group, and a few memory functions that `torch.cpu` lacks.
+verl imports this module in each of its processes (VERL_USE_EXTERNAL_MODULES). A "GPU" of Ray is
+then a logical slot, tensors stay on the CPU, and collectives use gloo. verl's algorithm is
+unchanged. Three hooks have no public registry: the entry in `_ROLLOUT_REGISTRY`, the default
+backend of the process group, and some memory functions that `torch.cpu` lacks.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry,
 from crosslens.models.sampling import Completion, sample, stop_token_ids
 
 NAME = "crosslens_cpu"
-PAUSE = 5.0  # seconds without a new request after which one batch is all there will be
-POLL = 0.005  # seconds
-NEUTRAL = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
+QUIET_SECONDS = 5.0  # without a new request, after which a batch is taken as complete
+POLL_SECONDS = 0.005
+NEUTRAL_SETTINGS = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
 
 for name in (
     "memory_allocated",
@@ -42,7 +42,7 @@ for name in ("get_rng_state", "set_rng_state"):
 
 @PlatformRegistry.register(platform="cpu")
 class PlatformCPU(PlatformCUDA):
-    """verl's view of a machine without accelerator."""
+    """verl's view of a machine without an accelerator."""
 
     device_name = "cpu"
     vendor_name = "cpu"
@@ -92,10 +92,10 @@ class PlatformCPU(PlatformCUDA):
 verl.utils.distributed.initialize_global_process_group_ray.__defaults__ = (None, "cpu:gloo")
 
 
-class Server:
-    """Token-in, token-out generation; a step's requests are sampled together.
+class RolloutServer:
+    """Token-in, token-out generation; the requests of a step are sampled together.
 
-    What is drawn depends on the seed, the step and the requests, and not on when these arrive.
+    Samples depend on the seed, the step and the requests, not on when requests arrive.
     """
 
     def __init__(self, model_path: str, config: Any, seed: int) -> None:
@@ -114,16 +114,16 @@ class Server:
         self.batching: asyncio.Task | None = None
 
     async def load_weights(self, weights: dict[str, torch.Tensor], global_steps: int) -> None:
-        """Take over the trainer's weights, in place; one of two tied ones may be missing.
+        """Copy the trainer's weights, in place; one of two tied weights may be missing.
 
-        Raises ValueError unless they are the model's, all of them.
+        Raises ValueError when weights are missing or unknown.
         """
         own = self.model.state_dict(keep_vars=True)
-        given = {id(own[name]) for name in weights if name in own}
-        strange = [name for name in weights if name not in own]
-        strange += [name for name, tensor in own.items() if id(tensor) not in given]
-        if strange:
-            raise ValueError(f"the trainer and the rollout differ in the tensor {strange[0]}")
+        received = {id(own[name]) for name in weights if name in own}
+        differing = [name for name in weights if name not in own]
+        differing += [name for name, tensor in own.items() if id(tensor) not in received]
+        if differing:
+            raise ValueError(f"the trainer and the rollout differ in the tensor {differing[0]}")
         self.model.load_state_dict(weights, strict=False)
         self.global_steps = global_steps
         self.generator.manual_seed((self.seed << 32) + global_steps)
@@ -131,11 +131,11 @@ class Server:
     async def generate(
         self, prompt_ids: list[int], sampling_params: dict, request_id: str, **_: Any
     ) -> TokenOutput:
-        """One completion, sampled with whatever other requests are waiting."""
+        """Return one completion, sampled together with other waiting requests."""
         future = asyncio.get_running_loop().create_future()
         self.pending.append((list(prompt_ids), dict(sampling_params), future))
         if self.batching is None or self.batching.done():
-            self.batching = asyncio.create_task(self.work())
+            self.batching = asyncio.create_task(self.sample_pending())
         completion = await future
         return TokenOutput(
             token_ids=completion.ids,
@@ -144,15 +144,15 @@ class Server:
             extra_fields={"global_steps": self.global_steps},
         )
 
-    async def work(self) -> None:
+    async def sample_pending(self) -> None:
         """Sample batch after batch while requests wait."""
         while self.pending:
-            await self.gather()
+            await self.wait_for_batch()
             most = self.config.max_num_seqs
             batch, self.pending = self.pending[:most], self.pending[most:]
             batch.sort(key=lambda request: request[0])
             try:
-                completions = await asyncio.to_thread(self.sample, batch)
+                completions = await asyncio.to_thread(self.sample_batch, batch)
             except Exception as error:
                 for *_, future in batch:
                     future.set_exception(error)
@@ -160,22 +160,22 @@ class Server:
             for (*_, future), completion in zip(batch, completions, strict=True):
                 future.set_result(completion)
 
-    async def gather(self) -> None:
-        """Wait until a whole batch waits, or no more requests come."""
+    async def wait_for_batch(self) -> None:
+        """Wait until a full batch is pending, or no more requests arrive."""
         waiting, since = 0, time.monotonic()
-        while waiting < self.config.max_num_seqs and time.monotonic() - since < PAUSE:
+        while waiting < self.config.max_num_seqs and time.monotonic() - since < QUIET_SECONDS:
             if len(self.pending) > waiting:
                 waiting, since = len(self.pending), time.monotonic()
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_SECONDS)
 
-    def sample(self, batch: list) -> list[Completion]:
-        """Sample a batch. Raises ValueError unless its requests agree, on settings known here."""
+    def sample_batch(self, batch: list) -> list[Completion]:
+        """Sample a batch. Raises ValueError for unequal or unsupported sampling settings."""
         settings = batch[0][1]
         if any(other != settings for _, other, _ in batch):
-            raise ValueError("the CPU rollout samples requests of one kind at a time")
-        for key, neutral in NEUTRAL.items():
+            raise ValueError("the CPU rollout needs equal sampling settings for all requests")
+        for key, neutral in NEUTRAL_SETTINGS.items():
             if settings.get(key, neutral) != neutral:
-                raise ValueError(f"the CPU rollout samples the whole distribution, not {key}")
+                raise ValueError(f"the CPU rollout does not support {key}")
         return sample(
             self.model,
             [ids for ids, *_ in batch],
@@ -185,19 +185,19 @@ class Server:
             generator=self.generator,
         )
 
-    async def nothing(self, *_: Any, **__: Any) -> None:
-        """What an engine with device memory would do here."""
+    async def no_op(self, *_: Any, **__: Any) -> None:
+        """Do nothing, in place of memory management and profiling."""
 
-    wake_up = sleep = clear_kv_cache = release_kv_cache = resume_kv_cache = nothing
-    resume_generation = start_profile = stop_profile = abort_all_requests = nothing
+    wake_up = sleep = clear_kv_cache = release_kv_cache = resume_kv_cache = no_op
+    resume_generation = start_profile = stop_profile = abort_all_requests = no_op
 
 
-class Replica(RolloutReplica):
-    """Starts one server as a Ray actor."""
+class CPUReplica(RolloutReplica):
+    """Start one server as a Ray actor."""
 
     async def launch_servers(self) -> None:
         name = server_name(self.replica_rank)
-        actor = ray.remote(Server).options(name=name, max_concurrency=4096, num_cpus=0)
+        actor = ray.remote(RolloutServer).options(name=name, max_concurrency=4096, num_cpus=0)
         server = actor.remote(
             self.model_config.path, self.config, self.config.seed + self.replica_rank
         )
@@ -206,7 +206,7 @@ class Replica(RolloutReplica):
 
 
 class ServerAdapter(rollout_base.BaseRollout):
-    """Lives in the trainer's process and pushes fresh weights to the server."""
+    """Send new weights from the trainer's process to the server."""
 
     async def resume(self, tags: list[str]) -> None:
         pass
@@ -222,9 +222,9 @@ class ServerAdapter(rollout_base.BaseRollout):
 
 
 def server_name(rank: int) -> str:
-    """The server's name in Ray."""
+    """Return the server's name in Ray."""
     return f"{NAME}_{rank}"
 
 
 rollout_base._ROLLOUT_REGISTRY[NAME, "async"] = f"{__name__}.ServerAdapter"
-RolloutReplicaRegistry.register(NAME, lambda: Replica)
+RolloutReplicaRegistry.register(NAME, lambda: CPUReplica)

@@ -1,7 +1,4 @@
-"""From our `grpo` section to verl's command line: the paper's settings as Hydra overrides.
-
-Light, for the checks before any job: imports neither verl nor torch.
-"""
+"""Translate the `grpo` section to verl's command line, as Hydra overrides."""
 
 import json
 import re
@@ -14,16 +11,20 @@ REWARD = Path(__file__).with_name("reward.py")
 REPLAY = Path(__file__).with_name("replay.py")
 AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 
-STATE = ["model", "optimizer", "extra"]  # with less, verl would go on from the base model
-OUTCOME = {
+TRAINING_STATE = [
+    "model",
+    "optimizer",
+    "extra",
+]  # with less, verl would restart from the base model
+REWARD_OVERRIDES = {
     "reward.custom_reward_function.path": REWARD,
     "reward.custom_reward_function.name": "compute_score",
     "reward.reward_manager.name": "naive",
 }
 
-# What a CPU changes, and nothing else: the plugin's rollout, one order of the answers whichever
-# comes first, logical slots for Ray, no compilation.
-CPU = {
+# The only differences on a CPU: the plugin's rollout, a fixed order of completions, logical slots
+# for Ray, no compilation.
+CPU_OVERRIDES = {
     "actor_rollout_ref.rollout.name": "crosslens_cpu",
     "actor_rollout_ref.rollout.load_format": "auto",
     "actor_rollout_ref.rollout.agent.num_workers": 1,
@@ -41,14 +42,14 @@ CPU = {
     },
     "actor_rollout_ref.rollout.dtype": "float32",
     "trainer.v1.sampler.custom_sampler.path": REPLAY,
-    "trainer.v1.sampler.custom_sampler.name": "Ordered",
+    "trainer.v1.sampler.custom_sampler.name": "OrderedReplayBuffer",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 8,
     "+ray_kwargs.ray_init.include_dashboard": False,
     "reward.num_workers": 1,
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
 }
-CUDA = {
+CUDA_OVERRIDES = {
     "actor_rollout_ref.rollout.name": "vllm",
     # verl's default, FlashAttention 2, comes without a wheel for this PyTorch.
     "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
@@ -57,7 +58,7 @@ CUDA = {
 }
 
 
-def overrides(
+def verl_overrides(
     settings: dict,
     *,
     model: Path,
@@ -69,34 +70,34 @@ def overrides(
     gpus: int,
     resume: Path | None = None,
 ) -> list[str]:
-    """verl's overrides for one run of GRPO: two clips, no KL, no entropy bonus, outcome reward.
+    """Return verl's overrides for GRPO: two clips, no KL, no entropy bonus, outcome reward.
 
-    `settings` is the configuration's `grpo`; its `options`, verl's own keys, have the last word.
-    Batch sizes count prompts (Appendix A.3). `resume` is a checkpoint to go on from. Raises
-    InputError when the options name another reward.
+    `settings` is the configuration's `grpo`; its `options`, verl's own keys, take precedence. Batch
+    sizes count prompts (Appendix A.3). `resume` is the checkpoint to resume from. Raises InputError
+    when the options change the reward.
     """
     options = settings.get("options", {})
     check_grpo_options(options)
     keys = (
-        prompts(settings, data, seed)
+        data_overrides(settings, data, seed)
         | {"actor_rollout_ref.model.path": model}
         | {"actor_rollout_ref.model.tokenizer_path": tokenizer}
-        | rollouts(settings, seed)
-        | OUTCOME
-        | updates(settings, seed)
-        | trainer(settings, out, save_every, gpus)
-        | resuming(resume)
-        | (CUDA if settings["device"] == "cuda" else cpu(settings))
+        | rollout_overrides(settings, seed)
+        | REWARD_OVERRIDES
+        | actor_overrides(settings, seed)
+        | trainer_overrides(settings, out, save_every, gpus)
+        | resume_overrides(resume)
+        | (CUDA_OVERRIDES if settings["device"] == "cuda" else cpu_overrides(settings))
         | options
     )
-    return [f"{key}={written(value)}" for key, value in keys.items()]
+    return [f"{key}={hydra_literal(value)}" for key, value in keys.items()]
 
 
-def prompts(settings: dict, data: Path, seed: int) -> dict[str, Any]:
-    """What is read, and how much of it: batches of prompts, shuffled."""
+def data_overrides(settings: dict, data: Path, seed: int) -> dict[str, Any]:
+    """Return the overrides on data: files, batch size, lengths, order."""
     return {
         "data.train_files": [data],
-        "data.val_files": [data],  # must exist even where validation is off
+        "data.val_files": [data],  # must exist even without validation
         "data.train_batch_size": settings["batch_size"],
         "data.max_prompt_length": settings["max_prompt_length"],
         "data.max_response_length": settings["max_response_length"],
@@ -108,8 +109,8 @@ def prompts(settings: dict, data: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def rollouts(settings: dict, seed: int) -> dict[str, Any]:
-    """How answers are sampled: several to each prompt."""
+def rollout_overrides(settings: dict, seed: int) -> dict[str, Any]:
+    """Return the overrides on sampling: several completions per prompt."""
     rollout = "actor_rollout_ref.rollout"
     return {
         f"{rollout}.n": settings["rollouts"],
@@ -123,8 +124,8 @@ def rollouts(settings: dict, seed: int) -> dict[str, Any]:
     }
 
 
-def updates(settings: dict, seed: int) -> dict[str, Any]:
-    """What the actor learns by: group advantages and a clipped loss, without KL or entropy."""
+def actor_overrides(settings: dict, seed: int) -> dict[str, Any]:
+    """Return the overrides on updates: group advantages, a clipped loss, no KL, no entropy."""
     actor = "actor_rollout_ref.actor"
     return {
         "algorithm.adv_estimator": "grpo",
@@ -142,20 +143,20 @@ def updates(settings: dict, seed: int) -> dict[str, Any]:
         f"{actor}.entropy_coeff": 0,
         f"{actor}.calculate_entropy": True,  # for its curve
         f"{actor}.data_loader_seed": seed,
-        f"{actor}.checkpoint.load_contents": STATE,
-        f"{actor}.checkpoint.save_contents": [*STATE, "hf_model"],
+        f"{actor}.checkpoint.load_contents": TRAINING_STATE,
+        f"{actor}.checkpoint.save_contents": [*TRAINING_STATE, "hf_model"],
     }
 
 
-def cpu(settings: dict) -> dict[str, Any]:
-    """`CPU`, with a step's answers sampled in one batch."""
-    return CPU | {
+def cpu_overrides(settings: dict) -> dict[str, Any]:
+    """Return `CPU_OVERRIDES` with all completions of a step sampled in one batch."""
+    return CPU_OVERRIDES | {
         "actor_rollout_ref.rollout.max_num_seqs": settings["batch_size"] * settings["rollouts"]
     }
 
 
-def trainer(settings: dict, out: Path, save_every: int, gpus: int) -> dict[str, Any]:
-    """One epoch without validation: where it runs, what it logs, when it saves."""
+def trainer_overrides(settings: dict, out: Path, save_every: int, gpus: int) -> dict[str, Any]:
+    """Return the overrides on the trainer: one epoch, no validation, devices, logs, saving."""
     return {
         "trainer.critic_warmup": 0,
         "trainer.val_before_train": False,
@@ -172,19 +173,22 @@ def trainer(settings: dict, out: Path, save_every: int, gpus: int) -> dict[str, 
     }
 
 
-def resuming(checkpoint: Path | None) -> dict[str, Any]:
-    """What to go on from; never what happens to lie in the directory, as verl's default would."""
+def resume_overrides(checkpoint: Path | None) -> dict[str, Any]:
+    """Return the overrides on resuming, from `checkpoint` only.
+
+    verl's default resumes from any checkpoint in the directory.
+    """
     if checkpoint is None:
         return {"trainer.resume_mode": "disable"}
     return {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": checkpoint}
 
 
-def written(value: Any) -> str:
-    """A value in Hydra's grammar; text is quoted, so that a path may hold any character."""
+def hydra_literal(value: Any) -> str:
+    """Return a value in Hydra's grammar; text is quoted, so that paths may have any character."""
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{hydra_literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(map(hydra_literal, value))}]"
     if isinstance(value, bool | int | float | None):
         return json.dumps(value)
     text = re.sub(r"(\\+)(?='|$)", r"\1\1", str(value)).replace("'", "\\'")

@@ -1,4 +1,4 @@
-"""What an engine reads: the tokenizer as it is, and how many of the training prompts fit."""
+"""Prepare a backend's input: an unchanged tokenizer, and the training prompts that fit."""
 
 import shutil
 from collections.abc import Iterable
@@ -9,78 +9,78 @@ import pandas as pd
 from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.io.atomic import remove
 from crosslens.io.errors import InputError
-from crosslens.posttraining.checkpoint_schedule import steps_of_epoch
+from crosslens.posttraining.checkpoint_schedule import steps_per_epoch
 
-TOKENIZER = (
+TOKENIZER_FILES = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
     *("vocab.*", "merges.txt"),
 )
 
 
 def copy_tokenizer(model: Path, out: Path) -> Path:
-    """Copy a model's tokenizer to `out`, without the model's configuration beside it.
+    """Copy a model's tokenizer to `out`, without the model's configuration.
 
-    Where that says Qwen2, transformers 5 splits words as Qwen's own tokenizer does, whatever
-    tokenizer.json says.
+    If the configuration says Qwen2, transformers 5 splits words like Qwen's own tokenizer and
+    ignores tokenizer.json.
     """
     remove(out)
     out.mkdir(parents=True)
-    for pattern in TOKENIZER:
+    for pattern in TOKENIZER_FILES:
         for file in model.glob(pattern):
             shutil.copy(file, out / file.name)
     return out
 
 
 def fitting_prompts(data: Path, tokenizer: Path, longest: int) -> pd.DataFrame:
-    """The rows of verl's parquet whose prompt has at most `longest` tokens in the chat template.
+    """Return the rows of verl's parquet whose prompts have at most `longest` tokens.
 
-    verl drops the others, TRL would cut them; the steps of the epoch are those of the rows left.
-    Says how many are not. Raises InputError when transformers reads the tokenizer in another way
-    than its file says.
+    Tokens are counted in the chat template. verl drops longer prompts, and TRL would truncate them.
+    Prints how many were dropped. Raises InputError when transformers tokenizes differently than the
+    tokenizer's file.
     """
     table = pd.read_parquet(data)
-    fits = [length <= longest for length in lengths(table["prompt"], tokenizer)]
+    fits = [length <= longest for length in prompt_lengths(table["prompt"], tokenizer)]
     if not all(fits):
-        left = f"{len(fits) - sum(fits)} of {len(fits)} prompts"
-        print(f"grpo: {left} are longer than grpo.max_prompt_length: {longest} and left out")
+        dropped = f"{len(fits) - sum(fits)} of {len(fits)} prompts"
+        print(f"grpo: {dropped} are longer than grpo.max_prompt_length: {longest} and are dropped")
     return table[fits]
 
 
-def lengths(prompts: Iterable[Iterable[dict]], tokenizer: Path) -> list[int]:
-    """Tokens of each prompt in the chat template.
+def prompt_lengths(prompts: Iterable[Iterable[dict]], tokenizer: Path) -> list[int]:
+    """Return the number of tokens of each prompt in the chat template.
 
-    Raises InputError when transformers reads the tokenizer in another way than its file says.
+    Raises InputError when transformers tokenizes differently than the tokenizer's file.
     """
     from transformers import AutoTokenizer
 
-    read = AutoTokenizer.from_pretrained(tokenizer)
+    loaded = AutoTokenizer.from_pretrained(tokenizer)
     texts = [
-        read.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+        loaded.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
         for turns in prompts
     ]
-    ids = read(texts, add_special_tokens=False)["input_ids"]
+    ids = loaded(texts, add_special_tokens=False)["input_ids"]
     check_tokenizer(tokenizer / "tokenizer.json", texts[0], ids[0])
     return list(map(len, ids))
 
 
-def counts(found: list[int], longest: int, batch_size: int) -> dict[str, int]:
-    """How many prompts of these lengths an epoch has, and its steps.
+def count_prompts(lengths: list[int], longest: int, batch_size: int) -> dict[str, int]:
+    """Count the prompts of an epoch, those of at most `longest` tokens, and the steps.
 
-    Raises InputError when those that fit make fewer steps than there are checkpoints.
+    Raises InputError when the prompts that fit give fewer steps than there are checkpoints.
     """
-    fit, needed = sum(length <= longest for length in found), N_CHECKPOINTS * batch_size
-    if fit < needed <= len(found):
+    fit, needed = sum(length <= longest for length in lengths), N_CHECKPOINTS * batch_size
+    if fit < needed <= len(lengths):
         raise InputError(
-            f"grpo.max_prompt_length: {fit} of {len(found)} prompts have at most {longest} tokens, "
-            f"the longest has {max(found)}; {N_CHECKPOINTS} checkpoints need {needed} prompts, a "
-            f"grpo.batch_size of {batch_size} each: raise it"
+            f"grpo.max_prompt_length: {fit} of {len(lengths)} prompts have at most {longest} "
+            f"tokens (the longest has {max(lengths)}), but {N_CHECKPOINTS} checkpoints of "
+            f"grpo.batch_size: {batch_size} need {needed} prompts. Raise it."
         )
-    steps = steps_of_epoch(fit, batch_size)
-    return {"prompts": len(found), "fit": fit, "longest": max(found), "steps": steps}
+    steps = steps_per_epoch(fit, batch_size)
+    return {"prompts": len(lengths), "fit": fit, "longest": max(lengths), "steps": steps}
 
 
 def check_tokenizer(file: Path, text: str, ids: list[int]) -> None:
-    """Raise InputError unless `ids` are those that the file, if there is one, gives to `text`."""
+    """Raise InputError unless the tokenizer's file, if it exists, gives `text` these `ids`."""
     from tokenizers import Tokenizer
 
     if file.is_file():
@@ -89,6 +89,6 @@ def check_tokenizer(file: Path, text: str, ids: list[int]) -> None:
         tokenizer.no_truncation()
         if tokenizer.encode(text, add_special_tokens=False).ids != ids:
             raise InputError(
-                f"{file}: the engine's transformers splits words otherwise than this file says, "
-                "so RL would read other tokens than the rest of the study"
+                f"{file}: the backend's transformers tokenizes differently than this file, so RL "
+                "would read different tokens than the rest of the study. Correct the tokenizer."
             )

@@ -1,7 +1,7 @@
-"""verl's replay buffer, with one order of a step's answers whichever of them came first.
+"""Give verl's replay buffer a fixed order of a step's completions.
 
-verl takes answers as they arrive, under random names. Sorted by their tokens, the same answers make
-the same updates: on a CPU the same run ends in the same weights, bit for bit.
+verl takes completions as they arrive, under random names. Sorted by their tokens, equal completions
+give equal updates. On a CPU a repeated run therefore ends with the same weights, bit for bit.
 """
 
 from typing import Any
@@ -10,14 +10,14 @@ import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-POLL = 0.1  # seconds between looks for a step's last answer; verl's are 2
+POLL_SECONDS = 0.1  # between checks for a step's last completion; verl's default is 2
 
 
-class Ordered(ReplayBuffer):
-    """verl's own, but for the order."""
+class OrderedReplayBuffer(ReplayBuffer):
+    """verl's replay buffer with completions sorted by their tokens."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, poll_interval=POLL)
+        super().__init__(**settings, poll_interval=POLL_SECONDS)
 
     def _materialize_batch(self, *arguments: Any) -> KVBatchMeta:
         batch = super()._materialize_batch(*arguments)

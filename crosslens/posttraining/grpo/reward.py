@@ -1,8 +1,8 @@
-"""The outcome reward: 1 for a right final answer, 0 otherwise, by the project's one grader.
+"""Compute the outcome reward: 1 for a correct final answer, else 0, by the project's grader.
 
-verl loads this file by its path and calls `compute_score` by keyword. Each process that does so
-leaves a mark; without one the run fails: this reward was then never asked. That no other one is
-configured beside it is checked before (`config.backend_options`).
+verl loads this file by its path and calls `compute_score` by keyword. Each call creates a marker
+file; without it the run fails, as a different reward was used. `config.backend_options` checks
+beforehand that no other reward is configured.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Any
 
 from crosslens.data.grading import is_correct
 
-MARK = "CROSSLENS_REWARD_MARK"  # the file whose existence says that this reward was called
+MARK = "CROSSLENS_REWARD_MARK"  # names the marker file
 
 
 def reward(response: str, gold: str) -> float:
-    """1.0 for a right final answer, else 0.0."""
+    """Return 1.0 for a correct final answer, else 0.0."""
     if mark := os.environ.get(MARK):
         Path(mark).touch()
     return float(is_correct(response, gold))
@@ -28,11 +28,11 @@ def compute_score(
     extra_info: dict | None = None,
     **_: Any,
 ) -> float:
-    """verl's contract."""
+    """Return the reward, with verl's signature."""
     return reward(solution_str, ground_truth)
 
 
 def trl_reward(completions: list, ground_truth: list[str], **_: Any) -> list[float]:
-    """TRL's contract: completions are conversations of one assistant turn."""
+    """Return the rewards, with TRL's signature; completions have one assistant turn each."""
     texts = [turns[0]["content"] if isinstance(turns, list) else turns for turns in completions]
     return [reward(text, gold) for text, gold in zip(texts, ground_truth, strict=True)]

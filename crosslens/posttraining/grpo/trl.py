@@ -1,4 +1,4 @@
-"""The second engine: TRL's GRPOTrainer with the same settings as verl's run."""
+"""Run GRPO with TRL's GRPOTrainer, the second backend, with the same settings as verl."""
 
 import time
 from pathlib import Path
@@ -14,11 +14,11 @@ from crosslens.models.tokenizer import load_tokenizer
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.backend_process import hide_media_packages
 from crosslens.posttraining.checkpoint_schedule import (
+    save_interval,
     saved_checkpoint_steps,
-    spacing,
-    steps_of_epoch,
+    steps_per_epoch,
 )
-from crosslens.posttraining.grpo.checkpoints import export
+from crosslens.posttraining.grpo.checkpoints import export_checkpoint
 from crosslens.posttraining.grpo.curves import trl_curves
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.posttraining.grpo.reward import trl_reward
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
     from trl import GRPOTrainer
 
-DUAL_CLIP = 3.0  # verl's clip_ratio_c: the ratio counts up to here where the advantage is negative
+DUAL_CLIP = 3.0  # verl's clip_ratio_c, the largest ratio with a negative advantage
 
 
-def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
-    """GRPOConfig's arguments. A step of ours, one batch of rollouts and the updates on it, is
-    `batch_size / mini_batch_size` optimizer steps of TRL, which counts responses, not prompts."""
+def trainer_arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
+    """Return GRPOConfig's arguments.
+
+    `steps` counts batches of rollouts. Each has `batch_size / mini_batch_size` optimizer steps of
+    TRL, whose batch sizes count completions, not prompts.
+    """
     updates = settings["batch_size"] // settings["mini_batch_size"]
     cpu = settings["device"] == "cpu"
     return {
@@ -57,12 +60,12 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
         "epsilon_high": settings["clip_high"],
         "delta": DUAL_CLIP,
         "beta": 0.0,
-        "loss_type": "bnpo",  # an update's mean over its tokens; dapo's is weighed
+        "loss_type": "bnpo",  # mean over an update's tokens; dapo weights updates by their tokens
         "scale_rewards": "group",
         "gradient_checkpointing": not cpu,
         "save_strategy": "steps",
-        "save_steps": spacing(steps, settings["save_every"]) * updates,
-        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
+        "save_steps": save_interval(steps, settings["save_every"]) * updates,
+        "save_only_model": False,  # an interrupted run resumes from the last checkpoint
         "logging_steps": updates,
         "disable_tqdm": True,
         "report_to": "none",
@@ -72,38 +75,42 @@ def arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
 def train(
     *, settings: dict, model: Path, data: Path, seed: int, gpus: int, run: Path, out: list[Path]
 ) -> pd.DataFrame:
-    """One epoch of GRPO on one device; writes the checkpoints `out` and returns the curves.
+    """Train one epoch on one device, write the checkpoints `out`, and return the curves.
 
-    Goes on from the last whole checkpoint of an earlier attempt at the same run, which is in the
-    directory `run`; it is the caller who deletes that. Raises InputError when the options name
-    another reward, or `run` holds checkpoints of another run.
+    An interrupted run resumes from its last complete checkpoint in the directory `run`, which the
+    caller deletes. Raises InputError when the options change the reward, or `run` holds
+    checkpoints of a different run.
     """
     check_grpo_options(settings.get("options", {}))
     hide_media_packages()
     with TemporaryDirectory() as folder:
         tokenizer = copy_tokenizer(model, Path(folder, "tokenizer"))
         prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
-    steps = steps_of_epoch(len(prompts), settings["batch_size"])
-    same = resumable_run.identity(model=model, data=data, settings=settings, seed=seed, devices=1)
-    resume = resumable_run.last_checkpoint(run)
-    resumable_run.claim(run, same, resume)
-    options = arguments(settings, out=run, steps=steps, seed=seed)
+    steps = steps_per_epoch(len(prompts), settings["batch_size"])
+    identity = resumable_run.run_identity(
+        model=model, data=data, settings=settings, seed=seed, devices=1
+    )
+    resume = resumable_run.last_complete_checkpoint(run)
+    resumable_run.prepare_run_directory(run, identity, resume)
+    options = trainer_arguments(settings, out=run, steps=steps, seed=seed)
     updates = options["steps_per_generation"]
     saved = [
         run / f"checkpoint-{n * updates}"
         for n in saved_checkpoint_steps(steps, settings["save_every"])
     ]
     if resume != saved[-1]:
-        train_on(prompts, model, options, {resumable_run.step_of(path) for path in saved}, resume)
+        run_trainer(
+            prompts, model, options, {resumable_run.checkpoint_step(path) for path in saved}, resume
+        )
     for checkpoint, target in zip(saved, out, strict=True):
-        export(checkpoint, model, target)
+        export_checkpoint(checkpoint, model, target)
     return trl_curves(read_json(saved[-1] / "trainer_state.json")["log_history"])
 
 
-def train_on(
+def run_trainer(
     prompts: pd.DataFrame, model: Path, options: dict, kept: set[int], resume: Path | None
 ) -> None:
-    """TRL's trainer from its beginning or from a checkpoint; models of the updates `kept` stay."""
+    """Run TRL's trainer, from a checkpoint if there is one; keep the models of updates `kept`."""
     import torch
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig, GRPOTrainer
@@ -114,24 +121,25 @@ def train_on(
         model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         reward_funcs=trl_reward,
         args=GRPOConfig(**options),
-        train_dataset=dataset(prompts),
+        train_dataset=build_dataset(prompts),
         processing_class=load_tokenizer(model),
-        callbacks=[clock(), keeper(kept)],
+        callbacks=[step_timer(), checkpoint_pruner(kept)],
     )
     check_reward(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
 
 def check_reward(trainer: "GRPOTrainer") -> None:
-    """Raise InputError unless our reward, and no other, is in use."""
+    """Raise InputError unless the only reward is this project's."""
     if trainer.reward_funcs != [trl_reward]:
         raise InputError(
-            "grpo: TRL has another reward than crosslens.posttraining.grpo.reward.trl_reward"
+            "grpo.options: TRL has another reward than "
+            "crosslens.posttraining.grpo.reward.trl_reward. Remove reward settings."
         )
 
 
-def clock() -> "TrainerCallback":
-    """Adds to each line of TRL's log, one a step of ours, the seconds since the one before."""
+def step_timer() -> "TrainerCallback":
+    """Return a callback that adds the seconds since the previous line to TRL's log."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
@@ -146,21 +154,23 @@ def clock() -> "TrainerCallback":
     return Clock()
 
 
-def keeper(kept: set[int]) -> "TrainerCallback":
-    """Keeps one training state, and the models of the updates `kept`."""
+def checkpoint_pruner(kept: set[int]) -> "TrainerCallback":
+    """Return a callback that keeps the last training state and the models of updates `kept`."""
     from transformers import TrainerCallback
 
     class Keeper(TrainerCallback):
         def on_save(self, args, state, control, **__) -> None:
-            resumable_run.close(Path(args.output_dir) / f"checkpoint-{state.global_step}", kept)
+            resumable_run.mark_complete_and_prune(
+                Path(args.output_dir) / f"checkpoint-{state.global_step}", kept
+            )
 
     return Keeper()
 
 
-def dataset(prompts: pd.DataFrame) -> "Dataset":
-    """TRL's data set from the rows of verl's parquet: conversations and their right answers."""
+def build_dataset(prompts: pd.DataFrame) -> "Dataset":
+    """Return TRL's data set from the rows of verl's parquet: conversations and answers."""
     from datasets import Dataset
 
-    golds = [gold["ground_truth"] for gold in prompts["reward_model"]]
+    answers = [reward["ground_truth"] for reward in prompts["reward_model"]]
     conversations = [[dict(turn) for turn in turns] for turns in prompts["prompt"]]
-    return Dataset.from_dict({"prompt": conversations, "ground_truth": golds})
+    return Dataset.from_dict({"prompt": conversations, "ground_truth": answers})

@@ -1,87 +1,92 @@
-"""What a run of verl leaves behind while it goes on: checkpoints, exported models, the log.
+"""Manage the files of a run of verl: checkpoints, exported models, and the log.
 
-The newest whole training state is kept, and of each fifth the model; verl itself would keep all.
+Kept are the last complete training state, and the model of each checkpoint at 20%, 40%, ...; verl
+would keep everything.
 """
 
-import json
 from pathlib import Path
 
 from crosslens.io.atomic import flush, remove
 from crosslens.io.errors import InputError
-from crosslens.io.records import write_jsonl
-from crosslens.posttraining.grpo.checkpoints import WEIGHTS, export
+from crosslens.io.records import read_complete_jsonl, write_jsonl
+from crosslens.posttraining.grpo.checkpoints import WEIGHTS, export_checkpoint
 from crosslens.posttraining.resumable_run import (
-    COMPLETE,
-    checkpoints,
-    close,
-    last_checkpoint,
-    step_of,
+    COMPLETE_MARK,
+    checkpoint_step,
+    last_complete_checkpoint,
+    list_checkpoints,
+    mark_complete_and_prune,
 )
 
-TRACKER = "latest_checkpointed_iteration.txt"  # the step of verl's last whole checkpoint
-LOG = "metrics.jsonl"  # verl's file logger starts it anew in every attempt
-EARLIER = "metrics-before.jsonl"  # what earlier attempts logged, up to the step to go on from
+TRACKER = "latest_checkpointed_iteration.txt"  # the step of verl's last complete checkpoint
+LOG = "metrics.jsonl"  # verl's file logger overwrites it when a run starts
+EARLIER_LOG = "metrics-before.jsonl"  # lines of earlier starts, up to the step to resume from
 
 
-def ready(run: Path) -> Path | None:
-    """The checkpoint to go on from, if any; all that comes after it is deleted."""
-    resume = last_checkpoint(run)
-    for checkpoint in checkpoints(run):
+def prepare_resume(run: Path) -> Path | None:
+    """Return the checkpoint to resume from, if any, and delete everything after it."""
+    resume = last_complete_checkpoint(run)
+    for checkpoint in list_checkpoints(run):
         if checkpoint != resume:
             remove(checkpoint)
     remove(run / TRACKER)
-    write_jsonl(run / EARLIER, logged(run, step_of(resume)) if resume else [])
+    write_jsonl(run / EARLIER_LOG, read_log(run, checkpoint_step(resume)) if resume else [])
     remove(run / LOG)
     return resume
 
 
-def keep(run: Path, base: Path, fifths: list[int]) -> None:
-    """Look after checkpoints that are whole since the last call.
+def export_and_prune(run: Path, base: Path, fifths: list[int]) -> None:
+    """Process checkpoints that were completed since the last call.
 
-    Of a fifth's the model is exported, in `base`'s dtype. Then the checkpoint's training state is
-    the one to go on from, and those before it are deleted. verl logs a step after saving it, so one
-    that is not logged yet is left for later: a run that goes on from it would lack its curve.
+    If the step is one of `fifths`, the model is exported in `base`'s dtype. Then the checkpoint is
+    marked complete, and the training state of earlier ones is deleted. verl logs a step after
+    saving it. A step that is not logged yet is left for the next call, since a run resumed from it
+    would lack this step's curves.
     """
-    last = newest(run)
-    for checkpoint in checkpoints(run):
-        step = step_of(checkpoint)
-        if step > last or (checkpoint / COMPLETE).exists() or step not in steps_in(run / LOG):
+    last = last_saved_step(run)
+    for checkpoint in list_checkpoints(run):
+        step = checkpoint_step(checkpoint)
+        if (
+            step > last
+            or (checkpoint / COMPLETE_MARK).exists()
+            or step not in logged_steps(run / LOG)
+        ):
             continue
         weights = checkpoint / "actor" / "huggingface"
         if step in fifths:
-            export(weights, base, exported(run, fifths.index(step) + 1))
+            export_checkpoint(weights, base, exported_model(run, fifths.index(step) + 1))
         for file in weights.glob(f"{WEIGHTS}*"):
             remove(file)
         flush(checkpoint)
-        close(checkpoint, kept=())
+        mark_complete_and_prune(checkpoint, kept=())
 
 
-def newest(run: Path) -> int:
-    """The last step whose checkpoint verl has written to the end; 0 without one."""
+def last_saved_step(run: Path) -> int:
+    """Return the last step whose checkpoint verl has completely written, 0 without one."""
     file = run / TRACKER
     text = file.read_text() if file.exists() else ""
     return int(text) if text else 0
 
 
-def exported(run: Path, k: int) -> Path:
-    """Where a fifth's model waits for the others."""
+def exported_model(run: Path, k: int) -> Path:
+    """Return the directory of the k-th exported model."""
     return run / f"rl-{k}"
 
 
-def steps_in(log: Path) -> set[int]:
-    """The steps that a log has lines of."""
-    return {row["step"] for row in rows(log)}
+def logged_steps(log: Path) -> set[int]:
+    """Return the steps in a log."""
+    return {row["step"] for row in read_complete_jsonl(log)}
 
 
-def logged(run: Path, last: int) -> list[dict]:
-    """The lines of steps 1 to `last`, each once, of all attempts. Raises InputError for a gap."""
-    found = {row["step"]: row for file in (EARLIER, LOG) for row in rows(run / file)}
-    if missing := [step for step in range(1, last + 1) if step not in found]:
-        raise InputError(f"grpo: verl did not log step {missing[0]}: is its version another one?")
-    return [found[step] for step in range(1, last + 1)]
+def read_log(run: Path, last: int) -> list[dict]:
+    """Return one line for each of steps 1 to `last`, over all starts of a run.
 
-
-def rows(log: Path) -> list[dict]:
-    """The lines of a log, but for one at its end that a kill has cut."""
-    content = log.read_bytes() if log.exists() else b""
-    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    Raises InputError when a step is missing.
+    """
+    logs = (run / EARLIER_LOG, run / LOG)
+    by_step = {row["step"]: row for log in logs for row in read_complete_jsonl(log)}
+    if missing := [step for step in range(1, last + 1) if step not in by_step]:
+        raise InputError(
+            f"grpo.engine: verl's log has no step {missing[0]}. Use the version pinned in envs/."
+        )
+    return [by_step[step] for step in range(1, last + 1)]

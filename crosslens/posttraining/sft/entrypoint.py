@@ -1,10 +1,10 @@
-"""LLaMA-Factory's trainer, started with three things it lacks.
+"""Start LLaMA-Factory's trainer with exact checkpoints, two checks, and progress lines.
 
     python -m crosslens.posttraining.sft.entrypoint SETTINGS.yaml BATCH_SIZE
 
-It saves after each fifth of the steps (LLaMA-Factory's `save_steps: 0.2` rounds, and may give four
-checkpoints or six); it checks, before any step, that the template LLaMA-Factory parsed from the
-tokenizer is the tokenizer's own and that the effective batch is BATCH_SIZE; it says how far it is.
+Checkpoints are saved at exactly 20%, 40%, ... of the steps, as LLaMA-Factory's `save_steps: 0.2`
+rounds and may give four or six. Before the first step it checks that LLaMA-Factory's template
+equals the tokenizer's chat template, and that the effective batch size is BATCH_SIZE.
 """
 
 import sys
@@ -24,13 +24,13 @@ from crosslens.io.errors import InputError  # noqa: E402
 from crosslens.io.progress import progress_line  # noqa: E402
 from crosslens.io.records import read_json  # noqa: E402
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps  # noqa: E402
-from crosslens.posttraining.resumable_run import close  # noqa: E402
+from crosslens.posttraining.resumable_run import mark_complete_and_prune  # noqa: E402
 
-CHECKED = 8  # conversations whose template is checked
+CHECKED = 8  # conversations on which the template is checked
 
 
-class Fifths(TrainerCallback):
-    """Save after each fifth of the steps, whatever their number, and keep one training state."""
+class SaveCheckpoints(TrainerCallback):
+    """Save at 20%, 40%, ... of the steps, and keep the training state of the last one."""
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.steps = set(exact_checkpoint_steps(state.max_steps))
@@ -40,13 +40,16 @@ class Fifths(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs) -> None:
         if torch.distributed.is_initialized():
-            torch.distributed.barrier()  # every device has written its part
+            torch.distributed.barrier()  # until every device has written its part
         if state.is_world_process_zero:
-            close(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            mark_complete_and_prune(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
-class Batch(TrainerCallback):
-    """Refuse to train when one update would not see the configured number of traces."""
+class CheckBatchSize(TrainerCallback):
+    """Raise InputError when the effective batch size is not the configured one.
+
+    `sft.options` may change what it results from.
+    """
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -56,13 +59,13 @@ class Batch(TrainerCallback):
         micro, accumulated = args.per_device_train_batch_size, args.gradient_accumulation_steps
         if micro * accumulated * devices != self.batch_size:
             raise InputError(
-                f"sft.batch_size is {self.batch_size}, but {devices} device(s) x {micro} traces x "
-                f"{accumulated} accumulated steps are {micro * accumulated * devices}"
+                f"sft.batch_size: {self.batch_size} differs from {devices} device(s) x {micro} "
+                f"traces x {accumulated} accumulated steps. Correct sft.options."
             )
 
 
-class Progress(TrainerCallback):
-    """A line at most every ten seconds, and one at the end, in place of one for every step."""
+class LogProgress(TrainerCallback):
+    """Print a progress line at most every ten seconds, and one at the end."""
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.started = self.shown = time.monotonic()
@@ -81,8 +84,8 @@ class Progress(TrainerCallback):
             print(f"{line}, loss {logs['loss']:.4f}", flush=True)
 
 
-def conversations(settings: dict[str, Any]) -> list[list[dict[str, str]]]:
-    """The messages of the first rows of the dataset."""
+def first_conversations(settings: dict[str, Any]) -> list[list[dict[str, str]]]:
+    """Return the messages of the first rows of the dataset."""
     data = Path(settings["dataset_dir"])
     info = read_json(data / "dataset_info.json")[settings["dataset"]]
     return [row["messages"] for row in read_json(data / info["file_name"])[:CHECKED]]
@@ -91,32 +94,31 @@ def conversations(settings: dict[str, Any]) -> list[list[dict[str, str]]]:
 def check_template(base, tokenizer, template, messages: list[dict[str, str]]) -> None:
     """Compare LLaMA-Factory's encoding of a conversation with the base tokenizer's chat template.
 
-    The prompt must be what generation starts from, token by token; the trace must hold the end
-    token of LLaMA-Factory's `tokenizer`, with nothing but white space after it. (A named template
-    may have changed that tokenizer: hence `base`.) Raises InputError otherwise.
+    The prompt must equal the prompt of generation, token by token. The trace must contain the end
+    token of LLaMA-Factory's `tokenizer`, followed by white space only. `base` is the unchanged
+    tokenizer, as a named template may change the other. Raises InputError otherwise.
     """
     prompt, trace = template.encode_oneturn(tokenizer, messages)
-    wanted = list(
+    expected = list(
         base.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
     )
-    if prompt != wanted:
+    if prompt != expected:
         raise InputError(
-            "LLaMA-Factory's template differs from the tokenizer's chat template: prompts begin "
-            f"{tokenizer.decode(prompt)!r} and {tokenizer.decode(wanted)!r}: "
-            "name a template in sft.options"
+            "sft.options: LLaMA-Factory's template differs from the tokenizer's chat template: "
+            f"prompts are {tokenizer.decode(prompt)!r} and {tokenizer.decode(expected)!r}. "
+            "Name a template."
         )
     end = tokenizer.eos_token_id
     after = trace[trace.index(end) + 1 :] if end in trace else None
     if after is None or tokenizer.decode(after).strip():
         raise InputError(
-            f"traces do not end with the end token {tokenizer.eos_token!r} but with "
-            f"{tokenizer.decode(trace[-3:])!r}: "
-            "correct the chat template or name one in sft.options"
+            f"sft.options: traces end with {tokenizer.decode(trace[-3:])!r}, not with the end "
+            f"token {tokenizer.eos_token!r}. Correct the chat template or name one."
         )
 
 
 def main(file: Path, batch_size: int) -> None:
-    """Check the template, then hand over to LLaMA-Factory's own run_exp."""
+    """Check the template, then call LLaMA-Factory's run_exp."""
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams import get_train_args
     from llamafactory.model import load_tokenizer
@@ -126,10 +128,10 @@ def main(file: Path, batch_size: int) -> None:
     model_args, data_args, *_ = get_train_args(dict(settings))
     base, tokenizer = (load_tokenizer(model_args)["tokenizer"] for _ in range(2))
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    for messages in conversations(settings):
+    for messages in first_conversations(settings):
         check_template(base, tokenizer, template, messages)
-    trainer.PrinterCallback = Progress
-    run_exp(dict(settings), callbacks=[Fifths(), Batch(batch_size)])
+    trainer.PrinterCallback = LogProgress
+    run_exp(dict(settings), callbacks=[SaveCheckpoints(), CheckBatchSize(batch_size)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""SFT by LLaMA-Factory: its settings from ours, and five plain checkpoints from its run.
+"""Run SFT with LLaMA-Factory: translate the settings, and collect five plain checkpoints.
 
-Cross-entropy on the teacher's trace only, all parameters, one epoch.
+The loss is cross-entropy on the teacher's trace only; all parameters are trained for one epoch.
 """
 
 import os
@@ -19,15 +19,15 @@ from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.posttraining import backend_process, resumable_run
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.resumable_run import (
-    COMPLETE,
+    COMPLETE_MARK,
     STATE_FILES,
-    checkpoints,
-    last_checkpoint,
-    step_of,
+    checkpoint_step,
+    last_complete_checkpoint,
+    list_checkpoints,
 )
 
 LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
-# What else it leaves beside a model, a pickle with this machine's paths among it.
+# Other files in LLaMA-Factory's checkpoints; training_args.bin is a pickle with local paths.
 OTHER_FILES = ("trainer_state.json", "training_args.bin", "README.md", "latest", "zero_to_fp32.py")
 
 # DeepSpeed looks for nvcc when it is imported on a GPU node; ZeRO compiles nothing.
@@ -38,25 +38,25 @@ ENVIRONMENT = {
 }
 
 
-def accumulation(batch_size: int, micro_batch_size: int, devices: int) -> int:
-    """Gradient accumulation steps, so that one update sees `batch_size` traces on any devices.
+def accumulation_steps(batch_size: int, micro_batch_size: int, devices: int) -> int:
+    """Return the gradient accumulation steps that give an effective batch of `batch_size` traces.
 
-    Raises InputError when the batch cannot be split so.
+    Raises InputError when the batch cannot be divided.
     """
     steps, rest = divmod(batch_size, micro_batch_size * devices)
     if rest or not steps:
         raise InputError(
-            f"sft.batch_size: {batch_size} is no multiple of sft.micro_batch_size: "
-            f"{micro_batch_size} times {devices} device(s)"
+            f"sft.batch_size: {batch_size} is not a multiple of sft.micro_batch_size: "
+            f"{micro_batch_size} times {devices} device(s). Change one of them."
         )
     return steps
 
 
 def deepspeed_settings(stage: int, batch_size: int) -> dict[str, Any]:
-    """DeepSpeed's configuration: ZeRO of a stage, as in LLaMA-Factory's examples.
+    """Return DeepSpeed's configuration for a ZeRO stage, as in LLaMA-Factory's examples.
 
-    `auto` is filled in by transformers from its own arguments; the batch is stated, so that
-    DeepSpeed itself refuses another. Whole weights are gathered for every checkpoint.
+    transformers replaces `auto` by its own arguments. The batch size is explicit, so that DeepSpeed
+    refuses a different one. Complete weights are gathered for every checkpoint.
     """
     zero: dict[str, Any] = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
     if stage == 3:
@@ -77,7 +77,7 @@ def deepspeed_settings(stage: int, batch_size: int) -> dict[str, Any]:
     }
 
 
-def engine_settings(
+def backend_settings(
     *,
     base: Path,
     data: Path,
@@ -88,10 +88,10 @@ def engine_settings(
     cpu: bool,
     resume: Path | None = None,
 ) -> dict[str, Any]:
-    """LLaMA-Factory's settings (the content of its YAML file) for our `sft` section.
+    """Return LLaMA-Factory's settings, the content of its YAML file, for the `sft` section.
 
-    No `template`: LLaMA-Factory then parses the tokenizer's own chat template. The last word has
-    `sft.options`, LLaMA-Factory's own keys. `resume` is a checkpoint to go on from.
+    Without `template` LLaMA-Factory parses the tokenizer's chat template. `sft.options` are its own
+    keys and take precedence. `resume` is the checkpoint to resume from.
     """
     deepspeed = settings.get("deepspeed", "none") != "none"
     return {
@@ -108,7 +108,7 @@ def engine_settings(
         "resume_from_checkpoint": str(resume) if resume else None,
         "num_train_epochs": 1.0,
         "per_device_train_batch_size": settings["micro_batch_size"],
-        "gradient_accumulation_steps": accumulation(
+        "gradient_accumulation_steps": accumulation_steps(
             settings["batch_size"], settings["micro_batch_size"], devices
         ),
         "learning_rate": settings["learning_rate"],
@@ -118,8 +118,8 @@ def engine_settings(
         "use_cpu": cpu,
         **({"deepspeed": str(run / "deepspeed.json")} if deepspeed else {}),
         "seed": seed,
-        "save_strategy": "no",  # crosslens.posttraining.sft.entrypoint saves after each fifth
-        "save_only_model": False,  # the last checkpoint is what a killed run goes on from
+        "save_strategy": "no",  # `entrypoint` saves at 20%, 40%, ...
+        "save_only_model": False,  # an interrupted run resumes from the last checkpoint
         "logging_steps": 1,
         "disable_tqdm": True,
         "report_to": "none",
@@ -129,23 +129,23 @@ def engine_settings(
 def train(
     *, base: Path, data: Path, run: Path, settings: dict[str, Any], seed: int, gpus: int
 ) -> None:
-    """Run LLaMA-Factory in processes of its own, one per device, writing to the directory `run`.
+    """Run LLaMA-Factory in one process per device, writing to the directory `run`.
 
-    Goes on from the last whole checkpoint of an earlier attempt at the same run. Raises InputError,
-    with LLaMA-Factory's last words, when it fails, and beforehand when the traces are too few for
-    one step per checkpoint, or `run` holds checkpoints of another run.
+    An interrupted run resumes from its last complete checkpoint. Raises InputError with
+    LLaMA-Factory's last output when it fails. Raises InputError beforehand when the traces are too
+    few for one step per checkpoint, or `run` holds checkpoints of a different run.
     """
     traces = data / f"{DATASET}.json"
     steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings["batch_size"]))
     devices = max(1, gpus)
-    same = resumable_run.identity(
+    identity = resumable_run.run_identity(
         model=base, data=traces, settings=settings, seed=seed, devices=devices
     )
-    resume = last_checkpoint(run)
-    resumable_run.claim(run, same, resume)
-    if resume and step_of(resume) == steps[-1]:
+    resume = last_complete_checkpoint(run)
+    resumable_run.prepare_run_directory(run, identity, resume)
+    if resume and checkpoint_step(resume) == steps[-1]:
         return
-    engine = engine_settings(
+    options = backend_settings(
         base=base,
         data=data,
         run=run,
@@ -156,39 +156,42 @@ def train(
         resume=resume,
     )
     file = run / "settings.yaml"
-    file.write_text(yaml.safe_dump(engine, sort_keys=False))
-    if "deepspeed" in engine:
+    file.write_text(yaml.safe_dump(options, sort_keys=False))
+    if "deepspeed" in options:
         stage = int(settings["deepspeed"].removeprefix("zero"))
         write_json(run / "deepspeed.json", deepspeed_settings(stage, settings["batch_size"]))
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
-    launched = devices > 1 or "deepspeed" in engine
+    launched = devices > 1 or "deepspeed" in options
     command = [
         sys.executable,
         "-m",
         *(torchrun if launched else []),
         "crosslens.posttraining.sft.entrypoint",
     ]
-    backend_process.run(
+    backend_process.run_backend(
         "LLaMA-Factory",
         [*command, str(file), str(settings["batch_size"])],
         ENVIRONMENT | {"HF_DATASETS_CACHE": str(run / "cache")},
     )
 
 
-def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
-    """Put a run's checkpoints in their places, as plain model directories, and write its losses.
+def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
+    """Write a run's checkpoints as plain model directories, and its losses.
 
-    The engine switches the key-value cache off in the models' configuration, to train; we take
-    that back to what it is in `base`. Raises InputError when the run did not save after each
-    fifth of its steps. The run is deleted once all is in place: a kill in between loses nothing.
+    LLaMA-Factory disables the key-value cache in the models' configuration; it is restored to the
+    value of `base`. Raises InputError when the run did not save at 20%, 40%, ... of its steps. The
+    run is deleted after everything is written, so that a kill loses nothing.
     """
-    saved = checkpoints(run)
-    steps = [step_of(checkpoint) for checkpoint in saved]
+    saved = list_checkpoints(run)
+    steps = [checkpoint_step(checkpoint) for checkpoint in saved]
     if not steps or steps != exact_checkpoint_steps(steps[-1]):
-        raise InputError(f"LLaMA-Factory saved after steps {steps}, not after each fifth of them")
+        raise InputError(
+            f"sft.options: LLaMA-Factory saved after steps {steps}, not at each fifth of them. "
+            "Remove options on saving."
+        )
     table = loss_table(read_json(saved[-1] / "trainer_state.json")["log_history"])
     use_cache = read_json(base / "config.json").get("use_cache", True)
-    ignored = shutil.ignore_patterns(COMPLETE, *STATE_FILES, *OTHER_FILES)
+    ignored = shutil.ignore_patterns(COMPLETE_MARK, *STATE_FILES, *OTHER_FILES)
     for checkpoint, target in zip(saved, targets, strict=True):
         with atomic_write(target) as partial:
             shutil.copytree(checkpoint, partial, ignore=ignored, copy_function=os.link)
@@ -199,7 +202,7 @@ def collect(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
 
 
 def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:
-    """One row per optimizer step: step, epoch, loss, grad_norm, learning_rate.
+    """Return one row per optimizer step: step, epoch, loss, grad_norm, learning_rate.
 
     Raises InputError when a loss is not finite.
     """
@@ -207,7 +210,7 @@ def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:
     bad = table[~table["loss"].abs().lt(float("inf"))]
     if len(bad):
         raise InputError(
-            f"the SFT loss is {bad['loss'].iloc[0]} at step {bad['step'].iloc[0]}: "
-            "try a lower sft.learning_rate"
+            f"sft.learning_rate: the loss is {bad['loss'].iloc[0]} at step "
+            f"{bad['step'].iloc[0]}. Lower it."
         )
     return table

@@ -1,4 +1,4 @@
-"""An engine's checkpoint as a plain directory: its weights, and all else the base model's."""
+"""An exported checkpoint has the backend's weights and the base model's other files."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, write_json
-from crosslens.posttraining.grpo.checkpoints import export
+from crosslens.posttraining.grpo.checkpoints import export_checkpoint
 
 WEIGHTS = "model.safetensors"
 
@@ -22,17 +22,17 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """A checkpoint as an engine leaves it: other weights in float32, and files of its own."""
+    """Return a backend's checkpoint: other weights in float32, and additional files."""
     path = tiny_model(tmp_path / "engine", seed=1)
     (path / "training_args.bin").write_bytes(b"")
     write_json(path / "config.json", read_json(path / "config.json") | {"use_cache": False})
     return path
 
 
-def test_weights_are_the_engines_and_all_other_files_the_base_models(
+def test_weights_are_the_backends_and_other_files_the_base_models(
     base: Path, saved: Path, tmp_path: Path
 ) -> None:
-    export(saved, base, tmp_path / "rl-1")
+    export_checkpoint(saved, base, tmp_path / "rl-1")
     assert {file.name for file in (tmp_path / "rl-1").iterdir()} == {
         file.name for file in base.iterdir()
     }
@@ -43,8 +43,8 @@ def test_weights_are_the_engines_and_all_other_files_the_base_models(
     assert ours.keys() == theirs.keys() and all(ours[k].equal(theirs[k]) for k in ours)
 
 
-def test_it_loads(base: Path, saved: Path, tmp_path: Path) -> None:
-    export(saved, base, tmp_path / "rl-1")
+def test_exported_checkpoint_loads(base: Path, saved: Path, tmp_path: Path) -> None:
+    export_checkpoint(saved, base, tmp_path / "rl-1")
     ids = AutoTokenizer.from_pretrained(tmp_path / "rl-1")("what is 1", return_tensors="pt")
     models = (AutoModelForCausalLM.from_pretrained(path) for path in (tmp_path / "rl-1", saved))
     one, two = (model(ids["input_ids"]).logits for model in models)
@@ -52,49 +52,49 @@ def test_it_loads(base: Path, saved: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
-def test_the_dtype_is_the_base_models(base: Path, saved: Path, tmp_path: Path, key: str) -> None:
+def test_dtype_is_that_of_the_base_model(base: Path, saved: Path, tmp_path: Path, key: str) -> None:
     config = read_json(base / "config.json")
     config.pop("dtype", None)
     write_json(base / "config.json", config | {key: "bfloat16"})
-    export(saved, base, tmp_path / "rl-1")
+    export_checkpoint(saved, base, tmp_path / "rl-1")
     for name, weight in load_file(tmp_path / "rl-1" / WEIGHTS).items():
         assert weight.dtype == torch.bfloat16
         assert weight.equal(load_file(saved / WEIGHTS)[name].bfloat16())
 
 
-def test_sharded_weights(base: Path, saved: Path, tmp_path: Path) -> None:
+def test_sharded_weights_are_exported(base: Path, saved: Path, tmp_path: Path) -> None:
     AutoModelForCausalLM.from_pretrained(saved).save_pretrained(
         tmp_path / "sharded", max_shard_size="4KB"
     )
-    export(tmp_path / "sharded", base, tmp_path / "rl-1")
+    export_checkpoint(tmp_path / "sharded", base, tmp_path / "rl-1")
     assert len(list((tmp_path / "rl-1").glob("*.safetensors"))) > 1
     state = AutoModelForCausalLM.from_pretrained(tmp_path / "rl-1").state_dict()
     for name, weight in load_file(saved / WEIGHTS).items():
         assert state[name].equal(weight)
 
 
-def test_another_models_weights_are_refused(base: Path, saved: Path, tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused(base: Path, saved: Path, tmp_path: Path) -> None:
     weights = load_file(saved / WEIGHTS)
     weights["model.norm.weight"] = torch.ones(17)
     save_file(weights, saved / WEIGHTS)
     with pytest.raises(InputError, match=r"base model differ in tensor model\.norm\.weight"):
-        export(saved, base, tmp_path / "rl-1")
+        export_checkpoint(saved, base, tmp_path / "rl-1")
     del weights["model.norm.weight"]
     save_file(weights, saved / WEIGHTS)
     with pytest.raises(InputError, match=r"base model differ in tensor model\.norm\.weight"):
-        export(saved, base, tmp_path / "rl-1")
+        export_checkpoint(saved, base, tmp_path / "rl-1")
     assert not (tmp_path / "rl-1").exists()
 
 
-def test_a_checkpoint_that_was_not_saved(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"global_step_3.* has no \*\.safetensors file"):
-        export(tmp_path / "global_step_3", base, tmp_path / "rl-1")
+def test_missing_checkpoint_is_an_error(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"global_step_3: it has no \*\.safetensors file"):
+        export_checkpoint(tmp_path / "global_step_3", base, tmp_path / "rl-1")
 
 
-def test_weights_that_are_no_numbers(base: Path, saved: Path, tmp_path: Path) -> None:
+def test_non_finite_weights_are_refused(base: Path, saved: Path, tmp_path: Path) -> None:
     weights = load_file(saved / WEIGHTS)
     weights["model.norm.weight"][3] = float("nan")
     save_file(weights, saved / WEIGHTS)
     with pytest.raises(InputError, match=r"model\.norm\.weight .*not finite.*grpo\.learning_rate"):
-        export(saved, base, tmp_path / "rl-1")
+        export_checkpoint(saved, base, tmp_path / "rl-1")
     assert not (tmp_path / "rl-1").exists()

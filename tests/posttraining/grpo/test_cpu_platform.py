@@ -13,8 +13,8 @@ from tiny_models import CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.posttraining.grpo import cpu_platform
-from crosslens.posttraining.grpo.cpu_platform import Server
-from crosslens.posttraining.grpo.verl import environment
+from crosslens.posttraining.grpo.cpu_platform import RolloutServer
+from crosslens.posttraining.grpo.verl import backend_environment
 
 LENGTH, MOST = 12, 1000  # tokens, requests of one batch
 SETTINGS = {"temperature": 0.7, "top_p": 1, "top_k": -1, "repetition_penalty": 1.0}
@@ -27,7 +27,7 @@ def base(request, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(base: Path, tmp_path_factory) -> torch.nn.Module:
-    """Other weights of the same shapes: what the trainer has after an update."""
+    """Return other weights of the same shapes, as the trainer has after an update."""
     architecture = AutoModelForCausalLM.from_pretrained(base).config.model_type
     path = tmp_path_factory.mktemp("trained")
     model = AutoModelForCausalLM.from_pretrained(
@@ -38,29 +38,29 @@ def trained(base: Path, tmp_path_factory) -> torch.nn.Module:
 
 @pytest.fixture(autouse=True)
 def pause(monkeypatch) -> None:
-    """So short that tests need not say how many requests will come."""
+    """Shorten the wait for further requests."""
     monkeypatch.setattr(cpu_platform, "PAUSE", 0.02)
 
 
-def new_server(base: Path, *, seed: int = 0, most: int = MOST) -> Server:
+def new_server(base: Path, *, seed: int = 0, most: int = MOST) -> RolloutServer:
     config = SimpleNamespace(response_length=LENGTH, max_num_seqs=most)
-    return Server(str(base), config, seed=seed)
+    return RolloutServer(str(base), config, seed=seed)
 
 
 @pytest.fixture
-def server(base: Path) -> Server:
+def server(base: Path) -> RolloutServer:
     return new_server(base)
 
 
 def prompts(base: Path, count: int) -> list[list[int]]:
-    """Questions of different lengths, as token ids."""
+    """Return questions of different lengths, as token ids."""
     tokenizer = AutoTokenizer.from_pretrained(base)
     texts = ["what is 1 plus 2 " * (1 + i % 3) + "?" for i in range(count)]
     return [tokenizer(text)["input_ids"] for text in texts]
 
 
-def rows_of_passes(server: Server) -> list[int]:
-    """Filled with the batch size of each forward pass of the server's model."""
+def rows_of_passes(server: RolloutServer) -> list[int]:
+    """Return a list that receives the batch size of each forward pass."""
     sizes: list[int] = []
     server.model.register_forward_hook(
         lambda _, __, output: sizes.append(len(output.logits)), always_call=True
@@ -68,8 +68,8 @@ def rows_of_passes(server: Server) -> list[int]:
     return sizes
 
 
-def generated(server: Server, requests: list[list[int]], **changes) -> list:
-    """All requests at once."""
+def generated(server: RolloutServer, requests: list[list[int]], **changes) -> list:
+    """Send all requests at once, and return completions or errors."""
 
     async def ask() -> list:
         return await asyncio.gather(
@@ -83,7 +83,7 @@ def generated(server: Server, requests: list[list[int]], **changes) -> list:
     return asyncio.run(ask())
 
 
-def test_what_arrives_together_is_sampled_together(base: Path, server: Server) -> None:
+def test_simultaneous_requests_are_one_batch(base: Path, server: RolloutServer) -> None:
     sizes = rows_of_passes(server)
     answers = generated(server, prompts(base, 24))
     assert sizes[0] == 24
@@ -91,7 +91,7 @@ def test_what_arrives_together_is_sampled_together(base: Path, server: Server) -
     assert len(answers) == 24 and all(1 <= len(a.token_ids) <= LENGTH for a in answers)
 
 
-def test_what_arrives_meanwhile_is_the_next_batch(base: Path, server: Server) -> None:
+def test_requests_during_sampling_are_the_next_batch(base: Path, server: RolloutServer) -> None:
     sizes = rows_of_passes(server)
     waves = prompts(base, 5)
 
@@ -105,8 +105,8 @@ def test_what_arrives_meanwhile_is_the_next_batch(base: Path, server: Server) ->
     assert sizes[0] == 3 and 2 in sizes
 
 
-def test_log_probabilities_are_those_of_the_trainers_model(
-    base: Path, server: Server, trained: torch.nn.Module
+def test_log_probabilities_equal_the_trainers_model(
+    base: Path, server: RolloutServer, trained: torch.nn.Module
 ) -> None:
     asyncio.run(server.load_weights(trained.state_dict(), 3))
     requests = prompts(base, 6)
@@ -119,7 +119,9 @@ def test_log_probabilities_are_those_of_the_trainers_model(
         assert answer.extra_fields["global_steps"] == 3
 
 
-def test_an_answer_stops_after_its_end_or_at_the_longest_length(base: Path, server: Server) -> None:
+def test_completion_ends_at_a_stop_token_or_the_maximum_length(
+    base: Path, server: RolloutServer
+) -> None:
     end = AutoTokenizer.from_pretrained(base).eos_token_id
     assert server.stop_ids == [end]
     answers = [answer.token_ids for answer in generated(server, prompts(base, 64))]
@@ -128,7 +130,7 @@ def test_an_answer_stops_after_its_end_or_at_the_longest_length(base: Path, serv
     assert {ids[-1] == end for ids in answers} == {True, False}
 
 
-def test_the_seed_decides(base: Path, server: Server) -> None:
+def test_samples_depend_on_the_seed(base: Path, server: RolloutServer) -> None:
     requests = prompts(base, 4)
     first = generated(server, requests)
     assert generated(new_server(base, seed=0), requests) == first
@@ -136,10 +138,10 @@ def test_the_seed_decides(base: Path, server: Server) -> None:
     assert generated(server, requests) != first
 
 
-def test_a_step_is_drawn_alike_whatever_was_drawn_before(
-    base: Path, server: Server, trained: torch.nn.Module
+def test_samples_of_a_step_do_not_depend_on_earlier_steps(
+    base: Path, server: RolloutServer, trained: torch.nn.Module
 ) -> None:
-    """A run that goes on after step 3 draws in step 4 what it would have drawn."""
+    """A run resumed after step 3 samples in step 4 what it would have sampled."""
     requests, fresh = prompts(base, 4), new_server(base)
     generated(server, requests)
     for one in (server, fresh):
@@ -150,12 +152,12 @@ def test_a_step_is_drawn_alike_whatever_was_drawn_before(
     assert [a.token_ids for a in generated(server, requests)] != [a.token_ids for a in third]
 
 
-def test_the_order_of_arrival_decides_nothing(base: Path, server: Server) -> None:
+def test_samples_do_not_depend_on_the_order_of_arrival(base: Path, server: RolloutServer) -> None:
     requests = prompts(base, 3)
     assert generated(new_server(base), requests[::-1]) == generated(server, requests)[::-1]
 
 
-def test_a_whole_batch_is_waited_for_and_then_sampled_at_once(base: Path, monkeypatch) -> None:
+def test_full_batch_is_awaited_and_then_sampled_at_once(base: Path, monkeypatch) -> None:
     monkeypatch.setattr(cpu_platform, "PAUSE", 60.0)
     server = new_server(base, most=4)
     sizes = rows_of_passes(server)
@@ -171,12 +173,12 @@ def test_a_whole_batch_is_waited_for_and_then_sampled_at_once(base: Path, monkey
     assert max(sizes) == 4 and sizes.count(4) >= 2
 
 
-def test_log_probabilities_are_sent_when_asked_for(base: Path, server: Server) -> None:
+def test_log_probabilities_are_returned_on_request(base: Path, server: RolloutServer) -> None:
     assert generated(server, prompts(base, 1), logprobs=False)[0].log_probs is None
 
 
-def test_tied_weights_may_be_missing_others_not(
-    base: Path, server: Server, trained: torch.nn.Module
+def test_only_tied_weights_may_be_missing(
+    base: Path, server: RolloutServer, trained: torch.nn.Module
 ) -> None:
     weights = trained.state_dict()
     del weights["lm_head.weight"]
@@ -191,15 +193,17 @@ def test_tied_weights_may_be_missing_others_not(
         asyncio.run(server.load_weights(weights, 2))
 
 
-def test_a_failure_reaches_every_request_and_ends_nothing(base: Path, server: Server) -> None:
+def test_failure_reaches_every_request_and_the_server_continues(
+    base: Path, server: RolloutServer
+) -> None:
     requests = prompts(base, 3)
     errors = generated(server, requests, top_p=0.9)
     assert [type(error) for error in errors] == [ValueError] * 3
-    assert "samples the whole distribution, not top_p" in str(errors[0])
+    assert "does not support top_p" in str(errors[0])
     assert len(generated(server, requests)[2].token_ids) > 0
 
 
-def test_requests_of_two_kinds_are_not_mixed(base: Path, server: Server) -> None:
+def test_requests_with_different_settings_are_refused(base: Path, server: RolloutServer) -> None:
     ids = prompts(base, 1)[0]
 
     async def ask() -> None:
@@ -208,12 +212,12 @@ def test_requests_of_two_kinds_are_not_mixed(base: Path, server: Server) -> None
             server.generate(ids, SETTINGS | {"temperature": 0.0}, ""),
         )
 
-    with pytest.raises(ValueError, match="requests of one kind"):
+    with pytest.raises(ValueError, match="equal sampling settings"):
         asyncio.run(ask())
 
 
 def test_verl_finds_the_platform_and_the_rollout() -> None:
-    """In a process of its own, as verl's are: the platform is chosen at import."""
+    """Run in another process, as verl selects the platform at import."""
     program = """
 import torch
 from verl.plugin.platform import get_platform
@@ -225,7 +229,7 @@ print(get_rollout_class("crosslens_cpu", "async").__name__)
 print(get_rollout_replica_class("crosslens_cpu").__name__)
 torch.cpu.set_rng_state(torch.cpu.get_rng_state())
 """
-    variables = {**os.environ, **environment("cpu")}
+    variables = {**os.environ, **backend_environment("cpu")}
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={name: value for name, value in variables.items() if value is not None},

@@ -1,18 +1,21 @@
-"""One table of curves, whichever engine ran."""
+"""Both backends give the same table of curves."""
 
 import pytest
 
 from crosslens.io.errors import InputError
-from crosslens.posttraining.grpo.curves import TRL, VERL, trl_curves, verl_curves
+from crosslens.posttraining.grpo.curves import TRL_COLUMNS, VERL_COLUMNS, trl_curves, verl_curves
 
 COLUMNS = [
     *("step", "reward", "response_length", "clip_fraction", "entropy", "grad_norm", "seconds"),
 ]
 
 
-def test_verls_log_becomes_curves() -> None:
+def test_curves_from_the_log_of_verl() -> None:
     lines = [
-        {"step": step, "data": {name: 10.0 * step + i for i, name in enumerate(VERL.values())}}
+        {
+            "step": step,
+            "data": {name: 10.0 * step + i for i, name in enumerate(VERL_COLUMNS.values())},
+        }
         for step in (1, 2)
     ]
     table = verl_curves(lines)
@@ -20,10 +23,11 @@ def test_verls_log_becomes_curves() -> None:
     assert table.to_numpy().tolist() == [[1, *range(10, 16)], [2, *range(20, 26)]]
 
 
-def test_trls_log_becomes_the_same_table() -> None:
-    """It counts updates, two a step of ours, and ends with a summary."""
+def test_curves_from_the_log_of_trl() -> None:
+    """TRL counts updates, two per batch of rollouts, and ends with a summary."""
     history = [
-        {"step": 2 * step, "loss": 0.1} | {k: 10.0 * step + i for i, k in enumerate(TRL.values())}
+        {"step": 2 * step, "loss": 0.1}
+        | {k: 10.0 * step + i for i, k in enumerate(TRL_COLUMNS.values())}
         for step in (1, 2)
     ]
     table = trl_curves([*history, {"step": 4, "train_runtime": 3.0}])
@@ -31,8 +35,8 @@ def test_trls_log_becomes_the_same_table() -> None:
     assert table.to_numpy().tolist() == [[1, *range(10, 16)], [2, *range(20, 26)]]
 
 
-def test_a_curve_that_the_engine_does_not_log() -> None:
-    line = {"step": 2} | dict.fromkeys(TRL.values(), 1.0)
+def test_missing_curve_is_an_error() -> None:
+    line = {"step": 2} | dict.fromkeys(TRL_COLUMNS.values(), 1.0)
     del line["entropy"]
-    with pytest.raises(InputError, match="the engine did not log entropy"):
+    with pytest.raises(InputError, match="grpo.engine: its log has no entropy"):
         trl_curves([line])

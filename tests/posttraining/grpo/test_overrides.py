@@ -16,8 +16,8 @@ from verl.utils.config import omega_conf_to_dataclass, validate_config
 
 from crosslens.config.backend_options import check_grpo_options
 from crosslens.io.errors import InputError
-from crosslens.posttraining.grpo.overrides import overrides, written
-from crosslens.posttraining.grpo.verl import environment
+from crosslens.posttraining.grpo.overrides import hydra_literal, verl_overrides
+from crosslens.posttraining.grpo.verl import backend_environment
 
 # The critic is verl's default, and off with GRPO: verl warns where it is not said.
 pytestmark = pytest.mark.filterwarnings("ignore:Disabled critic")
@@ -38,7 +38,7 @@ PAPER = {  # Appendix A.3
 
 
 def composed(arguments: list[str]) -> DictConfig:
-    """The configuration that verl would run with. Keys of Hydra itself need a whole application."""
+    """Return the configuration that verl would use, without Hydra's own keys."""
     with initialize_config_dir(str(CONFIGS), version_base=None):
         return compose("ppo_trainer", [a for a in arguments if not a.startswith("hydra.")])
 
@@ -46,7 +46,7 @@ def composed(arguments: list[str]) -> DictConfig:
 def arguments(
     *, gpus: int = 8, model: str = "/models/base", resume: Path | None = None, **changes
 ) -> list[str]:
-    return overrides(
+    return verl_overrides(
         PAPER | changes,
         model=Path(model),
         tokenizer=Path("/run/tokenizer"),
@@ -66,7 +66,7 @@ def validated(**changes) -> DictConfig:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_papers_settings_pass_verls_validator(device: str) -> None:
+def test_settings_of_the_paper_pass_verls_validator(device: str) -> None:
     config = validated(device=device)
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
     assert config.algorithm.adv_estimator == "grpo"
@@ -84,7 +84,7 @@ def test_the_papers_settings_pass_verls_validator(device: str) -> None:
     assert not need_critic(config) and not need_reference_policy(config)
 
 
-def test_a_cpu_changes_nothing_of_the_algorithm() -> None:
+def test_cpu_changes_nothing_of_the_algorithm() -> None:
     cpu, cuda = validated(device="cpu"), validated(device="cuda")
     assert cpu.algorithm == cuda.algorithm
     assert cpu.data == cuda.data
@@ -100,8 +100,8 @@ def test_a_cpu_changes_nothing_of_the_algorithm() -> None:
 def test_devices() -> None:
     assert validated(gpus=8).trainer.n_gpus_per_node == 8
     assert validated(gpus=0, device="cpu").trainer.n_gpus_per_node == 1
-    assert environment("cpu")["VERL_PLATFORM"] == "cpu"
-    assert not {"VERL_PLATFORM", "CUDA_VISIBLE_DEVICES"} & environment("cuda").keys()
+    assert backend_environment("cpu")["VERL_PLATFORM"] == "cpu"
+    assert not {"VERL_PLATFORM", "CUDA_VISIBLE_DEVICES"} & backend_environment("cuda").keys()
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -116,8 +116,8 @@ def test_attention_needs_no_flash_attn(device: str, tmp_path: Path) -> None:
     assert network.config._attn_implementation == "sdpa"
 
 
-def test_packed_prompts_do_not_see_each_other_in_sdpa(tmp_path: Path) -> None:
-    """Without padding verl gives a model one long row, whose positions begin anew."""
+def test_packed_prompts_do_not_attend_to_each_other_in_sdpa(tmp_path: Path) -> None:
+    """Without padding verl packs prompts into one row, with positions that restart."""
     model = AutoModelForCausalLM.from_pretrained(tiny_model(tmp_path), attn_implementation="sdpa")
     rows = [torch.randint(1, 40, (1, length)) for length in (7, 11, 5)]
     positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None]
@@ -126,13 +126,13 @@ def test_packed_prompts_do_not_see_each_other_in_sdpa(tmp_path: Path) -> None:
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_the_studys_seed_is_that_of_data_rollouts_and_updates() -> None:
+def test_seed_is_used_for_data_rollouts_and_updates() -> None:
     config = validated()
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
     assert (config.data.seed, rollout.seed, actor.data_loader_seed) == (5, 5, 5)
 
 
-def test_all_is_saved_that_a_run_needs_to_go_on() -> None:
+def test_checkpoints_have_the_complete_training_state() -> None:
     config = validated()
     saved = config.actor_rollout_ref.actor.checkpoint
     assert {*saved.load_contents} < {*saved.save_contents}
@@ -141,7 +141,7 @@ def test_all_is_saved_that_a_run_needs_to_go_on() -> None:
     assert config.trainer.default_local_dir == "/run/checkpoints"
 
 
-def test_a_run_goes_on_from_one_named_checkpoint() -> None:
+def test_run_resumes_from_the_named_checkpoint_only() -> None:
     checkpoint = Path("/run/global_step_40")
     config = composed(arguments(resume=checkpoint))
     validate_config(config, need_reference_policy(config), need_critic(config))
@@ -149,7 +149,7 @@ def test_a_run_goes_on_from_one_named_checkpoint() -> None:
     assert config.trainer.resume_from_path == str(checkpoint)
 
 
-def test_verl_refuses_what_it_does_not_know() -> None:
+def test_verl_refuses_unknown_keys() -> None:
     actor = "actor_rollout_ref.actor"
     with pytest.raises(ConfigCompositionException, match="not_a_key"):
         validated(options={f"{actor}.not_a_key": 1})
@@ -157,7 +157,7 @@ def test_verl_refuses_what_it_does_not_know() -> None:
         validated(options={f"{actor}.loss_agg_mode": "not-a-mode"})
 
 
-def test_options_have_the_last_word() -> None:
+def test_options_take_precedence() -> None:
     config = validated(
         options={
             "actor_rollout_ref.rollout.gpu_memory_utilization": 0.8,
@@ -178,18 +178,21 @@ def test_options_have_the_last_word() -> None:
     "value",
     ["/a b/c=d,(e)", "it's", "a\\b", "ends in \\", "\\'", 1e-06, [1, "x y"], {"k": [None, True]}],
 )
-def test_any_value_reaches_verl_as_it_is(value: object) -> None:
-    assert composed(["actor_rollout_ref.rollout.name=x", f"+mine={written(value)}"]).mine == value
+def test_any_value_reaches_verl_unchanged(value: object) -> None:
+    assert (
+        composed(["actor_rollout_ref.rollout.name=x", f"+mine={hydra_literal(value)}"]).mine
+        == value
+    )
 
 
-def test_verl_loads_our_reward_and_calls_it_by_keyword() -> None:
+def test_verl_loads_this_reward_and_calls_it_by_keyword() -> None:
     score = get_custom_reward_fn(validated())
     said = {"data_source": "tiny", "solution_str": "so \\boxed{ 1/2 }", "extra_info": {}}
     assert score(**said, ground_truth="0.5") == 1.0
     assert score(**said, ground_truth="2") == 0.0
 
 
-def test_the_old_reward_key_which_verl_ignores_is_refused(tmp_path: Path) -> None:
+def test_reward_key_that_verl_ignores_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("def compute_score(**_):\n    return 1.0\n")
     old = {
         "custom_reward_function.path": str(tmp_path / "other.py"),

@@ -1,4 +1,4 @@
-"""verl reads the tokens that the rest of the study reads, and trains on the prompts counted."""
+"""verl reads the same tokens as the rest of the study, and trains on the counted prompts."""
 
 from pathlib import Path
 
@@ -12,7 +12,12 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from crosslens.data.traces import grpo_rows
 from crosslens.io.errors import InputError
-from crosslens.posttraining.grpo.prompts import copy_tokenizer, counts, fitting_prompts, lengths
+from crosslens.posttraining.grpo.prompts import (
+    copy_tokenizer,
+    count_prompts,
+    fitting_prompts,
+    prompt_lengths,
+)
 
 
 def parquet(path: Path) -> Path:
@@ -26,7 +31,9 @@ def parquet(path: Path) -> Path:
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 @pytest.mark.parametrize("longest", [10, 22, 60])
-def test_as_many_as_verl_keeps(tmp_path: Path, architecture: str, longest: int) -> None:
+def test_fitting_prompts_are_those_that_verl_keeps(
+    tmp_path: Path, architecture: str, longest: int
+) -> None:
     model = tiny_model(tmp_path / "model", architecture=architecture)
     data = parquet(tmp_path / "grpo.parquet")
     tokenizer = copy_tokenizer(model, tmp_path / "tokenizer")
@@ -46,7 +53,7 @@ def test_as_many_as_verl_keeps(tmp_path: Path, architecture: str, longest: int) 
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
-def test_verl_reads_what_tokenizer_json_says(tmp_path: Path, architecture: str) -> None:
+def test_verl_tokenizes_like_tokenizer_json(tmp_path: Path, architecture: str) -> None:
     model = tiny_model(tmp_path / "model", architecture=architecture)
     text = "what is 1 plus 2 ?"
     ids = Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids
@@ -63,32 +70,44 @@ def test_verl_reads_what_tokenizer_json_says(tmp_path: Path, architecture: str) 
     assert (read.eos_token, read.pad_token) == ("<|endoftext|>", "<|pad|>")
 
 
-def test_a_tokenizer_that_transformers_replaces_is_refused(tmp_path: Path) -> None:
-    """As it does beside the configuration of a Qwen2 model."""
+def test_tokenizer_that_transformers_replaces_is_refused(tmp_path: Path) -> None:
+    """transformers replaces it when the configuration next to it says Qwen2."""
     model = tiny_model(tmp_path / "model", architecture="qwen2")
-    with pytest.raises(InputError, match="splits words otherwise than this file says"):
+    with pytest.raises(InputError, match="tokenizes differently than this file"):
         fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 22)
 
 
-def test_what_is_left_out_is_said(tmp_path: Path, capsys) -> None:
+def test_dropped_prompts_are_reported(tmp_path: Path, capsys) -> None:
     model = tiny_model(tmp_path / "model")
     fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 22)
-    said = "4 of 12 prompts are longer than grpo.max_prompt_length: 22 and left out"
-    assert said in capsys.readouterr().out
+    message = "4 of 12 prompts are longer than grpo.max_prompt_length: 22 and are dropped"
+    assert message in capsys.readouterr().out
 
 
-def test_what_an_epoch_has(tmp_path: Path) -> None:
+def test_counts_of_an_epoch(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model")
     prompts = pd.read_parquet(parquet(tmp_path / "grpo.parquet"))["prompt"]
-    found = lengths(prompts, model)
-    longest = max(found)
-    assert [length > 22 for length in found] == [True, False, False] * 4
-    assert counts(found, longest, 2) == {"prompts": 12, "fit": 12, "longest": longest, "steps": 6}
-    assert counts(found, 22, 1) == {"prompts": 12, "fit": 8, "longest": longest, "steps": 8}
-    said = (
-        f"grpo.max_prompt_length: 8 of 12 prompts have at most 22 tokens, the longest has {longest}"
+    lengths = prompt_lengths(prompts, model)
+    longest = max(lengths)
+    assert [length > 22 for length in lengths] == [True, False, False] * 4
+    assert count_prompts(lengths, longest, 2) == {
+        "prompts": 12,
+        "fit": 12,
+        "longest": longest,
+        "steps": 6,
+    }
+    assert count_prompts(lengths, 22, 1) == {
+        "prompts": 12,
+        "fit": 8,
+        "longest": longest,
+        "steps": 8,
+    }
+    message = (
+        f"grpo.max_prompt_length: 8 of 12 prompts have at most 22 tokens .the longest has {longest}"
     )
-    with pytest.raises(InputError, match=f"^{said}; 5 checkpoints need 10 prompts, a grpo.batch"):
-        counts(found, 22, 2)
+    with pytest.raises(
+        InputError, match=f"^{message}., but 5 checkpoints of grpo.batch_size: 2 need"
+    ):
+        count_prompts(lengths, 22, 2)
     with pytest.raises(InputError, match="^grpo.batch_size: 8 problems give 2 steps of 3 prompts"):
-        counts(found, 22, 3)  # all twelve would be too few
+        count_prompts(lengths, 22, 3)  # all twelve would be too few

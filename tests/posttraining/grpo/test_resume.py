@@ -1,4 +1,4 @@
-"""GRPO by verl, for real: killed in the middle, it goes on and ends as if nothing had been."""
+"""GRPO by verl: a killed run resumes and ends with the results of an uninterrupted one."""
 
 import os
 import re
@@ -47,8 +47,8 @@ WEIGHTS = "model.safetensors"
 MARK = "CROSSLENS_TEST_ATTEMPT"
 
 
-class Attempt:
-    """The script of the rule, at the head of a process group of its own."""
+class Run:
+    """The rule's script in a process group of its own."""
 
     def __init__(self, world: Path, models: Path, name: str) -> None:
         self.run, self.name = models / ".grpo-verl", f"{MARK}={name}"
@@ -63,13 +63,13 @@ class Attempt:
             )
 
     def wait_for(self, step: int) -> None:
-        """Until verl has logged a step."""
-        while step not in verl_run_state.steps_in(self.run / verl_run_state.LOG):
-            assert self.process.poll() is None, self.words()
+        """Wait until verl has logged a step."""
+        while step not in verl_run_state.logged_steps(self.run / verl_run_state.LOG):
+            assert self.process.poll() is None, self.output()
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group; its engine's processes must end as well."""
+        """Send SIGKILL to the group, and wait until the backend's processes have ended too."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         until = time.monotonic() + 30
@@ -78,20 +78,20 @@ class Attempt:
         assert not list(self.left())
 
     def left(self) -> Iterator[str]:
-        """Living processes of this attempt, wherever they hang."""
+        """Yield the living processes of this run, whoever their parent is."""
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if self.name.encode() in (entry / "environ").read_bytes().split(b"\0"):
                     yield (entry / "comm").read_text()
 
     def finish(self) -> None:
-        assert self.process.wait() == 0, self.words()
+        assert self.process.wait() == 0, self.output()
 
-    def words(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()[-5000:]
 
     def steps(self) -> list[int]:
-        """Those that verl said it did."""
+        """Return the steps that verl printed."""
         return [int(step) for step in re.findall(r"\bstep:(\d+) - ", self.log.read_text())]
 
 
@@ -110,29 +110,29 @@ def arguments(world: Path, models: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """A model and problems for ten steps, and a rest."""
+    """Return a folder with a model, and problems for ten steps and an incomplete batch."""
     world = tmp_path_factory.mktemp("world")
     tiny_solver(world / "base")
     pd.DataFrame(grpo_rows(tiny_problems(42), 4)).to_parquet(world / "grpo.parquet")
     return world
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(world: Path) -> None:
+def test_killed_run_resumes_to_identical_weights(world: Path) -> None:
     undisturbed, killed = world / "undisturbed", world / "killed"
-    attempts_ = [Attempt(world, models, models.name) for models in (undisturbed, killed)]
-    attempts_[1].wait_for(5)
-    attempts_[1].kill()
+    runs = [Run(world, models, models.name) for models in (undisturbed, killed)]
+    runs[1].wait_for(5)
+    runs[1].kill()
     run = killed / ".grpo-verl"
-    reached = resumable_run.last_checkpoint(run)
-    assert resumable_run.step_of(reached) == 4
+    reached = resumable_run.last_complete_checkpoint(run)
+    assert resumable_run.checkpoint_step(reached) == 4
     assert [path.name for path in killed.iterdir()] == [run.name]
     check_another_run_is_refused(world, killed)
 
-    again = Attempt(world, killed, "again")
+    again = Run(world, killed, "again")
     again.finish()
-    attempts_[0].finish()
-    assert "reached global_step_4: going on from there" in again.log.read_text()
-    assert attempts_[0].steps() == [*range(1, STEPS + 1)]
+    runs[0].finish()
+    assert "resuming from global_step_4" in again.log.read_text()
+    assert runs[0].steps() == [*range(1, STEPS + 1)]
     assert again.steps() == [*range(5, STEPS + 1)]
 
     for models in (undisturbed, killed):
@@ -152,46 +152,46 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(world: Path) -> No
 
 
 def check_another_run_is_refused(world: Path, models: Path) -> None:
-    """Another seed, other settings, data or weights: the state is neither used nor deleted."""
+    """Check that another seed, settings, data or weights neither use nor delete the state."""
     given, run = arguments(world, models), models / ".grpo-verl"
     other = world / "other"
     other.mkdir()
     pd.DataFrame(grpo_rows(tiny_problems(41), 4)).to_parquet(other / "grpo.parquet")
     tiny_solver(other / "base", steps=1)
-    for key, value, said in (
+    for key, value, difference in (
         ("seed", 1, "seed"),
         ("settings", SETTINGS | {"learning_rate": 1.0e-3}, "settings"),
         ("data", other / "grpo.parquet", "data"),
         ("base", other / "base", "model"),
     ):
-        expected = rf"other {said} reached global_step_4: delete the directory to start anew"
+        expected = f"contains global_step_4 of a run with different {difference}. Restore those"
         with pytest.raises(InputError, match=expected):
             train_grpo.main(**given | {key: value})
-    assert resumable_run.last_checkpoint(run).name == "global_step_4"
+    assert resumable_run.last_complete_checkpoint(run).name == "global_step_4"
 
 
-def test_a_failure_keeps_what_was_reached(world: Path, tmp_path: Path) -> None:
-    """verl ends with an error: what an attempt before it reached is still there."""
+def test_failed_run_keeps_its_checkpoints(world: Path, tmp_path: Path) -> None:
+    """verl ends with an error; the checkpoint of an earlier start is still there."""
     run = tmp_path / ".grpo-verl"
     given = arguments(world, tmp_path)
     given["settings"] = SETTINGS | {"options": {"trainer.not_a_key": 1}}
-    identity = resumable_run.identity(
+    identity = resumable_run.run_identity(
         model=given["base"], data=given["data"], settings=given["settings"], seed=0, devices=1
     )
-    write_json(run / resumable_run.NAME, identity)
+    write_json(run / resumable_run.RUN_FILE, identity)
     (run / "global_step_2").mkdir()
-    (run / "global_step_2" / resumable_run.COMPLETE).touch()
-    write_jsonl(run / verl_run_state.EARLIER, [{"step": step, "data": {}} for step in (1, 2)])
+    (run / "global_step_2" / resumable_run.COMPLETE_MARK).touch()
+    write_jsonl(run / verl_run_state.EARLIER_LOG, [{"step": step, "data": {}} for step in (1, 2)])
     with pytest.raises(InputError, match=r"^verl failed \(exit status 1\)"):
         train_grpo.main(**given)
-    assert resumable_run.last_checkpoint(run).name == "global_step_2"
-    assert [row["step"] for row in verl_run_state.logged(run, 2)] == [1, 2]
+    assert resumable_run.last_complete_checkpoint(run).name == "global_step_2"
+    assert [row["step"] for row in verl_run_state.read_log(run, 2)] == [1, 2]
     assert {path.name for path in tmp_path.iterdir()} == {run.name}
 
 
 @pytest.fixture
 def run(world: Path, tmp_path: Path) -> Path:
-    """A run of verl that saved after steps 2 and 4 and has logged three of them."""
+    """Return the folder of a run that saved steps 2 and 4 and logged three steps."""
     for step in (2, 4):
         weights = tmp_path / f"global_step_{step}" / "actor" / "huggingface"
         weights.mkdir(parents=True)
@@ -202,58 +202,56 @@ def run(world: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_checkpoint_is_whole_when_its_step_is_logged(world: Path, run: Path) -> None:
-    """Had step 4 been gone on from, its line in the curves would be lost."""
-    verl_run_state.keep(run, world / "base", [2, 4, 6, 8, 10])
-    assert resumable_run.last_checkpoint(run).name == "global_step_2"
+def test_checkpoint_is_complete_once_its_step_is_logged(world: Path, run: Path) -> None:
+    """A run resumed from step 4 would lack the curves of this step."""
+    verl_run_state.export_and_prune(run, world / "base", [2, 4, 6, 8, 10])
+    assert resumable_run.last_complete_checkpoint(run).name == "global_step_2"
     exported, base = (load_file(path / WEIGHTS) for path in (run / "rl-1", world / "base"))
     assert all(exported[name].equal(base[name]) for name in base)
     with (run / verl_run_state.LOG).open("a") as log:
-        log.write('{"step": 4}\n{"step": 5')  # the last line was cut
-    verl_run_state.keep(run, world / "base", [2, 4, 6, 8, 10])
-    assert resumable_run.last_checkpoint(run).name == "global_step_4"
+        log.write('{"step": 4}\n{"step": 5')  # the last line is cut short
+    verl_run_state.export_and_prune(run, world / "base", [2, 4, 6, 8, 10])
+    assert resumable_run.last_complete_checkpoint(run).name == "global_step_4"
     assert not (run / "global_step_2").exists()
     assert {path.name for path in run.glob("rl-*")} == {"rl-1", "rl-2"}
     assert not list(run.glob(f"global_step_4/**/{WEIGHTS}"))
     assert list(run.glob("global_step_4/**/optim*"))
 
 
-def test_what_verl_has_not_written_to_the_end_is_not_whole(world: Path, run: Path) -> None:
+def test_checkpoint_that_verl_has_not_completed_is_ignored(world: Path, run: Path) -> None:
     (run / verl_run_state.TRACKER).write_text("")  # the kill came between opening and writing it
-    verl_run_state.keep(run, world / "base", [2, 4, 6, 8, 10])
-    assert resumable_run.last_checkpoint(run) is None
+    verl_run_state.export_and_prune(run, world / "base", [2, 4, 6, 8, 10])
+    assert resumable_run.last_complete_checkpoint(run) is None
     (run / verl_run_state.TRACKER).write_text("2")
-    verl_run_state.keep(run, world / "base", [3, 4, 6, 8, 10])
-    assert resumable_run.last_checkpoint(run).name == "global_step_2"
+    verl_run_state.export_and_prune(run, world / "base", [3, 4, 6, 8, 10])
+    assert resumable_run.last_complete_checkpoint(run).name == "global_step_2"
     assert not list(run.glob("rl-*"))  # no fifth
 
 
-def test_no_step_is_logged_twice_and_none_after_the_one_to_go_on_from(
-    world: Path, run: Path
-) -> None:
-    verl_run_state.keep(run, world / "base", [2, 4, 6, 8, 10])
-    assert verl_run_state.ready(run).name == "global_step_2"
-    assert {path.name for path in resumable_run.checkpoints(run)} == {"global_step_2"}
+def test_log_has_each_step_once_and_ends_at_the_resumed_step(world: Path, run: Path) -> None:
+    verl_run_state.export_and_prune(run, world / "base", [2, 4, 6, 8, 10])
+    assert verl_run_state.prepare_resume(run).name == "global_step_2"
+    assert {path.name for path in resumable_run.list_checkpoints(run)} == {"global_step_2"}
     assert not (run / verl_run_state.TRACKER).exists() and not (run / verl_run_state.LOG).exists()
-    assert verl_run_state.logged(run, 2) == [{"step": 1}, {"step": 2}]
+    assert verl_run_state.read_log(run, 2) == [{"step": 1}, {"step": 2}]
     write_jsonl(run / verl_run_state.LOG, [{"step": 3, "again": True}])
-    assert verl_run_state.logged(run, 3)[2] == {"step": 3, "again": True}
-    with pytest.raises(InputError, match="verl did not log step 4"):
-        verl_run_state.logged(run, 4)
+    assert verl_run_state.read_log(run, 3)[2] == {"step": 3, "again": True}
+    with pytest.raises(InputError, match="verl's log has no step 4"):
+        verl_run_state.read_log(run, 4)
 
 
-def test_a_run_killed_while_it_is_deleted_is_begun_anew(run: Path, monkeypatch) -> None:
-    """No half of it is taken for a whole one, and none of it stays."""
-    (run / "global_step_4" / resumable_run.COMPLETE).touch()
-    monkeypatch.setattr(files, "remove", lambda path: None)
+def test_run_killed_while_it_is_deleted_starts_from_scratch(run: Path, monkeypatch) -> None:
+    """No part of it is taken for a complete run, and no part remains."""
+    (run / "global_step_4" / resumable_run.COMPLETE_MARK).touch()
+    monkeypatch.setattr(atomic, "remove", lambda path: None)
     atomic.remove_atomically(run)
     monkeypatch.undo()
-    assert resumable_run.last_checkpoint(run) is None
+    assert resumable_run.last_complete_checkpoint(run) is None
     (left,) = run.parent.glob(f".{run.name}.*.tmp")
     gone = left.with_name(re.sub(r"-\d+\.tmp", "-4194304.tmp", left.name))  # no process has it
     left.rename(gone)
-    resumable_run.claim(run, {"seed": 0}, None)
-    assert [path.name for path in run.iterdir()] == [resumable_run.NAME] and not gone.exists()
+    resumable_run.prepare_run_directory(run, {"seed": 0}, None)
+    assert [path.name for path in run.iterdir()] == [resumable_run.RUN_FILE] and not gone.exists()
 
 
 if __name__ == "__main__":

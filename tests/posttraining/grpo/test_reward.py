@@ -1,4 +1,4 @@
-"""The outcome reward as verl calls it, and the proof that it was this one."""
+"""The outcome reward as verl and TRL call it."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ from crosslens.posttraining.grpo.verl import check_reward
 
 
 def one_answer(tokenizer, text: str, gold: str) -> DataProto:
-    """A row as verl's agent loop hands it to the reward manager."""
+    """Return a row as verl's agent loop passes it to the reward manager."""
     ids = torch.tensor([tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]])
     batch = TensorDict({"responses": ids, "attention_mask": torch.ones_like(ids)}, batch_size=1)
     columns = {
@@ -39,7 +39,7 @@ def tokenizer(tmp_path_factory):
     return AutoTokenizer.from_pretrained(tiny_model(tmp_path_factory.mktemp("model")))
 
 
-def test_verls_reward_manager_grades_with_ours(tokenizer, tmp_path: Path, monkeypatch) -> None:
+def test_reward_manager_of_verl_calls_this_reward(tokenizer, tmp_path: Path, monkeypatch) -> None:
     mark = tmp_path / "mark"
     monkeypatch.setenv(reward.MARK, str(mark))
     with initialize_config_dir(str(CONFIGS), version_base=None):
@@ -64,7 +64,7 @@ def test_verls_reward_manager_grades_with_ours(tokenizer, tmp_path: Path, monkey
     check_reward(mark)
 
 
-def test_it_works_off_the_main_thread() -> None:
+def test_reward_works_in_other_threads() -> None:
     answers = ["\\boxed{\\frac{1}{2}}", "\\boxed{1/2}", "\\boxed{2}", "\\boxed{"] * 2
 
     def grade(answer: str) -> tuple[bool, float]:
@@ -75,7 +75,7 @@ def test_it_works_off_the_main_thread() -> None:
         assert list(pool.map(grade, answers)) == [(False, s) for s in [1.0, 1.0, 0.0, 0.0] * 2]
 
 
-def test_trls_contract_gives_the_same_numbers() -> None:
+def test_trl_reward_gives_the_same_numbers() -> None:
     texts, golds = ["\\boxed{3}", "\\boxed{4}", "5"], ["3", "5", "5"]
     turns = [[{"role": "assistant", "content": text}] for text in texts]
     assert reward.trl_reward(completions=turns, ground_truth=golds, prompts=None) == [1.0, 0.0, 0.0]

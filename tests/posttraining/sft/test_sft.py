@@ -41,7 +41,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def models(base: Path, data: Path, tmp_path_factory) -> Path:
-    """The outputs of one real run."""
+    """Return the outputs of a run."""
     models = tmp_path_factory.mktemp("study")
     train_sft.main(
         base=base,
@@ -57,7 +57,7 @@ def models(base: Path, data: Path, tmp_path_factory) -> Path:
 
 
 def settings_of(base: Path, data: Path, run: Path, **changes) -> dict:
-    return llama_factory.engine_settings(
+    return llama_factory.backend_settings(
         base=base,
         data=data,
         run=run,
@@ -69,7 +69,7 @@ def settings_of(base: Path, data: Path, run: Path, **changes) -> dict:
 
 
 def parsed(settings: dict):
-    """What LLaMA-Factory understands, its tokenizer and its template."""
+    """Return LLaMA-Factory's arguments, tokenizer and template."""
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams import get_train_args
     from llamafactory.model import load_tokenizer
@@ -90,28 +90,28 @@ def parsed(settings: dict):
         (320, [64, 128, 192, 256, 320]),
     ],
 )
-def test_exact_checkpoint_steps_of_any_number(steps: int, saved: list[int]) -> None:
+def test_exact_checkpoint_steps(steps: int, saved: list[int]) -> None:
     assert exact_checkpoint_steps(steps) == saved
 
 
-def test_fewer_steps_than_checkpoints() -> None:
+def test_fewer_steps_than_checkpoints_are_an_error() -> None:
     with pytest.raises(InputError, match="only 4 steps"):
         exact_checkpoint_steps(4)
 
 
 @pytest.mark.parametrize(("devices", "steps"), [(1, 16), (2, 8), (8, 2), (16, 1)])
-def test_the_batch_is_the_same_on_any_devices(devices: int, steps: int) -> None:
-    assert llama_factory.accumulation(128, 8, devices) == steps
-    assert llama_factory.accumulation(128, 8, devices) * 8 * devices == 128
+def test_effective_batch_is_the_same_on_any_number_of_devices(devices: int, steps: int) -> None:
+    assert llama_factory.accumulation_steps(128, 8, devices) == steps
+    assert llama_factory.accumulation_steps(128, 8, devices) * 8 * devices == 128
 
 
 @pytest.mark.parametrize("devices", [3, 32])
-def test_a_batch_that_cannot_be_split(devices: int) -> None:
-    with pytest.raises(InputError, match="sft.batch_size: 128 is no multiple"):
-        llama_factory.accumulation(128, 8, devices)
+def test_indivisible_batch_is_an_error(devices: int) -> None:
+    with pytest.raises(InputError, match="sft.batch_size: 128 is not a multiple"):
+        llama_factory.accumulation_steps(128, 8, devices)
 
 
-def test_llama_factory_reads_our_settings(base: Path, data: Path, tmp_path: Path) -> None:
+def test_llama_factory_reads_the_settings(base: Path, data: Path, tmp_path: Path) -> None:
     (model, dataset, training, tuning, _), _, _ = parsed(settings_of(base, data, tmp_path))
     assert (tuning.stage, tuning.finetuning_type) == ("sft", "full")
     assert model.model_name_or_path == str(base)
@@ -131,7 +131,7 @@ def test_unknown_options_are_refused_by_llama_factory(
         parsed(settings_of(base, data, tmp_path, options={"not_a_key": 1}))
 
 
-def test_labels_are_the_trace_and_its_end_only(base: Path, data: Path, tmp_path: Path) -> None:
+def test_labels_are_the_trace_and_the_end_token(base: Path, data: Path, tmp_path: Path) -> None:
     from llamafactory.data import get_dataset
 
     (model, dataset, training, *_), module, template = parsed(settings_of(base, data, tmp_path))
@@ -148,7 +148,7 @@ def test_labels_are_the_trace_and_its_end_only(base: Path, data: Path, tmp_path:
         assert row["labels"] == [-100] * len(prompt) + trace
 
 
-def test_the_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
+def test_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
     _, module, template = parsed(settings_of(base, data, tmp_path))
     messages = sft_rows(tiny_traces(1))[0]["messages"]
     entrypoint.check_template(
@@ -156,9 +156,7 @@ def test_the_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
     )
 
 
-def test_another_template_than_the_tokenizers_is_refused(
-    base: Path, data: Path, tmp_path: Path
-) -> None:
+def test_different_template_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
     _, module, template = parsed(settings_of(base, data, tmp_path, options={"template": "alpaca"}))
     messages = sft_rows(tiny_traces(1))[0]["messages"]
     original = AutoTokenizer.from_pretrained(base)
@@ -166,25 +164,25 @@ def test_another_template_than_the_tokenizers_is_refused(
         entrypoint.check_template(original, module["tokenizer"], template, messages)
 
 
-def test_a_trace_without_end_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
+def test_trace_without_end_token_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
     _, module, template = parsed(settings_of(base, data, tmp_path))
     template.format_assistant.slots = ["{{content}}"]
     messages = sft_rows(tiny_traces(1))[0]["messages"]
     original = AutoTokenizer.from_pretrained(base)
-    with pytest.raises(InputError, match="do not end with the end token"):
+    with pytest.raises(InputError, match="not with the end token"):
         entrypoint.check_template(original, module["tokenizer"], template, messages)
 
 
-def test_another_batch_than_configured_is_refused() -> None:
+def test_different_effective_batch_is_refused() -> None:
     arguments = SimpleNamespace(
         world_size=2, per_device_train_batch_size=4, gradient_accumulation_steps=1
     )
-    entrypoint.Batch(8).on_train_begin(arguments, None, None)
-    with pytest.raises(InputError, match="sft.batch_size is 16, but 2 device"):
-        entrypoint.Batch(16).on_train_begin(arguments, None, None)
+    entrypoint.CheckBatchSize(8).on_train_begin(arguments, None, None)
+    with pytest.raises(InputError, match="sft.batch_size: 16 differs from 2 device"):
+        entrypoint.CheckBatchSize(16).on_train_begin(arguments, None, None)
 
 
-def test_five_plain_checkpoints(base: Path, models: Path) -> None:
+def test_run_gives_five_plain_checkpoints(base: Path, models: Path) -> None:
     wanted = {file.name for file in base.iterdir()}
     weights = [load_file(base / "model.safetensors")["model.norm.weight"]]
     for k in range(1, 6):
@@ -209,7 +207,7 @@ def test_checkpoints_keep_tokenizer_and_configuration(base: Path, models: Path) 
     assert read_json(base / "config.json") == read_json(models / "sft-5" / "config.json")
 
 
-def test_the_loss_of_every_step_falls(models: Path) -> None:
+def test_loss_is_logged_every_step_and_falls(models: Path) -> None:
     loss = pd.read_csv(models / "sft-loss.csv")
     assert list(loss.columns) == llama_factory.LOSS_COLUMNS
     assert list(loss["step"]) == list(range(1, math.ceil(TRACES / 4) + 1))
@@ -220,7 +218,7 @@ def test_the_loss_of_every_step_falls(models: Path) -> None:
 def test_two_devices_take_the_same_steps(
     base: Path, data: Path, models: Path, tmp_path: Path
 ) -> None:
-    # Two processes that share the CPU stand in for two GPUs.
+    # Two processes on the CPU take the place of two GPUs.
     options = SETTINGS["options"] | {"use_cpu": True, "ddp_backend": "gloo"}
     train_sft.main(
         base=base,
@@ -237,13 +235,13 @@ def test_two_devices_take_the_same_steps(
     assert list(two[:-1]) == pytest.approx(list(one[:-1]), rel=1e-3)
 
 
-def test_a_loss_that_is_no_number() -> None:
+def test_non_finite_loss_is_an_error() -> None:
     history = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}]
-    with pytest.raises(InputError, match="the SFT loss is nan at step 2"):
+    with pytest.raises(InputError, match="sft.learning_rate: the loss is nan at step 2"):
         llama_factory.loss_table(history)
 
 
-def test_too_few_traces_are_noticed_before_the_engine_starts(
+def test_too_few_traces_are_an_error_before_the_backend_starts(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="SFT has only 3 steps, fewer than its 5 checkpoints"):
@@ -258,16 +256,16 @@ def test_too_few_traces_are_noticed_before_the_engine_starts(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_engine_that_dies_leaves_its_last_words() -> None:
+def test_backend_failure_reports_the_last_line() -> None:
     program = "print('working'); raise SystemExit('disk full')"
     with pytest.raises(InputError, match=r"^X failed \(exit status 1\): disk full$"):
-        backend_process.run("X", [sys.executable, "-c", program])
+        backend_process.run_backend("X", [sys.executable, "-c", program])
 
 
-def test_of_an_engine_s_last_words_those_after_error_count() -> None:
+def test_backend_failure_reports_its_error_line() -> None:
     program = "print('Error: the key a.b is wrong'); print('bye'); raise SystemExit(3)"
     with pytest.raises(InputError, match=r"^X failed \(exit status 3\): the key a.b is wrong$"):
-        backend_process.run("X", [sys.executable, "-c", program])
+        backend_process.run_backend("X", [sys.executable, "-c", program])
 
 
 def test_media_packages_are_hidden_and_trl_loads() -> None:
@@ -282,7 +280,7 @@ def test_media_packages_are_hidden_and_trl_loads() -> None:
 
 @pytest.fixture
 def dying(monkeypatch):
-    """An engine that is killed by SIGKILL as soon as its run holds a given file."""
+    """Return a function that makes the backend die as soon as its run holds a file."""
 
     def install(file: Path) -> None:
         def run(what: str, command: list[str], environment: dict[str, str]) -> None:
@@ -292,15 +290,15 @@ def dying(monkeypatch):
                 process.kill()
             raise InputError(f"{what} was killed")
 
-        monkeypatch.setattr(llama_factory.backend_process, "run", run)
+        monkeypatch.setattr(llama_factory.backend_process, "run_backend", run)
 
     return install
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
+def test_killed_run_resumes_to_the_same_weights(
     base: Path, data: Path, models: Path, tmp_path: Path, dying, monkeypatch
 ) -> None:
-    run, again = tmp_path / ".sft-run", backend_process.run
+    run, again = tmp_path / ".sft-run", backend_process.run_backend
     arguments = {
         "base": base,
         "data": data,
@@ -311,17 +309,21 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
         "seed": 0,
         "gpus": 0,
     }
-    dying(run / "checkpoint-5" / resumable_run.COMPLETE)  # the second of five
+    dying(run / "checkpoint-5" / resumable_run.COMPLETE_MARK)  # the second of five
     with pytest.raises(InputError, match="was killed"):
         train_sft.main(**arguments)
-    reached = resumable_run.last_checkpoint(run)
-    assert resumable_run.step_of(reached) in (5, 7)
-    assert resumable_run.found(reached, resumable_run.STATE_FILES)
-    with pytest.raises(InputError, match=f"with other seed reached {reached.name}: delete"):
+    reached = resumable_run.last_complete_checkpoint(run)
+    assert resumable_run.checkpoint_step(reached) in (5, 7)
+    assert resumable_run.matching_paths(reached, resumable_run.STATE_FILES)
+    with pytest.raises(
+        InputError, match=f"contains {reached.name} of a run with different seed. Restore"
+    ):
         train_sft.main(**arguments | {"seed": 1})
     commands = []
     monkeypatch.setattr(
-        llama_factory.backend_process, "run", lambda *call: (commands.append(call[1]), again(*call))
+        llama_factory.backend_process,
+        "run_backend",
+        lambda *call: (commands.append(call[1]), again(*call)),
     )
     train_sft.main(**arguments)
     assert len(commands) == 1 and not run.exists()
@@ -333,36 +335,37 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
         assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in two)
 
 
-def test_an_attempt_that_reached_nothing_is_no_obstacle(tmp_path: Path) -> None:
-    resumable_run.claim(tmp_path / "run", {"seed": 0}, None)
-    resumable_run.claim(tmp_path / "run", {"seed": 1}, None)
-    assert read_json(tmp_path / "run" / resumable_run.NAME) == {"seed": 1}
+def test_run_without_checkpoint_is_replaced(tmp_path: Path) -> None:
+    resumable_run.prepare_run_directory(tmp_path / "run", {"seed": 0}, None)
+    resumable_run.prepare_run_directory(tmp_path / "run", {"seed": 1}, None)
+    assert read_json(tmp_path / "run" / resumable_run.RUN_FILE) == {"seed": 1}
 
 
-def test_one_training_state_is_kept(tmp_path: Path) -> None:
+def test_only_the_last_training_state_is_kept(tmp_path: Path) -> None:
     for step in (9, 18):
         (tmp_path / f"checkpoint-{step}" / f"global_step{step}").mkdir(parents=True)
         for name in ("model.safetensors", "optimizer.pt", "rng_state_1.pth", "trainer_state.json"):
             (tmp_path / f"checkpoint-{step}" / name).touch()
-        resumable_run.close(tmp_path / f"checkpoint-{step}")
+        resumable_run.mark_complete_and_prune(tmp_path / f"checkpoint-{step}")
     left = [
-        {path.name for path in folder.iterdir()} for folder in resumable_run.checkpoints(tmp_path)
+        {path.name for path in folder.iterdir()}
+        for folder in resumable_run.list_checkpoints(tmp_path)
     ]
     assert left[0] == {"model.safetensors", "trainer_state.json", "complete"}
     assert left[1] >= {"global_step18", "optimizer.pt", "rng_state_1.pth"}
-    (tmp_path / "checkpoint-27").mkdir()  # a kill left it half written
-    assert resumable_run.last_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
+    (tmp_path / "checkpoint-27").mkdir()  # incomplete after a kill
+    assert resumable_run.last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-18"
 
 
-def test_weights_make_another_run(tmp_path: Path) -> None:
-    """Not only their names and sizes: a base model trained again is another one."""
+def test_other_weights_make_another_run(tmp_path: Path) -> None:
+    """The identity depends on the content of the weights, not only on names and sizes."""
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "data.json").write_text("[]")
     kinds = []
     for weights in (b"one", b"two", b"one"):
         (tmp_path / "model.safetensors").write_bytes(weights)
         given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": {}}
-        kinds.append(resumable_run.identity(**given, seed=0, devices=1))
+        kinds.append(resumable_run.run_identity(**given, seed=0, devices=1))
     assert kinds[0] == kinds[2] != kinds[1]
 
 

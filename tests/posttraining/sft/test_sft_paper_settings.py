@@ -42,7 +42,7 @@ def rendered(base: Path, data: Path, run: Path, settings: dict, devices: int) ->
     write_json(
         run / "deepspeed.json", llama_factory.deepspeed_settings(stage, settings["batch_size"])
     )
-    return llama_factory.engine_settings(
+    return llama_factory.backend_settings(
         base=base, data=data, run=run, settings=settings, seed=0, devices=devices, cpu=False
     )
 

@@ -36,7 +36,7 @@ SETTINGS = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """26 problems: six steps of four, which five do not divide, and a rest."""
+    """Return 26 problems: six steps of four, which five does not divide, and two more."""
     pd.DataFrame(grpo_rows(tiny_problems(26), 4)).to_parquet(tmp_path / "grpo.parquet")
     return tmp_path / "grpo.parquet"
 
@@ -55,7 +55,7 @@ def trained(base: Path, data: Path, models: Path, **changes) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
-def test_five_plain_checkpoints_and_curves(
+def test_run_gives_five_plain_checkpoints_and_curves(
     architecture: str, data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv(reward.MARK, str(tmp_path / "mark"))
@@ -78,18 +78,18 @@ def test_five_plain_checkpoints_and_curves(
     assert (curves["seconds"] > 0).all() and (curves["grad_norm"] > 0).any()
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(data: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_to_identical_weights(data: Path, tmp_path: Path) -> None:
     base, models = tiny_solver(tmp_path / "base"), tmp_path / "killed"
     program = "import sys, test_trl; test_trl.trained(*map(test_trl.Path, sys.argv[1:]))"
     with subprocess.Popen(
         [sys.executable, "-c", program, str(base), str(data), str(models)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:
-        while not (models / ".run" / "checkpoint-6" / resumable_run.COMPLETE).exists():
+        while not (models / ".run" / "checkpoint-6" / resumable_run.COMPLETE_MARK).exists():
             assert process.poll() is None
             time.sleep(0.001)
         process.kill()
-    reached = resumable_run.step_of(resumable_run.last_checkpoint(models / ".run"))
+    reached = resumable_run.checkpoint_step(resumable_run.last_complete_checkpoint(models / ".run"))
     assert reached in (6, 8, 10) and [path.name for path in models.iterdir()] == [".run"]
     with pytest.raises(InputError, match=f"other settings reached checkpoint-{reached}: delete"):
         trained(base, data, models, learning_rate=1.0e-3)
@@ -104,8 +104,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(data: Path, tmp_pa
         assert one.read_bytes() == two.read_bytes()
 
 
-def test_the_configuration_is_trls_own(tmp_path: Path) -> None:
-    config = GRPOConfig(**trl.arguments(SETTINGS, out=tmp_path, steps=6, seed=3))
+def test_arguments_are_those_of_trl(tmp_path: Path) -> None:
+    config = GRPOConfig(**trl.trainer_arguments(SETTINGS, out=tmp_path, steps=6, seed=3))
     assert (config.num_generations, config.per_device_train_batch_size) == (4, 8)
     assert (config.generation_batch_size, config.steps_per_generation) == (16, 2)
     assert (config.max_steps, config.save_steps, config.logging_steps) == (12, 2, 2)
@@ -116,14 +116,14 @@ def test_the_configuration_is_trls_own(tmp_path: Path) -> None:
     assert (config.seed, config.use_cpu, config.bf16) == (3, True, False)
 
 
-def test_options_have_the_last_word_save_on_the_reward(data: Path, tmp_path: Path) -> None:
+def test_options_take_precedence_except_for_the_reward(data: Path, tmp_path: Path) -> None:
     settings = SETTINGS | {"options": {"top_p": 0.9}}
-    assert trl.arguments(settings, out=tmp_path, steps=6, seed=3)["top_p"] == 0.9
+    assert trl.trainer_arguments(settings, out=tmp_path, steps=6, seed=3)["top_p"] == 0.9
     with pytest.raises(InputError, match=r"^grpo\.options\.reward_weights: the reward is"):
         trained(tmp_path, data, tmp_path / "models", options={"reward_weights": [0.0]})
 
 
-def test_too_few_problems_are_noticed_before_training(data: Path, tmp_path: Path) -> None:
+def test_too_few_problems_are_an_error_before_training(data: Path, tmp_path: Path) -> None:
     base = tiny_model(tmp_path / "base")
     with pytest.raises(InputError, match="26 problems give 3 steps of 8 prompts"):
         trained(base, data, tmp_path / "models", batch_size=8)

@@ -45,12 +45,12 @@ import verl
 from hydra import compose, initialize_config_dir
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
 from verl.utils.config import omega_conf_to_dataclass
-from crosslens.posttraining.grpo.overrides import overrides
+from crosslens.posttraining.grpo.overrides import verl_overrides
 
 folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 batch = {key: torch.from_numpy(value) for key, value in np.load(folder / "batch.npz").items()}
 paths = dict.fromkeys(("model", "tokenizer", "data", "out"), folder)
-arguments = overrides(settings, **paths, save_every=1, seed=0, gpus=0)
+arguments = verl_overrides(settings, **paths, save_every=1, seed=0, gpus=0)
 with initialize_config_dir(
     str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None
 ):
@@ -92,15 +92,15 @@ np.savez(
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory) -> GRPOTrainer:
-    """TRL's own trainer with the arguments of our run."""
+    """Return TRL's trainer with the arguments of a run."""
     path = tmp_path_factory.mktemp("run")
     base = tiny_solver(path / "base")
-    config = GRPOConfig(**trl.arguments(SETTINGS, out=path / "out", steps=5, seed=0))
+    config = GRPOConfig(**trl.trainer_arguments(SETTINGS, out=path / "out", steps=5, seed=0))
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(base),
         reward_funcs=trl_reward,
         args=config,
-        train_dataset=trl.dataset(pd.DataFrame(grpo_rows(tiny_problems(80), 16))),
+        train_dataset=trl.build_dataset(pd.DataFrame(grpo_rows(tiny_problems(80), 16))),
     )
     trainer.current_gradient_accumulation_steps = config.gradient_accumulation_steps  # as train()
     return trainer
@@ -108,7 +108,7 @@ def trainer(tmp_path_factory) -> GRPOTrainer:
 
 @pytest.fixture(scope="module")
 def step(trainer: GRPOTrainer) -> dict[str, torch.Tensor]:
-    """One step's rollouts, graded; then the model moves on, as updates would move it, but far."""
+    """Return the graded rollouts of a step, after which the model is changed considerably."""
     trainer.model.train()
     inputs = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
     rewards = torch.tensor(list(trainer._logs["rewards"]["trl_reward"]))
@@ -120,7 +120,7 @@ def step(trainer: GRPOTrainer) -> dict[str, torch.Tensor]:
 
 
 def log_probabilities(trainer: GRPOTrainer, inputs: dict) -> torch.Tensor:
-    """Of the completions' tokens under the model as it is now."""
+    """Return log-probabilities of the completions under the current model."""
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
     width = inputs["completion_ids"].shape[1]
@@ -129,7 +129,7 @@ def log_probabilities(trainer: GRPOTrainer, inputs: dict) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def verl(step: dict[str, torch.Tensor], tmp_path_factory) -> dict[str, np.ndarray]:
-    """What verl makes of the step."""
+    """Return verl's advantages, loss and gradient for the step."""
     folder = tmp_path_factory.mktemp("verl")
     names = {"rewards": "rewards", "old": "old_per_token_logps", "new": "new"}
     arrays = {ours: step[theirs].numpy() for ours, theirs in names.items()}
@@ -140,7 +140,7 @@ def verl(step: dict[str, torch.Tensor], tmp_path_factory) -> dict[str, np.ndarra
 
 
 def losses(trainer: GRPOTrainer, step: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """TRL's loss of each update of the step."""
+    """Return TRL's loss of each update of the step."""
     halves = split_tensor_dict(
         {key: step[key] for key in step if key != "num_items_in_batch"}, UPDATES
     )
@@ -149,12 +149,12 @@ def losses(trainer: GRPOTrainer, step: dict[str, torch.Tensor]) -> list[torch.Te
 
 
 def gradient(trainer: GRPOTrainer, scalar: torch.Tensor) -> torch.Tensor:
-    """Of all weights, as one vector."""
+    """Return the gradient of all weights as one vector."""
     parts = torch.autograd.grad(scalar, list(trainer.model.parameters()))
     return torch.cat([part.flatten() for part in parts])
 
 
-def test_the_batch_has_all_there_is_to_agree_on(step: dict, verl: dict) -> None:
+def test_batch_has_all_cases_to_compare(step: dict, verl: dict) -> None:
     groups = step["rewards"].view(-1, ROLLOUTS).mean(1)
     assert ((groups > 0) & (groups < 1)).any() and (groups == 0).any()
     ratio = (step["new"] - step["old_per_token_logps"]).exp()[step["completion_mask"].bool()]
@@ -164,8 +164,8 @@ def test_the_batch_has_all_there_is_to_agree_on(step: dict, verl: dict) -> None:
     assert lengths.min() < lengths.max()
 
 
-def test_advantages(step: dict, verl: dict) -> None:
-    """They differ by what is added to the standard deviation: 1e-4 in TRL, 1e-6 in verl."""
+def test_advantages_agree(step: dict, verl: dict) -> None:
+    """They differ only by the constant added to the deviation: 1e-4 in TRL, 1e-6 in verl."""
     ours, theirs = step["advantages"].numpy(), verl["advantages"]
     assert ours == pytest.approx(theirs, rel=3e-4, abs=0)
     rewards = step["rewards"].view(-1, ROLLOUTS).double()
@@ -174,7 +174,7 @@ def test_advantages(step: dict, verl: dict) -> None:
     assert theirs == pytest.approx(exact.numpy(), rel=1e-5, abs=1e-6)
 
 
-def test_clipped_loss(trainer: GRPOTrainer, step: dict, verl: dict) -> None:
+def test_clipped_losses_agree(trainer: GRPOTrainer, step: dict, verl: dict) -> None:
     trainer._metrics["train"].clear()
     ours = [loss.item() for loss in losses(trainer, step)]
     assert ours == pytest.approx(verl["loss"].tolist(), rel=3e-4, abs=1e-6)
@@ -182,14 +182,14 @@ def test_clipped_loss(trainer: GRPOTrainer, step: dict, verl: dict) -> None:
     assert clipped == pytest.approx(verl["clipped"][:, 0].tolist(), abs=1e-6)
 
 
-def test_gradient(trainer: GRPOTrainer, step: dict, verl: dict) -> None:
+def test_gradients_agree(trainer: GRPOTrainer, step: dict, verl: dict) -> None:
     ours = gradient(trainer, sum(losses(trainer, step)))
     chosen = log_probabilities(trainer, step)
     theirs = gradient(trainer, (chosen * torch.from_numpy(verl["gradient"])).sum())
     assert (ours - theirs).norm() < 3e-4 * theirs.norm()
 
 
-def test_without_the_dual_clip_they_would_differ(
+def test_losses_differ_without_the_dual_clip(
     trainer: GRPOTrainer, step: dict, verl: dict, monkeypatch
 ) -> None:
     monkeypatch.setattr(trainer.args, "delta", None)
@@ -197,10 +197,10 @@ def test_without_the_dual_clip_they_would_differ(
     assert (ours > verl["loss"] + 1e-3).any()
 
 
-def test_trls_own_choice_of_loss_would_weigh_updates_by_their_tokens(
+def test_default_loss_of_trl_would_weight_updates_by_their_tokens(
     trainer: GRPOTrainer, step: dict, monkeypatch
 ) -> None:
-    """Its `dapo` divides by the mean tokens of the updates that share their rollouts."""
+    """The loss `dapo` divides by the mean number of tokens of updates on the same rollouts."""
     mean = torch.stack(losses(trainer, step)).detach()
     monkeypatch.setattr(trainer, "loss_type", "dapo")
     weighed = torch.stack(losses(trainer, step)).detach()
