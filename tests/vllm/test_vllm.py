@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_traces
+from tiny_models import tiny_traces
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from crosslens.data.teacher import Answer, Sampler, sampler
