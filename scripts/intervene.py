@@ -21,7 +21,9 @@ COLUMNS = ["set", "kind", "index", "task", "size", "n_features", *change(0, 0, 1
 def companions(paths: list[Path], layer: int):
     """All models' activations on the same tokens, for the readout `joint`."""
     networks = [load_truncated(path, layer)[0] for path in paths]
-    return lambda ids: torch.stack([residual_stream(n, ids).flatten(0, 1) for n in networks], dim=1)
+    return lambda **inputs: torch.stack(
+        [residual_stream(n, **inputs).flatten(0, 1) for n in networks], dim=1
+    )
 
 
 def main(

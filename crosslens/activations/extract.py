@@ -75,17 +75,20 @@ def truncate(model: torch.nn.Module, layer: int) -> torch.nn.Module:
 def residual_stream(
     model: torch.nn.Module,
     input_ids: Int[torch.Tensor, "b t"],
-    attention_mask: Int[torch.Tensor, "b t"] | None = None,
+    attention_mask: torch.Tensor | None = None,
+    **inputs: torch.Tensor,
 ) -> Float[torch.Tensor, "b t d"]:
     """Return the activations of a truncated model, equal to the full model's hidden_states[L].
 
+    `attention_mask` [b, t] marks tokens; one of [b, 1, t, t] is added to the attention scores.
+    `inputs` are the model's own, such as position_ids.
     Without a mask all positions are attended to. transformers then gets a mask of ones: without
     one it builds a t x t mask for packed documents, and SDPA cannot use its fused causal kernel.
     """
     if attention_mask is None:
         attention_mask = torch.ones_like(input_ids)
     return model(
-        input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs
     ).last_hidden_state
 
 

@@ -18,7 +18,8 @@ from crosslens.evaluation.harness import Model, run
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 
-Others = Callable[[torch.Tensor], Float[torch.Tensor, "b n d_model"]]
+MASKING = ("attention_mask", "position_ids")
+Others = Callable[..., Float[torch.Tensor, "b n d_model"]]
 
 
 def edit(
@@ -57,8 +58,9 @@ def intervene(
     where the norm is above `sink_threshold` times its mean, which is sqrt(d_model) / scale (an
     attention sink: there f means nothing, and an edit would be out of all proportion).
 
-    index: the model's place in the crosscoder. `others(input_ids)` gives all models' activations
-    [b, n, d_model], flattened over positions; the readout "joint" needs it.
+    index: the model's place in the crosscoder. `others(input_ids, ...)` gives all models'
+    activations [b, n, d_model], flattened over positions; the readout "joint" needs it. It also
+    gets the attention mask and the positions, where the model was given them.
     """
     chosen = torch.tensor(features, dtype=torch.long)
     reduced = restrict(crosscoder, chosen).to(next(model.parameters()).device)
@@ -66,13 +68,15 @@ def intervene(
     seen: dict[str, torch.Tensor] = {}
 
     def remember(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
-        seen["ids"] = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        seen.clear()
+        seen["input_ids"] = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        seen.update({name: kwargs[name] for name in MASKING if kwargs.get(name) is not None})
 
     def hook(module: torch.nn.Module, args: tuple, kwargs: dict, output):
         h = output[0] if isinstance(output, tuple) else output
         flat = h.flatten(0, 1)
         x = (
-            others(seen["ids"])
+            others(**seen)
             if readout == "joint"
             else flat.float()[:, None].expand(-1, len(crosscoder.scales), -1)
         )

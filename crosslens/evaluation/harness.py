@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 from crosslens.config import benchmark_columns
 from crosslens.config.input_files import check_columns
 from crosslens.data.grading import is_correct, user_message
+from crosslens.evaluation.likelihoods import log_likelihoods, trees_agree
 from crosslens.io.errors import InputError
 from crosslens.models.batching import batches_by_length
 from crosslens.models.loading import load_network, loading
@@ -31,7 +32,25 @@ SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 class Model(HFLM):
-    """lm-eval's Hugging Face model, with batched sampling that drops finished rows."""
+    """lm-eval's Hugging Face model: choices that share their prompt, sampling that drops rows."""
+
+    def _loglikelihood_tokens(
+        self, requests: list, disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """Log-probability of each continuation, and whether its tokens are the most likely.
+
+        An architecture that cannot share prompts is scored by the harness's own code.
+        """
+        if not requests or not trees_agree(self.model, requests, self.max_length):
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        scored = log_likelihoods(
+            self.model, requests, max_length=self.max_length, batch_size=int(self.batch_size)
+        )
+        found = {}
+        for index, *answer in scored:
+            found[index] = tuple(answer)
+            self.cache_hook.add_partial("loglikelihood", requests[index][0], found[index])
+        return [found[index] for index in range(len(requests))]
 
     def generate_until(self, requests: list, disable_tqdm: bool = False) -> list[str]:
         """One completion of each request; repetition i of a request has seed 1234 + i."""

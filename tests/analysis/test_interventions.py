@@ -111,8 +111,8 @@ def test_the_hook_edits_the_residual_stream(model, crosscoder, readout, value) -
 
 
 def test_joint_reads_the_other_models_too(model, crosscoder) -> None:
-    def others(ids: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(ids.numel(), 3, 16)
+    def others(input_ids: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(input_ids.numel(), 3, 16)
 
     crosscoder.b_enc.data.fill_(-1.0)  # all inputs zero: no feature fires, zeroing changes nothing
     same = run(model, crosscoder, readout="joint", others=others)

@@ -1,0 +1,58 @@
+"""Next-token logits from final hidden states, by the network's own code."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class FixedOutput(BaseModelOutputWithPast):
+    """A body's output that holds hidden states; other architectures' further fields are None."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+class FixedBody(torch.nn.Module):
+    """Return given hidden states, whatever the input."""
+
+    def __init__(self, hidden: Float[torch.Tensor, "1 n d"]) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *args: Any, **kwargs: Any) -> FixedOutput:
+        """Return the hidden states in the form of a transformers body."""
+        return FixedOutput(last_hidden_state=self.hidden)
+
+
+def body_name(network: "PreTrainedModel") -> str:
+    """Return the attribute of a causal language model that holds its layers."""
+    prefix = network.base_model_prefix
+    return prefix if hasattr(network, prefix) else "model"  # Gemma 3's prefix is of its other form
+
+
+def body_of(network: "PreTrainedModel") -> torch.nn.Module:
+    """Return a causal language model without its output head."""
+    return getattr(network, body_name(network))
+
+
+@torch.inference_mode()
+def next_token_logits(
+    network: "PreTrainedModel", hidden: Float[torch.Tensor, "n d"]
+) -> Float[torch.Tensor, "n v"]:
+    """Return the logits of a causal language model at final hidden states of any positions.
+
+    The network computes them itself, on a body that is replaced for this call. Whatever its
+    architecture does with logits, as Gemma's soft cap, is thus included.
+    """
+    name, body = body_name(network), body_of(network)
+    setattr(network, name, FixedBody(hidden[None]))
+    try:
+        ids = torch.zeros((1, len(hidden)), dtype=torch.long, device=hidden.device)
+        return network(input_ids=ids, use_cache=False).logits[0]
+    finally:
+        setattr(network, name, body)
