@@ -14,7 +14,7 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills own_models slurm)
-.PHONY: help environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference clean
+.PHONY: help pretrained environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -77,6 +77,11 @@ lint:
 	$(VENVS)/workflow/bin/ruff format --check .
 	$(VENVS)/workflow/bin/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
+
+pretrained: environments # the models of mini.yaml, made by its rules: pretrained/README.md
+	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) results/mini/world/base results/mini/world/teacher
+	for model in base teacher; do rm -rf pretrained/$$model; cp -r results/mini/world/$$model pretrained/$$model; \
+	rm -f pretrained/$$model/.snakemake_timestamp; done
 
 rulegraph: # in the README, drawn from the workflow
 	$(SNAKEMAKE) --configfile mini.yaml --rulegraph mermaid-js | $(VENVS)/workflow/bin/python docs/rulegraph.py

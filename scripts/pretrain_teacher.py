@@ -23,7 +23,8 @@ def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) ->
     records = train(network, rows, schedule)
     write_csv(loss, pd.DataFrame(records))
     with atomic_write(model) as partial:
-        save(network, words, partial)
+        facts = {"seed": seed, "max_operations": world["max_operations"]}
+        save(network, words, facts, partial)
 
 
 if __name__ == "__main__":

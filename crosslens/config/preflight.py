@@ -20,7 +20,13 @@ from crosslens.config.locations import made_here, named_paths, other_study, task
 from crosslens.config.messages import suggestion
 from crosslens.config.model_compatibility import check_descent
 from crosslens.config.study import StudyConfig, read_study
-from crosslens.config.study_design import N_CHECKPOINTS, SYNTHETIC_POSITIONS, given, trains
+from crosslens.config.study_design import (
+    FACTS_FILE,
+    N_CHECKPOINTS,
+    SYNTHETIC_POSITIONS,
+    given,
+    trains,
+)
 from crosslens.config.workflow_checks import check_names, check_resources
 from crosslens.io.errors import InputError
 
@@ -106,7 +112,21 @@ def check_model(
         )
     if not any(folder.glob(WEIGHTS)):
         raise InputError(f"{key}: {path} has no weights ({WEIGHTS}). Add them.")
+    check_facts(key, folder, config)
     return {"num_hidden_layers": 0} | read_object(key, folder / "config.json")
+
+
+def check_facts(key: str, folder: Path, config: dict[str, Any]) -> None:
+    """Raise InputError for a pretrained synthetic model that has read another world's facts."""
+    if "world" not in config or not (folder / FACTS_FILE).is_file():
+        return
+    asked = {"seed": config["seed"], "max_operations": config["world"]["max_operations"]}
+    if (known := read_object(key, folder / FACTS_FILE)) != asked:
+        name = "base" if key.startswith("families.") else "teacher"
+        raise InputError(
+            f"{key}: {folder} has read the facts of {known}, and the study asks for {asked}. "
+            f"Give results/{config['study']}/world/{name}, which is pretrained for this study."
+        )
 
 
 def check_hub_name(key: str, name: str) -> None:

@@ -12,6 +12,7 @@ PARADIGMS = ("sft", "rl")
 FINAL = {"base": "base", "sft": f"sft-{N_CHECKPOINTS}", "rl": f"rl-{N_CHECKPOINTS}"}
 TRIO = "trio-r0"
 SYNTHETIC_POSITIONS = 512  # max_position_embeddings of the synthetic models
+FACTS_FILE = "synthetic-facts.json"  # in a pretrained synthetic model: whose facts it has read
 
 Family = Mapping[str, Any]
 

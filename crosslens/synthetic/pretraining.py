@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from crosslens.config.study_design import FACTS_FILE
 from crosslens.io.progress import track
+from crosslens.io.records import write_json
 from crosslens.synthetic.authors import item, lesson
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.tokenizer import encoder
@@ -143,7 +145,10 @@ def next_token_loss(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.cross_entropy(logits, batch[:, 1:][keep])
 
 
-def save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Write a plain Hugging Face directory."""
+def save(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, facts: dict[str, int], path: Path
+) -> None:
+    """Write a plain Hugging Face directory, and the seed of the `facts` that the model has read."""
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
+    write_json(path / FACTS_FILE, facts)

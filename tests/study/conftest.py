@@ -14,6 +14,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = yaml.safe_load((ROOT / "mini.yaml").read_text())
+# Studies of these tests lie in other folders and pretrain the models that mini.yaml has ready.
+MINI["families"]["tiny"]["base"] = "results/mini/world/base"
+MINI["traces"]["teacher"] = "results/mini/world/teacher"
 TINY = yaml.safe_load((ROOT / "tests" / "config" / "tiny.yaml").read_text())
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
