@@ -42,10 +42,7 @@ rule train_crosscoder:
 
 rule evaluate_crosscoder:
     input:
-        state=collect(
-            "<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/state-{shard}.safetensors",
-            shard=SHARDS[-1],
-        ),
+        state=f"<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/state-{SHARDS[-1]}.safetensors",
         heldout=collect(
             "<results>/activations/{{family}}/{variant}/shard-heldout.h5",
             variant=aligned_variants,
