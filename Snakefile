@@ -6,6 +6,14 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
 include: "rules/inputs.smk"
 include: "rules/targets.smk"
 include: "rules/world.smk"
@@ -24,23 +32,17 @@ include: "rules/report.smk"
 include: "rules/plan.smk"
 
 
-localrules:
-    all,
-
-
 rule all:
     default_target: True
     input:
-        figures(*range(1, 14)),
-        tables(*range(1, 6)),
-        expand(
-            "results/{study}/{file}",
-            study=config["study"],
-            file=["report.html", "summary.json"],
-        ),
+        figures(*FIGURES),
+        tables(*TABLES),
+        "<results>/report.html",
+        "<results>/summary.json",
+    localrule: True
 
 
-for target, files in single_targets().items():
+for target, files in named_targets().items():
 
     rule:
         name:
@@ -48,3 +50,11 @@ for target, files in single_targets().items():
         input:
             files,
         localrule: True
+
+
+onstart:
+    hooks.before_first_job(workflow, config)
+
+
+onerror:
+    hooks.report_failures(workflow, log)

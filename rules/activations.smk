@@ -1,103 +1,100 @@
-"""The mixed corpus, and every variant's residual stream on it, shard by shard.
+"""The mixed corpus, and every model's residual stream on it, shard by shard.
 
-INPUTS: the sources of `corpus`, results/{study}/models/{family}/{variant}.
-OUTPUTS: results/{study}/activations/{family}/: corpus.h5, {variant}/shard-{shard}.h5 (temporary) and .json
-(counts), data-path.json, turn. A shard waits for the crosscoders to consume the one `window` before it,
-the first ones for those of the family before: shards of one family at a time are on the disk.
+A shard is deleted when all crosscoders have trained on it. Shard i is extracted only after all have
+trained on shard i - `window`; the first shards of a family wait for the crosscoders of the previous
+family. So the disk holds `window` shards of each model of one family at a time.
+
+INPUTS: the sources of `corpus`; <results>/models/{family}/{variant}.
+OUTPUTS: <results>/activations/{family}/: corpus.h5, started, data-path.json;
+{variant}/: shard-{shard}.h5 (temporary), shard-{shard}.json (counts).
 """
 
 
 rule tokenize_corpus:
     input:
-        model="results/{study}/models/{family}/base",
+        model="<results>/models/{family}/base",
         sources=local_sources(config["corpus"]["sources"].values()),
     output:
-        corpus="results/{study}/activations/{family}/corpus.h5",
+        corpus="<results>/activations/{family}/corpus.h5",
     log:
-        "results/{study}/logs/tokenize_corpus/{family}.log",
+        "<logs>/tokenize_corpus/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/tokenize_corpus/{family}.tsv"
+        "<benchmarks>/tokenize_corpus/{family}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("tokenize_corpus", "mem_mb", 4000),
-        runtime=need("tokenize_corpus", "runtime", 60),
+        mem_mb=rule_resource("tokenize_corpus", "mem_mb", 4000),
+        runtime=rule_resource("tokenize_corpus", "runtime", 60),
     params:
-        code=code("scripts/tokenize_corpus.py"),
-        corpus=lookup(dpath="corpus", within=config),
-        activations=lookup(dpath="activations", within=config),
-        seed=lookup(dpath="seed", within=config),
+        code=library_hash("scripts/tokenize_corpus.py"),
+        corpus=config["corpus"],
+        activations=config["activations"],
+        seed=config["seed"],
     script:
         "../scripts/tokenize_corpus.py"
 
 
-localrules:
-    take_turn,
-
-
-rule take_turn:
+rule start_family:
     input:
-        family_before,
+        previous_family,
     output:
-        touch("results/{study}/activations/{family}/turn"),
+        touch("<results>/activations/{family}/started"),
+    localrule: True
 
 
 rule extract_activations:
     input:
-        corpus="results/{study}/activations/{family}/corpus.h5",
-        model="results/{study}/models/{family}/{variant}",
+        corpus="<results>/activations/{family}/corpus.h5",
+        model="<results>/models/{family}/{variant}",
         consumed=back_pressure,
     output:
-        activations=temp(
-            "results/{study}/activations/{family}/{variant}/shard-{shard}.h5"
-        ),
-        counts="results/{study}/activations/{family}/{variant}/shard-{shard}.json",
+        activations=temp("<results>/activations/{family}/{variant}/shard-{shard}.h5"),
+        counts="<results>/activations/{family}/{variant}/shard-{shard}.json",
     log:
-        "results/{study}/logs/extract_activations/{family}/{variant}-{shard}.log",
+        "<logs>/extract_activations/{family}/{variant}-{shard}.log",
     benchmark:
-        "results/{study}/benchmarks/extract_activations/{family}/{variant}-{shard}.tsv"
+        "<benchmarks>/extract_activations/{family}/{variant}-{shard}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=gpus("extract_activations"),
-        mem_mb=need("extract_activations", "mem_mb", 3000),
-        runtime=need("extract_activations", "runtime", 60),
+        gpu=rule_resource("extract_activations", "gpu"),
+        mem_mb=rule_resource("extract_activations", "mem_mb", 3000),
+        runtime=rule_resource("extract_activations", "runtime", 60),
     params:
-        code=code("scripts/extract_activations.py"),
-        activations=lookup(dpath="activations", within=config),
-        seed=lookup(dpath="seed", within=config),
+        code=library_hash("scripts/extract_activations.py"),
+        activations=config["activations"],
+        seed=config["seed"],
     script:
         "../scripts/extract_activations.py"
 
 
 rule report_data_path:
     input:
-        corpus="results/{study}/activations/{family}/corpus.h5",
-        counts=counts_of,
+        corpus="<results>/activations/{family}/corpus.h5",
+        counts=collect(
+            "<results>/activations/{{family}}/{variant}/shard-{shard}.json",
+            variant=variants_of,
+            shard=["heldout", *SHARDS],
+        ),
     output:
-        "results/{study}/activations/{family}/data-path.json",
+        "<results>/activations/{family}/data-path.json",
     log:
-        "results/{study}/logs/report_data_path/{family}.log",
+        "<logs>/report_data_path/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/report_data_path/{family}.tsv"
+        "<benchmarks>/report_data_path/{family}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("report_data_path", "mem_mb", 2000),
-        runtime=need("report_data_path", "runtime", 10),
+        mem_mb=rule_resource("report_data_path", "mem_mb", 2000),
+        runtime=rule_resource("report_data_path", "runtime", 10),
     params:
-        code=code("scripts/report_data_path.py"),
-        tokens=lookup(dpath="corpus/tokens", within=config),
+        code=library_hash("scripts/report_data_path.py"),
+        tokens=config["corpus"]["tokens"],
     script:
         "../scripts/report_data_path.py"

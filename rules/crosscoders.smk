@@ -1,75 +1,76 @@
-"""Sparse crosscoders over base and tuned models: ten pairs, the trio, and other seeds of
-the last pairs and of the trio.
+"""Sparse crosscoders: ten pairs, the trio, and replicas (other seeds) of the last pairs and the trio.
 
-INPUTS: results/{study}/activations/{family}/{variant}/shard-{shard}.h5.
-OUTPUTS: results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/: state-{shard}.safetensors
-(temporary), crosscoder.safetensors, quality.json, features.csv, training.csv.
+INPUTS: <results>/activations/{family}/{variant}/shard-{shard}.h5.
+OUTPUTS: <results>/crosscoders/{family}/{crosscoder}-r{replica}/: state-{shard}.safetensors
+(temporary), history-{shard}.csv, crosscoder.safetensors, quality.json, features.csv, training.csv.
 """
 
 
 rule train_crosscoder:
     input:
-        activations=shards_of,
+        activations=collect(
+            "<results>/activations/{{family}}/{variant}/shard-{{shard}}.h5",
+            variant=aligned_variants,
+        ),
         previous=previous_state,
     output:
         state=temp(
-            "results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/state-{shard}.safetensors"
+            "<results>/crosscoders/{family}/{crosscoder}-r{replica}/state-{shard}.safetensors"
         ),
-        log="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/log-{shard}.csv",
+        history="<results>/crosscoders/{family}/{crosscoder}-r{replica}/history-{shard}.csv",
     log:
-        "results/{study}/logs/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.log",
+        "<logs>/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.log",
     benchmark:
-        "results/{study}/benchmarks/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.tsv"
+        "<benchmarks>/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=gpus("train_crosscoder"),
-        mem_mb=need("train_crosscoder", "mem_mb", 2000),
-        runtime=need("train_crosscoder", "runtime", 120),
+        gpu=rule_resource("train_crosscoder", "gpu"),
+        mem_mb=rule_resource("train_crosscoder", "mem_mb", 2000),
+        runtime=rule_resource("train_crosscoder", "runtime", 120),
     params:
-        code=code("scripts/train_crosscoder.py"),
-        crosscoder=lookup(dpath="crosscoder", within=config),
-        models=lambda w: models_of(w),
-        shards=lookup(dpath="activations/shards", within=config),
-        seed=lambda w: config["seed"] + int(w.replica),
+        code=library_hash("scripts/train_crosscoder.py"),
+        crosscoder=config["crosscoder"],
+        models=aligned_variants,
+        shards=config["activations"]["shards"],
+        seed=crosscoder_seed,
     script:
         "../scripts/train_crosscoder.py"
 
 
 rule evaluate_crosscoder:
     input:
-        state="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/state-"
-        + str(config["activations"]["shards"] - 1)
-        + ".safetensors",
-        heldout=heldout_rows_of,
-        logs=expand(
-            "results/{{study}}/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/log-{shard}.csv",
-            shard=range(config["activations"]["shards"]),
+        state=f"<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/state-{SHARDS[-1]}.safetensors",
+        heldout=collect(
+            "<results>/activations/{{family}}/{variant}/shard-heldout.h5",
+            variant=aligned_variants,
+        ),
+        histories=collect(
+            "<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/history-{shard}.csv",
+            shard=SHARDS,
         ),
     output:
-        crosscoder="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
-        quality="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/quality.json",
-        features="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
-        training="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/training.csv",
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+        quality="<results>/crosscoders/{family}/{crosscoder}-r{replica}/quality.json",
+        features="<results>/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
+        training="<results>/crosscoders/{family}/{crosscoder}-r{replica}/training.csv",
     log:
-        "results/{study}/logs/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.log",
+        "<logs>/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.log",
     benchmark:
-        "results/{study}/benchmarks/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.tsv"
+        "<benchmarks>/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=gpus("evaluate_crosscoder"),
-        mem_mb=need("evaluate_crosscoder", "mem_mb", 2000),
-        runtime=need("evaluate_crosscoder", "runtime", 60),
+        gpu=rule_resource("evaluate_crosscoder", "gpu"),
+        mem_mb=rule_resource("evaluate_crosscoder", "mem_mb", 2000),
+        runtime=rule_resource("evaluate_crosscoder", "runtime", 60),
     params:
-        code=code("scripts/evaluate_crosscoder.py"),
-        crosscoder=lookup(dpath="crosscoder", within=config),
-        threshold=lookup(dpath="metrics/alive_threshold", within=config),
+        code=library_hash("scripts/evaluate_crosscoder.py"),
+        crosscoder=config["crosscoder"],
+        threshold=config["metrics"]["alive_threshold"],
     script:
         "../scripts/evaluate_crosscoder.py"

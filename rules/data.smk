@@ -1,37 +1,35 @@
-"""Training data: the models that families bring, the problems, the teacher's traces, and what is kept of them.
+"""Training data: user-supplied models, problems, the teacher's traces, and the correct ones among them.
 
-INPUTS: the models of `families`, `traces.teacher` and the data sets of `problems`, local or of the hub.
-OUTPUTS: results/{study}/models/{family}/{variant} of models not trained here, results/{study}/data/: problems.jsonl and problems.json
-(their counts and hashes), traces/{part}.jsonl, sft, grpo.parquet, manifest.json;
-results/{study}/versions/generate_traces/{part}.json.
+INPUTS: the models of `families`, `traces.teacher` and the data sets of `problems`, local or on the hub.
+OUTPUTS: <results>/models/{family}/{variant} of models that are not trained here;
+<results>/data/: problems.jsonl, problems.json (counts and hashes), traces/{part}.jsonl, sft,
+grpo.parquet, manifest.json; <results>/versions/generate_traces/{part}.json.
 """
 
 
 rule import_model:
     input:
-        model=local_directory,
-        base=ancestor_of,
+        model=model_directory,
+        base=base_of_tuned,
     output:
-        directory("results/{study}/models/{family}/{variant}"),
+        directory("<results>/models/{family}/{variant}"),
     log:
-        "results/{study}/logs/import_model/{family}/{variant}.log",
+        "<logs>/import_model/{family}/{variant}.log",
     benchmark:
-        "results/{study}/benchmarks/import_model/{family}/{variant}.tsv"
+        "<benchmarks>/import_model/{family}/{variant}.tsv"
     wildcard_constraints:
-        variant=brought(),
+        variant=user_supplied_variants(),
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("import_model", "mem_mb", 1000),
-        runtime=need("import_model", "runtime", 60),
+        mem_mb=rule_resource("import_model", "mem_mb", 1000),
+        runtime=rule_resource("import_model", "runtime", 60),
     params:
-        code=code("scripts/import_model.py"),
-        model=lambda w: given_model(w).name,
-        revision=lambda w: given_model(w).revision,
+        code=library_hash("scripts/import_model.py"),
+        model=model_name,
+        revision=model_revision,
     script:
         "../scripts/import_model.py"
 
@@ -41,23 +39,21 @@ rule prepare_problems:
         sources=local_sources(PROBLEMS["sources"].values()),
         exclude=local_sources(PROBLEMS["exclude"].values()),
     output:
-        problems="results/{study}/data/problems.jsonl",
-        manifest="results/{study}/data/problems.json",
+        problems="<results>/data/problems.jsonl",
+        manifest="<results>/data/problems.json",
     log:
-        "results/{study}/logs/prepare_problems.log",
+        "<logs>/prepare_problems.log",
     benchmark:
-        "results/{study}/benchmarks/prepare_problems.tsv"
+        "<benchmarks>/prepare_problems.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("prepare_problems", "mem_mb", 1000),
-        runtime=need("prepare_problems", "runtime", 60),
+        mem_mb=rule_resource("prepare_problems", "mem_mb", 1000),
+        runtime=rule_resource("prepare_problems", "runtime", 60),
     params:
-        code=code("scripts/prepare_problems.py"),
+        code=library_hash("scripts/prepare_problems.py"),
         problems=PROBLEMS,
     script:
         "../scripts/prepare_problems.py"
@@ -65,59 +61,55 @@ rule prepare_problems:
 
 rule generate_traces:
     input:
-        teacher=local_model(TRACES, "teacher"),
-        problems="results/{study}/data/problems.jsonl",
+        teacher=teacher_directory(),
+        problems="<results>/data/problems.jsonl",
     output:
-        traces="results/{study}/data/traces/{part}.jsonl",
-        versions="results/{study}/versions/generate_traces/{part}.json",
+        traces="<results>/data/traces/{part}.jsonl",
+        versions="<results>/versions/generate_traces/{part}.json",
     log:
-        "results/{study}/logs/generate_traces/{part}.log",
+        "<logs>/generate_traces/{part}.log",
     benchmark:
-        "results/{study}/benchmarks/generate_traces/{part}.tsv"
+        "<benchmarks>/generate_traces/{part}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['traces']}.yaml"
+        env_file("traces")
     envmodules:
-        module("traces"),
-    threads: 1
+        env_module("traces"),
     resources:
-        gpu=gpus("generate_traces"),
-        mem_mb=need("generate_traces", "mem_mb", 3000),
-        runtime=need("generate_traces", "runtime", 60),
+        gpu=rule_resource("generate_traces", "gpu"),
+        mem_mb=rule_resource("generate_traces", "mem_mb", 3000),
+        runtime=rule_resource("generate_traces", "runtime", 60),
     params:
-        code=code("scripts/generate_traces.py"),
+        code=library_hash("scripts/generate_traces.py"),
         traces=TRACES,
-        seed=lookup(dpath="seed", within=config),
+        seed=config["seed"],
     script:
         "../scripts/generate_traces.py"
 
 
 rule filter_traces:
     input:
-        traces=expand(
-            "results/{{study}}/data/traces/{part}.jsonl",
-            part=range(TRACES["shards"]),
+        traces=collect(
+            "<results>/data/traces/{part}.jsonl", part=range(TRACES["shards"])
         ),
-        problems="results/{study}/data/problems.jsonl",
+        problems="<results>/data/problems.jsonl",
     output:
-        sft=directory("results/{study}/data/sft"),
-        grpo="results/{study}/data/grpo.parquet",
-        manifest="results/{study}/data/manifest.json",
+        sft=directory("<results>/data/sft"),
+        grpo="<results>/data/grpo.parquet",
+        manifest="<results>/data/manifest.json",
     log:
-        "results/{study}/logs/filter_traces.log",
+        "<logs>/filter_traces.log",
     benchmark:
-        "results/{study}/benchmarks/filter_traces.tsv"
+        "<benchmarks>/filter_traces.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("filter_traces", "mem_mb", 1000),
-        runtime=need("filter_traces", "runtime", 60),
+        mem_mb=rule_resource("filter_traces", "mem_mb", 1000),
+        runtime=rule_resource("filter_traces", "runtime", 60),
     params:
-        code=code("scripts/filter_traces.py"),
+        code=library_hash("scripts/filter_traces.py"),
         traces=TRACES,
-        batch_size=lookup(dpath="grpo/batch_size", within=config),
+        batch_size=config["grpo"]["batch_size"],
     script:
         "../scripts/filter_traces.py"

@@ -1,33 +1,32 @@
-"""Every benchmark for base and the final tuned models, through lm-eval; nothing is evaluated twice.
+"""Every benchmark for base and the final tuned models, through lm-eval, each evaluated once.
 
-INPUTS: results/{study}/models/{family}/{variant}, the local files of `evaluation.files`.
-OUTPUTS: results/{study}/evaluation/{family}/{variant}/: results.json (accuracies), samples.jsonl (outcomes).
+INPUTS: <results>/models/{family}/{variant}; the files of `evaluation.files`.
+OUTPUTS: <results>/evaluation/{family}/{variant}/: results.json (accuracies), samples.jsonl (outcomes).
 """
 
 
 rule evaluate_model:
     input:
-        model="results/{study}/models/{family}/{variant}",
-        files=list(config["evaluation"].get("files", {}).values()),
+        model="<results>/models/{family}/{variant}",
+        files=BENCHMARK_FILES,
     output:
-        results="results/{study}/evaluation/{family}/{variant}/results.json",
-        samples="results/{study}/evaluation/{family}/{variant}/samples.jsonl",
+        results="<results>/evaluation/{family}/{variant}/results.json",
+        samples="<results>/evaluation/{family}/{variant}/samples.jsonl",
     log:
-        "results/{study}/logs/evaluate_model/{family}/{variant}.log",
+        "<logs>/evaluate_model/{family}/{variant}.log",
     benchmark:
-        "results/{study}/benchmarks/evaluate_model/{family}/{variant}.tsv"
+        "<benchmarks>/evaluate_model/{family}/{variant}.tsv"
     priority: 10  # critical samples and interventions wait for it
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=gpus("evaluate_model"),
-        mem_mb=need("evaluate_model", "mem_mb", 4000),
-        runtime=need("evaluate_model", "runtime", 240),
+        gpu=rule_resource("evaluate_model", "gpu"),
+        mem_mb=rule_resource("evaluate_model", "mem_mb", 4000),
+        runtime=rule_resource("evaluate_model", "runtime", 240),
     params:
-        code=code("scripts/evaluate_model.py"),
-        evaluation=lookup(dpath="evaluation", within=config),
+        code=library_hash("scripts/evaluate_model.py"),
+        evaluation=config["evaluation"],
     script:
         "../scripts/evaluate_model.py"

@@ -1,31 +1,30 @@
-"""Features that carry generalization: found on the samples that RL gets right and base does not.
+"""Generalization features: those active on the samples that RL answers correctly and base does not.
 
-INPUTS: results/{study}/evaluation/{family}/{base,rl-5}/samples.jsonl, the crosscoders of three models, those models.
-OUTPUTS: results/{study}/generalization/{family}/: critical.json; {crosscoder}-r{replica}/: scores.csv, features.json.
+INPUTS: <results>/evaluation/{family}/{base,rl-5}/samples.jsonl, the three-model crosscoders, their models.
+OUTPUTS: <results>/generalization/{family}/: critical.json;
+{crosscoder}-r{replica}/: scores.csv, features.json.
 """
 
 
 rule find_critical_samples:
     input:
-        base="results/{study}/evaluation/{family}/base/samples.jsonl",
-        rl="results/{study}/evaluation/{family}/rl-5/samples.jsonl",
+        base="<results>/evaluation/{family}/base/samples.jsonl",
+        rl=f"<results>/evaluation/{{family}}/{FINAL['rl']}/samples.jsonl",
     output:
-        "results/{study}/generalization/{family}/critical.json",
+        "<results>/generalization/{family}/critical.json",
     log:
-        "results/{study}/logs/find_critical_samples/{family}.log",
+        "<logs>/find_critical_samples/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/find_critical_samples/{family}.tsv"
+        "<benchmarks>/find_critical_samples/{family}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("find_critical_samples", "mem_mb", 500),
-        runtime=need("find_critical_samples", "runtime", 10),
+        mem_mb=rule_resource("find_critical_samples", "mem_mb", 500),
+        runtime=rule_resource("find_critical_samples", "runtime", 10),
     params:
-        code=code("scripts/find_critical_samples.py"),
+        code=library_hash("scripts/find_critical_samples.py"),
         tasks=[*TASKS, *UNSEEN],
     script:
         "../scripts/find_critical_samples.py"
@@ -33,30 +32,27 @@ rule find_critical_samples:
 
 rule score_features:
     input:
-        critical="results/{study}/generalization/{family}/critical.json",
-        models=expand(
-            "results/{{study}}/models/{{family}}/{variant}", variant=FINAL.values()
-        ),
-        crosscoder="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
-        files=list(config["evaluation"].get("files", {}).values()),
+        critical="<results>/generalization/{family}/critical.json",
+        models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+        files=BENCHMARK_FILES,
     output:
-        "results/{study}/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
+        "<results>/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
     log:
-        "results/{study}/logs/score_features/{family}/{crosscoder}-r{replica}.log",
+        "<logs>/score_features/{family}/{crosscoder}-r{replica}.log",
     benchmark:
-        "results/{study}/benchmarks/score_features/{family}/{crosscoder}-r{replica}.tsv"
+        "<benchmarks>/score_features/{family}/{crosscoder}-r{replica}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=gpus("score_features"),
-        mem_mb=need("score_features", "mem_mb", 4000),
-        runtime=need("score_features", "runtime", 60),
+        gpu=rule_resource("score_features", "gpu"),
+        mem_mb=rule_resource("score_features", "mem_mb", 4000),
+        runtime=rule_resource("score_features", "runtime", 60),
     params:
-        code=code("scripts/score_features.py"),
-        evaluation=lookup(dpath="evaluation", within=config),
+        code=library_hash("scripts/score_features.py"),
+        evaluation=config["evaluation"],
         tasks=TASKS,
     script:
         "../scripts/score_features.py"
@@ -64,29 +60,27 @@ rule score_features:
 
 rule select_features:
     input:
-        scores="results/{study}/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
-        critical="results/{study}/generalization/{family}/critical.json",
-        features="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
+        scores="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
+        critical="<results>/generalization/{family}/critical.json",
+        features="<results>/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
     output:
-        "results/{study}/generalization/{family}/{crosscoder}-r{replica}/features.json",
+        "<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
     log:
-        "results/{study}/logs/select_features/{family}/{crosscoder}-r{replica}.log",
+        "<logs>/select_features/{family}/{crosscoder}-r{replica}.log",
     benchmark:
-        "results/{study}/benchmarks/select_features/{family}/{crosscoder}-r{replica}.tsv"
+        "<benchmarks>/select_features/{family}/{crosscoder}-r{replica}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("select_features", "mem_mb", 1000),
-        runtime=need("select_features", "runtime", 10),
+        mem_mb=rule_resource("select_features", "mem_mb", 1000),
+        runtime=rule_resource("select_features", "runtime", 10),
     params:
-        code=code("scripts/select_features.py"),
+        code=library_hash("scripts/select_features.py"),
         tasks=TASKS,
-        generalization=lookup(dpath="generalization", within=config),
-        random_sets=lookup(dpath="interventions/random_sets", within=config),
-        seed=lambda w: config["seed"] + int(w.replica),
+        generalization=config["generalization"],
+        random_sets=config["interventions"]["random_sets"],
+        seed=crosscoder_seed,
     script:
         "../scripts/select_features.py"

@@ -1,78 +1,69 @@
-"""Reinforcement of each family's base model by GRPO, on the outcome of its answers alone.
+"""Reinforcement learning of each family's base model with GRPO, rewarded for the outcome alone.
 
-INPUTS: results/{study}/models/{family}/base, results/{study}/data/: problems.jsonl, grpo.parquet.
-OUTPUTS: results/{study}/data/prompts/{family}.json (counts); results/{study}/models/{family}/: rl-1 ... rl-5 (Hugging Face directories after each fifth
-of the epoch), grpo-curves.csv (reward, length, clip fraction, entropy);
-results/{study}/versions/train_grpo/{family}.json.
+INPUTS: <results>/models/{family}/base; <results>/data/: problems.jsonl, grpo.parquet.
+OUTPUTS: <results>/data/prompts/{family}.json (counts); <results>/models/{family}/: rl-1 ... rl-5
+(Hugging Face directories at 20%, 40%, ... of the epoch), grpo-curves.csv (reward, length, clip
+fraction, entropy); <results>/versions/train_grpo/{family}.json.
 """
 
 
 rule count_prompts:
     input:
-        base="results/{study}/models/{family}/base",
-        problems="results/{study}/data/problems.jsonl",
+        base="<results>/models/{family}/base",
+        problems="<results>/data/problems.jsonl",
     output:
-        "results/{study}/data/prompts/{family}.json",
+        "<results>/data/prompts/{family}.json",
     log:
-        "results/{study}/logs/count_prompts/{family}.log",
+        "<logs>/count_prompts/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/count_prompts/{family}.tsv"
+        "<benchmarks>/count_prompts/{family}.tsv"
     wildcard_constraints:
-        family=trained("rl"),
-    priority: 20  # GRPO waits for it
+        family=trained_families("rl"),
+    priority: 20  # train_grpo waits for it
     conda:
-        f"../envs/{ENVIRONMENTS['grpo']}.yaml"
+        env_file("grpo")
     envmodules:
-        module("grpo"),
-    threads: 1
+        env_module("grpo"),
     resources:
-        gpu=0,
-        mem_mb=need("count_prompts", "mem_mb", 2000),
-        runtime=need("count_prompts", "runtime", 30),
+        mem_mb=rule_resource("count_prompts", "mem_mb", 2000),
+        runtime=rule_resource("count_prompts", "runtime", 30),
     params:
-        code=code("scripts/count_prompts.py"),
-        grpo=lambda w: {
-            key: settings_of(config, "grpo", w.family)[key]
-            for key in ("max_prompt_length", "batch_size")
-        },
+        code=library_hash("scripts/count_prompts.py"),
+        grpo=prompt_settings,
     script:
         "../scripts/count_prompts.py"
 
 
 rule train_grpo:
     input:
-        base="results/{study}/models/{family}/base",
-        data="results/{study}/data/grpo.parquet",
-        # That enough prompts fit, said before the wait for GPUs; a count made again changes nothing.
-        counted=ancient("results/{study}/data/prompts/{family}.json"),
+        base="<results>/models/{family}/base",
+        data="<results>/data/grpo.parquet",
+        # Too few prompts that fit are an error before the wait for GPUs; a newer count reruns nothing.
+        counted=ancient("<results>/data/prompts/{family}.json"),
     output:
         checkpoints=directory(
-            expand(
-                "results/{{study}}/models/{{family}}/rl-{k}",
-                k=CHECKPOINT_NUMBERS,
-            )
+            expand("<results>/models/{{family}}/rl-{k}", k=CHECKPOINTS)
         ),
-        curves="results/{study}/models/{family}/grpo-curves.csv",
-        versions="results/{study}/versions/train_grpo/{family}.json",
+        curves="<results>/models/{family}/grpo-curves.csv",
+        versions="<results>/versions/train_grpo/{family}.json",
     log:
-        "results/{study}/logs/train_grpo/{family}.log",
+        "<logs>/train_grpo/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/train_grpo/{family}.tsv"
+        "<benchmarks>/train_grpo/{family}.tsv"
     wildcard_constraints:
-        family=trained("rl"),
-    priority: 20  # the longest job: whatever else is ready waits
+        family=trained_families("rl"),
+    priority: 20  # the longest job: start it first
     conda:
-        f"../envs/{ENVIRONMENTS['grpo']}.yaml"
+        env_file("grpo")
     envmodules:
-        module("grpo"),
-    threads: 1
+        env_module("grpo"),
     resources:
-        gpu=gpus("train_grpo"),
-        mem_mb=need("train_grpo", "mem_mb", 8000),
-        runtime=need("train_grpo", "runtime", 240),
+        gpu=rule_resource("train_grpo", "gpu"),
+        mem_mb=rule_resource("train_grpo", "mem_mb", 8000),
+        runtime=rule_resource("train_grpo", "runtime", 240),
     params:
-        code=code("scripts/train_grpo.py", *GRPO_PROCESSES),
-        grpo=lambda w: settings_of(config, "grpo", w.family),
-        seed=lookup(dpath="seed", within=config),
+        code=library_hash("scripts/train_grpo.py", *GRPO_PROCESSES),
+        grpo=grpo_settings,
+        seed=config["seed"],
     script:
         "../scripts/train_grpo.py"

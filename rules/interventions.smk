@@ -1,38 +1,36 @@
-"""Causal interventions on the critical samples: zeroing features in RL, amplifying them in base.
+"""Causal interventions on the critical samples: features zeroed in RL, amplified in base.
 
-INPUTS: results/{study}/generalization/{family}/, the crosscoders of three models, those models.
-OUTPUTS: results/{study}/interventions/{family}/{crosscoder}-r{replica}/{target}.csv: one row for each feature set and task.
+INPUTS: <results>/generalization/{family}/, the three-model crosscoders, their models.
+OUTPUTS: <results>/interventions/{family}/{crosscoder}-r{replica}/{target}.csv: one row for each
+feature set and task.
 """
 
 
 rule intervene:
     input:
-        features="results/{study}/generalization/{family}/{crosscoder}-r{replica}/features.json",
-        critical="results/{study}/generalization/{family}/critical.json",
-        models=expand(
-            "results/{{study}}/models/{{family}}/{variant}", variant=FINAL.values()
-        ),
-        crosscoder="results/{study}/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
-        files=list(config["evaluation"].get("files", {}).values()),
+        features="<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
+        critical="<results>/generalization/{family}/critical.json",
+        models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+        files=BENCHMARK_FILES,
     output:
-        "results/{study}/interventions/{family}/{crosscoder}-r{replica}/{target}.csv",
+        "<results>/interventions/{family}/{crosscoder}-r{replica}/{target}.csv",
     log:
-        "results/{study}/logs/intervene/{family}/{crosscoder}-r{replica}/{target}.log",
+        "<logs>/intervene/{family}/{crosscoder}-r{replica}/{target}.log",
     benchmark:
-        "results/{study}/benchmarks/intervene/{family}/{crosscoder}-r{replica}/{target}.tsv"
+        "<benchmarks>/intervene/{family}/{crosscoder}-r{replica}/{target}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=gpus("intervene"),
-        mem_mb=need("intervene", "mem_mb", 4000),
-        runtime=need("intervene", "runtime", 240),
+        gpu=rule_resource("intervene", "gpu"),
+        mem_mb=rule_resource("intervene", "mem_mb", 4000),
+        runtime=rule_resource("intervene", "runtime", 240),
     params:
-        code=code("scripts/intervene.py"),
-        evaluation=lookup(dpath="evaluation", within=config),
-        activations=lookup(dpath="activations", within=config),
-        value=value_of,
+        code=library_hash("scripts/intervene.py"),
+        evaluation=config["evaluation"],
+        activations=config["activations"],
+        value=intervention_value,
     script:
         "../scripts/intervene.py"

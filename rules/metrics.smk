@@ -1,83 +1,86 @@
-"""How specific features are to each model, and how the most specific ones change over training.
+"""How specific features are to each model, and how the most specific ones change during training.
 
-INPUTS: results/{study}/crosscoders/{family}/*/crosscoder.safetensors and features.csv.
-OUTPUTS: results/{study}/metrics/{family}/: nrn.csv, mas.csv, overlap.csv, rank-shifts.csv.
+INPUTS: <results>/crosscoders/{family}/*/: crosscoder.safetensors, features.csv.
+OUTPUTS: <results>/metrics/{family}/: nrn.csv, mas.csv, overlap.csv, rank-shifts.csv.
 """
 
 
 rule score_specificity:
     input:
-        pairs=pair_files,
-        trios=trio_files,
+        pairs=collect(
+            "<results>/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
+            pair=pairs_of,
+        ),
+        trios=collect(
+            "<results>/crosscoders/{{family}}/{trio}/crosscoder.safetensors",
+            trio=study_design.trios(REPLICAS),
+        ),
     output:
-        nrn="results/{study}/metrics/{family}/nrn.csv",
-        mas="results/{study}/metrics/{family}/mas.csv",
+        nrn="<results>/metrics/{family}/nrn.csv",
+        mas="<results>/metrics/{family}/mas.csv",
     log:
-        "results/{study}/logs/score_specificity/{family}.log",
+        "<logs>/score_specificity/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/score_specificity/{family}.tsv"
+        "<benchmarks>/score_specificity/{family}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("score_specificity", "mem_mb", 2000),
-        runtime=need("score_specificity", "runtime", 20),
+        mem_mb=rule_resource("score_specificity", "mem_mb", 2000),
+        runtime=rule_resource("score_specificity", "runtime", 20),
     params:
-        code=code("scripts/score_specificity.py"),
+        code=library_hash("scripts/score_specificity.py"),
     script:
         "../scripts/score_specificity.py"
 
 
 rule measure_overlap:
     input:
-        nrn="results/{study}/metrics/{family}/nrn.csv",
-        pairs=pair_files,
+        nrn="<results>/metrics/{family}/nrn.csv",
+        pairs=collect(
+            "<results>/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
+            pair=pairs_of,
+        ),
     output:
-        "results/{study}/metrics/{family}/overlap.csv",
+        "<results>/metrics/{family}/overlap.csv",
     log:
-        "results/{study}/logs/measure_overlap/{family}.log",
+        "<logs>/measure_overlap/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/measure_overlap/{family}.tsv"
+        "<benchmarks>/measure_overlap/{family}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("measure_overlap", "mem_mb", 2000),
-        runtime=need("measure_overlap", "runtime", 20),
+        mem_mb=rule_resource("measure_overlap", "mem_mb", 2000),
+        runtime=rule_resource("measure_overlap", "runtime", 20),
     params:
-        code=code("scripts/measure_overlap.py"),
-        top=lookup(dpath="metrics/top", within=config),
-        same_cosine=lookup(dpath="metrics/same_cosine", within=config),
+        code=library_hash("scripts/measure_overlap.py"),
+        top=config["metrics"]["top"],
+        same_cosine=config["metrics"]["same_cosine"],
     script:
         "../scripts/measure_overlap.py"
 
 
 rule rank_shifts:
     input:
-        nrn="results/{study}/metrics/{family}/nrn.csv",
+        nrn="<results>/metrics/{family}/nrn.csv",
     output:
-        "results/{study}/metrics/{family}/rank-shifts.csv",
+        "<results>/metrics/{family}/rank-shifts.csv",
     log:
-        "results/{study}/logs/rank_shifts/{family}.log",
+        "<logs>/rank_shifts/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/rank_shifts/{family}.tsv"
+        "<benchmarks>/rank_shifts/{family}.tsv"
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("rank_shifts", "mem_mb", 1000),
-        runtime=need("rank_shifts", "runtime", 20),
+        mem_mb=rule_resource("rank_shifts", "mem_mb", 1000),
+        runtime=rule_resource("rank_shifts", "runtime", 20),
     params:
-        code=code("scripts/rank_shifts.py"),
-        top=lookup(dpath="metrics/top", within=config),
+        code=library_hash("scripts/rank_shifts.py"),
+        top=config["metrics"]["top"],
     script:
         "../scripts/rank_shifts.py"

@@ -4,20 +4,12 @@ INPUTS: the configuration. Neither data nor models are read.
 OUTPUTS: none; jobs, GPU-hours, wall time, memory and disk on the terminal.
 """
 
-from crosslens.workflow.cost_estimate import describe
-
-
-localrules:
-    plan,
-
 
 rule plan:
     log:
-        f"results/{config['study']}/logs/plan.log",
+        "<logs>/plan.log",
+    localrule: True
     params:
-        needs=NEEDS,
+        requests=RULE_RESOURCES,
     run:
-        try:
-            print(describe(config, params.needs))
-        except InputError as error:
-            sys.exit(f"Error: {error}")
+        hooks.print_plan(config, params.requests)

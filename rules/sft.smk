@@ -1,42 +1,38 @@
-"""Supervised fine-tuning with LLaMA-Factory: full parameters, one epoch, a checkpoint per fifth.
+"""Supervised fine-tuning with LLaMA-Factory: all parameters, one epoch, a checkpoint at each 20%.
 
-INPUTS: results/{study}/models/{family}/base, results/{study}/data/sft.
-OUTPUTS: results/{study}/models/{family}/sft-1 ... sft-5, results/{study}/models/{family}/sft-loss.csv,
-results/{study}/versions/train_sft/{family}.json.
+INPUTS: <results>/models/{family}/base, <results>/data/sft.
+OUTPUTS: <results>/models/{family}/: sft-1 ... sft-5, sft-loss.csv;
+<results>/versions/train_sft/{family}.json.
 """
 
 
 rule train_sft:
     input:
-        base="results/{study}/models/{family}/base",
-        data="results/{study}/data/sft",
+        base="<results>/models/{family}/base",
+        data="<results>/data/sft",
     output:
         checkpoints=directory(
-            expand(
-                "results/{{study}}/models/{{family}}/sft-{k}",
-                k=CHECKPOINT_NUMBERS,
-            )
+            expand("<results>/models/{{family}}/sft-{k}", k=CHECKPOINTS)
         ),
-        loss="results/{study}/models/{family}/sft-loss.csv",
-        versions="results/{study}/versions/train_sft/{family}.json",
+        loss="<results>/models/{family}/sft-loss.csv",
+        versions="<results>/versions/train_sft/{family}.json",
     log:
-        "results/{study}/logs/train_sft/{family}.log",
+        "<logs>/train_sft/{family}.log",
     benchmark:
-        "results/{study}/benchmarks/train_sft/{family}.tsv"
+        "<benchmarks>/train_sft/{family}.tsv"
     wildcard_constraints:
-        family=trained("sft"),
+        family=trained_families("sft"),
     conda:
-        f"../envs/{ENVIRONMENTS['sft']}.yaml"
+        env_file("sft")
     envmodules:
-        module("sft"),
-    threads: 1
+        env_module("sft"),
     resources:
-        gpu=gpus("train_sft"),
-        mem_mb=need("train_sft", "mem_mb", 3000),
-        runtime=need("train_sft", "runtime", 60),
+        gpu=rule_resource("train_sft", "gpu"),
+        mem_mb=rule_resource("train_sft", "mem_mb", 3000),
+        runtime=rule_resource("train_sft", "runtime", 60),
     params:
-        code=code("scripts/train_sft.py", *SFT_PROCESSES),
-        sft=lambda w: settings_of(config, "sft", w.family),
-        seed=lookup(dpath="seed", within=config),
+        code=library_hash("scripts/train_sft.py", *SFT_PROCESSES),
+        sft=sft_settings,
+        seed=config["seed"],
     script:
         "../scripts/train_sft.py"

@@ -1,90 +1,96 @@
-"""Every table of the paper with its source data and the paper's numbers beside ours.
+"""Every table of the paper with its source data, our numbers next to the paper's.
 
-INPUTS: results/{study}/evaluation/{family}/{variant}/: results.json, samples.jsonl;
-results/{study}/interventions/{family}/trio-r0/{target}.csv; report/paper.json.
-OUTPUTS: results/{study}/tables/table{1..5}.{pdf,png,csv}.
+INPUTS: <results>/evaluation/{family}/{variant}/: results.json, samples.jsonl;
+<results>/interventions/{family}/trio-r0/{target}.csv; the paper's numbers.
+OUTPUTS: <results>/tables/table{1..5}.{pdf,png,csv}.
 """
 
 
 rule tabulate_accuracy:
     input:
-        results=lambda w: expand(
-            "results/{study}/evaluation/{family}/{variant}/results.json",
-            family=LABELS,
+        results=collect(
+            "<results>/evaluation/{family}/{variant}/results.json",
+            family=FAMILIES,
             variant=FINAL.values(),
-            study=w.study,
         ),
-        sft=lambda w: outcomes_of(w, FINAL["sft"]),
-        rl=lambda w: outcomes_of(w, FINAL["rl"]),
-        paper=workflow.source_path("../report/paper.json"),
+        sft=collect(
+            "<results>/evaluation/{family}/{variant}/samples.jsonl",
+            family=FAMILIES,
+            variant=FINAL["sft"],
+        ),
+        rl=collect(
+            "<results>/evaluation/{family}/{variant}/samples.jsonl",
+            family=FAMILIES,
+            variant=FINAL["rl"],
+        ),
+        paper=workflow.source_path("../crosslens/reporting/templates/paper.json"),
     output:
         png=report(
-            "results/{study}/tables/table{number}.png",
-            caption="../report/tabulate_accuracy.rst",
+            "<results>/tables/table{number}.png",
+            caption="../crosslens/reporting/templates/caption.rst",
             category="Tables",
         ),
-        pdf="results/{study}/tables/table{number}.pdf",
-        csv="results/{study}/tables/table{number}.csv",
+        pdf="<results>/tables/table{number}.pdf",
+        csv="<results>/tables/table{number}.csv",
     log:
-        "results/{study}/logs/tabulate_accuracy/table{number}.log",
+        "<logs>/tabulate_accuracy/table{number}.log",
     benchmark:
-        "results/{study}/benchmarks/tabulate_accuracy/table{number}.tsv"
+        "<benchmarks>/tabulate_accuracy/table{number}.tsv"
     wildcard_constraints:
-        number="1",
+        number=numbered_tables("tabulate_accuracy"),
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("tabulate_accuracy", "mem_mb", 1500),
-        runtime=need("tabulate_accuracy", "runtime", 20),
+        mem_mb=rule_resource("tabulate_accuracy", "mem_mb", 1500),
+        runtime=rule_resource("tabulate_accuracy", "runtime", 20),
     params:
-        code=code("scripts/tabulate_accuracy.py"),
+        code=library_hash("scripts/tabulate_accuracy.py"),
+        title=table_title,
         tasks=[*MATH, *TASKS],
         labels=LABELS,
+        caption=table_caption,
     script:
         "../scripts/tabulate_accuracy.py"
 
 
 rule tabulate_interventions:
     input:
-        tables=lambda w: expand(
-            "results/{study}/interventions/{family}/{trio}/{target}.csv",
-            family=LABELS,
-            trio=study_design.TRIO,
-            target=target_of(w),
-            study=w.study,
+        tables=collect(
+            "<results>/interventions/{family}/{trio}/{target}.csv",
+            family=FAMILIES,
+            trio=TRIO,
+            target=table_target,
         ),
-        paper=workflow.source_path("../report/paper.json"),
+        paper=workflow.source_path("../crosslens/reporting/templates/paper.json"),
     output:
         png=report(
-            "results/{study}/tables/table{number}.png",
-            caption="../report/tabulate_interventions.rst",
+            "<results>/tables/table{number}.png",
+            caption="../crosslens/reporting/templates/caption.rst",
             category="Tables",
         ),
-        pdf="results/{study}/tables/table{number}.pdf",
-        csv="results/{study}/tables/table{number}.csv",
+        pdf="<results>/tables/table{number}.pdf",
+        csv="<results>/tables/table{number}.csv",
     log:
-        "results/{study}/logs/tabulate_interventions/table{number}.log",
+        "<logs>/tabulate_interventions/table{number}.log",
     benchmark:
-        "results/{study}/benchmarks/tabulate_interventions/table{number}.tsv"
+        "<benchmarks>/tabulate_interventions/table{number}.tsv"
     wildcard_constraints:
-        number="2|3|4|5",
+        number=numbered_tables("tabulate_interventions"),
     conda:
-        f"../envs/{ENVIRONMENTS['analysis']}.yaml"
+        env_file("analysis")
     envmodules:
-        module("analysis"),
-    threads: 1
+        env_module("analysis"),
     resources:
-        gpu=0,
-        mem_mb=need("tabulate_interventions", "mem_mb", 1500),
-        runtime=need("tabulate_interventions", "runtime", 20),
+        mem_mb=rule_resource("tabulate_interventions", "mem_mb", 1500),
+        runtime=rule_resource("tabulate_interventions", "runtime", 20),
     params:
-        code=code("scripts/tabulate_interventions.py"),
-        families=list(LABELS),
-        tasks=tasks_of,
+        code=library_hash("scripts/tabulate_interventions.py"),
+        title=table_title,
+        families=list(FAMILIES),
+        tasks=table_tasks,
         labels=LABELS,
+        caption=table_caption,
     script:
         "../scripts/tabulate_interventions.py"

@@ -1,96 +1,133 @@
-"""What the figures and tables show, and what can be asked for by name.
+"""What the figures and tables show, and the targets that can be requested by name.
 
-INPUTS: the names of common.smk and inputs.smk.
-OUTPUTS: none; functions used by the Snakefile and the rules that draw and report.
+INPUTS: the names of common.smk.
+OUTPUTS: none; functions used by the Snakefile and by the rules that draw and report.
 """
 
-# Which of the three families a figure of the paper shows, and what of each in Figures 8 to 13.
-SHOWN = {1: (0, 1), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (1,), 6: (2,), 7: (2,)}
-SHOWN |= {number: ((number - 8) // 2,) for number in range(8, 14)}
-TARGETS = ["base", FINAL["rl"]]  # the models that interventions edit
-DRAWING = sorted(
-    f"scripts/{path.name}" for path in (ROOT / "scripts").glob("draw_*.py")
-)
 
-
-def families_of(w):
-    """The families in a figure, each once however many of the paper's it stands for."""
-    shown = [config["figures"]["families"][i] for i in SHOWN[int(w.number)]]
+def figure_families(w):
+    """The families in a figure, each once however many of the paper's three it stands for."""
+    shown = [config["figures"]["families"][i] for i in FIGURES[int(w.number)].families]
     return list(dict.fromkeys(shown))
 
 
-def paradigm_of(w):
-    """Figures 8, 10 and 12 show SFT, the others RL."""
-    return "rl" if int(w.number) % 2 else "sft"
+def figure_sources(w):
+    """The results that a figure is drawn from, one file for each family in it."""
+    source = DRAWINGS[FIGURES[int(w.number)].drawing].source
+    return collect(f"<results>/{source}", family=figure_families(w))
 
 
-def checkpoints_of(w):
-    """How many checkpoints of a paradigm the first family in a figure has."""
-    family = config["families"][families_of(w)[0]]
-    return len(study_design.checkpoints(family, paradigm_of(w)))
+def figure_settings(w):
+    """What a figure shows: the drawing, its paradigm and how many checkpoints there are of it."""
+    figure, families = FIGURES[int(w.number)], figure_families(w)
+    entry = FAMILIES[families[0]]
+    return {
+        "drawing": figure.drawing,
+        "paradigm": figure.paradigm,
+        "checkpoints": len(study_design.checkpoints(entry, figure.paradigm or "rl")),
+    }
 
 
-def target_of(w):
-    """Tables 2 and 4 edit the RL model, 3 and 5 base."""
-    return "base" if int(w.number) % 2 else FINAL["rl"]
+def figure_caption(w):
+    """Caption of a figure in Snakemake's report."""
+    figure = FIGURES[int(w.number)]
+    return f"{figure.title}. {DRAWINGS[figure.drawing].caption}"
 
 
-def tasks_of(w):
-    """Tables 2 and 3 are on the tasks that features were selected on, 4 and 5 on unseen ones."""
-    return TASKS if int(w.number) < 4 else UNSEEN
+def table_target(w):
+    """The model that the interventions of a table edit."""
+    return TABLES[int(w.number)].target
 
 
-def tables_of_curves(w):
-    """The logs of one kind of training, of all families that were trained."""
+def table_tasks(w):
+    """The tasks of a table of interventions."""
+    return config["evaluation"][TABLES[int(w.number)].tasks]
+
+
+def table_title(w):
+    """Title of a table."""
+    return f"Table {w.number}. {TABLES[int(w.number)].title}."
+
+
+def table_caption(w):
+    """Caption of a table in Snakemake's report."""
+    return TABLES[int(w.number)].caption
+
+
+def numbered_tables(rule):
+    """Pattern of the numbers of the tables that a rule makes."""
+    return either(number for number, table in TABLES.items() if table.rule == rule)
+
+
+def curve_tables(w):
+    """The histories of one kind of training, of all families that were trained."""
     if w.curves == "crosscoder-training":
         return [
-            f"results/{w.study}/crosscoders/{family}/{name}/training.csv"
-            for family in FAMILIES
-            for name in study_design.crosscoders(config["families"][family], REPLICAS)
+            f"<results>/crosscoders/{family}/{name}/training.csv"
+            for family, entry in FAMILIES.items()
+            for name in study_design.crosscoders(entry, REPLICAS)
         ]
-    return [
-        f"results/{w.study}/models/{family}/{w.curves}.csv"
-        for family in FAMILIES
-        if CURVES[w.curves] in [None, *study_design.trained(config["families"][family])]
-    ]
+    paradigm = CURVES[w.curves].paradigm
+    trained = [f for f, e in FAMILIES.items() if paradigm in study_design.trained(e)]
+    return collect(
+        "<results>/models/{family}/{curves}.csv", family=trained, curves=w.curves
+    )
 
 
-def curves():
+def curve_caption(w):
+    """Caption of training curves in Snakemake's report."""
+    return CURVES[w.curves].caption
+
+
+def study_curves():
     """The kinds of training that this study does."""
-    trains = {
-        p
-        for family in config["families"].values()
-        for p in study_design.trained(family)
-    }
-    return [name for name, paradigm in CURVES.items() if paradigm in [None, *trains]]
+    paradigms = {p for entry in FAMILIES.values() for p in study_design.trained(entry)}
+    return [name for name, c in CURVES.items() if c.paradigm in [None, *paradigms]]
 
 
-def results_of(family):
+def family_results(family):
     """Everything the report reads of one family."""
-    crosscoders = study_design.crosscoders(config["families"][family], REPLICAS)
+    crosscoders = study_design.crosscoders(FAMILIES[family], REPLICAS)
     trios = study_design.trios(REPLICAS)
     files = [
         *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
         *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),
         f"generalization/{family}/critical.json",
         *(f"generalization/{family}/{trio}/features.json" for trio in trios),
-        *(
-            f"interventions/{family}/{trio}/{target}.csv"
-            for trio in trios
-            for target in TARGETS
+        *collect(
+            "interventions/{family}/{trio}/{target}.csv",
+            family=family,
+            trio=trios,
+            target=["base", FINAL["rl"]],
         ),
         f"activations/{family}/data-path.json",
         f"metrics/{family}/nrn.csv",
     ]
-    return [f"results/{config['study']}/{file}" for file in files]
+    return [f"<results>/{file}" for file in files]
+
+
+def training_manifest():
+    """Counts and hashes of the training data; no file where no family is trained."""
+    return "<results>/data/manifest.json" if study_design.trains(config) else []
+
+
+def backend_versions():
+    """Package versions that the jobs found which sample traces and train models."""
+    rules = {"sft": "train_sft", "rl": "train_grpo"}
+    trained = [
+        f"{rules[paradigm]}/{family}"
+        for family, entry in FAMILIES.items()
+        for paradigm in study_design.trained(entry)
+    ]
+    parts = range(TRACES["shards"]) if trained else []
+    names = [*(f"generate_traces/{part}" for part in parts), *sorted(trained)]
+    return collect("<results>/versions/{name}.json", name=names)
 
 
 def drawn(*names):
-    """A figure or table as PDF and PNG, with the CSV it was drawn from."""
+    """Figures or tables as PDF and PNG, with the CSV that each was drawn from."""
     formats = ["pdf", "png", "csv"]
-    return expand(
-        f"results/{config['study']}/{{name}}.{{format}}", name=names, format=formats
-    )
+    return collect("<results>/{name}.{format}", name=names, format=formats)
 
 
 def figures(*numbers):
@@ -104,21 +141,27 @@ def tables(*numbers):
 
 
 def figures_of(family):
-    """The figures that show one family and no other."""
-    shown = {n: {config["figures"]["families"][i] for i in SHOWN[n]} for n in SHOWN}
-    return sorted(number for number in shown if shown[number] == {family})
+    """Numbers of the figures that show one family and no other."""
+    positions = config["figures"]["families"]
+    shown = {
+        n: {positions[i] for i in figure.families} for n, figure in FIGURES.items()
+    }
+    return [number for number, families in shown.items() if families == {family}]
 
 
-def single_targets():
-    """What can be asked for by name: `snakemake figure2`, `snakemake table1`, and a family's results."""
-    found = {f"figure{number}": figures(number) for number in range(1, 14)}
-    found |= {f"table{number}": tables(number) for number in range(1, 6)}
+def named_targets():
+    """Targets by name: `snakemake figure2`, `snakemake table1`, and the results of a family."""
+    targets = {f"figure{number}": figures(number) for number in FIGURES}
+    targets |= {f"table{number}": tables(number) for number in TABLES}
     for family in FAMILIES:
-        metrics = expand(
-            "results/{study}/metrics/{family}/{table}.csv",
-            study=config["study"],
+        metrics = collect(
+            "<results>/metrics/{family}/{table}.csv",
             family=family,
             table=["mas", "overlap", "rank-shifts"],
         )
-        found[family] = results_of(family) + metrics + figures(*figures_of(family))
-    return found
+        targets[family] = [
+            *family_results(family),
+            *metrics,
+            *figures(*figures_of(family)),
+        ]
+    return targets

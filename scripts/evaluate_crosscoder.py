@@ -35,7 +35,7 @@ def main(
     *,
     state: Path,
     heldout: list[Path],
-    logs: list[Path],
+    histories: list[Path],
     settings: dict,
     threshold: float,
     crosscoder: Path,
@@ -43,7 +43,7 @@ def main(
     features: Path,
     training: Path,
 ) -> None:
-    """Write the crosscoder, its quality, its features and its whole training log."""
+    """Write the crosscoder, its quality, its features and its training history."""
     torch.set_num_threads(1)
     trained, step = load_trained(state)
     trained.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -56,7 +56,7 @@ def main(
         trained.models, measured.rate, scaling.scaling(), decodability.r_squared(), threshold
     )
     write_csv(features, table)
-    write_csv(training, pd.concat([pd.read_csv(log) for log in logs]))
+    write_csv(training, pd.concat([pd.read_csv(path) for path in histories]))
     write_json(quality, summary(measured, table, trained.metadata))
     trained.save(crosscoder)
 
@@ -67,7 +67,7 @@ if __name__ == "__main__":
         snakemake,
         state=snakemake.input.state,
         heldout=snakemake.input.heldout,
-        logs=snakemake.input.logs,
+        histories=snakemake.input.histories,
         settings=snakemake.params.crosscoder,
         threshold=snakemake.params.threshold,
         crosscoder=snakemake.output.crosscoder,

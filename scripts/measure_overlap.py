@@ -11,12 +11,12 @@ from crosslens.analysis.specificity import (
     overlap_table,
     top_features,
 )
+from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
 TUNED = 1  # the tuned model's place in a pair
-LAST = 5
 
 
 def tuned_decoder(directory: Path) -> torch.Tensor:
@@ -38,14 +38,12 @@ def overlaps(
         paradigm,
         same_cosine,
     )
-    first, rows = (main[LAST], 0), []
+    first, rows = (main[N_CHECKPOINTS], 0), []
     for other in (key for key in tops if key[1] > 0):
         vectors = [decoders[key][tops[key]] for key in (first, other)]
-        rows.append(
-            (paradigm, LAST, LAST, "replica_index", index_overlap(tops[first], tops[other]))
-        )
-        found = matched_overlap(*vectors, same_cosine)
-        rows.append((paradigm, LAST, LAST, "replica_matched", found))
+        same = (paradigm, N_CHECKPOINTS, N_CHECKPOINTS)
+        rows.append((*same, "replica_index", index_overlap(tops[first], tops[other])))
+        rows.append((*same, "replica_matched", matched_overlap(*vectors, same_cosine)))
     return pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
 
 

@@ -14,6 +14,7 @@ def main(
     results: list[Path],
     sft: list[Path],
     rl: list[Path],
+    title: str,
     tasks: list[str],
     labels: dict[str, str],
     paper: Path,
@@ -26,7 +27,7 @@ def main(
     gains = {family: paired(read_jsonl(a), read_jsonl(b)) for family, a, b in files}
     rows = accuracy_rows(found, gains, tasks, labels, read_json(paper))
     cells, rules = accuracy_cells(rows, tasks)
-    save(draw_table(cells, "Table 1. Accuracy in %, with 95% intervals.", rules), rows, outputs)
+    save(draw_table(cells, title, rules), rows, outputs)
 
 
 if __name__ == "__main__":
@@ -36,6 +37,7 @@ if __name__ == "__main__":
         results=snakemake.input.results,
         sft=snakemake.input.sft,
         rl=snakemake.input.rl,
+        title=snakemake.params.title,
         tasks=snakemake.params.tasks,
         labels=snakemake.params.labels,
         paper=snakemake.input.paper,

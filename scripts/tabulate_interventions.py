@@ -15,6 +15,7 @@ def main(
     *,
     interventions: dict[str, Path],
     number: int,
+    title: str,
     tasks: list[str],
     labels: dict[str, str],
     paper: Path,
@@ -24,9 +25,6 @@ def main(
     found = {family: pd.read_csv(path) for family, path in interventions.items()}
     rows = intervention_rows(found, tasks, labels, read_json(paper)[f"table{number}"])
     cells, rules = intervention_cells(rows, tasks)
-    what = "zeroing features in RL" if number in (2, 4) else "amplifying features in base"
-    where = "critical samples" if number in (2, 3) else "critical samples of unseen tasks"
-    title = f"Table {number}. Change in points of accuracy on {where} by {what}."
     save(draw_table(cells, title, rules), rows, outputs)
 
 
@@ -37,6 +35,7 @@ if __name__ == "__main__":
         snakemake,
         interventions=dict(zip(families, tables, strict=True)),
         number=snakemake.wildcards.number,
+        title=snakemake.params.title,
         tasks=snakemake.params.tasks,
         labels=snakemake.params.labels,
         paper=snakemake.input.paper,

@@ -28,7 +28,7 @@ def main(
     seed: int,
     what: str,
     state: Path,
-    log: Path,
+    history: Path,
     threads: int = 1,
 ) -> None:
     """Start at the first shard, go on from the previous state after it; on a GPU if there is one.
@@ -45,7 +45,7 @@ def main(
             current = load_state(previous, device)
             check_same_origin(current, reader, previous)
         current, records = train_shard(current, reader, plan, what)
-    write_csv(log, pd.DataFrame(records))
+    write_csv(history, pd.DataFrame(records))
     save_state(current, state)
 
 
@@ -61,6 +61,6 @@ if __name__ == "__main__":
         seed=snakemake.params.seed,
         what=f"training {snakemake.wildcards.crosscoder}",
         state=snakemake.output.state,
-        log=snakemake.output.log,
+        history=snakemake.output.history,
         threads=snakemake.threads,
     )

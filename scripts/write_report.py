@@ -14,7 +14,6 @@ def main(
     config: dict,
     inputs: list[Path],
     template: Path,
-    captions: list[Path],
     paper: Path,
     page_out: Path,
     summary: Path,
@@ -22,8 +21,7 @@ def main(
     """`root` is results/{study}; of what lies below, only `inputs` belong to this configuration."""
     study = Study(root, config, inputs)
     found = summarize(study)
-    texts = {path.stem: path.read_text().strip() for path in captions}
-    write_text(page_out, page(study, found, template.read_text(), texts, read_json(paper)))
+    write_text(page_out, page(study, found, template.read_text(), read_json(paper)))
     write_json(summary, found)
 
 
@@ -35,7 +33,6 @@ if __name__ == "__main__":
         config=snakemake.params.config,
         inputs=[*snakemake.input.results, *snakemake.input.figures, *snakemake.input.versions],
         template=snakemake.input.template,
-        captions=snakemake.input.captions,
         paper=snakemake.input.paper,
         page_out=snakemake.output.page,
         summary=snakemake.output.summary,

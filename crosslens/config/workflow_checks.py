@@ -1,5 +1,6 @@
 """A configuration against the workflow: rules that it names, and GPUs that it may request."""
 
+from crosslens.config.figure_list import FIGURES, TABLES
 from crosslens.config.messages import suggestion
 from crosslens.config.study import StudyConfig
 from crosslens.io.errors import InputError
@@ -12,7 +13,7 @@ GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the oth
 
 def check_names(study: StudyConfig, rules: set[str]) -> None:
     """Raise InputError for a family that is called as a target of the workflow."""
-    numbered = {f"{kind}{n}" for kind in ("figure", "table") for n in range(1, 14)}
+    numbered = {*(f"figure{n}" for n in FIGURES), *(f"table{n}" for n in TABLES)}
     for family in {"all", "plan", *rules, *numbered} & study.families.keys():
         raise InputError(f"families.{family}: a target has this name. Choose another.")
 

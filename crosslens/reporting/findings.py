@@ -3,6 +3,7 @@
 from statistics import mean
 from typing import Any
 
+from crosslens.config.study_design import FINAL
 from crosslens.reporting.tables import CONTROLS, SETS, task_title
 
 POOLS = {"random_alive": "alive", "random_active": "active"}
@@ -40,7 +41,7 @@ def about_accuracy(
     math = [task for task, found in accuracy["base"].items() if found["kind"] == "math"]
     groups = {"math": math, "the tasks": tasks, "the unseen ones": unseen}
     parts = []
-    for variant, name in (("sft-5", "SFT"), ("rl-5", "RL")):
+    for variant, name in ((FINAL["sft"], "SFT"), (FINAL["rl"], "RL")):
         gains = {
             group: mean(
                 100 * (accuracy[variant][t]["accuracy"] - accuracy["base"][t]["accuracy"])
@@ -66,7 +67,7 @@ def about_turnover(label: str, critical: dict[str, dict]) -> list[str]:
 
 def about_specificity(label: str, tails: dict[str, dict]) -> str:
     """How many features are specific to a model after SFT and after RL."""
-    counts = {p: tails[f"{p}-5-r0"] for p in ("sft", "rl")}
+    counts = {p: tails[f"{FINAL[p]}-r0"] for p in ("sft", "rl")}
     far = {p: c["below_0.3"] + c["above_0.7"] for p, c in counts.items()}
     return (
         f"{label}, features far from shared (NRN below 0.3 or above 0.7): {far['sft']} of "

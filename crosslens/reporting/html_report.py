@@ -8,29 +8,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.io.records import sha256
 from crosslens.reporting.findings import findings
 from crosslens.reporting.summary import Study
-from crosslens.reporting.tables import NOTHING, SETS, control, task_title
-
-FIGURES = {
-    1: "NRN of the final SFT and RL models against base",
-    2: "Overlap of the most model-specific features between checkpoints",
-    3: "MAS over base, SFT and RL",
-    4: "Overlap of generalization features between tasks",
-    5: "MAS over base, SFT and RL, second family",
-    6: "NRN of the final SFT and RL models against base, third family",
-    7: "Overlap between checkpoints, third family",
-    8: "Rank shifts during SFT",
-    9: "Rank shifts during RL",
-    10: "Rank shifts during SFT, second family",
-    11: "Rank shifts during RL, second family",
-    12: "Rank shifts during SFT, third family",
-    13: "Rank shifts during RL, third family",
-}
-
-CAPTIONS = {"draw_nrn": (1, 6), "draw_overlap": (2, 7), "draw_mas": (3, 5)}
-CAPTIONS |= {"draw_feature_overlap": (4,), "draw_rank_shifts": tuple(range(8, 14))}
+from crosslens.reporting.tables import NOTHING, SETS, VARIANTS, control, task_title
 
 
 def picture(path: Path) -> dict[str, Any]:
@@ -41,32 +23,25 @@ def picture(path: Path) -> dict[str, Any]:
     return {"uri": uri, "width": width // 2}
 
 
-def caption(number: int, captions: dict[str, str]) -> str:
-    """The caption of a figure: that of the rule that draws it."""
-    return next(captions[rule] for rule, numbers in CAPTIONS.items() if number in numbers)
-
-
-def distinct_figures(study: Study, captions: dict[str, str]) -> Iterable[dict[str, Any]]:
+def distinct_figures(study: Study) -> Iterable[dict[str, Any]]:
     """Each different picture once, with all figure numbers it stands for."""
     seen: dict[str, dict[str, Any]] = {}
-    for number, title in FIGURES.items():
+    for number, figure in FIGURES.items():
         path = study.root / "figures" / f"figure{number}.png"
-        same = seen.setdefault(sha256(path), {"numbers": [], "title": title, "path": path})
+        same = seen.setdefault(sha256(path), {"numbers": [], "figure": figure, "path": path})
         same["numbers"].append(number)
     for found in seen.values():
         numbers = [str(n) for n in found["numbers"]]
         yield {
             "name": f"Figure{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}",
-            "title": found["title"],
+            "title": found["figure"].title,
             "picture": picture(found["path"]),
-            "caption": caption(found["numbers"][0], captions),
+            "caption": DRAWINGS[found["figure"].drawing].caption,
         }
 
 
-def page(
-    study: Study, summary: dict[str, Any], template: str, captions: dict[str, str], paper: dict
-) -> str:
-    """The report: one page without outside references. `paper`: content of report/paper.json."""
+def page(study: Study, summary: dict[str, Any], template: str, paper: dict) -> str:
+    """Return the report: one page without outside references. `paper` has the paper's numbers."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -76,8 +51,11 @@ def page(
         summary=summary,
         paper=paper,
         findings=findings(summary),
-        figures=list(distinct_figures(study, captions)),
-        tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in range(1, 6)},
+        figures=list(distinct_figures(study)),
+        titles={n: table.title for n, table in TABLES.items()},
+        curve_captions={name: curves.caption for name, curves in CURVES.items()},
+        variants=VARIANTS,
+        tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in TABLES},
         names=SETS,
         control=control,
         nothing=NOTHING,

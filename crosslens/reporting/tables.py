@@ -5,9 +5,10 @@ from statistics import mean
 import pandas as pd
 
 from crosslens.analysis.intervals import Z, standard_error
+from crosslens.config.study_design import FINAL
 from crosslens.io.errors import InputError
 
-VARIANTS = {"base": "Base", "sft-5": "SFT", "rl-5": "RL"}
+VARIANTS = {FINAL["base"]: "Base", FINAL["sft"]: "SFT", FINAL["rl"]: "RL"}
 SETS = {
     "intersection": "all tasks' features",
     "majority": "most tasks' features",

@@ -1,7 +1,8 @@
 """A hash of the library code a script reaches: Snakemake sees scripts change, not their imports.
 
 Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor do the classes
-of settings: a job has its values as `params`, which Snakemake compares itself.
+of settings: a job has its values as `params`, which Snakemake compares itself. Nor does the room
+`workflow`: it decides how a job runs, not what it computes.
 """
 
 import ast
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "crosslens"
-SETTINGS = ["crosslens", "config", "sections"]
+NOT_HASHED = ("crosslens.config.sections", "crosslens.workflow")
 
 
 @cache
@@ -56,7 +57,7 @@ def imported(source: Path, root: Path) -> tuple[Path, ...]:
 def files(name: str, root: Path) -> Iterator[Path]:
     """The file of a module of the library, and those of the packages around it."""
     parts = name.split(".")
-    if parts[0] != PACKAGE or parts[:3] == SETTINGS:
+    if parts[0] != PACKAGE or name.startswith(NOT_HASHED):
         return
     for depth in range(1, len(parts) + 1):
         base = root.joinpath(*parts[:depth])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crosslens.config import study_design
+from crosslens.config.figure_list import FIGURES
 from crosslens.config.locations import made_here, named_paths
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.io.errors import InputError
@@ -94,7 +95,7 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
         p: sum(p in study_design.trained(f) for f in families) for p in study_design.PARADIGMS
     }
     once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
-    once += ("tokenize_corpus", "report_data_path", "take_turn")
+    once += ("tokenize_corpus", "report_data_path", "start_family")
     trios = len(study_design.trios(replicas)) * len(families)
     count = world_jobs(config) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
@@ -111,8 +112,7 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
         "evaluate_crosscoder": crosscoders,
         **dict.fromkeys(("score_features", "select_features"), trios),
         "intervene": 2 * trios,
-        **{"draw_nrn": 2, "draw_overlap": 2, "draw_mas": 2, "draw_feature_overlap": 1},
-        "draw_rank_shifts": 6,
+        "draw_figure": len(FIGURES),
         "draw_training_curves": 1 + sum(map(bool, trained.values())),
         **{"tabulate_accuracy": 1, "tabulate_interventions": 4, "write_report": 1, "all": 1},
     }

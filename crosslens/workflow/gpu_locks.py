@@ -136,6 +136,19 @@ def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
     check_count("--resources gpu", limit or 0, ids)
 
 
+def check_pytorch(count: int, available: bool) -> None:
+    """Raise InputError if this process holds `count` GPUs and its PyTorch finds none `available`.
+
+    PyTorch would compute on CPUs instead, for days and without a message.
+    """
+    if count and not available:
+        raise InputError(
+            f"GPUs: the job holds {count} ({os.environ.get(VISIBLE, 'unnamed')}), but the PyTorch "
+            "of its environment finds none. Install a CUDA build of PyTorch that fits the driver "
+            "(nvidia-smi), or set the rule's `gpu` to 0 in `resources`."
+        )
+
+
 def check_count(what: str, count: int, ids: list[str]) -> None:
     """Raise InputError when more GPUs are asked for than there are."""
     if count > len(ids):

@@ -20,7 +20,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from crosslens.io.errors import InputError
 from crosslens.workflow import processes
-from crosslens.workflow.gpu_locks import hold
+from crosslens.workflow.gpu_locks import check_pytorch, hold
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 # Some libraries lose the error number and keep the text.
@@ -36,11 +36,15 @@ def run_job(main: Callable[..., None], snakemake: Any, **arguments: Any) -> None
     """Call a script's `main` as the job that `snakemake` describes.
 
     The rule's log receives stdout and stderr. The process holds as many GPUs as the rule's `gpu`
-    resource; without that resource it sees none. Each argument becomes what `main` declares:
+    resource; without that resource it sees none. GPUs that the script's PyTorch does not find are
+    an InputError. Each argument becomes what `main` declares:
     Snakemake gives paths and wildcards as str.
     """
     types = get_type_hints(main)
-    with job_context(snakemake.log[0]), hold(snakemake.resources.get("gpu", 0)):
+    gpus = snakemake.resources.get("gpu", 0)
+    with job_context(snakemake.log[0]), hold(gpus):
+        if torch := sys.modules.get("torch"):  # of a script that computes with it
+            check_pytorch(gpus, torch.cuda.is_available())
         main(**{name: convert(value, types[name]) for name, value in arguments.items()})
 
 

@@ -2,12 +2,14 @@
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from crosslens.io.errors import InputError
 
-QUERY = ("squeue", "--me", "--noheader", "--format=%i|%k|%Z")
+QUERY = ("squeue", "--me", "--noheader", "--format=%i|%j|%k|%Z")
+LOGS = Path(".snakemake", "log")
 # What Snakemake writes of a job it had submitted. Of what went on inside the job it has no message.
 ERROR = re.compile(
     r"^Error in rule (?P<rule>\S+):\n"
@@ -19,6 +21,7 @@ ERROR = re.compile(
     re.MULTILINE,
 )
 FINISHED = re.compile(r"^Finished jobid: (\d+)", re.MULTILINE)
+MADE = re.compile(r"^    output: results/([^/\n]+)/", re.MULTILINE)
 STATE = re.compile(r"SLURM status is: '(\w+)'")
 
 
@@ -28,31 +31,49 @@ def comment(rule: str, wildcards: Iterable[str]) -> str:
     return f"rule_{rule}_wildcards_{values}" if values else f"rule_{rule}"
 
 
-def check_queued(comments: Iterable[str], folder: Path) -> None:
+class Queued(NamedTuple):
+    """A job that waits or runs."""
+
+    id: str
+    run: str  # name of the job: Snakemake gives all jobs of a run the same
+    comment: str
+    folder: str  # from where it was submitted
+
+
+def check_queued(comments: Iterable[str], folder: Path, study: str, logs: Path = LOGS) -> None:
     """Raise InputError if one of the jobs that are about to be submitted waits or runs already.
 
-    Jobs are known by SLURM's comment, which names rule and wildcards, and by `folder`, from where
-    they were submitted. A run whose head process was killed leaves its jobs running.
+    A run whose head process was killed leaves its jobs running. Jobs are known by SLURM's comment,
+    which names rule and wildcards, and by `folder`, from where they were submitted. Jobs of another
+    study that runs from the same folder are not counted; `logs` tell the studies apart.
     """
-    left = queued(folder)
-    twice = sorted(left[name] for name in set(comments) & left.keys())
+    planned = set(comments)
+    left = [job for job in queued(folder) if job.comment in planned]
+    twice = sorted(job.id for job in left if is_of_study(job.run, study, logs))
     if twice:
         raise InputError(
-            f"{len(twice)} of the jobs to submit wait or run already, left by an earlier run: wait "
-            f"until they have ended or cancel them (scancel {' '.join(twice)}), then start again"
+            f"squeue: {len(twice)} of the jobs to submit wait or run already, left by a previous "
+            f"run. Wait until they end or cancel them (scancel {' '.join(twice)}), then restart."
         )
 
 
-def queued(folder: Path) -> dict[str, str]:
-    """Comments of this user's jobs submitted from `folder` that wait or run, and their ids."""
+def queued(folder: Path) -> Iterator[Queued]:
+    """Yield this user's jobs that wait or run and were submitted from `folder`."""
     lines = subprocess.run(QUERY, capture_output=True, text=True, check=True, timeout=60).stdout
-    jobs = (line.split("|", 2) for line in lines.splitlines())
-    return {name: id_ for id_, name, where in jobs if same(Path(where), folder)}
+    for line in lines.splitlines():
+        job = Queued(*line.split("|", 3))
+        if Path(job.folder).resolve() == folder.resolve():
+            yield job
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one folder."""
-    return one.resolve() == other.resolve()
+def is_of_study(run: str, study: str, logs: Path) -> bool:
+    """Return whether a run made files of a study, by Snakemake's log of it.
+
+    True if there is no log of it, or if it names no study's files: then it may be.
+    """
+    texts = [path.read_text(errors="replace") for path in logs.glob("*.log")]
+    studies = {name for text in texts if run in text for name in MADE.findall(text)}
+    return not studies or study in studies
 
 
 def failures(log: str) -> list[str]:

@@ -91,7 +91,7 @@ def arguments(world, folder, shard):
         "seed": 0,
         "what": "training",
         "state": folder / f"state-{shard}.safetensors",
-        "log": folder / f"log-{shard}.csv",
+        "history": folder / f"history-{shard}.csv",
     }
 
 
@@ -214,7 +214,7 @@ def test_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_
     train(world, tmp_path, 1)
     state = "state-1.safetensors"
     assert (tmp_path / state).read_bytes() == (trained / state).read_bytes()
-    ours, theirs = (pd.read_csv(p / "log-1.csv").drop(columns="waiting_share")
+    ours, theirs = (pd.read_csv(p / "history-1.csv").drop(columns="waiting_share")
                     for p in (tmp_path, trained))  # fmt: skip
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
@@ -237,7 +237,7 @@ def test_distinct_tokens_are_counted(trained):
 
 
 def test_training_log_has_losses_and_schedules(trained):
-    log = pd.concat([pd.read_csv(trained / f"log-{s}.csv") for s in (0, 1)])
+    log = pd.concat([pd.read_csv(trained / f"history-{s}.csv") for s in (0, 1)])
     assert log["step"].tolist() == list(range(1, 81))
     assert log["tokens"].iloc[-1] == 8000
     total = log["reconstruction"] + log["beta"] * log["sparsity"]
@@ -279,7 +279,7 @@ def test_final_files_agree_with_the_state(world, trained, tmp_path):
     evaluate_crosscoder.main(
         state=trained / "state-1.safetensors",
         heldout=shards(world, "heldout"),
-        logs=[trained / "log-0.csv", trained / "log-1.csv"],
+        histories=[trained / "history-0.csv", trained / "history-1.csv"],
         settings=SETTINGS,
         threshold=1e-5,
         crosscoder=tmp_path / "crosscoder.safetensors",

@@ -19,7 +19,7 @@ from crosslens.reporting.tables import (
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = {"tiny": "Qwen3-4B-Base"}
 GAINS = {"tiny": {"math500": (30.0, 10.0)}}
-PUBLISHED = read_json(ROOT / "report" / "paper.json")
+PUBLISHED = read_json(ROOT / "crosslens" / "reporting" / "templates" / "paper.json")
 
 
 def found(value: float) -> dict:

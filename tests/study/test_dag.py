@@ -65,7 +65,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
 
 
 def test_every_rule_of_the_default_target_is_in_the_graph(study: Study) -> None:
-    assert set(jobs(planned(study))) == {*RULES, "take_turn", "all"}
+    assert set(jobs(planned(study))) == {*RULES, "start_family", "all"}
 
 
 def test_jobs_multiply_with_families_shards_and_replicas(study: Study) -> None:
@@ -88,15 +88,24 @@ def test_the_other_engine_changes_the_environment_only(study: Study) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_says_what_its_jobs_need(rule: str) -> None:
     text = RULES[rule]
-    keys = ("output", "log", "benchmark", "conda", "envmodules", "threads", "resources", "script")
+    keys = ("output", "log", "benchmark", "conda", "envmodules", "resources", "script")
     missing = [key for key in keys if not re.search(rf"^    {key}:", text, re.MULTILINE)]
     assert not missing
-    for resource in ("gpu", "mem_mb", "runtime"):
+    for resource in ("mem_mb", "runtime"):
         assert f"        {resource}=" in text
     assert f'"../scripts/{rule}.py"' in text
-    assert f'code("scripts/{rule}.py"' in text
+    assert re.search(rf'library_hash\(\s*"scripts/{rule}.py"', text)
     for folder in ("logs", "benchmarks"):
-        assert f"results/{{study}}/{folder}/{rule}" in text
+        assert re.search(rf'"<{folder}>/{rule}[/.]', text)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_states_no_default_and_no_path_of_its_own(rule: str) -> None:
+    """Paths begin with a path variable, a file of the project, or come from an input function."""
+    text = RULES[rule]
+    assert not re.search(r"^    threads: 1$|gpu=0\b", text, re.MULTILINE)
+    assert "results/" not in text and "{study}" not in text
+    assert set(re.findall(r"<(\w+)>", text)) <= {"results", "logs", "benchmarks"}
 
 
 def test_a_script_for_every_rule() -> None:

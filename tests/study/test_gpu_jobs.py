@@ -110,6 +110,5 @@ def test_gpus_for_a_rule_that_uses_none(study: Study) -> None:
 
 
 def test_the_rules_that_take_gpus_are_those_that_the_configuration_may_give_them() -> None:
-    taking = {rule for rule, text in RULES.items() if f'gpu=gpus("{rule}")' in text}
-    assert taking == set(GPU_RULES)
-    assert all("gpu=0," in text for rule, text in RULES.items() if rule not in taking)
+    taking = {rule for rule, text in RULES.items() if f'gpu=rule_resource("{rule}", "gpu")' in text}
+    assert taking == set(GPU_RULES) == {rule for rule, text in RULES.items() if "gpu=" in text}

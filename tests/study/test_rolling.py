@@ -9,7 +9,10 @@ import pytest
 from conftest import MINI, Study
 from given import MODELS, family, given_models, stand_ins
 
-SHARDS, WINDOW, VARIANTS, CROSSCODERS = 7, 2, 11, 13
+SHARDS, WINDOW, VARIANTS = 7, 2, 11
+SEEDS = 1 + MINI["crosscoder"]["replicas"]  # of the last two pairs and of the trio
+CROSSCODERS = 8 + 2 * SEEDS + SEEDS
+READERS = {"base": CROSSCODERS, "sft-5": 2 * SEEDS, "rl-5": 2 * SEEDS}
 DIRECTORIES = ("world/tokenizer", "/base", "/sft-5", "/rl-5")  # outputs that are no files
 SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
 STATE = re.compile(r"crosscoders/tiny/(?P<crosscoder>[\w-]+)/state-(?P<shard>\d+)\.safetensors$")
@@ -72,7 +75,7 @@ def test_a_shard_waits_for_all_readers_of_the_one_a_window_before(rolling: list[
             continue
         old = f"activations/tiny/{variant}/shard-{int(shard) - WINDOW}.h5"
         readers = {j for j, job in enumerate(rolling) if any(f.endswith(old) for f in job.inputs)}
-        assert len(readers) == {"base": CROSSCODERS}.get(variant, 1 + 2 * variant.endswith("-5"))
+        assert len(readers) == READERS.get(variant, 1)
         assert readers <= before[i]
 
 

@@ -257,7 +257,7 @@ def test_a_job_of_all_gpus_waits_for_a_whole_node(study: Study, seen: Seen, ende
 def test_all_that_went_wrong_is_told_in_one_place(seen: Seen, ended: Ended) -> None:
     """A line for each job, at the end; what did not need them is done."""
     assert ended.status == 1
-    _, _, text = ended.output.rpartition("\nJobs that failed:\n")
+    _, _, text = ended.output.rpartition("\nFailed jobs:\n")
     told = dict(re.findall(r"^  \S+ (\S+): (.*?)(?: \(\S+\))?$", text, re.M))
     unavailable = told.pop("impossible")
     assert unavailable.startswith("SLURM sbatch failed") and "not available" in unavailable
@@ -272,7 +272,7 @@ def test_all_that_went_wrong_is_told_in_one_place(seen: Seen, ended: Ended) -> N
 def test_jobs_that_were_left_are_not_submitted_again(refused: Refused) -> None:
     assert refused.status == 1
     (line,) = (line for line in refused.output.splitlines() if line.startswith("Error: "))
-    assert "wait or run already, left by an earlier run" in line
+    assert "wait or run already, left by a previous run" in line
     assert refused.left <= set(re.findall(r"\d+", line.partition("scancel")[2]))
 
 

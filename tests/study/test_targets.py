@@ -11,7 +11,7 @@ PER_FAMILY = {
     "train_grpo": 1,
     "evaluate_model": 3,
     "tokenize_corpus": 1,
-    "take_turn": 1,
+    "start_family": 1,
     "extract_activations": 11 * (2 + 1),
     "report_data_path": 1,
     "train_crosscoder": (10 + 1 + 3) * 2,
@@ -27,7 +27,7 @@ PER_FAMILY = {
 TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo": 1}
 PAIRS = TRAINING | {
     "tokenize_corpus": 1,
-    "take_turn": 1,
+    "start_family": 1,
     "extract_activations": 11 * 2 + 11,
     "train_crosscoder": 12 * 2,
     "evaluate_crosscoder": 12,
@@ -74,7 +74,7 @@ def test_figure_2_needs_the_pairs_of_two_families(three: Study) -> None:
     expected = PAIRS | {"score_specificity": 1, "measure_overlap": 1}
     # The trios are scored with the pairs, so they are trained as well.
     expected |= {"train_crosscoder": 14 * 2, "evaluate_crosscoder": 14}
-    assert planned(three, "figure2") == times(2, expected) | {"draw_overlap": 1}
+    assert planned(three, "figure2") == times(2, expected) | {"draw_figure": 1}
 
 
 def test_table_1_needs_no_crosscoder(three: Study) -> None:
@@ -83,10 +83,9 @@ def test_table_1_needs_no_crosscoder(three: Study) -> None:
 
 
 def test_one_family_alone(three: Study) -> None:
-    drawn = {"first": {"draw_mas": 1}, "second-2.5": {"draw_mas": 1}}
-    drawn["third"] = {"draw_nrn": 1, "draw_overlap": 1}
+    figures = {"first": 3, "second-2.5": 3, "third": 4}
     for family in FAMILIES:
-        expected = PER_FAMILY | drawn[family] | {"draw_rank_shifts": 2}
+        expected = PER_FAMILY | {"draw_figure": figures[family]}
         assert planned(three, family) == expected
 
 

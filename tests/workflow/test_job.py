@@ -150,3 +150,15 @@ def test_a_job_has_a_log_typed_arguments_and_no_gpu_that_its_rule_does_not_reque
     assert (done.stdout, done.stderr) == ("", "")
     assert (tmp_path / "log").read_text() == "GPUs: none\n"
     assert (tmp_path / "out").read_text() == "3 None"
+
+
+def test_a_gpu_that_pytorch_does_not_find_ends_a_job_before_it_computes(tmp_path: Path) -> None:
+    program = JOB.replace("import os, sys", "import os, sys, torch").replace("mem_mb", "gpu")
+    program = program.replace(": 10", ": 1")
+    command = [sys.executable, "-c", program, tmp_path / "log", tmp_path / "out"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "99"}  # which no machine has
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: GPUs: the job holds 1 (99), but the PyTorch of its environment")
+    assert not (tmp_path / "out").exists()

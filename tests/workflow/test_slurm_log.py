@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crosslens.workflow.slurm import comment, failures
+from crosslens.workflow.slurm import comment, failures, is_of_study
 
 # As Snakemake 9.27.1 and its SLURM executor 2.8.0 write it.
 ERROR = """\
@@ -65,3 +65,15 @@ def test_a_job_that_a_further_attempt_finished_has_none() -> None:
 def test_jobs_are_known_by_rule_and_wildcards() -> None:
     assert comment("whole", []) == "rule_whole"
     assert comment("train", ["tiny", "own/base"]) == "rule_train_wildcards_tiny_own_base"
+
+
+def test_a_run_is_known_by_the_study_whose_files_it_made(tmp_path: Path) -> None:
+    """A run of which nothing is known may be of this study."""
+    made = "rule all:\n    output: results/{}/models/f/sft-1\n    jobid: 1\n"
+    for name, study in {"1": "mini", "2": "my.study"}.items():
+        text = f"SLURM run ID: uuid-{name}\n{made.format(study)}"
+        (tmp_path / f"{name}.snakemake.log").write_text(text)
+    (tmp_path / "3.snakemake.log").write_text("SLURM run ID: uuid-3\n")
+    of_mini = {run: is_of_study(f"uuid-{run}", "mini", tmp_path) for run in "1234"}
+    assert of_mini == {"1": True, "2": False, "3": True, "4": True}
+    assert is_of_study("uuid-2", "my.study", tmp_path)

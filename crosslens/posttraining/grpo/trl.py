@@ -22,6 +22,7 @@ from crosslens.posttraining.grpo.checkpoints import export_checkpoint
 from crosslens.posttraining.grpo.curves import trl_curves
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.posttraining.grpo.reward import trl_reward
+from crosslens.workflow.gpu_locks import check_pytorch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -115,6 +116,7 @@ def run_trainer(
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig, GRPOTrainer
 
+    check_pytorch(int(not options["use_cpu"]), torch.cuda.is_available())
     if options["use_cpu"]:
         torch.set_num_threads(1)
     trainer = GRPOTrainer(

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from crosslens.config.study_design import FINAL
 from crosslens.reporting.plotting.style import COLORS, LIGHT
 
 GRPO_PANELS = {
@@ -18,7 +19,7 @@ CROSSCODER_PANELS = {
     "dead_share": "dead share",
 }
 SMOOTH = 15  # windows of the running mean in a whole run
-FINAL = {"sft-5": COLORS["sft"], "rl-5": COLORS["rl"], "trio": "black"}
+COLORED = {FINAL["sft"]: COLORS["sft"], FINAL["rl"]: COLORS["rl"], "trio": "black"}
 
 
 def draw_sft(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
@@ -51,11 +52,11 @@ def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure
     figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
     for axes, (column, name) in zip(grid, CROSSCODER_PANELS.items(), strict=True):
         for (_, crosscoder, replica), part in curves.groupby(["family", "crosscoder", "replica"]):
-            main = replica == 0 and crosscoder in FINAL
+            main = replica == 0 and crosscoder in COLORED
             axes.plot(
                 part["step"],
                 part[column],
-                color=FINAL[crosscoder] if main else "#c8c8c8",
+                color=COLORED[crosscoder] if main else "#c8c8c8",
                 lw=0.9 if main else 0.5,
                 zorder=2 if main else 1,
                 label=crosscoder if main else None,

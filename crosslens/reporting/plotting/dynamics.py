@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.reporting.plotting.style import LIGHT, NAMES, say, text_color
 
 KINDS = {"index": "by index", "matched": "by decoder direction"}
@@ -25,7 +26,8 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
             axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
             values = ", ".join(str(v) for v in again) or "not trained"
             alone = "\nno earlier checkpoint was given" if part["a"].nunique() == 1 else ""
-            axes.set_xlabel(f"checkpoint\n(5 against 5 with another seed: {values}){alone}")
+            last = f"{N_CHECKPOINTS} against {N_CHECKPOINTS} with another seed: {values}"
+            axes.set_xlabel(f"checkpoint\n({last}){alone}")
             axes.set_ylabel("checkpoint")
     return figure
 

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from crosslens.config.study_design import FINAL
 from crosslens.reporting.plotting.style import COLORS, LIGHT, NAMES
 
 BINS = np.linspace(0, 1, 51)
@@ -18,7 +19,7 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
     """Histograms of NRN of the two final pairs: alive features, all, and alive of the replica."""
     tables = []
     for paradigm in ("sft", "rl"):
-        pair = nrn[nrn["crosscoder"] == f"{paradigm}-5"]
+        pair = nrn[nrn["crosscoder"] == FINAL[paradigm]]
         main, other = pair[pair["replica"] == 0], pair[pair["replica"] == 1]
         tables.append(
             pd.DataFrame(

@@ -1,0 +1,148 @@
+"""The figures and tables of a study: what each shows, of which families, and its caption.
+
+The rules, the targets, the report and the documentation read these lists. Numbers are the paper's.
+"""
+
+from typing import NamedTuple
+
+from crosslens.config.study_design import FINAL, TRIO
+
+
+class Drawing(NamedTuple):
+    """A kind of figure, under the name of the function that draws it."""
+
+    source: str  # what it is drawn from below results/{study}/, one file for each family
+    caption: str
+
+
+class Figure(NamedTuple):
+    """A figure of the paper."""
+
+    drawing: str  # a key of DRAWINGS
+    families: tuple[int, ...]  # positions in `figures.families` of the configuration
+    title: str
+    paradigm: str | None = None  # of figures that show one
+
+
+class Table(NamedTuple):
+    """A table of the paper."""
+
+    rule: str
+    title: str
+    caption: str
+    target: str | None = None  # the model that an intervention edits
+    tasks: str | None = None  # the list of `evaluation` that an intervention is measured on
+
+
+class Curves(NamedTuple):
+    """The training curves of one kind of training."""
+
+    paradigm: str | None  # None: of the crosscoders, which every study trains
+    caption: str
+
+
+DRAWINGS = {
+    "draw_nrn": Drawing(
+        "metrics/{family}/nrn.csv",
+        "Distribution of the normalized relative norm (NRN, Eq. 4) over the features of the "
+        "crosscoders of base and the final SFT or RL model. 1: only in the tuned model; 0: only in "
+        "base. Bars: features that are alive on held-out text. Grey: all features. Line: the same "
+        "crosscoder trained with another seed.",
+    ),
+    "draw_overlap": Drawing(
+        "metrics/{family}/overlap.csv",
+        "Overlap of the top features by NRN between the checkpoints of each paradigm: by feature "
+        "index as in the paper, and by decoder direction (decoder vectors matched one to one, from "
+        "the cosine `metrics.same_cosine` on). Below each panel: the last checkpoint compared with "
+        "itself, its crosscoder trained with another seed (another initialization and order of "
+        "rows). This shows how far the top list is reproduced at all. It is no lower bound for the "
+        "checkpoints: their crosscoders share one initialization and read the same rows in the "
+        "same order, so neighbouring checkpoints can overlap more. By index it is near chance, "
+        "because another initialization numbers the features differently.",
+    ),
+    "draw_mas": Drawing(
+        "metrics/{family}/mas.csv",
+        "Distribution of the model attribution score (MAS, Eqs. 8 to 10) over the features of the "
+        "three-model crosscoder.",
+    ),
+    "draw_feature_overlap": Drawing(
+        f"generalization/{{family}}/{TRIO}/features.json",
+        "Overlap of the tasks' generalization features: the fraction of the smaller of two sets "
+        "that is also in the other. In brackets: the number of selected features.",
+    ),
+    "draw_rank_shifts": Drawing(
+        "metrics/{family}/rank-shifts.csv",
+        "Rank shifts of the top features by NRN between adjacent checkpoints, positive where a "
+        "feature rises. One column for each feature, ordered by first appearance in a top list and "
+        "then by rank; the CSV names the features. Blank (grey): outside the top list of one of "
+        "the two checkpoints.",
+    ),
+}
+
+FIGURES = {
+    1: Figure("draw_nrn", (0, 1), "NRN of the final SFT and RL models against base"),
+    2: Figure("draw_overlap", (0, 1), "Overlap of the most specific features between checkpoints"),
+    3: Figure("draw_mas", (0,), "MAS over base, SFT and RL"),
+    4: Figure("draw_feature_overlap", (0, 1), "Overlap of generalization features between tasks"),
+    5: Figure("draw_mas", (1,), "MAS over base, SFT and RL, second family"),
+    6: Figure("draw_nrn", (2,), "NRN of the final SFT and RL models against base, third family"),
+    7: Figure("draw_overlap", (2,), "Overlap between checkpoints, third family"),
+    8: Figure("draw_rank_shifts", (0,), "Rank shifts during SFT", "sft"),
+    9: Figure("draw_rank_shifts", (0,), "Rank shifts during RL", "rl"),
+    10: Figure("draw_rank_shifts", (1,), "Rank shifts during SFT, second family", "sft"),
+    11: Figure("draw_rank_shifts", (1,), "Rank shifts during RL, second family", "rl"),
+    12: Figure("draw_rank_shifts", (2,), "Rank shifts during SFT, third family", "sft"),
+    13: Figure("draw_rank_shifts", (2,), "Rank shifts during RL, third family", "rl"),
+}
+
+_INTERVENTIONS = (
+    "Change of accuracy in percentage points on the generalization-critical samples, with 95% "
+    "intervals. For random control sets: the mean over the sets and their range."
+)
+
+TABLES = {
+    1: Table("tabulate_accuracy", "Accuracy in percent", "Accuracy in percent, 95% intervals."),
+    2: Table(
+        "tabulate_interventions",
+        "Change of accuracy (points) on critical samples: features zeroed in RL",
+        _INTERVENTIONS,
+        FINAL["rl"],
+        "tasks",
+    ),
+    3: Table(
+        "tabulate_interventions",
+        "Change of accuracy (points) on critical samples: features amplified in base",
+        _INTERVENTIONS,
+        "base",
+        "tasks",
+    ),
+    4: Table(
+        "tabulate_interventions",
+        "Change of accuracy (points) on critical samples, unseen tasks: features zeroed in RL",
+        _INTERVENTIONS,
+        FINAL["rl"],
+        "unseen",
+    ),
+    5: Table(
+        "tabulate_interventions",
+        "Change of accuracy (points) on critical samples, unseen tasks: features amplified in base",
+        _INTERVENTIONS,
+        "base",
+        "unseen",
+    ),
+}
+
+CURVES = {
+    "sft-loss": Curves("sft", "SFT: loss on the traces."),
+    "grpo-curves": Curves(
+        "rl", "GRPO: reward, response length, clip fraction and entropy of each step."
+    ),
+    "crosscoder-training": Curves(
+        None,
+        "Crosscoders: the final two-model crosscoders and the three-model crosscoder in colour, "
+        "earlier checkpoints and other seeds in grey. The reconstruction error is summed and FVE "
+        "is averaged over a crosscoder's models. The dead fraction counts features that no "
+        "training row activates between two points of the curve; in the report it counts features "
+        "that are not alive on the held-out shard.",
+    ),
+}

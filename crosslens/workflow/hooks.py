@@ -1,0 +1,107 @@
+"""What the Snakefile calls when it is read, before the first job, and after a failure.
+
+`workflow` is Snakemake's object. Every job reads the Snakefile again in a process of its own;
+what concerns the whole run is done by the main process only.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from crosslens.config.preflight import preflight
+from crosslens.config.yaml_files import check_repeated_keys
+from crosslens.io.errors import InputError
+from crosslens.workflow import cost_estimate, slurm
+from crosslens.workflow.earlier_runs import wait_for_earlier
+from crosslens.workflow.gpu_locks import check_machine
+from crosslens.workflow.processes import WORKFLOW
+
+JOB_ENVIRONMENT = {  # defaults: a value that the user has set stays
+    # PyTorch's idle threads would spin on the cores that the crosscoder's kernels compute on.
+    "OMP_WAIT_POLICY": "passive",
+    # glibc would return the memory of each large tensor to the system: 10% of a small model's time.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
+}
+
+
+def exit_on_input_error(function: Callable[..., None]) -> Callable[..., None]:
+    """End Snakemake with one line where a function raises InputError."""
+
+    @wraps(function)
+    def wrapped(*arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except InputError as error:
+            sys.exit(f"Error: {error}")
+
+    return wrapped
+
+
+def set_environment(root: Path) -> None:
+    """Set the environment of all jobs, and tune this process for thousands of them.
+
+    Jobs import the library from the checkout `root` and end with this process
+    (crosslens.workflow.processes). With `--sdm env-modules`, envs/module.bash finds the virtual
+    environments of `make environments`; where there are none, the machine's own modules are used.
+    """
+    gc.set_threshold(
+        100_000, 50, 50
+    )  # the DAG's objects stay: searching them costs 10% of a dry run
+    modules = str(root / "envs" / "module.bash")
+    os.environ.update({"PYTHONPATH": str(root), WORKFLOW: str(os.getpid())})
+    # A container that sets it would have every job compile the packages that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name, value in {**JOB_ENVIRONMENT, "BASH_ENV": modules}.items():
+        os.environ.setdefault(name, value)
+    if (root / ".venvs").is_dir():
+        os.environ["BASH_ENV"] = modules
+
+
+@exit_on_input_error
+def check_configuration(workflow: Any, config: dict[str, Any], root: Path) -> None:
+    """Check the configuration and the files that it names, and fill in its defaults."""
+    for file in workflow.configfiles:
+        check_repeated_keys(Path(file))
+    preflight(config, root / "scripts", gpu_limit(workflow))
+
+
+def gpu_limit(workflow: Any) -> int | None:
+    """Return N of `--resources gpu=N`; None without it, and in jobs, which have a part of it."""
+    limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
+    return getattr(limit, "value", limit)
+
+
+@exit_on_input_error
+def before_first_job(workflow: Any, config: dict[str, Any]) -> None:
+    """Wait for the jobs of a killed run, and check that the planned jobs can run here.
+
+    Jobs that are submitted to a cluster find their GPUs there; those that run on this machine
+    would wait for GPUs that it does not have.
+    """
+    jobs = list(workflow.dag.needrun_jobs())
+    if workflow.local_exec:
+        wait_for_earlier(Path.cwd())
+        requests = {job.rule.name: job.resources.get("gpu", 0) for job in jobs}
+        check_machine(requests, gpu_limit(workflow))
+    if workflow.executor_plugin.name == "slurm":
+        comments = [slurm.comment(job.name, job.wildcards) for job in jobs]
+        slurm.check_queued(comments, Path(workflow.workdir_init), config["study"])
+
+
+def report_failures(workflow: Any, log: list[str]) -> None:
+    """Print one line for each job that failed on a cluster; `log` are the run's own log files."""
+    if workflow.executor_plugin.name == "slurm":
+        text = "".join(Path(file).read_text(errors="replace") for file in log)
+        if failed := slurm.failures(text):
+            print("Failed jobs:", *failed, sep="\n  ", file=sys.stderr)
+
+
+@exit_on_input_error
+def print_plan(config: dict[str, Any], requests: Mapping[str, Mapping[str, int]]) -> None:
+    """Print what the study will take; `requests` are the resources of one job of each rule."""
+    print(cost_estimate.describe(config, requests))

@@ -1,0 +1,70 @@
+"""Every figure of the list can be drawn from the results that it names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from crosslens.config.figure_list import DRAWINGS, FIGURES
+from crosslens.io.records import write_csv, write_json
+from crosslens.reporting.figures import DRAW, FigureData, draw
+
+LABELS = {"a": "A", "b": "B"}
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results that figures are drawn from, of two families."""
+    root = tmp_path_factory.mktemp("results")
+    one = {"crosscoder": "sft-5", "replica": 0, "feature": 0, "alive": 1}
+    nrn = [one | {"crosscoder": name, "nrn": 0.4, "nrn_folded": 0.4} for name in ("sft-5", "rl-5")]
+    mas = [one | {"replica": r, "mas_base": 0.2, "mas_sft": 0.3, "mas_rl": 0.5} for r in (0, 1)]
+    overlap = [
+        {"paradigm": p, "a": 5, "b": 5, "kind": kind, "overlap": 7}
+        for p in ("sft", "rl")
+        for kind in ("index", "matched")
+    ]
+    shift = {"feature": 3, "from": 1, "to": 2, "shift": 4}
+    shifts = [{"paradigm": p} | shift for p in ("sft", "rl")]
+    features = {
+        "tasks": {"sciq": {"selected": [1, 2]}, "piqa": {"selected": [2]}},
+        "overlap": [{"a": "sciq", "b": "piqa", "jaccard": 0.5, "share": 1.0}],
+        "intersection": [2],
+    }
+    for family in LABELS:
+        tables = {"nrn": nrn, "mas": mas, "overlap": overlap, "rank-shifts": shifts}
+        for name, rows in tables.items():
+            path = root / "metrics" / family / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_csv(path, pd.DataFrame(rows))
+        write_json(root / "generalization" / family / "trio-r0" / "features.json", features)
+    return root
+
+
+def test_the_list_names_the_drawings_that_exist() -> None:
+    assert set(DRAW) == set(DRAWINGS) == {figure.drawing for figure in FIGURES.values()}
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_a_figure_comes_with_its_source_data(number: int, results: Path) -> None:
+    figure = FIGURES[number]
+    families = list(LABELS)[: len(figure.families)]
+    source = DRAWINGS[figure.drawing].source
+    sources = {family: results / source.format(family=family) for family in families}
+    data = FigureData(sources, LABELS, ["sciq", "piqa"], 50, figure.paradigm, 5)
+    drawn, table = draw(figure.drawing, data)
+    assert len(table) > 0 and drawn.axes
+    if "family" in table:
+        assert list(dict.fromkeys(table["family"])) == families
+    if figure.paradigm:
+        assert set(table["paradigm"]) == {figure.paradigm}
+    if "mas" in source:
+        assert table["all"].sum() == 3, "the first trio only: one feature in each model"
