@@ -17,7 +17,8 @@ from crosslens.activations.extract import count_activations, extract, load_trunc
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, write_shard
 from crosslens.crosscoder.heldout import Quality, evaluate
-from crosslens.crosscoder.training import make_plan, start_training, train_shard
+from crosslens.crosscoder.schedules import make_plan
+from crosslens.crosscoder.training import start_training, train_shard
 from crosslens.data.corpus import read_shard
 
 TITLE = "Quality by path and dtype"

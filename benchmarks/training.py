@@ -14,13 +14,8 @@ from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.crosscoder.training import (
-    TrainingPlan,
-    TrainingState,
-    make_plan,
-    take_step,
-    train_shard,
-)
+from crosslens.crosscoder.schedules import TrainingPlan, make_plan
+from crosslens.crosscoder.training import TrainingState, take_step, train_shard
 
 TITLE = "Whole training"
 MODELS, D_MODEL, D_SPARSE, BATCH, L0 = ["base", "rl-5"], 256, 4096, 1024, 60
@@ -83,7 +78,7 @@ def bare(plan: TrainingPlan) -> float:
     began = state()
     batches = [torch.randn(BATCH, len(MODELS), D_MODEL) for _ in range(4)]
     started = time.perf_counter()
-    stepper = TrainStep(began.crosscoder, began.moments, BATCH, plan.step_settings)
+    stepper = TrainStep(began.crosscoder, began.moments, BATCH, plan.step_settings(D_MODEL))
     for step in range(plan.steps_per_shard):
         take_step(stepper, batches[step % 4], plan, step)
     return time.perf_counter() - started

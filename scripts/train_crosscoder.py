@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.schedules import make_plan
 from crosslens.crosscoder.training import (
     check_same_origin,
     load_state,
-    make_plan,
     save_state,
     start_training,
     train_shard,

@@ -5,9 +5,10 @@ grow with L0 and not with d_sparse. Sums over rows are float64. The same rows gi
 one device: no sum depends on the order in which threads finish.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -155,6 +156,24 @@ class QualitySums:
         )
 
 
+def scaled_batches(
+    crosscoder: Crosscoder, reader: ShardReader, batch_size: int
+) -> Iterator[tuple[Int[np.ndarray, " b"], Float[torch.Tensor, "b n d"]]]:
+    """Yield row numbers and the crosscoder's inputs on its device, batch by batch.
+
+    Raises InputError when no row is kept.
+    """
+    if not reader.kept:
+        raise InputError(
+            f"{reader.paths[0]}: no row of the held-out shard is kept in every model. Raise "
+            "activations.sink_threshold."
+        )
+    kind, shard = crosscoder.metadata.get("inputs", "activations"), reader.attribute("shard")[0]
+    to_inputs = view(kind, shard, crosscoder.scales)
+    for rows, raw in reader.numbered_batches(batch_size):
+        yield rows, to_inputs(raw.to(crosscoder.scales.device), rows)
+
+
 @torch.inference_mode()
 def read_heldout(
     crosscoder: Crosscoder,
@@ -166,16 +185,10 @@ def read_heldout(
 
     Raises InputError when no row is kept.
     """
-    device = crosscoder.scales.device
-    if not reader.kept:
-        raise InputError(f"{reader.paths[0]}: no row of the held-out shard is kept in every model")
-    kind, shard = crosscoder.metadata.get("inputs", "activations"), reader.attribute("shard")[0]
-    to_inputs = view(kind, shard, crosscoder.scales)
-    for rows, raw in reader.numbered_batches(batch_size):
-        x = to_inputs(raw.to(device), rows)
+    for rows, x in scaled_batches(crosscoder, reader, batch_size):
         f = crosscoder.encode(x)
         entries = Entries.of(f)
-        sequences = torch.from_numpy(reader.sequences[rows]).to(device)
+        sequences = torch.from_numpy(reader.sequences[rows]).to(x.device)
         batch = Batch(x, f, entries, reconstruct(crosscoder, entries, len(x)), sequences)
         for collector in collectors:
             collector.add(batch)

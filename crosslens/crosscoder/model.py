@@ -63,8 +63,25 @@ class Crosscoder(torch.nn.Module):
         """Return the variants, in the order of the first axis of the weights."""
         return self.metadata["models"]
 
+    @property
+    def threshold(self) -> float:
+        """Return what f_k n_k must exceed for feature k to fire: zero without BatchTopK."""
+        return self.metadata.get("threshold", 0.0)
+
     def encode(self, x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, "b d_sparse"]:
-        """Return f = ReLU(sum_i W_enc^i a^i + b_enc) (Eqs. 1, 5), one product over all models."""
+        """Return f = ReLU(sum_i W_enc^i a^i + b_enc) (Eqs. 1, 5), or zero up to the threshold."""
+        return self.above_threshold(self.encode_positive(x))
+
+    def above_threshold(
+        self, f: Float[torch.Tensor, "*s d_sparse"]
+    ) -> Float[torch.Tensor, "*s d_sparse"]:
+        """Return f where f_k n_k exceeds the threshold, else zero."""
+        return f * (f * self.decoder_norms() > self.threshold) if self.threshold else f
+
+    def encode_positive(
+        self, x: Float[torch.Tensor, "b n d_model"]
+    ) -> Float[torch.Tensor, "b d_sparse"]:
+        """Return the ReLU of the pre-activations, one matrix product over all models."""
         W_enc = rearrange(self.W_enc, "n d k -> (n d) k")
         return torch.relu(torch.addmm(self.b_enc, rearrange(x, "b n d -> b (n d)"), W_enc))
 
@@ -72,7 +89,7 @@ class Crosscoder(torch.nn.Module):
         self, x: Float[torch.Tensor, "... d_model"], model: int
     ) -> Float[torch.Tensor, "... d_sparse"]:
         """Return f from one model's activations only: ReLU(W_enc^i a^i + b_enc) (section 3.2)."""
-        return torch.relu(x @ self.W_enc[model] + self.b_enc)
+        return self.above_threshold(torch.relu(x @ self.W_enc[model] + self.b_enc))
 
     def decode(self, f: Float[torch.Tensor, "b d_sparse"]) -> Float[torch.Tensor, "b n d_model"]:
         """Return a_hat^i = W_dec^i f + b_dec^i (Eqs. 2, 6)."""
@@ -84,7 +101,7 @@ class Crosscoder(torch.nn.Module):
         return self.decode(self.encode(x))
 
     def decoder_norms(self) -> Float[torch.Tensor, " d_sparse"]:
-        """Return sum_i |W_dec,k^i|_2, the weight of each feature in Eqs. 3 and 7."""
+        """Return n_k = sum_i |W_dec,k^i|_2, the weight of each feature in Eqs. 3 and 7."""
         return self.W_dec.norm(dim=-1).sum(dim=0)
 
     def loss(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Loss:

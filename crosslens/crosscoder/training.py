@@ -11,57 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.inputs import scales_of, slots, view
 from crosslens.crosscoder.kernels.parameter_matrices import StepStats
-from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
+from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder, read_tensors, write_tensors
+from crosslens.crosscoder.schedules import TrainingPlan
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 
 LOG_LINES = 50  # per shard
 MODEL = "model."  # prefix of the crosscoder's tensors in a state
+LAST_KEPT = "last_kept"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's state of one parameter
-
-
-class TrainingPlan(NamedTuple):
-    """Settings and schedule of a training run, fixed before it starts."""
-
-    shards: int
-    steps_per_shard: int
-    batch_size: int
-    beta: float
-    learning_rate: float
-    adam_betas: tuple[float, float]
-    gradient_clip: float
-    sparsity_warmup: float
-    lr_decay: float
-    dtype: str
-    path: str
-    seed: int
-    in_order: bool = True  # whether the first pass over a shard is in file order
-
-    @property
-    def step_settings(self) -> StepSettings:
-        """Return the settings of a step."""
-        dtype = getattr(torch, self.dtype)
-        return StepSettings(self.adam_betas, self.gradient_clip, dtype, self.path)
-
-    @property
-    def steps(self) -> int:
-        """Return the number of steps over all shards."""
-        return self.shards * self.steps_per_shard
-
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate: constant, then linear to zero over the last `lr_decay`."""
-        left = (self.steps - step) / max(1.0, self.lr_decay * self.steps)
-        return self.learning_rate * min(1.0, left)
-
-    def beta_at(self, step: int) -> float:
-        """Return the sparsity weight: linear up to beta over the first `sparsity_warmup`."""
-        return self.beta * min(1.0, (step + 1) / max(1.0, self.sparsity_warmup * self.steps))
 
 
 class TrainingState(NamedTuple):
@@ -70,37 +34,7 @@ class TrainingState(NamedTuple):
     crosscoder: Crosscoder
     moments: Moments
     step: int
-
-
-def make_plan(
-    settings: dict[str, Any], *, rows: int, shards: int, seed: int, in_order: bool = True
-) -> TrainingPlan:
-    """Return the plan for `shards` shards of `rows` activations, from the `crosscoder` settings.
-
-    All shards have the same number of rows, including masked ones, so that every shard gives the
-    same plan. Raises InputError when a shard does not fill a batch.
-    """
-    size = settings["batch_size"]
-    if rows < size:
-        raise InputError(
-            f"crosscoder.batch_size: {size} is more than the {rows} activations of a shard. "
-            "Lower it, raise corpus.tokens or use fewer activations.shards."
-        )
-    return TrainingPlan(
-        shards=shards,
-        steps_per_shard=settings["epochs"] * (rows // size),
-        batch_size=size,
-        beta=settings["beta"],
-        learning_rate=settings["learning_rate"],
-        adam_betas=tuple(settings["adam_betas"]),
-        gradient_clip=settings["gradient_clip"],
-        sparsity_warmup=settings["sparsity_warmup"],
-        lr_decay=settings["lr_decay"],
-        dtype=settings["dtype"],
-        path=settings["path"],
-        seed=seed,
-        in_order=in_order,
-    )
+    last_kept: Int[torch.Tensor, " k"] | None = None  # of BatchTopK, see TrainStep
 
 
 def first_pass(kept: int, plan: TrainingPlan) -> int:
@@ -128,6 +62,7 @@ def start_training(
         metadata={
             "models": names,
             "inputs": inputs,
+            "activation": "batch_topk" if plan.topk else "relu_l1",
             "layer": reader.attribute("layer")[0],
             "corpus_hash": reader.attribute("corpus_hash")[0],
             "model_hashes": reader.attribute("model_hash"),
@@ -136,7 +71,9 @@ def start_training(
     )
     crosscoder.scales.copy_(scales_of(inputs, reader, plan.batch_size))
     crosscoder.to(device)
-    return TrainingState(crosscoder, Moments.zero(crosscoder), 0)
+    last_kept = torch.zeros(settings["d_sparse"], dtype=torch.int64, device=device)
+    moments = Moments.zero(crosscoder)
+    return TrainingState(crosscoder, moments, 0, last_kept if plan.topk else None)
 
 
 def check_same_origin(state: TrainingState, reader: ShardReader, path: Path) -> None:
@@ -158,11 +95,12 @@ def train_shard(
     A record's `waiting_share` is the fraction of the shard's time so far in which training waited
     for data. Raises InputError when the loss is no longer finite.
     """
-    crosscoder, moments, step = state
+    crosscoder, moments, step, last_kept = state
     device, seed = crosscoder.scales.device, [plan.seed, step]
     shard = reader.attribute("shard")[0]
     to_inputs = view(crosscoder.metadata["inputs"], shard, crosscoder.scales)
-    trainer = TrainStep(crosscoder, moments, plan.batch_size, plan.step_settings)
+    settings = plan.step_settings(reader.d_model)
+    trainer = TrainStep(crosscoder, moments, plan.batch_size, settings, last_kept)
     fired = torch.zeros(crosscoder.b_enc.shape, dtype=torch.bool, device=device)
     records: list[dict] = []
     interval = max(1, plan.steps_per_shard // LOG_LINES)
@@ -180,7 +118,7 @@ def train_shard(
                 records.append(record | {"waiting_share": round(waiting, 4)})
                 fired.zero_()
     crosscoder.metadata["distinct_tokens"] += first_pass(reader.kept, plan)
-    return TrainingState(crosscoder, moments, step), records
+    return TrainingState(crosscoder, moments, step, last_kept), records
 
 
 def check_finite(record: dict, what: str) -> None:
@@ -196,7 +134,8 @@ def take_step(
     trainer: TrainStep, x: Float[torch.Tensor, "b n d_model"], plan: TrainingPlan, step: int
 ) -> StepStats:
     """Take one step by the plan's schedules; tests and benchmarks call it too."""
-    return trainer.take(x, plan.beta_at(step), plan.rate_at(step), step)
+    keep = plan.topk.keep_at(step, plan.batch_size) if plan.topk else None
+    return trainer.take(x, plan.beta_at(step), plan.rate_at(step), step, keep)
 
 
 def log_record(
@@ -224,6 +163,7 @@ def log_record(
         "learning_rate": plan.rate_at(step - 1),
         **{f"fve_{m}": v for m, v in zip(models, fve.tolist(), strict=True)},
         "l0": stats.l0.item(),
+        **({} if stats.threshold is None else {"threshold": stats.threshold.item()}),
         "dead_share": 1 - fired.float().mean().item(),
     }
 
@@ -240,6 +180,8 @@ def save_state(state: TrainingState, path: Path) -> None:
     for moment, matrices in zip(MOMENTS, state.moments, strict=True):
         for name, value in matrices.parameters(len(crosscoder.W_dec)).items():
             tensors[f"adam.{name}.{moment}"] = value
+    if state.last_kept is not None:
+        tensors[LAST_KEPT] = state.last_kept
     metadata = {"step": state.step, "crosscoder": crosscoder.metadata}
     write_tensors(path, tensors, metadata)
 
@@ -252,7 +194,8 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> TrainingState:
     for moment, matrices in zip(MOMENTS, moments, strict=True):
         for name, value in matrices.parameters(len(crosscoder.W_dec)).items():
             value.copy_(tensors[f"adam.{name}.{moment}"])
-    return TrainingState(crosscoder, moments, metadata["step"])
+    last_kept = tensors[LAST_KEPT].to(device) if LAST_KEPT in tensors else None
+    return TrainingState(crosscoder, moments, metadata["step"], last_kept)
 
 
 def load_trained(path: Path) -> tuple[Crosscoder, int]:

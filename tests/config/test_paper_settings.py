@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crosslens.crosscoder.training import make_plan
+from crosslens.crosscoder.schedules import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())

@@ -55,6 +55,7 @@ def step(n: int, d: int, dtype: torch.dtype) -> None:
     rounded = None if dtype == torch.float32 else weights.W_enc.to(dtype)
     kernels = SparseGpuKernels(SIZE, weights, n, rounded)
     kernels.gradients(torch.zeros(SIZE, n * d), weights, weights, 2.0)
+    kernels.gradients(torch.zeros(SIZE, n * d), weights, weights, 0.0, 99, extended=True)
     for skip in (True, False):
         kernels.update(weights, (weights, weights), weights, ADAM, skip_inactive=skip)
 

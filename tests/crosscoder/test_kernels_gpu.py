@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_batch_topk import check, check_auxiliary, tied_problem
 from test_kernels import by_autograd, check_equal, check_updates, problem, trainer_of
 
 from benchmarks import model
 from crosslens.crosscoder.kernels import train_step
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are defined
-from crosslens.crosscoder.kernels import sparse_gpu  # noqa: E402
+from crosslens.crosscoder.kernels import selection_gpu, sparse_gpu  # noqa: E402
 
 # Entries up to which gradients are computed again: none, the default, all.
 STORED, DEFAULT, RECOMPUTED = 0, sparse_gpu.RECOMPUTE_MAX_ENTRIES, 10**6
@@ -61,6 +62,27 @@ def test_no_feature_and_every_feature(bias):
         crosscoder.b_enc[::2] = bias
         crosscoder.W_dec[:, 4] = 0.0
     check_equal(crosscoder, x, 2.0, "sparse")
+
+
+@pytest.mark.usefixtures("all_stored")
+def test_batch_topk_keeps_the_largest_whatever_the_bound(monkeypatch):
+    monkeypatch.setattr(selection_gpu, "BLOCK", 8)  # fewer than a row's entries
+    crosscoder, x = problem(2, 3, 13, 5, seed=0, bias=0.5)
+    trainer = trainer_of(crosscoder, len(x), "sparse")
+    for scale, keep in ((1.0, 15), (0.3, 15), (1.0, 65)):
+        check(trainer, crosscoder, scale * x, keep)
+        assert (trainer.kernels.selection.bound > 0) == (keep < 65)
+
+
+@pytest.mark.usefixtures("all_stored")
+def test_of_equal_entries_the_first_are_kept(monkeypatch):
+    monkeypatch.setattr(selection_gpu, "BLOCK", 4)
+    crosscoder, x = tied_problem()
+    check(trainer_of(crosscoder, len(x), "sparse"), crosscoder, x, 17)
+
+
+def test_dead_features_learn_the_others_error():
+    check_auxiliary(3, steps=2)
 
 
 @pytest.mark.parametrize("limit", [STORED, DEFAULT, RECOMPUTED])
@@ -135,7 +157,8 @@ def test_every_kernel_compiles_for_a_gpu_without_spilled_registers(step, tmp_pat
     kernels = [line.split() for line in done.stdout.splitlines()]
     assert {name for name, _, _ in kernels} == {
         "compress_rows", "compress_features", "decode", "decoder_gradients", "feature_sums",
-        "encoder_gradients", "adam_of_features", "adam",
+        "encoder_gradients", "adam_of_features", "adam", "count_digits", "find_threshold",
+        "count_ties", "keep_rows",
     }  # fmt: skip
     assert all(int(spilled) == 0 for _, _, spilled in kernels)
 

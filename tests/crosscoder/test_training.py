@@ -15,11 +15,13 @@ from crosslens.activations.shard_reader import ShardReader
 from crosslens.crosscoder.heldout import evaluate
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.schedules import make_plan
+from crosslens.crosscoder.threshold import calibrate
 from crosslens.crosscoder.training import (
     first_pass,
     load_state,
     load_trained,
-    make_plan,
+    save_state,
     start_training,
     take_step,
     train_shard,
@@ -47,6 +49,7 @@ SETTINGS = {
     "dtype": "float32",
     "path": "auto",
     "replicas": 0,
+    "batch_topk": {"k": 2, "auxiliary_weight": 0.03, "auxiliary_features": 0.5, "dead_after": 0.1},
 }
 MODELS = ["base", "rl-5"]
 
@@ -76,8 +79,11 @@ def shards(world, shard):
     return [world / model / f"shard-{shard}.h5" for model in MODELS]
 
 
-def plan(**changes):
-    return make_plan(SETTINGS | changes, rows=ROWS, shards=2, seed=0)
+def plan(activation="relu_l1", reference=(), **changes):
+    settings = SETTINGS | changes
+    return make_plan(
+        settings, rows=ROWS, shards=2, seed=0, activation=activation, reference=reference
+    )
 
 
 def arguments(world, folder, shard):
@@ -143,7 +149,7 @@ def test_step_is_adam_on_the_clipped_gradient():
     made = plan()
     x = 100 * torch.randn(10, 2, D)
     ours, theirs = Crosscoder(2, D, 24), Crosscoder(2, D, 24)
-    take_step(TrainStep(ours, Moments.zero(ours), 10, made.step_settings), x, made, 0)
+    take_step(TrainStep(ours, Moments.zero(ours), 10, made.step_settings(D)), x, made, 0)
     plain = torch.optim.Adam(theirs.parameters(), lr=5e-3, betas=(0.9, 0.999))
     theirs.loss(x, 0.125).total.backward()
     norm = torch.stack([p.grad.norm() for p in theirs.parameters()]).norm()
@@ -300,3 +306,39 @@ def test_final_files_agree_with_the_state(world, trained, tmp_path):
     assert quality["alive"] == features["alive"].sum()
     assert quality["distinct_tokens"] == 3800 and quality["heldout_rows"] == 1960
     assert len(pd.read_csv(tmp_path / "training.csv")) == 80
+
+
+def test_features_kept_fall_from_half_of_them_to_k_over_the_warmup():
+    made = plan(activation="batch_topk", sparsity_warmup=0.5)
+    assert [made.topk.keep_at(step, 100) for step in (0, 40, 79)] == [1200, 200, 200]
+    assert made.topk.keep_at(20, 100) == round(100 * (12 * 2) ** 0.5)
+    assert made.beta_at(79) == 0
+
+
+def test_features_kept_follow_the_reference_where_k_is_matched():
+    matched = SETTINGS["batch_topk"] | {"k": "matched"}
+    made = plan(activation="batch_topk", batch_topk=matched, reference=[(10, 8.0), (20, 2.0)])
+    assert [made.topk.keep_at(step, 100) for step in (0, 10, 15, 99)] == [800, 800, 400, 200]
+    with pytest.raises(InputError, match="crosscoder.batch_topk.k: matched needs a crosscoder"):
+        plan(activation="batch_topk", batch_topk=matched)
+
+
+def test_batch_topk_learns_planted_features_and_resumes_exactly(world, tmp_path):
+    made = plan(activation="batch_topk")
+    with ShardReader(shards(world, "0")) as first, ShardReader(shards(world, "1")) as second:
+        half, _ = train_shard(
+            start_training(MODELS, first, SETTINGS, made), first, made, "training"
+        )
+        save_state(half, tmp_path / "state.safetensors")
+        whole, log = train_shard(half, second, made, "training")
+        again, _ = train_shard(load_state(tmp_path / "state.safetensors"), second, made, "training")
+    for name, value in whole.crosscoder.state_dict().items():
+        assert torch.equal(again.crosscoder.state_dict()[name], value)
+    assert torch.equal(again.last_kept, whole.last_kept) and whole.last_kept.max() == 80
+    assert {line["l0"] for line in log} == {2.0} and log[-1]["threshold"] > 0
+    crosscoder = whole.crosscoder
+    with ShardReader(shards(world, "heldout")) as reader:
+        crosscoder.metadata["threshold"] = calibrate(crosscoder, reader, 300, l0=2)
+        quality = evaluate(crosscoder, reader, 256, 0.5)
+    assert quality.l0 == 2 and min(quality.fve.values()) > 0.6
+    assert crosscoder.metadata["threshold"] == pytest.approx(log[-1]["threshold"], rel=0.3)

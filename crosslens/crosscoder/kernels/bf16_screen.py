@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 
 from crosslens.crosscoder.kernels.cpu import jit, round_row, row_dots
-from crosslens.crosscoder.kernels.cpu_entries import Product
+from crosslens.crosscoder.kernels.cpu_entries import Product, close_gaps
 from crosslens.crosscoder.kernels.parameter_matrices import Matrices
 
 UNIT_ROUNDOFF = 2.0**-8  # largest relative error of rounding to bfloat16
@@ -110,18 +110,3 @@ def exact_values(thread, start, stop, pointer, position, rows, f, W_enc, b_enc, 
             rows[z], f[z] = rows[i], f[i] + b_enc[k]
             z += not f[z] <= 0
         n_kept[thread, k] = z - first
-
-
-@jit
-def close_gaps(pointer, position, rows, f, n_kept):
-    """Close the gaps that `exact_values` left between the parts of features and threads."""
-    z = begin = 0
-    for k in range(n_kept.shape[1]):
-        pointer[k] = z
-        for t in range(n_kept.shape[0]):
-            for i in range(begin, begin + n_kept[t, k]):
-                rows[z], f[z] = rows[i], f[i]
-                z += 1
-            begin = position[t, k]
-            position[t, k] = z
-    pointer[n_kept.shape[1]] = z

@@ -36,9 +36,12 @@ class Product(NamedTuple):
 
 
 @jit
-def compress(thread, start, stop, values, norms, slack, bias, begin, end, columns, f, counts):
-    """Write features and values of the positive entries in rows [start, stop) of a `Product`.
+def compress(
+    thread, start, stop, values, norms, slack, bias, bounds, begin, end, columns, f, counts
+):
+    """Write features and values of a `Product`'s entries above their feature's bound.
 
+    The entries are those of rows [start, stop).
     A thread writes one contiguous part of `columns` and `f`, from start * d_sparse on, and counts
     the entries of each feature.
     """
@@ -54,7 +57,7 @@ def compress(thread, start, stop, values, norms, slack, bias, begin, end, column
         for k in range(width):
             value = np.uint32(np.uint32(values[b, k]) << shift).view(np.float32)
             row[k] = value + (norm * slack[k] + bias[k])
-            keep[k] = not row[k] <= 0
+            keep[k] = not row[k] <= bounds[k]
         z = compact(keep, width, columns, z)
         end[b] = z
         for i in range(begin[b], z):
@@ -86,3 +89,18 @@ def transpose(thread, start, stop, begin, end, columns, f, position, rows, f_by_
             position[thread, k] = p + 1
             rows[p] = b
             f_by_feature[p] = f[i]
+
+
+@jit
+def close_gaps(pointer, position, rows, f, n_kept):
+    """Close the gaps between parts of features and threads that keep `n_kept` entries."""
+    z = begin = 0
+    for k in range(n_kept.shape[1]):
+        pointer[k] = z
+        for t in range(n_kept.shape[0]):
+            for i in range(begin, begin + n_kept[t, k]):
+                rows[z], f[z] = rows[i], f[i]
+                z += 1
+            begin = position[t, k]
+            position[t, k] = z
+    pointer[n_kept.shape[1]] = z

@@ -11,26 +11,44 @@ import triton.language as tl
 
 
 @triton.jit
-def compress_rows(pre, columns, f, lengths, d_sparse, BLOCK: tl.constexpr):
-    """Write features and values of the positive entries in one row of the pre-activations."""
-    b = tl.program_id(0).to(tl.int64)
-    count = 0
-    for start in range(0, d_sparse, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        value = tl.load(pre + b * d_sparse + k, mask=k < d_sparse, other=0.0).to(tl.float32)
-        keep = value > 0
-        place = b * d_sparse + count + tl.cumsum(keep.to(tl.int32), 0) - 1
-        tl.store(columns + place, k, mask=keep)
-        tl.store(f + place, value, mask=keep)
-        count += tl.sum(keep.to(tl.int32), 0)
-    tl.store(lengths + b, count)
+def compress_rows(
+    pre, columns, f, lengths, d_sparse, norms, bound, found, wanted, BLOCK: tl.constexpr
+):
+    """Write features and values of the positive entries in one row of the pre-activations.
+
+    With `norms`, only entries with f_k n_k above the bound; with `found`, only if it is less than
+    `wanted`.
+    """
+    needed = True
+    if found is not None:
+        needed = tl.load(found) < wanted
+    if needed:
+        b = tl.program_id(0).to(tl.int64)
+        count = 0
+        for start in range(0, d_sparse, BLOCK):
+            k = start + tl.arange(0, BLOCK)
+            value = tl.load(pre + b * d_sparse + k, mask=k < d_sparse, other=0.0).to(tl.float32)
+            keep = value > 0
+            if norms is not None:
+                v = value * tl.load(norms + k, mask=k < d_sparse, other=0.0)
+                keep &= v > tl.load(bound)
+            place = b * d_sparse + count + tl.cumsum(keep.to(tl.int32), 0) - 1
+            tl.store(columns + place, k, mask=keep)
+            tl.store(f + place, value, mask=keep)
+            count += tl.sum(keep.to(tl.int32), 0)
+        tl.store(lengths + b, count)
 
 
 @triton.jit
 def compress_features(
-    pre, rows, f, lengths, size, d_sparse, ROWS: tl.constexpr, FEATURES: tl.constexpr
-):
-    """Write the same entries of some adjacent features, each in the order of rows."""
+    pre, rows, f, lengths, size, d_sparse, norms, threshold, last,
+    ROWS: tl.constexpr, FEATURES: tl.constexpr,
+):  # fmt: skip
+    """Write the same entries of some adjacent features, each in the order of rows.
+
+    With `norms`, only entries with f_k n_k above the threshold, or equal to it up to the position
+    `last` in the batch.
+    """
     k = (tl.program_id(0) * FEATURES + tl.arange(0, FEATURES)).to(tl.int64)
     count = tl.zeros([FEATURES], dtype=tl.int32)
     for start in range(0, size, ROWS):
@@ -39,6 +57,11 @@ def compress_features(
         value = tl.load(pre + b[:, None] * d_sparse + k[None, :], mask=inside, other=0.0)
         value = value.to(tl.float32)
         keep = value > 0
+        if norms is not None:
+            v = value * tl.load(norms + k, mask=k < d_sparse, other=0.0)[None, :]
+            level = tl.load(threshold)
+            early = b[:, None].to(tl.int64) * d_sparse + k[None, :] <= tl.load(last)
+            keep &= (v > level) | ((v == level) & early)
         place = (k * size + count)[None, :] + tl.cumsum(keep.to(tl.int32), 0) - 1
         tl.store(rows + place, b[:, None] + tl.zeros_like(place).to(tl.int32), mask=keep)
         tl.store(f + place, value, mask=keep)

@@ -50,6 +50,13 @@ def weights_of(crosscoder: Crosscoder) -> Matrices:
     return Matrices.of({name: getattr(crosscoder, name).data for name in NAMES})
 
 
+def decoder_norms(
+    W_dec: Float[torch.Tensor, "d_sparse D"], models: int
+) -> Float[torch.Tensor, " d_sparse"]:
+    """Return n_k = sum_i |W_dec,k^i|_2 of every feature."""
+    return rearrange(W_dec, "k (n d) -> k n d", n=models).norm(dim=2).sum(dim=1)
+
+
 def named_tensors(
     weights: Matrices, moments: tuple[Matrices, Matrices], gradients: Matrices
 ) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
@@ -80,3 +87,4 @@ class StepStats(NamedTuple):
     l0: Float[torch.Tensor, ""]
     active: Bool[torch.Tensor, " d_sparse"]  # features that fired
     grad_norm_sq: Float[torch.Tensor, ""]  # over all parameters
+    threshold: Float[torch.Tensor, ""] | None = None  # of f_k n_k, with BatchTopK

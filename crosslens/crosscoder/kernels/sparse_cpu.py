@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from crosslens.crosscoder.kernels import cpu, cpu_entries
 from crosslens.crosscoder.kernels.bf16_screen import SCREEN_BELOW, Screen, bits, is_supported
@@ -14,8 +14,10 @@ from crosslens.crosscoder.kernels.parameter_matrices import (
     Matrices,
     StepStats,
     allocate_entries,
+    decoder_norms,
     named_tensors,
 )
+from crosslens.crosscoder.kernels.selection_cpu import Selection
 
 ALWAYS_ACTIVE = np.arange(2, dtype=np.int64)  # pointer of a single row with one entry
 NO_BITS, NO_NORMS = np.empty((0, 0), dtype=np.uint16), np.empty((0, 0), dtype=np.float32)
@@ -39,6 +41,7 @@ class SparseCpuKernels:
         self.begin, self.end = (np.empty(size, dtype=np.int64) for _ in range(2))
         self.counts = np.empty((self.threads, d_sparse), dtype=np.int64)
         self.pointer = np.empty(d_sparse + 1, dtype=np.int64)
+        self.written = self.pointer  # of the features whose rows of gradients are written
         self.all_active = np.arange(d_sparse + 1)
         self.g = np.empty((size, D), dtype=np.float32)
         self.g_b_dec = np.empty((self.threads, D), dtype=np.float32)
@@ -49,47 +52,96 @@ class SparseCpuKernels:
         self.no_slack = np.zeros(size, dtype=np.float32), np.zeros(d_sparse, dtype=np.float32)
         self.screens = W_enc_bf16 is None and is_supported()
         self.screen: Screen | None = None  # created once few enough features fire
+        self.selection: Selection | None = None  # created by the first step with BatchTopK
 
     def gradients(
-        self, x: Float[torch.Tensor, "b D"], weights: Matrices, out: Matrices, beta: float
+        self,
+        x: Float[torch.Tensor, "b D"],
+        weights: Matrices,
+        out: Matrices,
+        beta: float,
+        keep: int | None = None,
+        *,
+        extended: bool = False,
     ) -> StepStats:
-        """Do what `dense.gradients` does, without writing rows of `out` of inactive features."""
+        """Do what `dense.gradients` does, without writing rows of `out` of inactive features.
+
+        With `keep`, f has only that many entries (BatchTopK). `extended` announces a call of
+        `extend`, which changes nothing on a CPU.
+        """
         size = len(x)
         W_dec, x_rows = weights.W_dec.numpy(), x.numpy()
         g_dec, g_enc, g_b_dec, g_b_enc = (m.numpy() for m in out)
-        count = self.find_nonzeros(x, weights)
+        count = self.find_nonzeros(x, weights, keep)
+        self.written = self.pointer
         self.run_rows(
             cpu.decode, self.pointer, self.counts, self.rows, self.by_feature, W_dec,
             weights.b_dec.numpy(), x_rows, np.float32(2 / size), self.g, self.g_b_dec, self.error,
         )  # fmt: skip
         self.g_b_dec.sum(axis=0, out=g_b_dec)
-        self.run(
-            cpu.backward, self.balanced_ranges(count), self.pointer, self.rows, self.by_feature,
-            self.df, W_dec, x_rows, self.g, np.float32(beta / size), self.models, g_dec, g_enc,
-            g_b_enc, self.sums,
+        self.run_features(
+            cpu.backward, self.pointer, self.rows, self.by_feature, self.df, W_dec, x_rows, self.g,
+            np.float32(beta / size), self.models, g_dec, g_enc, g_b_enc, self.sums,
         )  # fmt: skip
         sparsity, norm_sq = self.sums.sum(axis=0)
         norm_sq += np.square(g_b_dec, dtype=np.float64).sum()
         scalars = torch.tensor([sparsity / size, count / size, norm_sq]).float()
         error = torch.from_numpy(self.error.sum(axis=0) / size).float()
         active = torch.from_numpy(self.pointer[1:] > self.pointer[:-1])
-        return StepStats(error, scalars[0], scalars[1], active, scalars[2])
+        threshold = None if keep is None else torch.tensor(self.selection.threshold)
+        return StepStats(error, scalars[0], scalars[1], active, scalars[2], threshold)
 
-    def find_nonzeros(self, x: Float[torch.Tensor, "b D"], weights: Matrices) -> int:
+    def extend(
+        self, features: Int[torch.Tensor, " z"], out: Matrices
+    ) -> Float[torch.Tensor, "b D"]:
+        """Complete these features' rows of `out`, with zeros if they are inactive; return g.
+
+        `update` reads these rows.
+        """
+        active = np.diff(self.pointer) > 0
+        inactive = features[torch.from_numpy(~active[features.numpy()])]
+        out.W_dec[inactive] = out.W_enc[inactive] = 0
+        active[features.numpy()] = True
+        self.written = np.concatenate([[0], np.cumsum(active)])
+        return torch.from_numpy(self.g)
+
+    def find_nonzeros(
+        self, x: Float[torch.Tensor, "b D"], weights: Matrices, keep: int | None
+    ) -> int:
         """Find the nonzeros of f by feature, and return their number."""
-        screen = self.screen if self.screen and self.screen.on else None
-        product = screen.encode(self.run_rows, x, weights) if screen else self.encode(x, weights)
-        by_row = (self.begin, self.end, self.columns, self.f)
-        by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
-        self.run_rows(cpu_entries.compress, *product, *by_row, self.counts)
-        cpu_entries.offsets(self.counts, self.pointer)
-        self.run_rows(cpu_entries.transpose, *by_row, *by_feature[1:])
-        if screen:
-            screen.keep_positive(self.run_rows, x, weights, by_feature)
+        if keep is None:
+            self.find_above(x, weights, self.no_slack[1])
+        else:
+            self.find_largest(x, weights, keep)
         count = int(self.pointer[-1])
         if self.screens:
             self.choose_screening(count / self.pre.numel(), weights)
         return count
+
+    def find_largest(self, x: Float[torch.Tensor, "b D"], weights: Matrices, keep: int) -> None:
+        """Find the entries of f that BatchTopK keeps."""
+        if self.selection is None:
+            self.selection = Selection(len(x), len(weights.W_enc), self.threads)
+        selection, norms = self.selection, decoder_norms(weights.W_dec, self.models).numpy()
+        by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
+        certain = False
+        while not certain:
+            self.find_above(x, weights, selection.bounds(norms))
+            certain = selection.select(self.run_features, self.run_rows, by_feature, norms, keep)
+
+    def find_above(
+        self, x: Float[torch.Tensor, "b D"], weights: Matrices, bounds: Float[np.ndarray, " k"]
+    ) -> None:
+        """Find the entries of f above each feature's bound, which is at least zero."""
+        screen = self.screen if self.screen and self.screen.on else None
+        product = screen.encode(self.run_rows, x, weights) if screen else self.encode(x, weights)
+        by_row = (self.begin, self.end, self.columns, self.f)
+        by_feature = (self.pointer, self.counts, self.rows, self.by_feature)
+        self.run_rows(cpu_entries.compress, *product, bounds, *by_row, self.counts)
+        cpu_entries.offsets(self.counts, self.pointer)
+        self.run_rows(cpu_entries.transpose, *by_row, *by_feature[1:])
+        if screen:
+            screen.keep_positive(self.run_rows, x, weights, by_feature)
 
     def choose_screening(self, density: float, weights: Matrices) -> None:
         """Choose whether the next step screens, by the fraction of nonzeros."""
@@ -123,7 +175,7 @@ class SparseCpuKernels:
         """Clip the gradients and update moments, weights and the copy of W_enc in one pass.
 
         `adam` are the last arguments of `cpu.adam`. With `skip_inactive`, gradients of features
-        that were inactive in the last sparse step count as zero.
+        that were inactive in the last sparse step count as zero, except those of `extend`.
         """
         scalars = [np.float32(value) for value in adam]
         nothing = copy = NO_BITS, NO_NORMS
@@ -131,7 +183,7 @@ class SparseCpuKernels:
             copy = bits(self.screen.W_enc_bf16), self.screen.norms
         elif self.W_enc_bf16 is not None:
             copy = bits(self.W_enc_bf16), NO_NORMS
-        pointer = self.pointer if skip_inactive else self.all_active
+        pointer = self.written if skip_inactive else self.all_active
         bounds = even_ranges(len(self.pointer) - 1, self.threads)
         for name, tensors in named_tensors(weights, moments, gradients):
             target = copy if name == "W_enc" else nothing
@@ -141,6 +193,10 @@ class SparseCpuKernels:
             else:
                 arrays = [t.numpy()[None] for t in tensors]
                 cpu.adam(0, 0, 1, ALWAYS_ACTIVE, *arrays, *nothing, *scalars)
+
+    def run_features(self, kernel: Callable[..., None], *arguments: object) -> None:
+        """Call the kernel once for every thread's range of features, balanced by entries."""
+        self.run(kernel, self.balanced_ranges(int(self.pointer[-1])), *arguments)
 
     def run_rows(self, kernel: Callable[..., None], *arguments: object) -> None:
         """Call the kernel once for every thread's range of rows."""

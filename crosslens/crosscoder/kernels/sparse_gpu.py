@@ -2,15 +2,17 @@
 
 import torch
 import triton
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from crosslens.crosscoder.kernels import gpu
 from crosslens.crosscoder.kernels.parameter_matrices import (
     Matrices,
     StepStats,
     allocate_entries,
+    decoder_norms,
     named_tensors,
 )
+from crosslens.crosscoder.kernels.selection_gpu import Selection
 
 BLOCK = 1024  # entries that a program compresses at a time, and columns of one of Adam's programs
 ROWS, FEATURES = 64, 32  # tile of `compress_features`
@@ -48,18 +50,34 @@ class SparseGpuKernels:
             empty((d_sparse, models)),
             empty((d_sparse, self.blocks)),
         )
+        self.recompute, self.written = RECOMPUTE_MAX_ENTRIES, self.feature_lengths
+        self.selection = Selection(size, weights.W_enc.device)
 
     def gradients(
-        self, x: Float[torch.Tensor, "b D"], weights: Matrices, out: Matrices, beta: float
+        self,
+        x: Float[torch.Tensor, "b D"],
+        weights: Matrices,
+        out: Matrices,
+        beta: float,
+        keep: int | None = None,
+        *,
+        extended: bool = False,
     ) -> StepStats:
         """Do what `SparseCpuKernels.gradients` does, also without writing rows that are recomputed.
 
-        The encoder's gradient uses x in the dtype of the products, as the encoder reads it.
+        The encoder's gradient uses x in the dtype of the products, as the encoder reads it. If
+        `extended`, no row is recomputed.
         """
         size = self.size
+        self.recompute = 0 if extended else RECOMPUTE_MAX_ENTRIES
+        self.written = self.feature_lengths
         W_enc = weights.W_enc if self.W_enc_bf16 is None else self.W_enc_bf16
         self.x = x.to(W_enc.dtype)
-        self.find_nonzeros(torch.addmm(weights.b_enc.to(W_enc.dtype), self.x, W_enc.T))
+        pre = torch.addmm(weights.b_enc.to(W_enc.dtype), self.x, W_enc.T)
+        if keep is None:
+            self.find_nonzeros(pre)
+        else:
+            self.find_largest(pre, decoder_norms(weights.W_dec, self.models), keep)
         gpu.decode[(size, self.models, self.chunks)](
             self.columns, self.f, self.row_lengths, weights.W_dec, weights.b_dec, x, self.g,
             self.error, 2 / size, self.d_sparse, self.d, ENTRIES, CHUNK,
@@ -73,15 +91,50 @@ class SparseGpuKernels:
             self.row_lengths.sum() / size,
             self.feature_lengths > 0,
             sum(squares, out.b_enc.square().sum()),
+            None if keep is None else self.selection.threshold[0].clone(),
         )
+
+    def extend(
+        self, features: Int[torch.Tensor, " z"], out: Matrices
+    ) -> Float[torch.Tensor, "b D"]:
+        """Complete these features' rows of `out`, with zeros if they are inactive; return g.
+
+        `update` reads these rows.
+        """
+        inactive = self.feature_lengths[features] == 0
+        for matrix in (out.W_dec, out.W_enc):
+            matrix[features] = matrix[features].masked_fill(inactive[:, None], 0)
+        self.written = self.feature_lengths.clone()
+        self.written[features] = self.written[features].clamp(min=1)
+        return self.g
 
     def find_nonzeros(self, pre: Float[torch.Tensor, "b d_sparse"]) -> None:
         """Find the nonzeros of f, by row and by feature."""
+        by_row = (self.columns, self.f, self.row_lengths)
+        gpu.compress_rows[(self.size,)](pre, *by_row, self.d_sparse, None, None, None, 0, BLOCK)
+        self.find_by_feature(pre, None, None, None)
+
+    def find_largest(
+        self, pre: Float[torch.Tensor, "b d_sparse"], norms: Float[torch.Tensor, " k"], keep: int
+    ) -> None:
+        """Find the entries of f that BatchTopK keeps, by row and by feature."""
+        selection, by_row = self.selection, (self.columns, self.f, self.row_lengths)
+        grid, k = (self.size,), self.d_sparse
+        gpu.compress_rows[grid](pre, *by_row, k, norms, selection.bound, None, 0, BLOCK)
+        found = self.row_lengths.sum()
+        gpu.compress_rows[grid](pre, *by_row, k, norms, selection.zero, found, keep, BLOCK)
+        selection.select(by_row, norms, keep)
+        self.find_by_feature(pre, norms, selection.threshold, selection.last)
+
+    def find_by_feature(
+        self, pre: Float[torch.Tensor, "b d_sparse"], *selected: torch.Tensor | None
+    ) -> None:
+        """Find each feature's entries; `selected` are the last inputs of `compress_features`."""
         size, k = self.size, self.d_sparse
-        gpu.compress_rows[(size,)](pre, self.columns, self.f, self.row_lengths, k, BLOCK)
         gpu.compress_features[(triton.cdiv(k, FEATURES),)](
-            pre, self.rows, self.by_feature, self.feature_lengths, size, k, ROWS, FEATURES
-        )
+            pre, self.rows, self.by_feature, self.feature_lengths, size, k, *selected, ROWS,
+            FEATURES,
+        )  # fmt: skip
 
     def backward(
         self, W_dec: Float[torch.Tensor, "d_sparse D"], out: Matrices, beta: float
@@ -91,7 +144,7 @@ class SparseGpuKernels:
         row = triton.next_power_of_2(d)
         gpu.decoder_gradients[(k, self.models)](
             self.rows, self.by_feature, self.feature_lengths, W_dec, self.g, self.dots, self.norms,
-            self.shares, out.W_dec, self.decoder_squares, beta, size, d, RECOMPUTE_MAX_ENTRIES, row,
+            self.shares, out.W_dec, self.decoder_squares, beta, size, d, self.recompute, row,
             num_warps=min(32, max(1, row // 1024)),
         )  # fmt: skip
         gpu.feature_sums[(k,)](
@@ -100,7 +153,7 @@ class SparseGpuKernels:
         )  # fmt: skip
         gpu.encoder_gradients[(k, self.blocks)](
             self.rows, self.df, self.feature_lengths, self.x, out.W_enc, self.encoder_squares, size,
-            self.models * d, RECOMPUTE_MAX_ENTRIES, AHEAD, BLOCK,
+            self.models * d, self.recompute, AHEAD, BLOCK,
         )  # fmt: skip
 
     def update(
@@ -119,8 +172,8 @@ class SparseGpuKernels:
                 by_g = (self.by_feature, self.g, self.shares)
                 terms = by_g if name == "W_dec" else (self.df, self.x, None)
                 gpu.adam_of_features[(self.d_sparse, self.blocks)](
-                    *tensors, target, *adam, self.feature_lengths, self.rows, *terms, self.size,
-                    self.d, self.models, RECOMPUTE_MAX_ENTRIES, AHEAD, BLOCK,
+                    *tensors, target, *adam, self.written, self.rows, *terms, self.size,
+                    self.d, self.models, self.recompute, AHEAD, BLOCK,
                 )  # fmt: skip
             else:
                 length = tensors[0].numel()

@@ -1,0 +1,99 @@
+"""Find the model between base and SFT that is as far from base as the RL model is.
+
+RL moves a model less than SFT does. Features that are specific to one model become more frequent
+with distance alone, so that SFT and RL can be compared fairly only at equal distance. The model is
+theta = base + alpha (SFT - base). Distance, or drift, is the mean squared distance of scaled
+activations, E |x - x^O|^2, on some held-out sequences.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt32
+
+from crosslens.activations.extract import residual_stream
+from crosslens.models.batching import batches
+
+TOKENS = 1 << 17  # at least so many are measured, as far as the held-out shard has them
+TOLERANCE = 0.01  # of the drift's ratio
+MOST_STEPS = 12
+SMALLEST = 1e-12  # drift that counts as none
+
+
+class Measured(NamedTuple):
+    """The final models' drift, and that of the model that was found."""
+
+    alpha: float
+    drift: float
+    rl: float
+    sft: float
+    tokens: int
+
+
+@torch.inference_mode()
+def activations(
+    network: torch.nn.Module,
+    rows: UInt32[np.ndarray, "n t"],
+    *,
+    batch_size: int,
+    skip_positions: int,
+) -> Float[torch.Tensor, "r d"]:
+    """Return a truncated network's activations on some sequences, in float32 on the CPU."""
+    found = []
+    for group in batches(rows, batch_size):
+        ids = torch.from_numpy(group.astype(np.int64)).to(network.device)
+        found.append(residual_stream(network, ids)[:, skip_positions:].flatten(0, 1).float().cpu())
+    return torch.cat(found)
+
+
+def without_sinks(
+    parts: list[Float[torch.Tensor, "r d"]], sink_threshold: float
+) -> Bool[torch.Tensor, " r"]:
+    """Return the rows that are no attention sink in any of the models."""
+    norms = torch.stack([x.norm(dim=1) for x in parts])
+    return (norms <= sink_threshold * norms.median(dim=1, keepdim=True).values).all(dim=0)
+
+
+def scaled(x: Float[torch.Tensor, "r d"]) -> Float[torch.Tensor, "r d"]:
+    """Return activations with a mean norm of sqrt(d_model)."""
+    return x * (x.shape[1] ** 0.5 / x.norm(dim=1).mean())
+
+
+def drift(x: Float[torch.Tensor, "r d"], base: Float[torch.Tensor, "r d"]) -> float:
+    """Return the mean squared distance of scaled activations."""
+    return (scaled(x) - scaled(base)).square().sum(dim=1).mean().item()
+
+
+def match(target: float, at_one: float, drift_at: Callable[[float], float]) -> tuple[float, float]:
+    """Return alpha in [0, 1] with a drift of `target`, and its drift.
+
+    Guesses take the drift as a power of alpha, at first its square, then the one that the last two
+    guesses had; they stay within what earlier ones exclude. If SFT itself moved less than `target`,
+    alpha is 1.
+    """
+    if at_one <= target:
+        return 1.0, at_one
+    low, high, alpha, found, power = 0.0, 1.0, 1.0, at_one, 2.0
+    for _ in range(MOST_STEPS):
+        before, guess = (alpha, found), alpha * (target / found) ** (1 / power)
+        alpha = guess if low < guess < high else (low + high) / 2
+        found = max(drift_at(alpha), SMALLEST)
+        if abs(found / target - 1) <= TOLERANCE:
+            break
+        low, high = (alpha, high) if found < target else (low, alpha)
+        power = max(0.5, math.log(found / before[1]) / math.log(alpha / before[0]))
+    return alpha, found
+
+
+@torch.no_grad()
+def interpolate(
+    into: torch.nn.Module, base: torch.nn.Module, sft: torch.nn.Module, alpha: float
+) -> None:
+    """Set the weights of a network to base + alpha (sft - base), rounded to its dtype."""
+    ends = base.state_dict(), sft.state_dict()
+    for name, weight in into.state_dict().items():
+        one, other = (weights[name].float() for weights in ends)
+        weight.copy_(torch.lerp(one, other, alpha))

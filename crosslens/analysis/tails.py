@@ -1,0 +1,107 @@
+"""Count features that are specific to a model, and compare the counts with null crosscoders.
+
+A share is NRN or MAS, or one of them without the shrinkage of L1 (NRN*, MAS*). A tail is the
+alive features whose share exceeds a threshold. Nulls are crosscoders whose inputs cannot have
+features that are specific to a model (`crosscoder.inputs`): swapped rows, or noise.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy.stats import binomtest
+
+NULLS = ("swapped", "noise")
+LEVEL = 0.05  # of the false share from which a tail counts
+
+
+def false_share(observed: Sequence[float], null: Sequence[float], threshold: float) -> float:
+    """Return q(t) = (1 + number of null > t) / number of observed > t, at most 1.
+
+    It estimates which fraction of a tail the null also produces. 1 for an empty tail.
+    """
+    count = np.sum(np.asarray(observed) > threshold)
+    return min(1.0, (1 + np.sum(np.asarray(null) > threshold)) / count) if count else 1.0
+
+
+class TailStart(NamedTuple):
+    """The least threshold with a small false share, and how many features exceed the null there."""
+
+    threshold: float
+    excess: int
+
+
+def tail_start(
+    observed: Sequence[float], null: Sequence[float], level: float = LEVEL
+) -> TailStart | None:
+    """Return where the false share first falls to `level`; None if it never does."""
+    shares = np.sort(np.asarray(observed, dtype=float))
+    shares = shares[~np.isnan(shares)]
+    above = len(shares) - np.searchsorted(shares, shares, side="right")
+    sorted_null = np.sort(np.asarray(null, dtype=float))
+    sorted_null = sorted_null[~np.isnan(sorted_null)]
+    null_above = len(sorted_null) - np.searchsorted(sorted_null, shares, side="right")
+    low = (above > 0) & (1 + null_above <= level * above)
+    if not low.any():
+        return None
+    first = int(np.argmax(low))
+    return TailStart(float(shares[first]), int(above[first] - null_above[first]))
+
+
+def asymmetry(right: int, left: int) -> float:
+    """Return the p-value of a right tail that is not longer than the left one (sign test).
+
+    If the identity of a model does not matter, a feature is as likely in either tail.
+    """
+    if right + left == 0:
+        return 1.0
+    return float(binomtest(right, right + left, 0.5, alternative="greater").pvalue)
+
+
+class Shares(NamedTuple):
+    """The alive features' shares of one model in one crosscoder."""
+
+    crosscoder: str
+    replica: int
+    model: str
+    measure: str
+    values: Float[np.ndarray, " k"]
+    specific: Bool[np.ndarray, " k"]  # only this model has the feature, by latent scaling
+
+
+def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.DataFrame:
+    """Return the tail of each of the shares at each threshold, with the tails of its nulls.
+
+    The null of crosscoder c is c-swapped or c-noise, of any seed. Columns: crosscoder, replica,
+    model, measure, threshold; alive, features in all; count, of the tail; specific, of the tail;
+    and for each null null_{kind}, its mean count, and q_{kind}, the largest false share. NaN where
+    there is no such null.
+    """
+    found: dict[tuple[str, str, str], list[np.ndarray]] = {}
+    for part in shares:
+        found.setdefault((part.crosscoder, part.model, part.measure), []).append(part.values)
+    rows = []
+    for part in shares:
+        for threshold in thresholds:
+            tail = part.values > threshold
+            row = [part.crosscoder, part.replica, part.model, part.measure, threshold]
+            row += [len(tail), int(tail.sum()), int((tail & part.specific).sum())]
+            for kind in NULLS:
+                nulls = found.get((f"{part.crosscoder}-{kind}", part.model, part.measure), [])
+                row += compare_with(part.values, nulls, threshold)
+            rows.append(row)
+    columns = ["crosscoder", "replica", "model", "measure", "threshold", "alive", "count"]
+    columns += ["specific", *(f"{what}_{kind}" for kind in NULLS for what in ("null", "q"))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def compare_with(
+    values: Float[np.ndarray, " k"], nulls: Sequence[np.ndarray], threshold: float
+) -> list[float]:
+    """Return the mean tail of the nulls, and the largest false share; NaN without nulls."""
+    if not nulls:
+        return [np.nan, np.nan]
+    count = float(np.mean([np.sum(null > threshold) for null in nulls]))
+    return [count, max(false_share(values, null, threshold) for null in nulls)]

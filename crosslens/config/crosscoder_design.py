@@ -1,0 +1,119 @@
+"""Which crosscoders a family has, and what their names mean.
+
+A name is {models} or {models}-{variation}, where models is a tuned variant (a pair with base),
+"trio" (base and both final models), or "sft-checkpoints" and "rl-checkpoints" (base and all
+checkpoints of a paradigm). Its directory has the number of the seed, {name}-r{replica}. `settings`
+is the section `crosscoder` of the configuration.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from crosslens.config.study_design import FINAL, PARADIGMS, Family, checkpoints, tuned, variants
+
+TRIO = "trio"
+MATCHED = "sft-matched"  # between base and the final SFT model, as far from base as the RL model
+TOPK = "topk"
+INPUTS = ("swapped", "noise", "self", "differences")  # variations, see crosslens.crosscoder.inputs
+PATTERN = rf"((sft|rl)-[1-5]|trio|(sft|rl)-checkpoints|{MATCHED})(-({'|'.join([TOPK, *INPUTS])}))?"
+
+Settings = Mapping[str, Any]
+
+
+class Design(NamedTuple):
+    """What a crosscoder is trained on, and how."""
+
+    models: list[str]  # the variants whose activations it reads, base first
+    inputs: str  # what it is given of them: activations, or one of INPUTS
+    activation: str  # relu_l1 or batch_topk
+    reference: str | None  # the crosscoder whose L0 it follows
+
+
+def design(name: str, family: Family, settings: Settings) -> Design:
+    """Return what a name without its seed means."""
+    models, variation = re.fullmatch(rf"(.*?)(?:-({'|'.join([TOPK, *INPUTS])}))?", name).groups()
+    topk = variation == TOPK
+    return Design(
+        models_of(models, family),
+        variation if variation in INPUTS else "activations",
+        "batch_topk" if topk else settings["activation"],
+        models if topk else None,
+    )
+
+
+def models_of(models: str, family: Family) -> list[str]:
+    """Return the variants that a name's first part aligns, base first."""
+    if models == TRIO:
+        return list(FINAL.values())
+    paradigm, _, last = models.partition("-")
+    if last == "checkpoints":
+        return ["base", *(f"{paradigm}-{k}" for k in checkpoints(family, paradigm))]
+    return ["base", models]
+
+
+def base_name(directory: str) -> str:
+    """Return a crosscoder's name without its seed."""
+    return directory.rpartition("-r")[0]
+
+
+def seeds(name: str, settings: Settings) -> list[str]:
+    """Return the directories of a crosscoder for every seed."""
+    return [f"{name}-r{r}" for r in range(settings["replicas"] + 1)]
+
+
+def finals(settings: Settings) -> list[str]:
+    """Return the names of the crosscoders of final models: both pairs and the trio.
+
+    With BatchTopK as evidence, each is there for both activations.
+    """
+    names = [FINAL[p] for p in PARADIGMS] + [TRIO]
+    also = [f"{name}-{TOPK}" for name in names] if "batch_topk" in settings["evidence"] else []
+    return names + also
+
+
+def trios(settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders whose features are selected and edited.
+
+    They are those of three models: every seed, and BatchTopK's first one.
+    """
+    also = [f"{TRIO}-{TOPK}-r0"] if "batch_topk" in settings["evidence"] else []
+    return [*seeds(TRIO, settings), *also]
+
+
+def nulls(family: Family, settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders of one seed that the evidence asks for."""
+    pairs, asked = [FINAL[p] for p in PARADIGMS], settings["evidence"]
+    names = [f"{name}-{k}" for k in ("swapped", "noise") if k in asked for name in [*pairs, TRIO]]
+    if "self" in asked:
+        names.append(f"{FINAL['rl']}-self")
+    if "differences" in asked:
+        names += [f"{name}-differences" for name in pairs]
+    if "drift_matched" in asked:
+        names.append(MATCHED)
+    if "checkpoints" in asked:
+        several = [p for p in PARADIGMS if len(checkpoints(family, p)) > 1]
+        names += [f"{paradigm}-checkpoints" for paradigm in several]
+    return [f"{name}-r0" for name in names]
+
+
+def crosscoders(family: Family, settings: Settings) -> list[str]:
+    """Return the directories of all crosscoders of a family."""
+    first = [f"{variant}-r0" for variant in tuned(family)]
+    several = [directory for name in finals(settings) for directory in seeds(name, settings)]
+    return list(dict.fromkeys([*first, *several, *nulls(family, settings)]))
+
+
+def extracted(family: Family, settings: Settings) -> list[str]:
+    """Return the variants whose activations are extracted, base first."""
+    matched = [MATCHED] if "drift_matched" in settings["evidence"] else []
+    return [*variants(family), *matched]
+
+
+def reading(variant: str, family: Family, settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders that read a variant's activations."""
+    return [
+        directory
+        for directory in crosscoders(family, settings)
+        if variant in design(base_name(directory), family, settings).models
+    ]

@@ -1,0 +1,84 @@
+"""The threshold that stands for BatchTopK outside of training, where there is no batch.
+
+A feature fires where f_k n_k > theta; theta is the exact quantile of f_k n_k over the held-out rows
+that leaves as many features a row as wanted. Counted by float: positive floats sort as their bits.
+"""
+
+import torch
+from jaxtyping import Float, Int
+
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.crosscoder.heldout import scaled_batches
+from crosslens.crosscoder.model import Crosscoder
+
+BLOCKS, BLOCK = 1 << 12, 1 << 11  # together the float32 numbers of one octave
+SMALLEST = 2.0**-100  # of a first guess
+
+
+class Counts:
+    """How often each float occurs within half an octave of `centre`, and how often a larger one."""
+
+    def __init__(self, centre: float, device: torch.device) -> None:
+        self.lowest = int(torch.tensor(centre, dtype=torch.float32).view(torch.int32))
+        self.lowest -= BLOCKS * BLOCK // 2
+        self.counts = torch.zeros(BLOCKS * BLOCK, dtype=torch.int32, device=device)
+        self.above = self.positive = 0
+
+    def add(self, v: Float[torch.Tensor, "*s"]) -> None:
+        """Count some values."""
+        self.positive += int((v > 0).sum())
+        places = v.flatten().view(torch.int32) - self.lowest
+        places = places[places >= 0]
+        inside = places[places < len(self.counts)]
+        self.counts.index_add_(0, inside, torch.ones_like(inside))
+        self.above += len(places) - len(inside)
+
+    def below_largest(self, wanted: int) -> float | None:
+        """Return the largest float that at least `wanted` values exceed; None if it is outside."""
+        blocks = self.counts.view(BLOCKS, BLOCK)
+        block, passed = last_with(blocks.sum(dim=1), wanted - self.above)
+        if self.above >= wanted or block is None:
+            return None
+        place, _ = last_with(blocks[block], wanted - self.above - passed)
+        bits = self.lowest + block * BLOCK + place
+        return torch.tensor(bits - 1, dtype=torch.int32).view(torch.float32).item()
+
+
+def last_with(counts: Int[torch.Tensor, " z"], wanted: int) -> tuple[int | None, int]:
+    """Return the last place from which on there are at least `wanted`, and how many follow it."""
+    from_end = counts.flip(0).cumsum(0, dtype=torch.int64)
+    steps = int(torch.searchsorted(from_end, wanted))
+    if steps == len(counts):
+        return None, 0
+    return len(counts) - 1 - steps, int(from_end[steps - 1]) if steps else 0
+
+
+@torch.inference_mode()
+def calibrate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, l0: float) -> float:
+    """Return the threshold by which `l0` features fire on a held-out row in the mean.
+
+    Exact but for values that are equal to the float. Zero if no more features than that are
+    positive. One pass, unless the quantile is far from that of the first batch. Raises InputError
+    when no row is kept.
+    """
+    norms = crosscoder.decoder_norms()
+    centre = 0.0
+    while True:
+        rows, counts = 0, None
+        for _, x in scaled_batches(crosscoder, reader, batch_size):
+            v = crosscoder.encode_positive(x) * norms
+            centre = centre or max(largest(v, round(l0 * len(v))), SMALLEST)
+            counts = counts or Counts(centre, v.device)
+            counts.add(v)
+            rows += len(v)
+        wanted = max(1, round(l0 * rows))
+        found = counts.below_largest(wanted)
+        if found is not None or counts.positive <= wanted:
+            return found or 0.0
+        centre *= 2 if counts.above >= wanted else 1 / 2
+
+
+def largest(v: Float[torch.Tensor, "b k"], count: int) -> float:
+    """Return the value that `count` values reach."""
+    place = v.numel() - min(max(1, count), v.numel()) + 1
+    return v.flatten().kthvalue(place).values.item()
