@@ -21,7 +21,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     root = tmp_path / "project"
     root.mkdir()
     shutil.copy2(ROOT / "Snakefile", root)
-    for part in ("rules", "scripts", "crosslens", "envs", "profiles", "schemas", "report"):
+    for part in ("rules", "scripts", "crosslens", "envs", "profiles", "schemas"):
         shutil.copytree(ROOT / part, root / part)
     file = root / "envs" / "analysis.yaml"
     lines = file.read_text().splitlines(keepends=True)

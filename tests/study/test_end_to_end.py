@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, TINY, Study, jobs
 
 PARTS = [
-    *("Snakefile", "rules", "scripts", "crosslens", "envs", "profiles", "schemas", "report"),
+    *("Snakefile", "rules", "scripts", "crosslens", "envs", "profiles", "schemas"),
 ]
 NOTHING = "Nothing to be done"
 
@@ -96,7 +96,7 @@ def test_the_summary_for_machines(results: Path) -> None:
         "specificity",
     } <= family.keys()
     assert set(family["accuracy"]) == {"base", "sft-5", "rl-5"}
-    assert len(family["crosscoders"]) == 13
+    assert len(family["crosscoders"]) == 14
     assert set(family["interventions"]) == {"base", "rl-5"}
 
 
@@ -167,13 +167,13 @@ def test_deleting_one_figure_reruns_one_job(finished: Study, results: Path) -> N
 
 
 def test_a_comment_in_the_library_reruns_nothing(finished: Study) -> None:
-    module = finished.root / "crosslens" / "metrics.py"
+    module = finished.root / "crosslens" / "analysis" / "specificity.py"
     module.write_text(module.read_text() + "\n# A comment.\n")
     assert planned(finished) == {}
 
 
 def test_code_in_the_library_reruns_what_depends_on_it(finished: Study) -> None:
-    module = finished.root / "crosslens" / "metrics.py"
+    module = finished.root / "crosslens" / "analysis" / "specificity.py"
     text = module.read_text()
     module.write_text(text + "\nANSWER = 42\n")
     count = planned(finished)

@@ -39,7 +39,7 @@ def trained(base: Path, tmp_path_factory) -> torch.nn.Module:
 @pytest.fixture(autouse=True)
 def pause(monkeypatch) -> None:
     """Shorten the wait for further requests."""
-    monkeypatch.setattr(cpu_platform, "PAUSE", 0.02)
+    monkeypatch.setattr(cpu_platform, "QUIET_SECONDS", 0.02)
 
 
 def new_server(base: Path, *, seed: int = 0, most: int = MOST) -> RolloutServer:
@@ -158,7 +158,7 @@ def test_samples_do_not_depend_on_the_order_of_arrival(base: Path, server: Rollo
 
 
 def test_full_batch_is_awaited_and_then_sampled_at_once(base: Path, monkeypatch) -> None:
-    monkeypatch.setattr(cpu_platform, "PAUSE", 60.0)
+    monkeypatch.setattr(cpu_platform, "QUIET_SECONDS", 60.0)
     server = new_server(base, most=4)
     sizes = rows_of_passes(server)
 
@@ -237,4 +237,4 @@ torch.cpu.set_rng_state(torch.cpu.get_rng_state())
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["gloo", "cpu", "ServerAdapter", "Replica"]
+    assert done.stdout.split() == ["gloo", "cpu", "ServerAdapter", "CPUReplica"]
