@@ -2,8 +2,8 @@
 
 INPUTS: the models of `families`, `traces.teacher` and the data sets of `problems`, local or on the hub.
 OUTPUTS: <results>/models/{family}/{variant} of models that are not trained here;
-<results>/data/: problems.jsonl, problems.json (counts and hashes), traces/{part}.jsonl, sft,
-grpo.parquet, manifest.json; <results>/versions/generate_traces/{part}.json.
+<results>/data/: problems.jsonl, problems.json (counts and hashes), overlaps.csv (with benchmarks and
+between sources), traces/{part}.jsonl, sft, grpo.parquet, manifest.json; <results>/versions/generate_traces/{part}.json.
 """
 
 
@@ -40,6 +40,7 @@ rule prepare_problems:
         exclude=local_sources(PROBLEMS["exclude"].values()),
     output:
         problems="<results>/data/problems.jsonl",
+        overlaps="<results>/data/overlaps.csv",
         manifest="<results>/data/problems.json",
     log:
         "<logs>/prepare_problems.log",

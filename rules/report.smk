@@ -17,7 +17,7 @@ rule write_report:
         ),
         tables=collect("<results>/tables/table{number}.csv", number=TABLES),
         results=[file for family in FAMILIES for file in family_results(family)],
-        manifest=training_manifest(),
+        manifests=training_manifests(),
         versions=backend_versions(),
         paper=workflow.source_path("../crosslens/reporting/templates/paper.json"),
         template=workflow.source_path("../crosslens/reporting/templates/report.html.j2"),

@@ -106,9 +106,10 @@ def family_results(family):
     return [f"<results>/{file}" for file in files]
 
 
-def training_manifest():
-    """Counts and hashes of the training data; no file where no family is trained."""
-    return "<results>/data/manifest.json" if study_design.trains(config) else []
+def training_manifests():
+    """Counts and hashes of problems and traces; no file where no family is trained."""
+    names = ["problems", "manifest"] if study_design.trains(config) else []
+    return collect("<results>/data/{name}.json", name=names)
 
 
 def backend_versions():

@@ -4,35 +4,49 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from crosslens.data.datasets import files_of, rows
-from crosslens.data.training_problems import check_count, select
-from crosslens.io.records import sha256, write_json, write_jsonl
+from crosslens.data.training_problems import (
+    OVERLAP_COLUMNS,
+    ProblemList,
+    count_warning,
+    overlap_table,
+)
+from crosslens.io.progress import log
+from crosslens.io.records import sha256, write_csv, write_json, write_jsonl
 from crosslens.workflow.job import run_job
 
 
-def main(*, settings: dict[str, Any], out: Path, manifest: Path) -> None:
-    """Write one row per problem (problem, answer, source), and the counts and hashes of it all."""
+def main(*, settings: dict[str, Any], out: Path, overlaps: Path, manifest: Path) -> None:
+    """Write one row per problem (problem, answer, source), a table of the problems that resemble a
+    benchmark's or an earlier source's, and the counts and hashes of it all."""
     files = {
         part: {name: files_of(source) for name, source in settings[part].items()}
         for part in ("sources", "exclude")
     }
-    read = {part: {name: rows(paths) for name, paths in files[part].items()} for part in files}
-    selection = select(read["sources"], read["exclude"], settings["ngram"])
-    check_count(len(selection.problems), settings["count"], selection.counts)
-    write_jsonl(out, selection.problems)
+    excluded = {name: rows(paths) for name, paths in files["exclude"].items()}
+    gathered = ProblemList(excluded, settings["ngram"], settings["lcs_share"])
+    for name, paths in files["sources"].items():
+        gathered.add_source(name, rows(paths))
+    problems, counts = gathered.problems, gathered.counts
+    warning = count_warning(len(problems), settings["count"], counts)
+    write_jsonl(out, problems)
+    write_csv(overlaps, pd.DataFrame(overlap_table(gathered.comparisons), columns=OVERLAP_COLUMNS))
     write_json(
         manifest,
         {
-            "problems": len(selection.problems),
+            "problems": len(problems),
+            "warning": warning,
             "sha256": sha256(out),
-            "counts": selection.counts,
+            "counts": counts,
             "settings": settings,
             "files": {
                 part: {name: hashes(paths) for name, paths in files[part].items()} for part in files
             },
         },
     )
-    print(f"{len(selection.problems)} problems: {selection.counts}")
+    log(f"warning: {warning}" if warning else f"{len(problems)} problems: {counts}")
 
 
 def hashes(paths: list[Path]) -> dict[str, str]:
@@ -47,5 +61,6 @@ if __name__ == "__main__":
         snakemake,
         settings=snakemake.params.problems,
         out=snakemake.output.problems,
+        overlaps=snakemake.output.overlaps,
         manifest=snakemake.output.manifest,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from crosslens.io.errors import InputError
+from crosslens.io.records import is_unicode
 
 
 def existing(key: str, path: str) -> Path:
@@ -45,7 +46,10 @@ def count_lines(key: str, path: str, enough: int) -> int:
 
 
 def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
-    """Raise InputError unless every row of a JSON-lines file, one at least, has these columns."""
+    """Raise InputError unless every row of a JSON-lines file, one at least, has these columns.
+
+    They may not be null, and texts must be Unicode: dropping such a row would change the accuracy.
+    """
     first_row(key, path)
     with opened(key, path) as lines:
         for number, line in enumerate(lines, 1):
@@ -57,6 +61,10 @@ def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
                 raise InputError(
                     f"{key}: {where} lacks the column {lacking[0]}. It has {', '.join(row)}."
                 )
+            for column in needed:
+                if row[column] is None or not is_unicode(str(row[column])):
+                    what = "null" if row[column] is None else "no valid Unicode"
+                    raise InputError(f"{key}: {where} column {column}: {what}. Correct the row.")
 
 
 def check_any_column(key: str, path: str, names: Iterable[str]) -> None:

@@ -12,13 +12,21 @@ from crosslens.data.datasets import shuffled_rows
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.hdf5 import open_hdf5
-from crosslens.io.progress import track
+from crosslens.io.progress import log, track
+from crosslens.io.records import is_unicode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 HELDOUT = "heldout"
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+
+
+class PackedSource(NamedTuple):
+    """Packed token ids of one source, and how many of its rows had no text."""
+
+    rows: np.ndarray  # uint32 [rows, sequence_length]
+    skipped: int
 
 
 class Corpus(NamedTuple):
@@ -28,6 +36,7 @@ class Corpus(NamedTuple):
     source: np.ndarray  # uint8 [rows]: index into `names`
     names: list[str]
     hash: str
+    skipped: dict[str, int]  # source -> rows without a text
 
 
 def build_corpus(
@@ -47,8 +56,8 @@ def build_corpus(
     """
     heldout = heldout_tokens // len(sources) // sequence_length
     train = tokens // len(sources) // sequence_length
-    packed = [
-        pack(
+    packed = {
+        name: pack(
             shuffled_rows(files, seed),
             tokenizer,
             count=heldout + train,
@@ -56,10 +65,13 @@ def build_corpus(
             name=name,
         )
         for name, files in sources.items()
-    ]
+    }
     random = np.random.default_rng(seed)
     orders = [random.permutation(count * len(sources)) for count in (heldout, train)]
-    parts = [[rows[:heldout] for rows in packed], [rows[heldout:] for rows in packed]]
+    parts = [
+        [source.rows[part] for source in packed.values()]
+        for part in (slice(heldout), slice(heldout, None))
+    ]
     rows = np.concatenate(
         [np.concatenate(part)[order] for part, order in zip(parts, orders, strict=True)]
     )
@@ -67,7 +79,8 @@ def build_corpus(
     source = np.concatenate(
         [np.repeat(names, len(order) // len(sources))[order] for order in orders]
     )
-    return Corpus(rows, source, list(sources), hashlib.sha256(rows.tobytes()).hexdigest())
+    skipped = {name: found.skipped for name, found in packed.items()}
+    return Corpus(rows, source, list(sources), hashlib.sha256(rows.tobytes()).hexdigest(), skipped)
 
 
 def pack(
@@ -77,24 +90,32 @@ def pack(
     count: int,
     sequence_length: int,
     name: str,
-) -> np.ndarray:
-    """The first `count` rows of a source: its texts one after the other, each ended by eos.
+) -> PackedSource:
+    """Pack the first `count` rows of a source: its texts one after the other, each ended by eos.
 
-    uint32 [count, sequence_length]. Raises InputError when the source has too few tokens.
+    Rows without a text are skipped and counted: empty, null, or no Unicode, which no tokenizer
+    takes. Raises InputError when the source has too few tokens.
     """
-    wanted, found = count * sequence_length, 0
+    wanted, found, skipped = count * sequence_length, 0, 0
     parts: list[np.ndarray] = []  # arrays: a list of 200 million Python integers takes 8 GB
     for row in track(rows, f"tokenizing {name}", unit="texts"):
         if found >= wanted:
             break
-        parts.append(np.array(document(text_of(row, tokenizer, name), tokenizer), dtype=np.uint32))
+        if (text := text_of(row, tokenizer, name)) is None:
+            skipped += 1
+            continue
+        parts.append(np.array(document(text, tokenizer), dtype=np.uint32))
         found += len(parts[-1])
+    if skipped:
+        log(f"corpus.sources.{name}: {skipped} rows without a text were skipped")
     if found < wanted:
         raise InputError(
             f"corpus.sources.{name}: {found} tokens, but corpus.tokens and corpus.heldout_tokens "
-            f"ask for {wanted} from each source: lower them or give a larger source"
+            f"ask for {wanted} from each source ({skipped} rows had no text): lower them or give a "
+            "larger source"
         )
-    return np.concatenate(parts)[:wanted].reshape(count, sequence_length)
+    rows = np.concatenate(parts)[:wanted].reshape(count, sequence_length)
+    return PackedSource(rows, skipped)
 
 
 def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
@@ -106,18 +127,27 @@ def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return start + ids + end
 
 
-def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str:
-    """A row's text: RedPajama's `text`, or OpenThoughts' `conversations` by the chat template.
+def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str | None:
+    """Return a row's text: RedPajama's `text`, or OpenThoughts' `conversations` as a dialogue.
 
-    Raises InputError naming the source for a row that has neither.
+    None for a row without a text: empty, null or no Unicode. Raises InputError naming the source
+    for a row of other columns.
     """
-    if "text" in row:
-        return row["text"]
-    if "conversations" not in row:
+    if row and not {"text", "conversations"} & set(row):
         raise InputError(
             f"corpus.sources.{name}: a row has neither a column text nor conversations; it has "
             f"{', '.join(row)}"
         )
+    if row.get("conversations"):
+        texts = [row.get("system") or "", *(turn["value"] or "" for turn in row["conversations"])]
+        complete = all(texts[1:]) and all(map(is_unicode, texts))
+        return dialogue(row, tokenizer) if complete else None
+    text = row.get("text") or ""
+    return text if text.strip() and is_unicode(text) else None
+
+
+def dialogue(row: dict, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a row's conversation by the chat template."""
     turns = [
         {"role": ROLES.get(turn["from"], turn["from"]), "content": turn["value"]}
         for turn in row["conversations"]
@@ -145,6 +175,7 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
         file["rows"] = corpus.rows
         file["source"] = corpus.source
         file.attrs["sources"] = corpus.names
+        file.attrs["skipped_rows"] = list(corpus.skipped.values())  # as `sources`
         file.attrs["hash"] = corpus.hash
         file.attrs["heldout_rows"] = heldout_rows
         file.attrs["shard_rows"] = shard_rows

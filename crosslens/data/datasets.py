@@ -1,5 +1,6 @@
 """Data sets as rows: JSON lines, JSON or Parquet, local or of the hub, in order or in any order."""
 
+import codecs
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from crosslens.data.hub import dataset_directory
 from crosslens.io.errors import InputError
+from crosslens.io.records import parse_json
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 
@@ -60,12 +62,18 @@ def opened(file: Path) -> Sequence[dict[str, Any]]:
 
 
 def whole_json(file: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON file that is one list, or of JSON lines under the name .json."""
-    with file.open() as stream:
-        if stream.read(1) != "[":
-            return list(JsonLines(file))
-        stream.seek(0)
-        return json.load(stream)
+    """The rows of a JSON file that is one list, or of JSON lines under the name .json.
+
+    Raises InputError naming the file, and the entry that is no object.
+    """
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if not content.lstrip().startswith(b"["):
+        return list(JsonLines(file))
+    rows = parse_json(content, str(file))
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise InputError(f"{file}, entry {number}: not a JSON object")
+    return rows
 
 
 class Parquet(Sequence):
@@ -74,7 +82,13 @@ class Parquet(Sequence):
     def __init__(self, file: Path) -> None:
         import pyarrow.parquet
 
-        self.table = pyarrow.parquet.read_table(file, memory_map=True)
+        try:
+            self.table = pyarrow.parquet.read_table(file, memory_map=True)
+        except pyarrow.ArrowInvalid as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{file}: this Parquet file is damaged ({reason}). Replace it."
+            ) from error
 
     def __len__(self) -> int:
         return self.table.num_rows

@@ -1,104 +1,159 @@
 """The one list of training problems: gathered, without repetitions and benchmark problems."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from crosslens.data.grading import extract_answer
+from crosslens.data.overlaps import Overlap, ProblemIndex, words, written_form
 from crosslens.io.errors import InputError
+from crosslens.io.progress import track
+from crosslens.io.records import is_unicode
 
 COLUMNS = {"problem": ("problem", "Problem"), "answer": ("answer", "Answer")}
+DOUBTFUL = 10  # comparisons that are shown on either side of the line
+
+OVERLAP_COLUMNS = [
+    *("verdict", "doubtful", "source", "resembles", "longest_run", "lcs_share", "margin"),
+    *("problem", "other_problem"),
+]
+
+Rows = Iterable[dict[str, Any]]
+Counts = dict[str, dict[str, int]]
 
 
-class Selection(NamedTuple):
-    """The list, and how many problems of each source went where."""
+class Comparison(NamedTuple):
+    """A problem of a source next to the one that it resembles most."""
 
-    problems: list[dict[str, str]]
-    counts: dict[str, dict[str, int]]
-
-
-def select(
-    sources: dict[str, Iterable[dict[str, Any]]],
-    excluded: dict[str, Iterable[dict[str, Any]]],
-    ngram: int,
-) -> Selection:
-    """Problems of all sources, in their order, each with problem, answer and source.
-
-    Dropped are those without a problem or an answer, those whose words another one had before, and
-    those that share their words, or `ngram` words in a row, with a benchmark's.
-    """
-    known: dict[tuple[str, ...], str] = {}
-    benchmark = Benchmark(excluded, ngram)
-    problems, counts = [], {name: Counter(rows=0) for name in sources}
-    for name, rows in sources.items():
-        for row in rows:
-            text, answer = text_of(row, "problem"), answer_of(row)
-            told = words(text)
-            fate = (
-                "without_problem_or_answer"
-                if not told or not answer
-                else ("repeated" if known[told] == answer else "repeated_with_another_answer")
-                if told in known
-                else f"in_{hit}"
-                if (hit := benchmark.holding(told))
-                else "kept"
-            )
-            counts[name].update(rows=1, **{fate: 1})
-            if fate == "kept":
-                known[told] = answer
-                problems.append({"problem": text, "answer": answer, "source": name})
-    return Selection(problems, {name: dict(count) for name, count in counts.items()})
+    verdict: str  # removed, kept or near duplicate (kept, too)
+    source: str
+    problem: str
+    other: Overlap
 
 
-class Benchmark:
-    """The problems that may not be trained on, by their words."""
+class ProblemList:
+    """The list while it is gathered, what became of each source's rows, and what resembles what."""
 
-    def __init__(self, sets: dict[str, Iterable[dict[str, Any]]], ngram: int) -> None:
-        self.ngram = ngram
-        self.wholes: dict[tuple[str, ...], str] = {}
-        self.parts: dict[tuple[str, ...], str] = {}
-        for name, rows in sets.items():
-            for row in rows:
-                told = words(text_of(row, "problem"))
-                self.wholes[told] = name
-                self.parts.update(dict.fromkeys(self.runs(told), name))
+    def __init__(self, excluded: dict[str, Rows], ngram: int, lcs_share: float) -> None:
+        """Index the benchmarks. Raises InputError for one without problems."""
+        self.problems: list[dict[str, str]] = []
+        self.counts: Counts = {}
+        self.comparisons: list[Comparison] = []
+        self.benchmarks = ProblemIndex(ngram, lcs_share)
+        self.earlier = ProblemIndex(ngram, lcs_share)  # problems of the sources before
+        self.by_form: dict[str, dict[str, str]] = {}
+        for name, rows in excluded.items():
+            add_benchmark(self.benchmarks, name, rows)
 
-    def holding(self, told: tuple[str, ...]) -> str | None:
-        """The benchmark that has such a problem, if one has."""
-        hit = next((run for run in self.runs(told) if run in self.parts), None)
-        return self.wholes.get(told) or self.parts.get(hit)
+    def add_source(self, source: str, rows: Rows) -> None:
+        """Add a source's problems, each with problem, answer and source.
 
-    def runs(self, told: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Every `ngram` words in a row."""
-        return [told[i : i + self.ngram] for i in range(len(told) - self.ngram + 1)]
+        Left out are rows without a problem or an answer, texts that are no Unicode, repetitions,
+        and problems of the benchmarks (`ProblemIndex`). What only resembles a problem of an earlier
+        source stays, and is counted.
+        """
+        count, first = Counter(rows=0), len(self.problems)
+        for row in track(rows, f"problems of {source}", unit="rows"):
+            problem = {"problem": text_of(row, "problem"), "answer": answer_of(row)}
+            reason = unusable(problem) or self.repetition(problem) or self.overlap(problem, source)
+            count.update(["rows", reason or "kept"])
+            if not reason:
+                self.problems.append({**problem, "source": source})
+                self.by_form[written_form(problem["problem"])] = self.problems[-1]
+                count.update(self.near_duplicate(problem["problem"], source))
+        self.counts[source] = dict(count)
+        for problem in self.problems[first:]:
+            self.earlier.add(source, problem["problem"])
+
+    def repetition(self, problem: dict[str, str]) -> str | None:
+        """Return of which source a problem of the list is repeated; None for a new problem."""
+        known = self.by_form.get(written_form(problem["problem"]))
+        if known is None:
+            return None
+        another = "" if known["answer"] == problem["answer"] else "_with_another_answer"
+        return f"repeats_{known['source']}{another}"
+
+    def overlap(self, problem: dict[str, str], source: str) -> str | None:
+        """Return which benchmark has the problem; None where none has."""
+        closest = self.benchmarks.closest(problem["problem"])
+        if closest is None:
+            return None
+        verdict = "removed" if closest.margin >= 1 else "kept"
+        self.comparisons.append(Comparison(verdict, source, problem["problem"], closest))
+        return f"in_{closest.name}" if verdict == "removed" else None
+
+    def near_duplicate(self, text: str, source: str) -> list[str]:
+        """Return what to count where a problem of an earlier source is nearly the same."""
+        closest = self.earlier.closest(text)
+        if closest is None or closest.margin < 1:
+            return []
+        self.comparisons.append(Comparison("near duplicate", source, text, closest))
+        return [f"kept_though_near_{closest.name}"]
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Words, numbers and signs of a problem, whatever its case, its spaces and its dollar signs."""
-    return tuple(re.findall(r"[a-z]+|\d+|[^\sa-z\d$]", text.lower().replace("\\left", "")))
+def add_benchmark(index: ProblemIndex, name: str, rows: Rows) -> None:
+    """Add a benchmark's problems. Raises InputError where there are none."""
+    texts = list(filter(words, (text_of(row, "problem") for row in rows)))
+    if not texts:
+        raise InputError(
+            f"problems.exclude.{name}: no row has a text in a column problem or Problem. Correct "
+            "the data set or its files; nothing would be excluded."
+        )
+    for text in texts:
+        index.add(name, text)
+
+
+def unusable(problem: dict[str, str]) -> str | None:
+    """Return why a row is no problem; None for a problem."""
+    if not all(problem.values()):
+        return "without_problem_or_answer"
+    return None if all(map(is_unicode, problem.values())) else "not_unicode"
 
 
 def text_of(row: dict[str, Any], column: str) -> str:
-    """A column under the name that one of the data sets gives it; empty where there is none."""
+    """Return a column under the name that one of the data sets gives it, or else no text."""
     name = next((name for name in COLUMNS[column] if row.get(name) is not None), None)
     return str(row[name]).strip() if name else ""
 
 
 def answer_of(row: dict[str, Any]) -> str:
-    """The answer, or else the last box of the solution, as in MATH."""
+    """Return the answer, or else the last box of the solution, as in MATH."""
     return text_of(row, "answer") or extract_answer(str(row.get("solution") or "")) or ""
 
 
-def check_count(found: int, promised: list[int], counts: dict[str, dict[str, int]]) -> None:
-    """Raise InputError when the list is not as long as the configuration promises."""
-    least, most = promised
-    if not least <= found <= most:
-        told = "; ".join(
-            f"{source}: {', '.join(f'{n} {fate}' for fate, n in count.items())}"
-            for source, count in counts.items()
+def overlap_table(comparisons: list[Comparison]) -> list[tuple]:
+    """Return one row of OVERLAP_COLUMNS per problem: all that were removed, the most doubtful of
+    those that were kept, and near duplicates of earlier sources.
+
+    `doubtful` marks the ten on either side of the line between removed and kept.
+    """
+    order = {"removed": 0, "kept": 1, "near duplicate": 2}
+    rows = sorted(comparisons, key=lambda c: (order[c.verdict], -c.other.margin, -c.other.share))
+    removed, kept, near = ([c for c in rows if c.verdict == verdict] for verdict in order)
+    doubtful = [*removed[-DOUBTFUL:], *kept[:DOUBTFUL]]
+    return [
+        (
+            *(c.verdict, any(c is other for other in doubtful), c.source, c.other.name),
+            *(c.other.run, round(c.other.share, 3), round(c.other.margin, 3)),
+            *(c.problem, c.other.text),
         )
-        raise InputError(
-            f"problems.count: {found} problems are left, and the configuration promises {least} "
-            f"to {most} ({told}): check problems.sources and their revisions, or correct the count"
-        )
+        for c in [*removed, *kept[:DOUBTFUL], *near]
+    ]
+
+
+def count_warning(found: int, expected: list[int], counts: Counts) -> str | None:
+    """Return a warning with all counts where the list is not as long as expected.
+
+    Raises InputError where no problem is left.
+    """
+    least, most = expected
+    if least <= found <= most:
+        return None
+    each = "; ".join(
+        f"{source}: {', '.join(f'{n} {what}' for what, n in count.items())}"
+        for source, count in counts.items()
+    )
+    line = f"problems.count: {found} problems are left, expected are {least} to {most} ({each})."
+    if not found:
+        raise InputError(f"{line} Correct problems.sources.")
+    return f"{line} Check problems.sources and their revisions, or correct the range."

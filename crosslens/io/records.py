@@ -71,6 +71,15 @@ def parse_json(text: bytes, where: str, kind: type = object) -> Any:
     return value
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no half of a surrogate pair, which no tokenizer and file takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sha256(path: str | Path) -> str:
     """Return the hex digest of a file, or of the names and bytes of all files of a directory."""
     path = Path(path)

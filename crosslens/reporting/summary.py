@@ -54,17 +54,24 @@ class Study(NamedTuple):
 
 def summarize(study: Study) -> dict[str, Any]:
     """All numbers of the report, for machines."""
-    manifest = study.root / "data" / "manifest.json"
     return {
         "study": study.config["study"],
         "seed": study.config["seed"],
         "commit": commit(),
         "versions": versions_by_rule(study),
         "families": {family: summarize_family(study, family) for family in study.families},
-        "training_data": read_json(manifest) if study.trained else None,
+        "training_data": training_data(study.root / "data") if study.trained else None,
         "seconds": seconds_by_rule(study.root / "benchmarks", study.config),
         "config": study.config,
     }
+
+
+def training_data(directory: Path) -> dict[str, Any]:
+    """Counts and hashes of the training data, with the warning about the list of problems if there
+    is one."""
+    warning = read_json(directory / "problems.json")["warning"]
+    manifest = read_json(directory / "manifest.json")
+    return manifest | ({"warning": warning} if warning else {})
 
 
 def summarize_family(study: Study, family: str) -> dict[str, Any]:

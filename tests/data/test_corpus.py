@@ -61,7 +61,21 @@ def build(sources, seed=0, tokens=600, heldout=200):
 def test_texts_are_packed_one_after_the_other_without_padding(tmp_path):
     path = write_text(tmp_path / "t.jsonl", "a b", "c", "b a c")
     packed = pack(rows([path]), letter_tokenizer(), count=2, sequence_length=4, name="t")
-    assert packed.tolist() == [[A, B, EOS, C], [EOS, B, A, C]]
+    assert packed.rows.tolist() == [[A, B, EOS, C], [EOS, B, A, C]]
+    assert packed.skipped == 0
+
+
+def test_rows_without_a_text_are_skipped_and_counted(tmp_path, capsys):
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        '{"text": "a b"}\n{"text": null}\n{"text": " "}\n{}\n\n{"text": "half \\ud83d"}\n'
+        '{"conversations": []}\n{"conversations": [{"from": "user", "value": null}]}\n'
+        '{"text": "c\u2028a"}\n{"text": "b"}\n'
+    )
+    packed = pack(rows([path]), letter_tokenizer(), count=2, sequence_length=4, name="t")
+    assert packed.rows.tolist() == [[A, B, EOS, C], [A, EOS, B, EOS]]
+    assert packed.skipped == 6
+    assert "corpus.sources.t: 6 rows without a text were skipped" in capsys.readouterr().err
 
 
 def test_documents_are_bounded_by_the_special_tokens_the_tokenizer_has():
@@ -126,6 +140,7 @@ def test_the_corpus_file_names_its_sources(sources, tmp_path):
     write_corpus(build(sources), tmp_path / "c.h5", heldout_rows=20, shards=2)
     with h5py.File(tmp_path / "c.h5") as file:
         assert list(file.attrs["sources"]) == ["reasoning", "general"]
+        assert list(file.attrs["skipped_rows"]) == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,22 @@ def test_a_row_that_is_no_object_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n\n[1]\n')
     with pytest.raises(InputError, match="a.jsonl, line 3: not a JSON object"):
         list(rows([tmp_path / "a.jsonl"]))
+    (tmp_path / "a.json").write_text('[{"text": "x"}, null]')
+    with pytest.raises(InputError, match="a.json, entry 2: not a JSON object"):
+        list(rows([tmp_path / "a.json"]))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.parquet"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('[{"text": "x"')
+    with pytest.raises(InputError, match=name):
+        list(rows([tmp_path / name]))
+
+
+def test_unusual_separators_and_a_byte_order_mark(tmp_path: Path) -> None:
+    """Only a newline ends a row: U+2028, U+2029 and U+0085 may stand in a text."""
+    text = "a\u2028b\u2029c\u0085d"
+    (tmp_path / "a.jsonl").write_text(f'\ufeff{{"text": "{text}"}}\r\n\n{{"text": "e"}}')
+    assert [row["text"] for row in rows([tmp_path / "a.jsonl"])] == [text, "e"]
+    (tmp_path / "a.json").write_text(f'\ufeff [{{"text": "{text}"}}]')
+    assert [row["text"] for row in rows([tmp_path / "a.json"])] == [text]

@@ -229,6 +229,15 @@ def test_a_later_row_of_a_benchmark_file_without_a_column(study: Study) -> None:
     assert "piqa.jsonl, line 3, lacks the column sol1" in refusal(study)
 
 
+@pytest.mark.parametrize(
+    ("value", "what"), [(None, "null"), ("half \ud83d", "no valid Unicode")], ids=["null", "half"]
+)
+def test_a_row_of_a_benchmark_file_without_a_text(study: Study, value, what: str) -> None:
+    whole = {"goal": "open it", "sol1": "key", "sol2": "spoon", "label": 0}
+    study.change("evaluation.files.piqa", study.rows("piqa.jsonl", whole, whole | {"sol2": value}))
+    assert f"piqa.jsonl, line 2, column sol2: {what}. Correct the row." in refusal(study)
+
+
 def test_a_held_out_shard_without_a_sequence_of_each_source(study: Study) -> None:
     study.change("corpus.sequence_length", 1024)
     study.change("corpus.heldout_tokens", 2047)

@@ -53,13 +53,20 @@ class ProblemsConfig(Section):
         13,
         ge=4,
         le=1000,
-        description="Number of consecutive words that a problem may not share with an excluded "
-        "one (prepare_problems).",
+        description="Number of consecutive words from which on a problem may be an excluded one; "
+        "lcs_share decides (prepare_problems).",
+    )
+    lcs_share: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="Longest common subsequence of words, as a share of the shorter problem, from "
+        "which on a problem with ngram words in common is an excluded one (prepare_problems).",
     )
     count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
         [1, 10**8],
-        description="Fewest and most problems that the list may have; otherwise the study stops "
-        "(prepare_problems).",
+        description="Fewest and most problems that the list is expected to have; another number "
+        "is a warning in the log, data/problems.json and the report (prepare_problems).",
     )
 
     @model_validator(mode="after")
