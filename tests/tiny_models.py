@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     LlamaConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -19,6 +20,7 @@ from crosslens.models.tokenizer import load_tokenizer
 from crosslens.synthetic.tokenizer import build_tokenizer
 
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
+NETWORKS = CONFIGS | {"gemma2": Gemma2Config}  # some of whose layers see a window of the sequence
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PAD, EOS, BOS = 0, 1, 2
@@ -57,7 +59,7 @@ def tiny_network(
 ) -> PreTrainedModel:
     """Return a model with random weights, by default over the letters and of d_model 16."""
     torch.manual_seed(seed)
-    sizes = CONFIGS[architecture](
+    sizes = NETWORKS[architecture](
         vocab_size=vocab_size,
         hidden_size=hidden_size,
         intermediate_size=2 * hidden_size,

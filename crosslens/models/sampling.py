@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 
+from crosslens.models.decoding import grouped, roomy_cache, select_rows
+
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 DROP_FRACTION = 0.125  # of a batch that must be finished, since dropping rows copies the cache
 
@@ -46,7 +48,7 @@ def sample(
     """Continue each prompt (token ids) up to a token of `stop_ids` or `max_new_tokens` tokens.
 
     Log-probabilities are those of the sampled distribution. Temperature 0 takes the most likely
-    token; its log-probability is that of the unscaled logits.
+    token; its log-probability is that of the unscaled logits. Equal prompts are read once.
     """
     stop = [stop_ids] if isinstance(stop_ids, int) else stop_ids
     ends = torch.tensor(stop, device=model.device)
@@ -56,7 +58,8 @@ def sample(
             if not completions[row].ended:
                 completions[row].ids.append(token)
                 completions[row].log_probs.append(log_prob)
-                completions[row] = completions[row]._replace(ended=finished)
+                if finished:
+                    completions[row] = completions[row]._replace(ended=True)
     return completions
 
 
@@ -72,31 +75,54 @@ def token_steps(
 
     A row may stay in the batch for some steps after its stop token; its tokens are to be ignored.
     """
-    from transformers import DynamicCache
-
-    ids, mask = left_pad(prompts, model.device)
+    cache = roomy_cache()
+    logits, mask = read_prompts(model, prompts, cache)
     rows = torch.arange(len(prompts), device=model.device)
     done = torch.zeros_like(rows, dtype=torch.bool)
-    cache = DynamicCache()
-    for _ in range(max_new_tokens):
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
-            past_key_values=cache,
-            logits_to_keep=1,
-        ).logits[:, -1]
+    positions = mask.sum(dim=1)
+    for step in range(1, max_new_tokens + 1):
         tokens, log_probs = draw_tokens(logits.float(), temperature, generator)
         finished = torch.isin(tokens, ends)
         yield TokenStep(rows, tokens, log_probs, finished)
         done = done | finished
-        ids, mask = tokens[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        if done.all():
+        if step == max_new_tokens or done.all():
             return
         if done.float().mean() >= DROP_FRACTION:
             keep = (~done).nonzero()[:, 0]
-            cache.batch_select_indices(keep)
-            rows, done, ids, mask = rows[keep], done[keep], ids[keep], mask[keep]
+            select_rows(cache, keep)
+            rows, done, mask, tokens = rows[keep], done[keep], mask[keep], tokens[keep]
+            positions = positions[keep]
+        mask = torch.nn.functional.pad(mask, (0, 1), value=1)
+        with grouped(model):
+            logits = model(
+                input_ids=tokens[:, None],
+                attention_mask=mask,
+                position_ids=positions[:, None],
+                past_key_values=cache,
+                logits_to_keep=1,
+            ).logits[:, -1]
+        positions = positions + 1
+
+
+def read_prompts(
+    model: "PreTrainedModel", prompts: list[list[int]], cache: "Cache"
+) -> tuple[Float[torch.Tensor, "b v"], Int[torch.Tensor, "b t"]]:
+    """Fill a cache with prompts; return the logits after each and the mask of its tokens."""
+    places: dict[tuple[int, ...], int] = {}
+    row_of = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
+    ids, mask = left_pad([list(prompt) for prompt in places], model.device)
+    logits = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        past_key_values=cache,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    if len(places) == len(prompts):
+        return logits, mask
+    rows = torch.tensor(row_of, device=model.device)
+    select_rows(cache, rows)
+    return logits[rows], mask[rows]
 
 
 def left_pad(

@@ -7,11 +7,41 @@ from tiny_models import EOS, letter_tokenizer, tiny_network
 from crosslens.models.sampling import draw_tokens, sample, stop_token_ids
 
 END = 1
+ENDS = [1, 5, 9]  # so many that rows end at different times
+WINDOWS = {"gemma2": {"sliding_window": 4}}  # tokens that every other layer sees
 
 
-@pytest.fixture(scope="module", params=["qwen3", "qwen2", "llama"])
+@pytest.fixture(scope="module", params=["qwen3", "qwen2", "llama", "gemma2"])
 def model(request) -> torch.nn.Module:
-    return tiny_network(request.param, layers=2, vocab_size=12, initializer_range=0.5)
+    sizes = {"layers": 2, "vocab_size": 12, "initializer_range": 0.5}
+    network = tiny_network(request.param, **sizes, **WINDOWS.get(request.param, {}))
+    return network.double()  # as tokens must not depend on rounding
+
+
+def plain_loop(model: torch.nn.Module, prompt: list[int], length: int) -> tuple[list, list]:
+    """Return greedy tokens and their log-probabilities: one prompt, no cache, no padding."""
+    ids, log_probs = list(prompt), []
+    while len(log_probs) < length and not {*ids[len(prompt) :]} & {*ENDS}:
+        after = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        ids.append(int(after.argmax()))
+        log_probs.append(float(after.max()))
+    return ids[len(prompt) :], log_probs
+
+
+@torch.inference_mode()
+def test_samples_are_those_of_the_plain_loop(model) -> None:
+    """Padding, rows dropped at different times, equal prompts, and a single row."""
+    prompts = [[*range(2, 12)], [6], [7, 8], [6], [9, 10, 11], [3, 3], [2], [7, 8], [6], [4, 9]]
+    lengths = set()
+    for batch in (prompts, prompts[:1], [[6]] * 3):
+        found = sample(model, batch, max_new_tokens=12, temperature=0.0, stop_ids=ENDS)
+        for prompt, completion in zip(batch, found, strict=True):
+            ids, log_probs = plain_loop(model, prompt, 12)
+            assert completion.ids == ids
+            assert completion.ended == (ids[-1] in ENDS)
+            torch.testing.assert_close(completion.log_probs, log_probs, atol=1e-5, rtol=0)
+            lengths.add(len(ids))
+    assert len(lengths) > 1  # otherwise no row was dropped while others went on
 
 
 def test_greedy_batch_equals_single_prompts_and_transformers_generate(model) -> None:
@@ -21,7 +51,7 @@ def test_greedy_batch_equals_single_prompts_and_transformers_generate(model) -> 
     for prompt, completion in zip(prompts, together, strict=True):
         (alone,) = sample(model, [prompt], **settings)
         assert completion.ids == alone.ids and completion.ended == alone.ended
-        torch.testing.assert_close(completion.log_probs, alone.log_probs, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(completion.log_probs, alone.log_probs, atol=1e-5, rtol=0)
         ids = model.generate(
             torch.tensor([prompt]), max_new_tokens=10, do_sample=False, eos_token_id=END
         )
@@ -37,9 +67,7 @@ def test_log_probabilities_equal_a_full_forward_pass(model) -> None:
         ids = torch.tensor([prompt + completion.ids])
         log_probs = model(ids).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
         expected = log_probs[torch.arange(len(completion.ids)), torch.tensor(completion.ids)]
-        torch.testing.assert_close(
-            torch.tensor(completion.log_probs), expected, atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(completion.log_probs, expected.tolist(), atol=1e-5, rtol=0)
         assert completion.ended == (completion.ids[-1] == END)
         assert END not in completion.ids[:-1]
 
