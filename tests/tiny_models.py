@@ -27,7 +27,10 @@ PAD, EOS, BOS = 0, 1, 2
 FIRST = 3  # id of "a"
 SPECIAL = {"<pad>": PAD, "<eos>": EOS, "<bos>": BOS}
 VOCABULARY = SPECIAL | {letter: FIRST + i for i, letter in enumerate(LETTERS)}
-TEMPLATE = "{% for m in messages %}{{ m['content'] }} {% endfor %}<eos>"
+TEMPLATE = (
+    "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    "{% if not add_generation_prompt %}<eos>{% endif %}"
+)
 
 NUMBERS = range(20)
 WORDS = ["what is plus the answer \\boxed{ } so , ?", *map(str, NUMBERS), user_message("")]

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
+from crosslens.data.conversations import (
+    conversation_text,
+    with_think_block,
+    with_think_marks,
+)
 from crosslens.data.datasets import shuffled_rows
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
@@ -147,16 +152,14 @@ def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str |
 
 
 def dialogue(row: dict, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return a row's conversation by the chat template."""
-    turns = [
-        {"role": ROLES.get(turn["from"], turn["from"]), "content": turn["value"]}
-        for turn in row["conversations"]
-    ]
-    if row.get("system"):
-        turns.insert(0, {"role": "system", "content": row["system"]})
-    if tokenizer.chat_template is None:
-        return "\n".join(turn["content"] for turn in turns)
-    return tokenizer.apply_chat_template(turns, tokenize=False)
+    """Return a row's conversation by the chat template, with reasoning in a think block."""
+    system = with_think_marks(row.get("system") or "")
+    turns = [{"role": "system", "content": system}] if system else []
+    for turn in row["conversations"]:
+        role = ROLES.get(turn["from"], turn["from"])
+        edit = with_think_block if role == "assistant" else with_think_marks
+        turns.append({"role": role, "content": edit(turn["value"])})
+    return conversation_text(tokenizer, turns)
 
 
 def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) -> None:

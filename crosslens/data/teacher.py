@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from crosslens.data.conversations import prompt_ids
 from crosslens.io.errors import InputError
 from crosslens.models.loading import load_network, loading
 from crosslens.models.sampling import sample, stop_token_ids
 from crosslens.models.tokenizer import load_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 class Answer(NamedTuple):
@@ -108,11 +106,3 @@ def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> S
         ]
 
     return draw
-
-
-def prompt_ids(tokenizer: "PreTrainedTokenizerBase", message: str) -> list[int]:
-    """Token ids of one user turn up to where the assistant's answer begins."""
-    conversation = [{"role": "user", "content": message}]
-    return list(
-        tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
-    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.config.benchmark_columns import PROBLEMS
+from crosslens.data.conversations import with_think_block
 from crosslens.data.grading import is_correct, user_message
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
@@ -55,7 +56,7 @@ def sft_rows(traces: list[dict]) -> list[dict]:
         {
             "messages": [
                 {"role": "user", "content": user_message(trace["problem"])},
-                {"role": "assistant", "content": trace["response"]},
+                {"role": "assistant", "content": with_think_block(trace["response"])},
             ]
         }
         for trace in traces

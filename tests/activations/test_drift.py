@@ -60,7 +60,7 @@ def test_the_script_writes_a_model_of_the_rl_models_drift(tmp_path):
         letter_tokenizer().save_pretrained(tmp_path / name)
     rows = torch.randint(3, 20, (12, 16)).numpy().astype("uint32")
     write_corpus(
-        Corpus(rows, np.zeros(12, dtype=np.uint8), ["a"], "h"),
+        Corpus(rows, np.zeros(12, dtype=np.uint8), ["a"], "h", {}),
         tmp_path / "corpus.h5",
         heldout_rows=8,
         shards=1,

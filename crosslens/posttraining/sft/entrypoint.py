@@ -95,9 +95,9 @@ def first_conversations(settings: dict[str, Any]) -> list[list[dict[str, str]]]:
 def check_template(base, tokenizer, template, messages: list[dict[str, str]]) -> None:
     """Compare LLaMA-Factory's encoding of a conversation with the base tokenizer's chat template.
 
-    The prompt must equal the prompt of generation, token by token. The trace must contain the end
-    token of LLaMA-Factory's `tokenizer`, followed by white space only. `base` is the unchanged
-    tokenizer, as a named template may change the other. Raises InputError otherwise.
+    The prompt must equal the prompt of generation, token by token. The trace must be the answer as
+    it is, the end token of LLaMA-Factory's `tokenizer`, and white space only. `base` is the
+    unchanged tokenizer, as a named template may change the other. Raises InputError otherwise.
     """
     prompt, trace = template.encode_oneturn(tokenizer, messages)
     expected = list(
@@ -110,8 +110,17 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
             "Name a template."
         )
     end = tokenizer.eos_token_id
-    after = trace[trace.index(end) + 1 :] if end in trace else None
-    if after is None or tokenizer.decode(after).strip():
+    answer = trace[: trace.index(end)] if end in trace else trace
+    found, given = (
+        tokenizer.decode(ids).strip()
+        for ids in (answer, tokenizer.encode(messages[-1]["content"], add_special_tokens=False))
+    )
+    if found != given and end in trace:
+        raise InputError(
+            "sft.options: LLaMA-Factory's template changes the traces: the first begins with "
+            f"{found[:40]!r}, the trace with {given[:40]!r}. Name a template."
+        )
+    if end not in trace or tokenizer.decode(trace[len(answer) + 1 :]).strip():
         raise InputError(
             f"sft.options: traces end with {tokenizer.decode(trace[-3:])!r}, not with the end "
             f"token {tokenizer.eos_token!r}. Correct the chat template or name one."
