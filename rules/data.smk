@@ -24,7 +24,7 @@ rule import_model:
     envmodules:
         env_module("analysis"),
     resources:
-        mem_mb=rule_resource("import_model", "mem_mb", 1000),
+        mem_mb=rule_resource("import_model", "mem_mb", 2000),
         runtime=rule_resource("import_model", "runtime", 60),
     params:
         code=library_hash("scripts/import_model.py"),

@@ -6,6 +6,7 @@ from crosslens.analysis.intervals import accuracy
 from crosslens.evaluation.harness import Model, load_model, outcomes, run, tasks_of
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
+from crosslens.models.tokenizer import load_tokenizer, require_chat_template
 from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
@@ -28,6 +29,8 @@ def main(*, model: Path, settings: dict, code: list[str], results: Path, samples
         print(f"there from an earlier attempt: {', '.join(sorted(done))}")
     names = [*settings["tasks"], *settings["unseen"], *settings["math"]]
     left = [name for name in names if name not in done]
+    if settings["math"].keys() & left:
+        require_chat_template(load_tokenizer(model), model)
     evaluated = load_model(model, settings["batch_size"]) if left else None
     for name in left:
         journal.append([evaluate_task(evaluated, settings, name)])

@@ -3,12 +3,16 @@
 import shutil
 from pathlib import Path
 
+from crosslens.activations.extract import MIDDLE
+from crosslens.activations.pass_check import check_truncated_pass
 from crosslens.config.model_compatibility import check_descent
 from crosslens.data.hub import model_directory
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
+from crosslens.io.progress import log
 from crosslens.io.records import read_json
-from crosslens.models.loading import loading
+from crosslens.models.loading import load_config, loading
+from crosslens.models.stated_values import check_stated_values
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
@@ -18,36 +22,44 @@ WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 def main(
     *, model: str | Path, out: Path, revision: str | None = None, base: Path | None = None
 ) -> None:
-    """Check that `model` is a complete model directory, then copy its files (links followed).
+    """Check that `model` is complete and gives its residual stream, then copy its files.
 
-    With a revision, `model` is one of the hub, downloaded to its cache first. `base` is the
-    imported model that it descends from.
+    Links are followed. With a revision, `model` is one of the hub, downloaded to its cache first.
+    `base` is the imported model that it descends from. The stream is compared at the middle layer,
+    whatever `activations.layer` is, so that another layer imports nothing again.
     """
     directory = model_directory(str(model), revision)
     check(directory)
+    check_stated_values(directory, base)
     if base:
         check_descent(base.parent.name, [base, directory])
+    log(f"{directory}: error of the truncated pass {check_truncated_pass(directory, MIDDLE):.2g}")
     with atomic_write(out) as partial:
         shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*"))
 
 
 def check(base: Path) -> None:
-    """Raise InputError unless `base` holds a configuration, weights and a chat tokenizer."""
-    from transformers import AutoConfig
-
+    """Raise InputError unless `base` holds a configuration, weights and a tokenizer."""
     if not (base / "config.json").is_file():
-        raise InputError(f"{base}: no config.json, so this is no Hugging Face model directory")
+        raise InputError(
+            f"{base}: no config.json, so it is no Hugging Face model directory. Correct it."
+        )
     if not any(base.glob(WEIGHTS)):
-        raise InputError(f"{base}: no weights ({WEIGHTS})")
+        raise InputError(f"{base}: no weights ({WEIGHTS}). Add them.")
     for index in base.glob("*.index.json"):
         missing = {f for f in read_json(index)["weight_map"].values() if not (base / f).is_file()}
         if missing:
-            raise InputError(f"{base}: {min(missing)}, which {index.name} names, is not there")
+            raise InputError(
+                f"{base}: {min(missing)}, which {index.name} names, is missing. Add it."
+            )
+    load_config(base)
     with loading(base):
-        AutoConfig.from_pretrained(base)
         tokenizer = load_tokenizer(base)
-    if not tokenizer.chat_template or tokenizer.eos_token is None:
-        raise InputError(f"{base}: its tokenizer lacks a chat template or an end-of-text token")
+    if tokenizer.eos_token is None:
+        raise InputError(
+            f"{base}: its tokenizer has no end-of-text token (eos_token). Add it to "
+            "tokenizer_config.json."
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -19,8 +25,24 @@ from crosslens.data.grading import user_message
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.synthetic.tokenizer import build_tokenizer
 
-CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
-NETWORKS = CONFIGS | {"gemma2": Gemma2Config}  # some of whose layers see a window of the sequence
+CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}  # trained here too
+NETWORKS = CONFIGS | {
+    "mistral": MistralConfig,
+    "gemma2": Gemma2Config,
+    "gemma3": Gemma3TextConfig,
+    "olmo2": Olmo2Config,
+    "phi3": Phi3Config,
+    "gpt_neox": GPTNeoXConfig,
+    "gpt2": GPT2Config,
+}
+# Attention with a window or a cap, at sizes where a short text shows it.
+WINDOW = {"sliding_window": 4}
+PECULIAR = {
+    "mistral": WINDOW,
+    "phi3": WINDOW,
+    "gemma2": WINDOW | {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
+    "gemma3": WINDOW | {"query_pre_attn_scalar": 8},
+}
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PAD, EOS, BOS = 0, 1, 2

@@ -92,8 +92,16 @@ def match(target: float, at_one: float, drift_at: Callable[[float], float]) -> t
 def interpolate(
     into: torch.nn.Module, base: torch.nn.Module, sft: torch.nn.Module, alpha: float
 ) -> None:
-    """Set the weights of a network to base + alpha (sft - base), rounded to its dtype."""
+    """Set the weights of a network to base + alpha (sft - base), rounded to its dtype.
+
+    Rows of added tokens, which base does not have, are those of sft.
+    """
     ends = base.state_dict(), sft.state_dict()
     for name, weight in into.state_dict().items():
         one, other = (weights[name].float() for weights in ends)
-        weight.copy_(torch.lerp(one, other, alpha))
+        if one.shape == other.shape:
+            weight.copy_(torch.lerp(one, other, alpha))
+        else:
+            common = min(len(one), len(weight))
+            weight[:common] = torch.lerp(one[:common], other[:common], alpha)
+            weight[common:] = other[common : len(weight)]

@@ -13,7 +13,8 @@ from crosslens.data.corpus import distinct
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 from crosslens.models.batching import batches
-from crosslens.models.loading import load_network, loading
+from crosslens.models.decoder import truncate
+from crosslens.models.loading import load_config, load_network
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -25,9 +26,15 @@ def layer_index(config: "PretrainedConfig", layer: str | int) -> int:
     """Return L of "the residual stream after L layers", the input of layer L.
 
     In transformers this is `hidden_states[L]`. "middle" is num_hidden_layers // 2. Raises
-    InputError when L is not within 1 ... num_hidden_layers - 1.
+    InputError when L is not within 1 ... num_hidden_layers - 1, or when the configuration has no
+    layers of its own, as those of models of text and images.
     """
-    layers = config.num_hidden_layers
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is None:
+        raise InputError(
+            f"{config.model_type}: its configuration has no num_hidden_layers, so it is no model "
+            "of text alone. Give its text model."
+        )
     index = layers // 2 if layer == MIDDLE else int(layer)
     if not 1 <= index < layers:
         raise InputError(
@@ -37,18 +44,20 @@ def layer_index(config: "PretrainedConfig", layer: str | int) -> int:
     return index
 
 
-def load_truncated(path: Path, layer: str | int) -> tuple[torch.nn.Module, int]:
+def load_truncated(
+    path: Path, layer: str | int, dtype: torch.dtype | None = None
+) -> tuple[torch.nn.Module, int]:
     """Load a model up to the layer, without head and final norm; return it and the layer's index.
 
-    Raises InputError naming the directory when the checkpoint does not load.
+    Raises InputError naming the directory when the checkpoint does not load, or when it is no
+    decoder whose layers are found.
     """
-    from crosslens.models.transformers_light import AutoConfig, AutoModel
+    from crosslens.models.transformers_light import AutoModel
 
-    with loading(path):
-        config = AutoConfig.from_pretrained(path)
+    config = load_config(path)
     index = layer_index(config, layer)
     config.num_hidden_layers = index  # the other layers are not even read
-    model = load_network(path, AutoModel, config=config, attn_implementation="sdpa")
+    model = load_network(path, AutoModel, config, dtype)
     initialize_mkl_kernels()
     return truncate(model, index), index
 
@@ -61,14 +70,6 @@ def initialize_mkl_kernels() -> None:
     """
     for function in (torch.cos, torch.sin):
         function(torch.ones(1))
-
-
-def truncate(model: torch.nn.Module, layer: int) -> torch.nn.Module:
-    """Remove, in place, the layers from `layer` on and the final norm."""
-    model.layers = model.layers[:layer]
-    model.config.num_hidden_layers = layer
-    model.norm = torch.nn.Identity()
-    return model.eval()
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import Model, run
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
+from crosslens.models.decoder import body_of, decoder_layers
 
 MASKING = ("attention_mask", "position_ids")
 Others = Callable[..., Float[torch.Tensor, "b n d_model"]]
@@ -64,7 +65,7 @@ def intervene(
     """
     chosen = torch.tensor(features, dtype=torch.long)
     reduced = restrict(crosscoder, chosen).to(next(model.parameters()).device)
-    scale = crosscoder.scales[index].item()
+    scale, body = crosscoder.scales[index].item(), body_of(model)
     seen: dict[str, torch.Tensor] = {}
 
     def remember(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
@@ -88,8 +89,8 @@ def intervene(
         return (new, *output[1:]) if isinstance(output, tuple) else new
 
     handles = [
-        model.model.register_forward_pre_hook(remember, with_kwargs=True),
-        model.model.layers[layer - 1].register_forward_hook(hook, with_kwargs=True),
+        body.register_forward_pre_hook(remember, with_kwargs=True),
+        decoder_layers(body)[layer - 1].register_forward_hook(hook, with_kwargs=True),
     ]
     try:
         yield

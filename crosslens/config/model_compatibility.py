@@ -1,30 +1,38 @@
 """Models can be compared where they descend from one base: same token ids, same shape."""
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 
 SHAPE = ("hidden_size", "num_hidden_layers")
+# GPT-2's names of what other architectures call otherwise.
+ALIASES = {
+    "n_embd": "hidden_size",
+    "n_head": "num_attention_heads",
+    "n_layer": "num_hidden_layers",
+    "n_positions": "max_position_embeddings",
+}
+
+
+def with_common_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a config.json under the names that most architectures have."""
+    return {ALIASES.get(name, name): value for name, value in fields.items()}
 
 
 def check_descent(family: str, folders: list[Path]) -> None:
-    """All models of a family, base first, can be compared with it; else InputError."""
+    """Raise InputError unless all models of a family can be compared with the first, its base."""
     base, *others = folders
     for folder in others:
         check_shape(family, base, folder)
-        if vocabulary(folder / "tokenizer.json") != vocabulary(base / "tokenizer.json"):
-            raise InputError(
-                f"families.{family}: the tokenizers of {base} and {folder} differ. Every "
-                "variant needs the base model's."
-            )
+        check_token_ids(family, base, folder)
 
 
 def check_shape(family: str, base: Path, folder: Path) -> None:
-    """Both have as many layers of the same width; else InputError."""
-    ours, theirs = (read_json(path / "config.json") for path in (folder, base))
+    """Raise InputError unless both have as many layers of the same width."""
+    ours, theirs = (with_common_names(read_json(path / "config.json")) for path in (folder, base))
     for key in SHAPE:
         if ours.get(key) != theirs.get(key):
             raise InputError(
@@ -33,12 +41,30 @@ def check_shape(family: str, base: Path, folder: Path) -> None:
             )
 
 
-def vocabulary(path: Path) -> str:
-    """Hash of what a tokenizer maps to token ids, added tokens included.
+def check_token_ids(family: str, base: Path, folder: Path) -> None:
+    """Raise InputError unless a tokenizer has the base's ids, and beyond them only added tokens.
 
-    Not of the file: libraries write the same vocabulary in other words. Raises InputError when the
-    file is missing or no JSON object.
+    Tokens that were added to a descendant, such as the marks of a chat, change no id of the base.
     """
+    if base == folder:
+        return
+    (words, added), (base_words, base_added) = map(token_ids, (folder, base))
+    theirs = base_words | base_added
+    same = theirs.items() <= (words | added).items()
+    if not same or words.keys() - theirs.keys() - added.keys():
+        raise InputError(
+            f"families.{family}: the tokenizers of {base} and {folder} differ. Every "
+            "variant needs the base model's; only added tokens may come on top."
+        )
+
+
+def token_ids(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what a tokenizer maps to token ids: the words of its model, and its added tokens.
+
+    Not its file: libraries write the same vocabulary in other words. Raises InputError when
+    tokenizer.json is missing or no JSON object.
+    """
+    path = folder / "tokenizer.json"
     try:
         tokenizer = read_json(path)
     except (OSError, ValueError):
@@ -48,7 +74,7 @@ def vocabulary(path: Path) -> str:
             f"tokenizer: {path} is missing or is not a JSON object. Correct the model."
         )
     added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
-    entries = tokenizer.get("model", {}).get("vocab", {})
-    pairs = entries.items() if isinstance(entries, dict) else enumerate(map(str, entries))
-    text = json.dumps([sorted(pairs, key=str), sorted(added.items())])
-    return hashlib.sha256(text.encode()).hexdigest()
+    words = tokenizer.get("model", {}).get("vocab", {})
+    if not isinstance(words, dict):  # of Unigram: pairs of a token and its score
+        words = {str(entry): index for index, entry in enumerate(words)}
+    return words, added

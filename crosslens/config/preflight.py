@@ -18,13 +18,14 @@ from crosslens.config.input_files import (
 )
 from crosslens.config.locations import made_here, named_paths, other_study, tasks, variants
 from crosslens.config.messages import suggestion
-from crosslens.config.model_compatibility import check_descent
+from crosslens.config.model_compatibility import check_descent, with_common_names
 from crosslens.config.study import StudyConfig, read_study
 from crosslens.config.study_design import (
     FACTS_FILE,
     N_CHECKPOINTS,
     SYNTHETIC_POSITIONS,
     given,
+    trained,
     trains,
 )
 from crosslens.config.workflow_checks import check_names, check_resources
@@ -87,6 +88,9 @@ def check_family(family: str, config: dict[str, Any]) -> None:
         if fields := check_model(key, model.name, model.revision, config):
             check_layer(config["activations"]["layer"], fields, family)
             check_positions(config["corpus"]["sequence_length"], fields, key)
+            trained_from = variant == "base" and trained(config["families"][family])
+            if trained_from or config["evaluation"]["math"]:
+                check_chat_template(key, Path(model.name), config)
     if found := variants(config, family):
         check_descent(family, found)
 
@@ -113,7 +117,19 @@ def check_model(
     if not any(folder.glob(WEIGHTS)):
         raise InputError(f"{key}: {path} has no weights ({WEIGHTS}). Add them.")
     check_facts(key, folder, config)
-    return {"num_hidden_layers": 0} | read_object(key, folder / "config.json")
+    return with_common_names(read_object(key, folder / "config.json"))
+
+
+def check_chat_template(key: str, folder: Path, config: dict[str, Any]) -> None:
+    """Raise InputError for a model without a chat template: math sets and training need one."""
+    settings = folder / "tokenizer_config.json"
+    if made_here(str(folder), config) or any(folder.glob("chat_template*")):
+        return
+    if not settings.is_file() or not read_object(key, settings).get("chat_template"):
+        raise InputError(
+            f"{key}: the tokenizer of {folder} has no chat template, by which math sets are asked "
+            "and models are trained. Add chat_template.jinja, or leave out evaluation.math."
+        )
 
 
 def check_facts(key: str, folder: Path, config: dict[str, Any]) -> None:
@@ -140,7 +156,12 @@ def check_hub_name(key: str, name: str) -> None:
 
 def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
     """The layer lies within the model: it is the input of a decoder layer, not of the first."""
-    layers = fields["num_hidden_layers"]
+    layers = fields.get("num_hidden_layers")
+    if layers is None:
+        raise InputError(
+            f"families.{family}: a model has no num_hidden_layers in its config.json, so it is no "
+            "model of text alone. Give its text model."
+        )
     if isinstance(layer, int) and not 1 <= layer < layers:
         raise InputError(
             f"activations.layer: {layer} is out of range for families.{family}, whose model has "
@@ -152,10 +173,11 @@ def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
     """The corpus's sequences are no longer than those the model is made for.
 
     Rotary positions go on beyond them without an error, only the activations are off. Scaled ones
-    (`rope_scaling`) reach `factor` times as far as the original ones.
+    (`rope_scaling`, or `rope_parameters` of transformers 5) reach `factor` times as far as the
+    original ones.
     """
     most = fields.get("max_position_embeddings") or length
-    scaling = fields.get("rope_scaling") or {}
+    scaling = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
     original = scaling.get("original_max_position_embeddings") or most
     if length > max(most, original * (scaling.get("factor") or 1)):
         raise InputError(

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from crosslens.models.output_head import body_of, next_token_logits
+from crosslens.models.decoder import body_of
+from crosslens.models.output_head import next_token_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

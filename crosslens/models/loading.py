@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from crosslens.io.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+LOADING_ERRORS = (
+    *(OSError, ValueError, RuntimeError, KeyError, SafetensorError),
+    StrictDataclassError,  # of a configuration
+)
 
 
 @contextmanager
@@ -28,18 +32,35 @@ def loading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load_network(path: Path, auto_class: Any, **options: Any) -> "PreTrainedModel":
+def load_config(path: Path) -> "PretrainedConfig":
+    """Return a checkpoint's configuration. Raises InputError when it does not load."""
+    from crosslens.models.transformers_light import AutoConfig
+
+    with loading(path):
+        return AutoConfig.from_pretrained(path)
+
+
+def load_network(
+    path: Path,
+    auto_class: Any,
+    config: "PretrainedConfig | None" = None,
+    dtype: torch.dtype | None = None,
+) -> "PreTrainedModel":
     """Load a network for inference: bfloat16 on the GPU, or float32 on a CPU without one.
 
-    `auto_class` is transformers' AutoModel or AutoModelForCausalLM; `options` are passed on to its
-    `from_pretrained`. Raises InputError when the checkpoint does not load, or when it lacks
-    weights, which transformers would replace by random numbers.
+    `auto_class` is transformers' AutoModel or AutoModelForCausalLM; `config` replaces the
+    checkpoint's, and `dtype` the one above. Raises InputError when the checkpoint does not load, or
+    when it lacks weights, which transformers would replace by random numbers.
     """
     cuda = torch.cuda.is_available()
-    dtype = torch.bfloat16 if cuda else torch.float32
+    config = config or load_config(path)
     with loading(path):
         network, info = auto_class.from_pretrained(
-            path, dtype=dtype, output_loading_info=True, **options
+            path,
+            config=config,
+            dtype=dtype or (torch.bfloat16 if cuda else torch.float32),
+            output_loading_info=True,
+            **attention_options(config),
         )
     if missing := sorted(info["missing_keys"]):
         raise InputError(
@@ -47,3 +68,12 @@ def load_network(path: Path, auto_class: Any, **options: Any) -> "PreTrainedMode
             "Restore or recreate the checkpoint."
         )
     return network.to("cuda" if cuda else "cpu").eval()
+
+
+def attention_options(config: "PretrainedConfig") -> dict[str, str]:
+    """Return what `from_pretrained` needs so that attention is the architecture's own.
+
+    PyTorch's fused attention has no soft cap, and transformers leaves out Gemma 2's in silence.
+    """
+    capped = getattr(config, "attn_logit_softcapping", None)
+    return {"attn_implementation": "eager"} if capped else {}

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from crosslens.models.decoder import body_name, body_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -27,17 +29,6 @@ class FixedBody(torch.nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> FixedOutput:
         """Return the hidden states in the form of a transformers body."""
         return FixedOutput(last_hidden_state=self.hidden)
-
-
-def body_name(network: "PreTrainedModel") -> str:
-    """Return the attribute of a causal language model that holds its layers."""
-    prefix = network.base_model_prefix
-    return prefix if hasattr(network, prefix) else "model"  # Gemma 3's prefix is of its other form
-
-
-def body_of(network: "PreTrainedModel") -> torch.nn.Module:
-    """Return a causal language model without its output head."""
-    return getattr(network, body_name(network))
 
 
 @torch.inference_mode()

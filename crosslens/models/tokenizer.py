@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crosslens.io.errors import InputError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -21,3 +23,12 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
         names = ["input_ids", "attention_mask"]
         return PreTrainedTokenizerFast.from_pretrained(path, model_input_names=names)
     return AutoTokenizer.from_pretrained(path)
+
+
+def require_chat_template(tokenizer: "PreTrainedTokenizerBase", path: Path) -> None:
+    """Raise InputError for a tokenizer without a chat template."""
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"{path}: its tokenizer has no chat template, by which math sets are asked and models "
+            "are trained. Add chat_template.jinja, or leave out evaluation.math."
+        )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from crosslens.config import study_design
 from crosslens.config.figure_list import FIGURES
 from crosslens.config.locations import made_here, named_paths
+from crosslens.config.model_compatibility import with_common_names
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
@@ -77,10 +78,11 @@ def size_of(key: str, model: study_design.Model, config: Mapping[str, Any]) -> S
 
 def from_fields(fields: Mapping[str, Any]) -> Size:
     """From the fields of a config.json: attention, gated feed-forward layers, embeddings."""
+    fields = with_common_names(fields)
     d, layers = fields["hidden_size"], fields["num_hidden_layers"]
-    heads, groups = fields["num_attention_heads"], fields["num_key_value_heads"]
-    head = fields.get("head_dim") or d // heads
-    layer = 2 * d * head * (heads + groups) + 3 * d * fields["intermediate_size"]
+    heads = fields["num_attention_heads"]
+    groups, head = fields.get("num_key_value_heads") or heads, fields.get("head_dim") or d // heads
+    layer = 2 * d * head * (heads + groups) + 3 * d * (fields.get("intermediate_size") or 4 * d)
     tables = 1 if fields.get("tie_word_embeddings", True) else 2
     return Size(layers, d, layers * layer + tables * d * fields.get("vocab_size", 1000))
 

@@ -204,31 +204,3 @@ def test_backends_that_cannot_run(model: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)  # as where it is not installed
     with pytest.raises(InputError, match="needs the package vllm"):
         teacher.sampler(model, backend="vllm", **options)
-
-
-def test_import_model_copies_files_not_links(script, model: Path, tmp_path: Path) -> None:
-    (tmp_path / "hub").mkdir()
-    for file in model.iterdir():
-        (tmp_path / "hub" / file.name).symlink_to(file)
-    script("import_model").main(model=tmp_path / "hub", out=tmp_path / "base")
-    copies = list((tmp_path / "base").iterdir())
-    assert {file.name for file in copies} == {file.name for file in model.iterdir()}
-    assert not any(file.is_symlink() for file in copies)
-
-
-@pytest.mark.parametrize(
-    ("lost", "message"),
-    [
-        ("config.json", "no config.json"),
-        ("model.safetensors", "no weights"),
-        ("chat_template.jinja", "lacks a chat template"),
-    ],
-)
-def test_import_model_refuses_what_is_not_a_model(
-    script, model: Path, tmp_path: Path, lost: str, message: str
-) -> None:
-    script("import_model").main(model=model, out=tmp_path / "base")
-    (tmp_path / "base" / lost).unlink()
-    with pytest.raises(InputError, match=message):
-        script("import_model").main(model=tmp_path / "base", out=tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()

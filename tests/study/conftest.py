@@ -46,6 +46,7 @@ class Study:
         path.mkdir(parents=True)
         (path / "config.json").write_text(json.dumps({"num_hidden_layers": layers, **fields}))
         (path / "model.safetensors").touch()
+        (path / "chat_template.jinja").touch()
         vocabulary = {word: i for i, word in enumerate(words.split())}
         (path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
         return path

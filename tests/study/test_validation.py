@@ -1,5 +1,6 @@
 """What preflight refuses, and how it says so, with every default filled in."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -100,7 +101,6 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             "families.tiny.overrides.grpo.options.reward.custom_reward_function.name: the reward",
         ),
         ("grpo.device", "cuda", "grpo.device: cuda needs a GPU. Set resources.train_grpo.gpu"),
-        ("evaluation.math", {}, "evaluation.math: found {} (a section of keys), must be"),
         ("evaluation.unseen", [], "evaluation.unseen: found [] (a list), must be a list"),
         ("evaluation.tasks", ["openbookq"], "Did you mean openbookqa?"),
         ("evaluation.tasks", ["gsm8k"], "evaluation.tasks: gsm8k is not among the multiple-choice"),
@@ -199,6 +199,47 @@ def test_sequences_within_scaled_positions_of_a_given_model(study: Study, positi
     )
     study.change("families.tiny.base", "base")
     preflight(study.config, SCRIPTS)
+
+
+def test_positions_and_layers_under_the_names_of_transformers_5_and_of_gpt2(study: Study) -> None:
+    scaled = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64}
+    study.model("base", max_position_embeddings=64, rope_parameters=scaled)
+    study.change("families.tiny.base", "base")
+    preflight(study.config, SCRIPTS)
+    gpt2 = study.folder / "base" / "config.json"
+    gpt2.write_text(json.dumps({"n_layer": 4, "n_positions": 128}))
+    study.change("activations.layer", 3)
+    preflight(study.config, SCRIPTS)
+    gpt2.write_text(json.dumps({"n_layer": 4, "n_positions": 127}))
+    assert "(max_position_embeddings: 127)" in refusal(study)
+    gpt2.write_text(json.dumps({"text_config": {"num_hidden_layers": 4}}))
+    assert "so it is no model of text alone" in refusal(study)
+
+
+def test_a_chat_template_is_needed_for_math_sets_and_training(study: Study) -> None:
+    (study.model("base") / "chat_template.jinja").unlink()
+    study.change("families.tiny.base", "base")
+    assert "families.tiny.base: the tokenizer of base has no chat template" in refusal(study)
+    study.change("evaluation.math", {})
+    study.change("evaluation.files", {})
+    study.change("problems.exclude", {})
+    assert "has no chat template" in refusal(study)
+    study.change(
+        "families.tiny", {"base": "base", "label": "Tiny", "sft": ["base"], "rl": ["base"]}
+    )
+    preflight(study.config, SCRIPTS)
+
+
+def test_a_descendant_may_have_added_tokens(study: Study) -> None:
+    base, tuned = study.model("base"), study.model("results/mini/models/tiny/rl-3")
+    study.change("families.tiny.base", "base")
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    tokenizer["added_tokens"] = [{"content": "<think>", "id": 2}]
+    (tuned / "tokenizer.json").write_text(json.dumps(tokenizer))
+    preflight(study.config, SCRIPTS)
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (tuned / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
+    assert "only added tokens may come on top" in refusal(study)
 
 
 def test_tokenizers_that_differ(study: Study) -> None:

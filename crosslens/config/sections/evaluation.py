@@ -42,8 +42,8 @@ class EvaluationConfig(Section):
             "aime24": MathTaskConfig(repeats=10),
             "aime25": MathTaskConfig(repeats=10),
         },
-        min_length=1,
-        description="Math sets of Table 1, by Evalchemy's protocol (evaluate_model).",
+        description="Math sets of Table 1, by Evalchemy's protocol: every model then needs a chat "
+        "template (evaluate_model).",
     )
     temperature: float = Field(
         0.7,

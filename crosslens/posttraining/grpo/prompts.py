@@ -9,6 +9,7 @@ import pandas as pd
 from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.io.atomic import remove
 from crosslens.io.errors import InputError
+from crosslens.models.tokenizer import require_chat_template
 from crosslens.posttraining.checkpoint_schedule import steps_per_epoch
 
 TOKENIZER_FILES = (
@@ -49,11 +50,13 @@ def fitting_prompts(data: Path, tokenizer: Path, longest: int) -> pd.DataFrame:
 def prompt_lengths(prompts: Iterable[Iterable[dict]], tokenizer: Path) -> list[int]:
     """Return the number of tokens of each prompt in the chat template.
 
-    Raises InputError when transformers tokenizes differently than the tokenizer's file.
+    Raises InputError when there is no chat template, or when transformers tokenizes differently
+    than the tokenizer's file.
     """
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
+    require_chat_template(loaded, tokenizer)
     texts = [
         loaded.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
         for turns in prompts
