@@ -49,12 +49,12 @@ test-study:
 test-workflow:
 	@$(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
-	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests $(patsubst %,--ignore=tests/%,posttraining/grpo posttraining/sft study vllm)
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests $(patsubst %,--ignore=tests/%,posttraining/grpo posttraining/sft posttraining/vllm study)
 test-grpo:
 	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
 test-vllm: # an environment of its own, and not part of `make test`
 	@$(MAKE_ENVIRONMENTS) vllm
-	@$(VENVS)/vllm/bin/python $(PYTEST) tests/vllm
+	@$(VENVS)/vllm/bin/python $(PYTEST) tests/posttraining/vllm
 test-sft:
 	@$(VENVS)/sft/bin/python $(PYTEST) tests/posttraining/sft
 

@@ -53,8 +53,8 @@ def with_vllm(
 ) -> Sampler:
     """Sample through vLLM's offline engine; prompts and texts are our tokenizer's, as without vLLM.
 
-    Raises InputError when vLLM is not installed. tests/vllm runs it on a CPU; GPUs, and more than
-    one of them, were never tried.
+    Raises InputError when vLLM is not installed. tests/posttraining/vllm runs it on a CPU. It
+    has not run on a GPU.
     """
     try:
         from vllm import LLM, SamplingParams

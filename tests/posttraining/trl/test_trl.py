@@ -91,7 +91,7 @@ def test_killed_run_resumes_to_identical_weights(data: Path, tmp_path: Path) -> 
         process.kill()
     reached = resumable_run.checkpoint_step(resumable_run.last_complete_checkpoint(models / ".run"))
     assert reached in (6, 8, 10) and [path.name for path in models.iterdir()] == [".run"]
-    with pytest.raises(InputError, match=f"other settings reached checkpoint-{reached}: delete"):
+    with pytest.raises(InputError, match=f"checkpoint-{reached} of a run with different settings"):
         trained(base, data, models, learning_rate=1.0e-3)
     ours = trained(base, data, models)
     theirs = trained(base, data, tmp_path / "undisturbed")
