@@ -313,7 +313,7 @@ def test_killed_run_resumes_to_the_same_weights(
     with pytest.raises(InputError, match="was killed"):
         train_sft.main(**arguments)
     reached = resumable_run.last_complete_checkpoint(run)
-    assert resumable_run.checkpoint_step(reached) in (5, 7)
+    assert resumable_run.checkpoint_step(reached) in (5, 7, 9)
     assert resumable_run.matching_paths(reached, resumable_run.STATE_FILES)
     with pytest.raises(
         InputError, match=f"contains {reached.name} of a run with different seed. Restore"
