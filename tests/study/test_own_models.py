@@ -58,15 +58,15 @@ def test_all_five_checkpoints_of_one_paradigm(study: Study) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("families.own.sft", ["own/sft"] * 2, "families.own.sft: found 2 models, must be 5"),
+        ("families.own.sft", ["own/sft"] * 2, "families.own.sft: found 2 models. Give all 5"),
         ("families.own.sft", ["own/none"], "families.own.sft-5: there is no model directory"),
-        ("families.own.sft", ["org/name"], "give the key revision beside families.own.sft-5"),
+        ("families.own.sft", ["org/name"], "add its revision (or main) next to families.own.sft-5"),
         ("families.own.sft", ["own/other"], "the tokenizers of own/base and own/other differ"),
         ("families.own.sft", ["own/deep"], "its num_hidden_layers is 5, not 4"),
         (
             "families.own",
             {"label": "Own", "base": "own/base"},
-            "problems: missing, and families.own",
+            "problems: missing, but families.own is trained",
         ),
     ],
 )
