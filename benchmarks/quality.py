@@ -16,6 +16,7 @@ import yaml
 from crosslens.activations.extract import count_activations, extract, load_truncated
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, write_shard
+from crosslens.config.sections import ActivationsConfig, CrosscoderConfig
 from crosslens.crosscoder.heldout import Quality, evaluate
 from crosslens.crosscoder.schedules import make_plan
 from crosslens.crosscoder.training import start_training, train_shard
@@ -46,12 +47,12 @@ class Trained(NamedTuple):
 def write_activations(folder: Path, config: dict, model: str, shard: str) -> Path:
     """One model's shard, as the rule `extract_activations` writes it."""
     family = next(iter(config["families"]))
-    settings = config["activations"]
+    settings = ActivationsConfig(**config["activations"])
     tokens, corpus_hash = read_shard(STUDY / "activations" / family / "corpus.h5", shard)
-    network, layer = load_truncated(STUDY / "models" / family / model, settings["layer"])
+    network, layer = load_truncated(STUDY / "models" / family / model, settings.layer)
     path = folder / model / f"shard-{shard}.h5"
     path.parent.mkdir(exist_ok=True)
-    size = count_activations(tokens, settings["skip_positions"]), network.config.hidden_size
+    size = count_activations(tokens, settings.skip_positions), network.config.hidden_size
     with write_shard(path, *size, what=f"{model}, shard {shard}") as writer:
         found = extract(
             network,
@@ -60,9 +61,9 @@ def write_activations(folder: Path, config: dict, model: str, shard: str) -> Pat
             variant=model,
             shard=shard,
             seed=config["seed"],
-            batch_size=settings["batch_size"],
-            skip_positions=settings["skip_positions"],
-            sink_threshold=settings["sink_threshold"],
+            batch_size=settings.batch_size,
+            skip_positions=settings.skip_positions,
+            sink_threshold=settings.sink_threshold,
         )
         writer.write_metadata(
             found.rows, Origin(model, shard, layer, config["seed"], model, corpus_hash)
@@ -70,7 +71,7 @@ def write_activations(folder: Path, config: dict, model: str, shard: str) -> Pat
     return path
 
 
-def train(folder: Path, settings: dict, shards: list[str], seed: int) -> Trained:
+def train(folder: Path, settings: CrosscoderConfig, shards: list[str], seed: int) -> Trained:
     """A crosscoder over all shards, and its quality."""
     state, seconds = None, 0.0
     for shard in shards:
@@ -81,7 +82,7 @@ def train(folder: Path, settings: dict, shards: list[str], seed: int) -> Trained
             state, _ = train_shard(state, reader, plan, "quality")
             seconds += time.perf_counter() - began
     with ShardReader([folder / m / "shard-heldout.h5" for m in MODELS]) as reader:
-        quality = evaluate(state.crosscoder, reader, settings["batch_size"], settings["beta"])
+        quality = evaluate(state.crosscoder, reader, settings.batch_size, settings.beta)
     return Trained(seconds, quality)
 
 
@@ -98,7 +99,7 @@ def measured() -> dict[tuple[str, str, int], Trained]:
                 write_activations(Path(name), config, model, shard)
         found = {}
         for path, dtype, seed in CASES:
-            settings = config["crosscoder"] | {"path": path, "dtype": dtype}
+            settings = CrosscoderConfig(**config["crosscoder"] | {"path": path, "dtype": dtype})
             found[path, dtype, seed] = train(Path(name), settings, shards, seed)
     torch.set_num_threads(threads)
     return found

@@ -12,6 +12,7 @@ import torch
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
+from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.schedules import TrainingPlan, make_plan
@@ -20,11 +21,9 @@ from crosslens.crosscoder.training import TrainingState, take_step, train_shard
 TITLE = "Whole training"
 MODELS, D_MODEL, D_SPARSE, BATCH, L0 = ["base", "rl-5"], 256, 4096, 1024, 60
 ROUNDS = {20: 1, 80: 1, 320: 3}  # the longest has as many steps as a shard of the mini study
-SETTINGS = {
-    "d_sparse": D_SPARSE, "beta": 2.0, "learning_rate": 1e-9, "batch_size": BATCH, "epochs": 1,
-    "adam_betas": [0.9, 0.999], "gradient_clip": 1.0, "sparsity_warmup": 0.05, "lr_decay": 0.2,
-    "decoder_norm": 0.08, "dtype": "bfloat16", "path": "auto",
-}  # fmt: skip
+SETTINGS = CrosscoderConfig(
+    d_sparse=D_SPARSE, learning_rate=1e-9, batch_size=BATCH, dtype="bfloat16"
+)
 
 
 class Measured(NamedTuple):

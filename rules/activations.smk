@@ -30,7 +30,7 @@ rule tokenize_corpus:
     params:
         code=library_hash("scripts/tokenize_corpus.py"),
         corpus=config["corpus"],
-        activations=config["activations"],
+        shards=config["activations"]["shards"],
         seed=config["seed"],
     script:
         "../scripts/tokenize_corpus.py"

@@ -14,17 +14,17 @@ sys.path.insert(0, str(ROOT))
 from crosslens.config import benchmark_columns, study_design
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.config.locations import local_sources
-from crosslens.config.study_design import FINAL, N_CHECKPOINTS, TRIO, settings_of
+from crosslens.config.study_design import FINAL, N_CHECKPOINTS, TRIO
 from crosslens.workflow import hooks
 from crosslens.workflow.code_hash import fingerprint
 from crosslens.workflow.environments import digest, environments
 
 hooks.set_environment(ROOT)
-hooks.check_configuration(workflow, config, ROOT)
+STUDY = hooks.check_configuration(workflow, config, ROOT)
 
 RESULTS = f"results/{config['study']}"
-FAMILIES = config["families"]
-LABELS = {family: entry["label"] for family, entry in FAMILIES.items()}
+FAMILIES = STUDY.families
+LABELS = {family: entry.label for family, entry in FAMILIES.items()}
 CHECKPOINTS = range(1, N_CHECKPOINTS + 1)
 REPLICAS = config["crosscoder"]["replicas"]
 SHARDS = range(config["activations"]["shards"])

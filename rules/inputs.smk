@@ -12,7 +12,7 @@ def user_supplied_model(w):
 
 def model_name(w):
     """Directory or hub name of a user-supplied model."""
-    return user_supplied_model(w).name
+    return user_supplied_model(w).model
 
 
 def model_revision(w):
@@ -110,12 +110,12 @@ def previous_family(w):
 
 def sft_settings(w):
     """Settings of SFT for a family: its overrides over the study's."""
-    return settings_of(config, "sft", w.family)
+    return STUDY.training_settings(w.family)["sft"]
 
 
 def grpo_settings(w):
     """Settings of GRPO for a family: its overrides over the study's."""
-    return settings_of(config, "grpo", w.family)
+    return STUDY.training_settings(w.family)["grpo"]
 
 
 def prompt_settings(w):
@@ -124,9 +124,9 @@ def prompt_settings(w):
     return {key: settings[key] for key in ("max_prompt_length", "batch_size")}
 
 
-def world_settings(*keys):
-    """Some keys of the section `world`, so that a change of the others reruns nothing."""
-    return {key: config["world"][key] for key in keys} if "world" in config else None
+def synthetic(key):
+    """A key of the section `world`; None without the section, whose rules run no job then."""
+    return lookup(dpath=f"world/{key}", within=config, default=None)
 
 
 def intervention_value(w):

@@ -12,4 +12,4 @@ rule plan:
     params:
         requests=RULE_RESOURCES,
     run:
-        hooks.print_plan(config, params.requests)
+        hooks.print_plan(STUDY, params.requests)

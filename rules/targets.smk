@@ -108,7 +108,7 @@ def family_results(family):
 
 def training_manifests():
     """Counts and hashes of problems and traces; no file where no family is trained."""
-    names = ["problems", "manifest"] if study_design.trains(config) else []
+    names = ["problems", "manifest"] if study_design.trains(FAMILIES) else []
     return collect("<results>/data/{name}.json", name=names)
 
 

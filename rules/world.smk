@@ -30,13 +30,12 @@ rule build_world:
         runtime=10,
     params:
         code=library_hash("scripts/build_world.py"),
-        world=world_settings(
-            "max_operations", "benchmark_items", "problems", "corpus_tokens"
-        ),
-        careful_share=lookup(
-            dpath="world/base/careful_share", within=config, default=None
-        ),
-        tag_share=lookup(dpath="world/base/tag_share", within=config, default=None),
+        max_operations=synthetic("max_operations"),
+        problems=synthetic("problems"),
+        benchmark_items=synthetic("benchmark_items"),
+        corpus_tokens=synthetic("corpus_tokens"),
+        careful_share=synthetic("base/careful_share"),
+        tag_share=synthetic("base/tag_share"),
         seed=config["seed"],
     script:
         "../scripts/build_world.py"
@@ -61,7 +60,10 @@ rule pretrain_base:
         runtime=60,
     params:
         code=library_hash("scripts/pretrain_base.py"),
-        world=world_settings("architecture", "model", "base", "max_operations"),
+        architecture=synthetic("architecture"),
+        model=synthetic("model"),
+        pretraining=synthetic("base"),
+        max_operations=synthetic("max_operations"),
         seed=config["seed"],
     script:
         "../scripts/pretrain_base.py"
@@ -86,7 +88,10 @@ rule pretrain_teacher:
         runtime=60,
     params:
         code=library_hash("scripts/pretrain_teacher.py"),
-        world=world_settings("architecture", "model", "teacher", "max_operations"),
+        architecture=synthetic("architecture"),
+        model=synthetic("model"),
+        pretraining=synthetic("teacher"),
+        max_operations=synthetic("max_operations"),
         seed=config["seed"],
     script:
         "../scripts/pretrain_teacher.py"

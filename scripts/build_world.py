@@ -3,7 +3,8 @@
 import random
 from pathlib import Path
 
-from crosslens.config.study_design import SYNTHETIC_POSITIONS
+from crosslens.config.sections.synthetic import BenchmarkItemsConfig, CorpusTokensConfig
+from crosslens.config.synthetic_constants import SYNTHETIC_POSITIONS
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_jsonl
 from crosslens.synthetic.authors import vocabulary
@@ -16,7 +17,10 @@ from crosslens.workflow.job import run_job
 
 def main(
     *,
-    world: dict,
+    max_operations: int,
+    problem_count: int,
+    items: BenchmarkItemsConfig,
+    tokens: CorpusTokensConfig,
     careful_share: float,
     tag_share: float,
     seed: int,
@@ -27,22 +31,21 @@ def main(
     tokenizer: Path,
 ) -> None:
     """Write every file of the world but its models."""
-    operations = world["max_operations"]
-    facts = World(seed, operations)
-    items = world["benchmark_items"]
-    math = math_problems(seed, items["math"], operations)
+    facts = World(seed, max_operations)
+    math = math_problems(seed, items.math, max_operations)
     exams = [problem for drawn in math.values() for problem in drawn]
-    sets = benchmarks(facts, seed, math=math, questions=items["questions"])
+    sets = benchmarks(facts, seed, math=math, questions=items.questions)
     for path in benchmark_files:
         write_jsonl(path, sets[path.stem])
     rng = random.Random(f"problems {seed}")
-    write_jsonl(problems, problem_rows(rng, world["problems"], operations, exams))
+    write_jsonl(problems, problem_rows(rng, problem_count, max_operations, exams))
     built = build_tokenizer(vocabulary(), SYNTHETIC_POSITIONS)
-    tokens = world["corpus_tokens"]
     shares = {"careful_share": careful_share, "tag_share": tag_share}
     rng = random.Random(f"corpora {seed}")
-    write_jsonl(reasoning, reasoning_rows(rng, built, tokens["reasoning"], operations, exams))
-    write_jsonl(general, general_rows(rng, built, tokens["general"], facts, shares, exams))
+    write_jsonl(
+        reasoning, reasoning_rows(rng, built, corpus_tokens.reasoning, max_operations, exams)
+    )
+    write_jsonl(general, general_rows(rng, built, corpus_tokens.general, facts, shares, exams))
     with atomic_write(tokenizer) as partial:
         built.save_pretrained(partial)
 
@@ -51,7 +54,10 @@ if __name__ == "__main__":
     run_job(
         main,
         snakemake,
-        world=snakemake.params.world,
+        max_operations=snakemake.params.max_operations,
+        problem_count=snakemake.params.problems,
+        items=snakemake.params.benchmark_items,
+        tokens=snakemake.params.corpus_tokens,
         careful_share=snakemake.params.careful_share,
         tag_share=snakemake.params.tag_share,
         seed=snakemake.params.seed,

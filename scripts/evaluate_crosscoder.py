@@ -9,6 +9,7 @@ from crosslens.activations.shard_reader import ShardReader
 from crosslens.analysis.decodability import DecodabilitySums
 from crosslens.analysis.feature_table import feature_table
 from crosslens.analysis.latent_scaling import ScalingSums
+from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.heldout import Quality, evaluate
 from crosslens.crosscoder.training import load_trained
 from crosslens.io.records import write_csv, write_json
@@ -36,7 +37,7 @@ def main(
     state: Path,
     heldout: list[Path],
     histories: list[Path],
-    settings: dict,
+    settings: CrosscoderConfig,
     threshold: float,
     crosscoder: Path,
     quality: Path,
@@ -49,9 +50,9 @@ def main(
     trained.to("cuda" if torch.cuda.is_available() else "cpu")
     with ShardReader(heldout) as reader:
         scaling, decodability = ScalingSums(trained), DecodabilitySums(trained)
-        size, beta = settings["batch_size"], settings["beta"]
+        size, beta = settings.batch_size, settings.beta
         measured = evaluate(trained, reader, size, beta, [scaling, decodability])
-    trained.metadata |= {"tokens_seen": step * settings["batch_size"], "config": settings}
+    trained.metadata |= {"tokens_seen": step * settings.batch_size, "config": settings.plain()}
     table = feature_table(
         trained.models, measured.rate, scaling.scaling(), decodability.r_squared(), threshold
     )

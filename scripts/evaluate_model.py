@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from crosslens.analysis.intervals import accuracy
+from crosslens.config.sections import EvaluationConfig
 from crosslens.evaluation.harness import Model, load_model, outcomes, run, tasks_of
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
@@ -13,7 +14,9 @@ from crosslens.workflow.provenance import installed
 PACKAGES = ("lm-eval", "transformers", "torch", "mpmath")
 
 
-def main(*, model: Path, settings: dict, code: list[str], results: Path, samples: Path) -> None:
+def main(
+    *, model: Path, settings: EvaluationConfig, code: list[str], results: Path, samples: Path
+) -> None:
     """Write accuracies with intervals, and every sample's outcome.
 
     A killed attempt's whole tasks are kept, as far as model, settings, files and `code` are still
@@ -21,17 +24,17 @@ def main(*, model: Path, settings: dict, code: list[str], results: Path, samples
     """
     identity = {"model": str(model), "model_hash": sha256(model)}
     versions = installed(*PACKAGES)
-    files = {name: sha256(file) for name, file in settings.get("files", {}).items()}
-    stand = {"settings": settings, "files": files, "code": code, "versions": versions}
+    files = {name: sha256(file) for name, file in settings.files.items()}
+    stand = {"settings": settings.plain(), "files": files, "code": code, "versions": versions}
     journal = RowJournal(samples, identity | stand)
     done = {row["task"] for row in journal.rows}
     if done:
         print(f"there from an earlier attempt: {', '.join(sorted(done))}")
-    names = [*settings["tasks"], *settings["unseen"], *settings["math"]]
+    names = [*settings.tasks, *settings.unseen, *settings.math]
     left = [name for name in names if name not in done]
-    if settings["math"].keys() & left:
+    if settings.math.keys() & left:
         require_chat_template(load_tokenizer(model), model)
-    evaluated = load_model(model, settings["batch_size"]) if left else None
+    evaluated = load_model(model, settings.batch_size) if left else None
     for name in left:
         journal.append([evaluate_task(evaluated, settings, name)])
     rows = {row["task"]: row for row in journal.rows}
@@ -41,12 +44,12 @@ def main(*, model: Path, settings: dict, code: list[str], results: Path, samples
     journal.delete()
 
 
-def evaluate_task(model: Model, settings: dict, name: str) -> dict:
+def evaluate_task(model: Model, settings: EvaluationConfig, name: str) -> dict:
     """A task's outcomes and their summary."""
-    math = settings["math"].get(name)
+    math = settings.math.get(name)
     with tasks_of(settings, [name]) as tasks:
         records = run(model, tasks, math=math is not None)[name]
-    found = outcomes(name, records, math["repeats"] if math else None)
+    found = outcomes(name, records, math.repeats if math else None)
     summary = accuracy(found) | {"kind": "math" if math else "choice"}
     if math:
         exact = [record["exact_match"] for record in records]

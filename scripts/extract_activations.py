@@ -5,6 +5,7 @@ from pathlib import Path
 
 from crosslens.activations.extract import count_activations, extract, load_truncated
 from crosslens.activations.shard_writer import Origin, write_shard
+from crosslens.config.sections import ActivationsConfig
 from crosslens.data.corpus import read_shard
 from crosslens.io.records import sha256, write_json
 from crosslens.models.prepacked_linear import prepack
@@ -17,16 +18,16 @@ def main(
     model: Path,
     variant: str,
     shard: str,
-    settings: dict,
+    settings: ActivationsConfig,
     seed: int,
     out: Path,
     counts: Path,
 ) -> None:
     """Stop the forward pass at the layer, permute, mask, write."""
     rows, corpus_hash = read_shard(corpus, shard)
-    network, layer = load_truncated(model, settings["layer"])
-    prepack(network, settings["batch_size"] * rows.shape[1])
-    size = count_activations(rows, settings["skip_positions"]), network.config.hidden_size
+    network, layer = load_truncated(model, settings.layer)
+    prepack(network, settings.batch_size * rows.shape[1])
+    size = count_activations(rows, settings.skip_positions), network.config.hidden_size
     what = f"activations of {variant}, shard {shard}"
     with (
         ThreadPoolExecutor(1) as beside,
@@ -40,9 +41,9 @@ def main(
             variant=variant,
             shard=shard,
             seed=seed,
-            batch_size=settings["batch_size"],
-            skip_positions=settings["skip_positions"],
-            sink_threshold=settings["sink_threshold"],
+            batch_size=settings.batch_size,
+            skip_positions=settings.skip_positions,
+            sink_threshold=settings.sink_threshold,
         )
         origin = Origin(variant, shard, layer, seed, model_hash.result(), corpus_hash)
         writer.write_metadata(extracted.rows, origin)

@@ -1,11 +1,11 @@
 """Keep the teacher's right traces; write the training data of SFT and RL, and what they are."""
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
+from crosslens.config.sections import TracesConfig
 from crosslens.data import traces as library
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import read_jsonl, sha256, write_json
@@ -19,14 +19,14 @@ def main(
     sft: Path,
     grpo: Path,
     manifest: Path,
-    settings: dict[str, Any],
+    settings: TracesConfig,
     batch_size: int,
 ) -> None:
     """Write a LLaMA-Factory dataset (directory), a verl parquet file and the manifest."""
     listed = library.read_problems(problems)
     sampled = [row for part in traces for row in read_jsonl(part)]
     grpo_rows = library.grpo_rows(listed, batch_size)
-    kept = library.keep_correct(sampled, settings["teacher"])
+    kept = library.keep_correct(sampled, settings.teacher)
     library.assert_same_problems(kept, grpo_rows)
     with atomic_write(sft) as partial:
         partial.mkdir()
@@ -37,7 +37,7 @@ def main(
     summary = {
         **library.counts(listed, sampled, kept),
         "sft_problems_subset_of_rl_problems": True,  # asserted above
-        "settings": settings,
+        "settings": settings.plain(),
         "sha256": {path.name: sha256(path) for path in (problems, grpo, *sorted(sft.iterdir()))},
         "sha256_of_traces": [sha256(part) for part in traces],
     }

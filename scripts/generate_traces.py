@@ -1,8 +1,8 @@
 """Sample the teacher's worked solutions of one share of the training problems."""
 
 from pathlib import Path
-from typing import Any
 
+from crosslens.config.sections import TracesConfig
 from crosslens.data.grading import user_message
 from crosslens.data.hub import model_directory
 from crosslens.data.teacher import sampler
@@ -23,7 +23,7 @@ def main(
     part: int,
     out: Path,
     versions: Path,
-    settings: dict[str, Any],
+    settings: TracesConfig,
     seed: int,
     gpus: int,
 ) -> None:
@@ -33,25 +33,31 @@ def main(
     Every `shards`-th problem belongs to a share. A killed attempt's whole batches are kept, and
     each batch has a seed of its own: the traces are those of an attempt that was not killed.
     """
-    rows = read_problems(problems)[part :: settings["shards"]]
+    rows = read_problems(problems)[part :: settings.shards]
     messages = [user_message(row["problem"]) for row in rows]
-    batches = list(batches_by_length(dict(enumerate(messages)), settings["batch_size"]))
-    identity = {"problems": sha256(problems), "part": part, "seed": seed, "settings": settings}
+    batches = list(batches_by_length(dict(enumerate(messages)), settings.batch_size))
+    identity = {
+        "problems": sha256(problems),
+        "part": part,
+        "seed": seed,
+        "settings": settings.plain(),
+    }
     journal = RowJournal(out, identity)
     done = {row["row"] for row in journal.rows}
     left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
     if done:
         print(f"{len(done)} of {len(rows)} traces are there from an earlier attempt")
     draw = sampler(
-        model_directory(settings["teacher"], settings.get("revision")),
+        model_directory(settings.teacher, settings.revision),
         gpus=gpus,
-        **{
-            key: settings[key]
-            for key in ("backend", "temperature", "max_new_tokens", "options", "engine")
-        },
+        backend=settings.backend,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        options=settings.options,
+        engine=settings.engine,
     )
     for k, batch in track(left, "sampling", unit="batches"):
-        first = (seed + SEEDS * part + k * settings["batch_size"]) % 2**31
+        first = (seed + SEEDS * part + k * settings.batch_size) % 2**31
         answers = draw([messages[i] for i in batch], first)
         journal.append(
             [
@@ -61,7 +67,7 @@ def main(
         )
     found = {row.pop("row"): row for row in journal.rows}
     write_jsonl(out, [{**row, **found[i]} for i, row in enumerate(rows)])
-    write_json(versions, installed(settings["backend"], "transformers", "torch"))
+    write_json(versions, installed(settings.backend, "transformers", "torch"))
     journal.delete()
 
 

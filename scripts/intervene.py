@@ -10,6 +10,7 @@ from crosslens.activations.extract import load_truncated, residual_stream
 from crosslens.analysis.feature_selection import feature_sets
 from crosslens.analysis.intervals import change
 from crosslens.analysis.interventions import effects, intervene
+from crosslens.config.sections import ActivationsConfig, EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import load_model, tasks_of
 from crosslens.io.records import read_json, write_csv
@@ -33,8 +34,8 @@ def main(
     features: Path,
     critical: Path,
     crosscoder: Path,
-    settings: dict,
-    activations: dict,
+    settings: EvaluationConfig,
+    activations: ActivationsConfig,
     value: float,
     out: Path,
 ) -> None:
@@ -44,7 +45,7 @@ def main(
     found = {t: v["critical"] for t, v in read_json(critical).items() if v["critical"]}
     index, layer = trio.models.index(target), trio.metadata["layer"]
     readout = chosen["readout"]
-    model = load_model(models[index], settings["batch_size"])
+    model = load_model(models[index], settings.batch_size)
     editing = partial(
         intervene,
         model.model,
@@ -54,8 +55,8 @@ def main(
         layer=layer,
         readout=readout,
         others=companions(models, layer) if readout == "joint" else None,
-        skip_positions=activations["skip_positions"],
-        sink_threshold=activations["sink_threshold"],
+        skip_positions=activations.skip_positions,
+        sink_threshold=activations.sink_threshold,
     )
     with tasks_of(settings, list(found)) as tasks:
         sets = feature_sets(chosen, list(found))

@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from crosslens.config.sections import ProblemsConfig
 from crosslens.data.datasets import files_of, rows
 from crosslens.data.training_problems import (
     OVERLAP_COLUMNS,
@@ -18,19 +18,19 @@ from crosslens.io.records import sha256, write_csv, write_json, write_jsonl
 from crosslens.workflow.job import run_job
 
 
-def main(*, settings: dict[str, Any], out: Path, overlaps: Path, manifest: Path) -> None:
+def main(*, settings: ProblemsConfig, out: Path, overlaps: Path, manifest: Path) -> None:
     """Write one row per problem (problem, answer, source), a table of the problems that resemble a
     benchmark's or an earlier source's, and the counts and hashes of it all."""
     files = {
-        part: {name: files_of(source) for name, source in settings[part].items()}
-        for part in ("sources", "exclude")
+        part: {name: files_of(source) for name, source in sources.items()}
+        for part, sources in (("sources", settings.sources), ("exclude", settings.exclude))
     }
     excluded = {name: rows(paths) for name, paths in files["exclude"].items()}
-    gathered = ProblemList(excluded, settings["ngram"], settings["lcs_share"])
+    gathered = ProblemList(excluded, settings.ngram, settings.lcs_share)
     for name, paths in files["sources"].items():
         gathered.add_source(name, rows(paths))
     problems, counts = gathered.problems, gathered.counts
-    warning = count_warning(len(problems), settings["count"], counts)
+    warning = count_warning(len(problems), settings.count, counts)
     write_jsonl(out, problems)
     write_csv(overlaps, pd.DataFrame(overlap_table(gathered.comparisons), columns=OVERLAP_COLUMNS))
     write_json(
@@ -40,7 +40,7 @@ def main(*, settings: dict[str, Any], out: Path, overlaps: Path, manifest: Path)
             "warning": warning,
             "sha256": sha256(out),
             "counts": counts,
-            "settings": settings,
+            "settings": settings.plain(),
             "files": {
                 part: {name: hashes(paths) for name, paths in files[part].items()} for part in files
             },

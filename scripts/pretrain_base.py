@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from crosslens.config.sections.synthetic import BasePretrainingConfig, SyntheticModelConfig
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_csv
 from crosslens.models.tokenizer import load_tokenizer
@@ -12,19 +13,35 @@ from crosslens.synthetic.pretraining import Schedule, base_rows, build_model, sa
 from crosslens.workflow.job import run_job
 
 
-def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
+def main(
+    *,
+    tokenizer: Path,
+    architecture: str,
+    sizes: SyntheticModelConfig,
+    pretraining: BasePretrainingConfig,
+    max_operations: int,
+    seed: int,
+    model: Path,
+    loss: Path,
+) -> None:
     """Write documents, train on them once, save the model and its loss."""
     words = load_tokenizer(tokenizer)
-    sizes = world["base"]
-    count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
-    shares = {key: sizes[key] for key in ("careful_share", "tag_share")}
-    rows = base_rows(words, World(seed, world["max_operations"]), seed, count, length, **shares)
-    schedule = Schedule(sizes["steps"], sizes["batch_size"])
-    network = build_model(world["architecture"], world["model"], words, seed)
+    count = pretraining.steps * pretraining.batch_size
+    rows = base_rows(
+        words,
+        World(seed, max_operations),
+        seed,
+        count,
+        pretraining.sequence_length,
+        careful_share=pretraining.careful_share,
+        tag_share=pretraining.tag_share,
+    )
+    schedule = Schedule(pretraining.steps, pretraining.batch_size)
+    network = build_model(architecture, sizes, words, seed)
     records = train(network, rows, schedule)
     write_csv(loss, pd.DataFrame(records))
     with atomic_write(model) as partial:
-        facts = {"seed": seed, "max_operations": world["max_operations"]}
+        facts = {"seed": seed, "max_operations": max_operations}
         save(network, words, facts, partial)
 
 
@@ -33,7 +50,10 @@ if __name__ == "__main__":
         main,
         snakemake,
         tokenizer=snakemake.input.tokenizer,
-        world=snakemake.params.world,
+        architecture=snakemake.params.architecture,
+        sizes=snakemake.params.model,
+        pretraining=snakemake.params.pretraining,
+        max_operations=snakemake.params.max_operations,
         seed=snakemake.params.seed,
         model=snakemake.output.model,
         loss=snakemake.output.loss,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from crosslens.config.sections.synthetic import SyntheticModelConfig, TeacherPretrainingConfig
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_csv
 from crosslens.models.tokenizer import load_tokenizer
@@ -12,18 +13,28 @@ from crosslens.synthetic.pretraining import Schedule, build_model, save, teacher
 from crosslens.workflow.job import run_job
 
 
-def main(*, tokenizer: Path, world: dict, seed: int, model: Path, loss: Path) -> None:
+def main(
+    *,
+    tokenizer: Path,
+    architecture: str,
+    sizes: SyntheticModelConfig,
+    pretraining: TeacherPretrainingConfig,
+    max_operations: int,
+    seed: int,
+    model: Path,
+    loss: Path,
+) -> None:
     """Write documents, train on them once, save the model and its loss."""
     words = load_tokenizer(tokenizer)
-    sizes = world["teacher"]
-    count, length = sizes["steps"] * sizes["batch_size"], sizes["sequence_length"]
-    rows = teacher_rows(words, World(seed, world["max_operations"]), seed, count, length)
-    schedule = Schedule(sizes["steps"], sizes["batch_size"])
-    network = build_model(world["architecture"], world["model"], words, seed + 1)
+    count = pretraining.steps * pretraining.batch_size
+    world = World(seed, max_operations)
+    rows = teacher_rows(words, world, seed, count, pretraining.sequence_length)
+    schedule = Schedule(pretraining.steps, pretraining.batch_size)
+    network = build_model(architecture, sizes, words, seed + 1)
     records = train(network, rows, schedule)
     write_csv(loss, pd.DataFrame(records))
     with atomic_write(model) as partial:
-        facts = {"seed": seed, "max_operations": world["max_operations"]}
+        facts = {"seed": seed, "max_operations": max_operations}
         save(network, words, facts, partial)
 
 
@@ -32,7 +43,10 @@ if __name__ == "__main__":
         main,
         snakemake,
         tokenizer=snakemake.input.tokenizer,
-        world=snakemake.params.world,
+        architecture=snakemake.params.architecture,
+        sizes=snakemake.params.model,
+        pretraining=snakemake.params.pretraining,
+        max_operations=snakemake.params.max_operations,
         seed=snakemake.params.seed,
         model=snakemake.output.model,
         loss=snakemake.output.loss,

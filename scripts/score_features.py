@@ -7,6 +7,7 @@ import torch
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_scores import READOUTS, final_token, score_task
+from crosslens.config.sections import EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import prompts_of, tasks_of
 from crosslens.io.records import read_json, write_csv
@@ -21,7 +22,7 @@ def main(
     critical: Path,
     models: list[Path],
     crosscoder: Path,
-    settings: dict,
+    settings: EvaluationConfig,
     tasks: list[str],
     out: Path,
 ) -> None:
@@ -37,7 +38,7 @@ def main(
             if not found[task]:
                 continue
             ids = [tokenizer.encode(text) for text in prompts_of(harness[task], found[task])]
-            size = settings["batch_size"]
+            size = settings.batch_size
             activations = torch.stack([final_token(n, ids, size) for n in networks], dim=1)
             tables += [score_task(trio, activations, r).assign(task=task) for r in READOUTS]
     write_csv(out, pd.concat(tables)[COLUMNS])

@@ -1,22 +1,22 @@
 """Tokenize, pack and jointly shuffle the mixed corpus, once for a family."""
 
 from pathlib import Path
-from typing import Any
 
+from crosslens.config.sections import CorpusConfig
 from crosslens.data.corpus import build_corpus, write_corpus
 from crosslens.data.datasets import files_of
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
 
-def main(*, model: Path, corpus: dict[str, Any], shards: int, seed: int, out: Path) -> None:
+def main(*, model: Path, corpus: CorpusConfig, shards: int, seed: int, out: Path) -> None:
     """Write corpus.h5 with the held-out rows first."""
-    sources = {name: files_of(source) for name, source in corpus["sources"].items()}
-    length, heldout = corpus["sequence_length"], corpus["heldout_tokens"]
+    sources = {name: files_of(source) for name, source in corpus.sources.items()}
+    length, heldout = corpus.sequence_length, corpus.heldout_tokens
     built = build_corpus(
         sources,
         load_tokenizer(model),
-        tokens=corpus["tokens"],
+        tokens=corpus.tokens,
         heldout_tokens=heldout,
         sequence_length=length,
         seed=seed,
@@ -31,7 +31,7 @@ if __name__ == "__main__":
         snakemake,
         model=snakemake.input.model,
         corpus=snakemake.params.corpus,
-        shards=snakemake.params.activations["shards"],
+        shards=snakemake.params.shards,
         seed=snakemake.params.seed,
         out=snakemake.output.corpus,
     )

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.schedules import make_plan
 from crosslens.crosscoder.training import (
     check_same_origin,
@@ -23,7 +24,7 @@ def main(
     activations: list[Path],
     previous: Path | None,
     models: list[str],
-    settings: dict,
+    settings: CrosscoderConfig,
     shards: int,
     seed: int,
     what: str,

@@ -1,8 +1,8 @@
 """Reinforce the base model with GRPO, by verl or by TRL."""
 
 from pathlib import Path
-from typing import Any
 
+from crosslens.config.sections import GRPOConfig
 from crosslens.io.atomic import remove_atomically
 from crosslens.io.records import write_csv, write_json
 from crosslens.workflow.job import run_job
@@ -18,7 +18,7 @@ def main(
     checkpoints: list[Path],
     curves: Path,
     versions: Path,
-    settings: dict[str, Any],
+    settings: GRPOConfig,
     seed: int,
     gpus: int,
 ) -> None:
@@ -26,14 +26,20 @@ def main(
 
     An interrupted run resumes from the last checkpoint in its hidden directory.
     """
-    if settings["engine"] == "verl":  # each in its own environment
+    if settings.engine == "verl":  # each in its own environment
         from crosslens.posttraining.grpo.verl import train
     else:
         from crosslens.posttraining.grpo.trl import train
-    run = curves.parent / f".grpo-{settings['engine']}"
-    arguments = {"settings": settings, "model": base, "data": data, "seed": seed, "gpus": gpus}
+    run = curves.parent / f".grpo-{settings.engine}"
+    arguments = {
+        "settings": settings,
+        "model": base,
+        "data": data,
+        "seed": seed,
+        "gpus": gpus,
+    }
     write_csv(curves, train(**arguments, run=run, out=checkpoints))
-    packages = [*PACKAGES[settings["engine"]], "transformers", "torch", "mpmath"]
+    packages = [*PACKAGES[settings.engine], "transformers", "torch", "mpmath"]
     write_json(versions, installed(*packages))
     remove_atomically(run)
 

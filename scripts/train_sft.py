@@ -1,8 +1,8 @@
 """Fine-tune the base model on the teacher's traces with LLaMA-Factory."""
 
 from pathlib import Path
-from typing import Any
 
+from crosslens.config.sections import SFTConfig
 from crosslens.io.atomic import remove_atomically
 from crosslens.io.errors import InputError
 from crosslens.io.records import write_json
@@ -20,7 +20,7 @@ def main(
     checkpoints: list[Path],
     loss: Path,
     versions: Path,
-    settings: dict[str, Any],
+    settings: SFTConfig,
     seed: int,
     gpus: int,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_text
 from crosslens.reporting.html_report import page
 from crosslens.reporting.summary import Study, summarize
@@ -11,7 +12,7 @@ from crosslens.workflow.job import run_job
 def main(
     *,
     root: Path,
-    config: dict,
+    config: StudyConfig,
     inputs: list[Path],
     template: Path,
     paper: Path,

@@ -3,14 +3,15 @@
 A name is {models} or {models}-{variation}, where models is a tuned variant (a pair with base),
 "trio" (base and both final models), or "sft-checkpoints" and "rl-checkpoints" (base and all
 checkpoints of a paradigm). Its directory has the number of the seed, {name}-r{replica}. `settings`
-is the section `crosscoder` of the configuration.
+has the fields of the section `crosscoder` of the configuration that matter here.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from crosslens.config.study_design import FINAL, PARADIGMS, Family, checkpoints, tuned, variants
+from crosslens.config.sections import FamilyConfig
+from crosslens.config.study_design import FINAL, PARADIGMS, checkpoints, tuned, variants
 
 TRIO = "trio"
 MATCHED = "sft-matched"  # between base and the final SFT model, as far from base as the RL model
@@ -18,7 +19,13 @@ TOPK = "topk"
 INPUTS = ("swapped", "noise", "self", "differences")  # variations, see crosslens.crosscoder.inputs
 PATTERN = rf"((sft|rl)-[1-5]|trio|(sft|rl)-checkpoints|{MATCHED})(-({'|'.join([TOPK, *INPUTS])}))?"
 
-Settings = Mapping[str, Any]
+
+class Settings(Protocol):
+    """What the names follow from."""
+
+    replicas: int  # further seeds
+    activation: str  # relu_l1 or batch_topk, where a name does not say which
+    evidence: Sequence[str]  # further crosscoders: batch_topk, nulls and others
 
 
 class Design(NamedTuple):
@@ -30,19 +37,19 @@ class Design(NamedTuple):
     reference: str | None  # the crosscoder whose L0 it follows
 
 
-def design(name: str, family: Family, settings: Settings) -> Design:
+def design(name: str, family: FamilyConfig, settings: Settings) -> Design:
     """Return what a name without its seed means."""
     models, variation = re.fullmatch(rf"(.*?)(?:-({'|'.join([TOPK, *INPUTS])}))?", name).groups()
     topk = variation == TOPK
     return Design(
         models_of(models, family),
         variation if variation in INPUTS else "activations",
-        "batch_topk" if topk else settings["activation"],
+        "batch_topk" if topk else settings.activation,
         models if topk else None,
     )
 
 
-def models_of(models: str, family: Family) -> list[str]:
+def models_of(models: str, family: FamilyConfig) -> list[str]:
     """Return the variants that a name's first part aligns, base first."""
     if models == TRIO:
         return list(FINAL.values())
@@ -59,7 +66,7 @@ def base_name(directory: str) -> str:
 
 def seeds(name: str, settings: Settings) -> list[str]:
     """Return the directories of a crosscoder for every seed."""
-    return [f"{name}-r{r}" for r in range(settings["replicas"] + 1)]
+    return [f"{name}-r{r}" for r in range(settings.replicas + 1)]
 
 
 def finals(settings: Settings) -> list[str]:
@@ -68,7 +75,7 @@ def finals(settings: Settings) -> list[str]:
     With BatchTopK as evidence, each is there for both activations.
     """
     names = [FINAL[p] for p in PARADIGMS] + [TRIO]
-    also = [f"{name}-{TOPK}" for name in names] if "batch_topk" in settings["evidence"] else []
+    also = [f"{name}-{TOPK}" for name in names] if "batch_topk" in settings.evidence else []
     return names + also
 
 
@@ -77,13 +84,13 @@ def trios(settings: Settings) -> list[str]:
 
     They are those of three models: every seed, and BatchTopK's first one.
     """
-    also = [f"{TRIO}-{TOPK}-r0"] if "batch_topk" in settings["evidence"] else []
+    also = [f"{TRIO}-{TOPK}-r0"] if "batch_topk" in settings.evidence else []
     return [*seeds(TRIO, settings), *also]
 
 
-def nulls(family: Family, settings: Settings) -> list[str]:
+def nulls(family: FamilyConfig, settings: Settings) -> list[str]:
     """Return the directories of the crosscoders of one seed that the evidence asks for."""
-    pairs, asked = [FINAL[p] for p in PARADIGMS], settings["evidence"]
+    pairs, asked = [FINAL[p] for p in PARADIGMS], settings.evidence
     names = [f"{name}-{k}" for k in ("swapped", "noise") if k in asked for name in [*pairs, TRIO]]
     if "self" in asked:
         names.append(f"{FINAL['rl']}-self")
@@ -97,20 +104,20 @@ def nulls(family: Family, settings: Settings) -> list[str]:
     return [f"{name}-r0" for name in names]
 
 
-def crosscoders(family: Family, settings: Settings) -> list[str]:
+def crosscoders(family: FamilyConfig, settings: Settings) -> list[str]:
     """Return the directories of all crosscoders of a family."""
     first = [f"{variant}-r0" for variant in tuned(family)]
     several = [directory for name in finals(settings) for directory in seeds(name, settings)]
     return list(dict.fromkeys([*first, *several, *nulls(family, settings)]))
 
 
-def extracted(family: Family, settings: Settings) -> list[str]:
+def extracted(family: FamilyConfig, settings: Settings) -> list[str]:
     """Return the variants whose activations are extracted, base first."""
-    matched = [MATCHED] if "drift_matched" in settings["evidence"] else []
+    matched = [MATCHED] if "drift_matched" in settings.evidence else []
     return [*variants(family), *matched]
 
 
-def reading(variant: str, family: Family, settings: Settings) -> list[str]:
+def reading(variant: str, family: FamilyConfig, settings: Settings) -> list[str]:
     """Return the directories of the crosscoders that read a variant's activations."""
     return [
         directory

@@ -1,7 +1,7 @@
 """The whole configuration of a study, and what its sections must have in common.
 
 What must hold within one section is checked in its class (`crosslens.config.sections`); what the
-files must hold that a configuration names is checked in `crosslens.config.preflight`.
+files must hold that a configuration names is checked in `crosslens.config.loading`.
 """
 
 from pathlib import PurePosixPath
@@ -29,7 +29,14 @@ from crosslens.config.sections import (
     SyntheticConfig,
     TracesConfig,
 )
-from crosslens.config.study_design import N_CHECKPOINTS, PARADIGMS, merge
+from crosslens.config.study_design import (
+    N_CHECKPOINTS,
+    PARADIGMS,
+    given_checkpoints,
+    merge,
+    trained,
+    trains,
+)
 from crosslens.io.errors import InputError
 
 FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -79,14 +86,14 @@ class StudyConfig(Section):
         """Raise InputError where a family is trained and the data for it are not configured."""
         for family, entry in self.families.items():
             for paradigm in PARADIGMS:
-                given = getattr(entry, paradigm)
-                if given is not None and len(given) not in (1, N_CHECKPOINTS):
+                count = len(given_checkpoints(entry, paradigm))
+                if count not in (0, 1, N_CHECKPOINTS):
                     raise InputError(
-                        f"families.{family}.{paradigm}: found {len(given)} models. Give all "
+                        f"families.{family}.{paradigm}: found {count} models. Give all "
                         f"{N_CHECKPOINTS} checkpoints, or only the last."
                     )
             missing = [key for key in ("problems", "traces") if getattr(self, key) is None]
-            if is_trained(entry) and missing:
+            if trained(entry) and missing:
                 raise InputError(
                     f"{missing[0]}: missing, but families.{family} is trained on it. Add the "
                     f"section, or give the family's own models as families.{family}.sft and .rl."
@@ -104,7 +111,7 @@ class StudyConfig(Section):
                 check_training(self, where, self.training_of(family))
             except ValidationError as error:
                 schema = TrainingSettings.model_json_schema()
-                fault = first_fault(error, self.merged_settings(family), schema)
+                fault = first_fault(error, self.training_settings(family), schema)
                 raise InputError(where + fault) from error
         return self
 
@@ -164,14 +171,14 @@ class StudyConfig(Section):
 
     def training_of(self, family: str) -> "TrainingSettings":
         """Return the settings of SFT and GRPO for one family. Raises ValidationError."""
-        return TrainingSettings.model_validate(self.merged_settings(family))
+        return TrainingSettings.model_validate(self.training_settings(family))
 
-    def merged_settings(self, family: str) -> dict[str, Any]:
-        """Return the settings of SFT and GRPO for one family, not validated."""
+    def training_settings(self, family: str) -> dict[str, Any]:
+        """Return the settings of SFT and GRPO for one family, as they reach the jobs."""
         own = self.families[family].overrides
         return {
-            "sft": merge(self.sft.model_dump(), own.sft),
-            "grpo": merge(self.grpo.model_dump(), own.grpo),
+            "sft": merge(self.sft.plain(), own.sft),
+            "grpo": merge(self.grpo.plain(), own.grpo),
         }
 
 
@@ -182,11 +189,6 @@ class TrainingSettings(Section):
     grpo: GRPOConfig
 
 
-def is_trained(family: FamilyConfig) -> bool:
-    """Return whether SFT or RL of a family are done here."""
-    return family.sft is None or family.rl is None
-
-
 def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -> None:
     """Raise InputError for settings that do not fit the traces or the devices.
 
@@ -194,7 +196,7 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
     """
     sft, grpo = settings.sft, settings.grpo
     longest = study.traces.max_new_tokens if study.traces else 0
-    if any(map(is_trained, study.families.values())) and sft.max_length < longest:
+    if trains(study.families) and sft.max_length < longest:
         raise InputError(
             f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "
             f"traces.max_new_tokens: {longest} tokens. Raise the first or lower the second."
@@ -246,15 +248,5 @@ def read_study(config: dict[str, Any]) -> StudyConfig:
         study = StudyConfig.model_validate(config)
     except ValidationError as error:
         raise InputError(first_fault(error, config, StudyConfig.model_json_schema())) from error
-    config.update(plain(study))
+    config.update(study.plain())
     return study
-
-
-def plain(value: Any) -> Any:
-    """Return a section as a dictionary; keys without a value are left out."""
-    if isinstance(value, Section):
-        fields = {key: getattr(value, key) for key in type(value).model_fields}
-        return {key: plain(below) for key, below in fields.items() if below is not None}
-    if isinstance(value, dict):
-        return {key: plain(below) for key, below in value.items()}
-    return list(map(plain, value)) if isinstance(value, list) else value

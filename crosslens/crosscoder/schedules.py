@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from crosslens.config.sections import BatchTopKConfig, CrosscoderConfig
 from crosslens.crosscoder.kernels.train_step import StepSettings
 from crosslens.io.errors import InputError
 
@@ -82,46 +83,47 @@ class TrainingPlan(NamedTuple):
 
 
 def make_plan(
-    settings: dict[str, Any],
+    settings: CrosscoderConfig,
     *,
     rows: int,
     shards: int,
     seed: int,
     in_order: bool = True,
-    activation: str = "relu_l1",
+    batch_topk: BatchTopKConfig | None = None,
     reference: Sequence[tuple[int, float]] = (),
 ) -> TrainingPlan:
     """Return the plan for `shards` shards of `rows` activations, from the `crosscoder` settings.
 
+    With `batch_topk`, the crosscoder has that activation instead of ReLU and an L1 penalty.
     All shards have the same number of rows, including masked ones, so that every shard gives the
     same plan. `reference` are steps and L0 of a crosscoder with an L1 penalty, which BatchTopK
     follows if its k is "matched".
 
     Raises InputError when a shard does not fill a batch, or when the reference is missing.
     """
-    size = settings["batch_size"]
+    size = settings.batch_size
     if rows < size:
         raise InputError(
             f"crosscoder.batch_size: {size} is more than the {rows} activations of a shard. "
             "Lower it, raise corpus.tokens or use fewer activations.shards."
         )
-    steps_per_shard = settings["epochs"] * (rows // size)
+    steps_per_shard = settings.epochs * (rows // size)
     topk = None
-    if activation == "batch_topk":
-        warmup = settings["sparsity_warmup"] * shards * steps_per_shard
-        topk = make_topk(settings, warmup, reference)
+    if batch_topk:
+        warmup = settings.sparsity_warmup * shards * steps_per_shard
+        topk = make_topk(batch_topk, settings.d_sparse, warmup, reference)
     return TrainingPlan(
         shards=shards,
         steps_per_shard=steps_per_shard,
         batch_size=size,
-        beta=settings["beta"],
-        learning_rate=settings["learning_rate"],
-        adam_betas=tuple(settings["adam_betas"]),
-        gradient_clip=settings["gradient_clip"],
-        sparsity_warmup=settings["sparsity_warmup"],
-        lr_decay=settings["lr_decay"],
-        dtype=settings["dtype"],
-        path=settings["path"],
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+        adam_betas=tuple(settings.adam_betas),
+        gradient_clip=settings.gradient_clip,
+        sparsity_warmup=settings.sparsity_warmup,
+        lr_decay=settings.lr_decay,
+        dtype=settings.dtype,
+        path=settings.path,
         seed=seed,
         in_order=in_order,
         topk=topk,
@@ -129,7 +131,10 @@ def make_plan(
 
 
 def make_topk(
-    settings: dict[str, Any], warmup: float, reference: Sequence[tuple[int, float]]
+    settings: BatchTopKConfig,
+    d_sparse: int,
+    warmup: float,
+    reference: Sequence[tuple[int, float]],
 ) -> TopK:
     """Return the plan of BatchTopK.
 
@@ -137,10 +142,9 @@ def make_topk(
     are active before training, to k at the end of the warm-up. Raises InputError when the reference
     is missing.
     """
-    given = settings["batch_topk"]
-    options = given["auxiliary_weight"], given["auxiliary_features"], given["dead_after"]
-    if given["k"] != MATCHED:
-        return TopK((0.0, warmup), (settings["d_sparse"] / 2, given["k"]), *options)
+    options = settings.auxiliary_weight, settings.auxiliary_features, settings.dead_after
+    if settings.k != MATCHED:
+        return TopK((0.0, warmup), (d_sparse / 2, settings.k), *options)
     if not reference:
         raise InputError(
             f"crosscoder.batch_topk.k: {MATCHED} needs a crosscoder with an L1 penalty. "

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.inputs import scales_of, slots, view
 from crosslens.crosscoder.kernels.parameter_matrices import StepStats
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
@@ -45,7 +46,7 @@ def first_pass(kept: int, plan: TrainingPlan) -> int:
 def start_training(
     models: list[str],
     reader: ShardReader,
-    settings: dict[str, Any],
+    settings: CrosscoderConfig,
     plan: TrainingPlan,
     device: torch.device | str = "cpu",
     *,
@@ -56,9 +57,9 @@ def start_training(
     crosscoder = Crosscoder(
         len(names),
         reader.d_model,
-        settings["d_sparse"],
+        settings.d_sparse,
         seed=plan.seed,
-        decoder_norm=settings["decoder_norm"],
+        decoder_norm=settings.decoder_norm,
         metadata={
             "models": names,
             "inputs": inputs,
@@ -71,7 +72,7 @@ def start_training(
     )
     crosscoder.scales.copy_(scales_of(inputs, reader, plan.batch_size))
     crosscoder.to(device)
-    last_kept = torch.zeros(settings["d_sparse"], dtype=torch.int64, device=device)
+    last_kept = torch.zeros(settings.d_sparse, dtype=torch.int64, device=device)
     moments = Moments.zero(crosscoder)
     return TrainingState(crosscoder, moments, 0, last_kept if plan.topk else None)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from crosslens.config.sections import DatasetSource
 from crosslens.data.hub import dataset_directory
 from crosslens.io.errors import InputError
 from crosslens.io.records import parse_json
@@ -17,21 +18,20 @@ from crosslens.io.records import parse_json
 SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
-def files_of(source: str | dict[str, str]) -> list[Path]:
+def files_of(source: DatasetSource) -> list[Path]:
     """The files of a source of the configuration, sorted; those of the hub are downloaded.
 
     Raises InputError when there are none.
     """
-    source = {"dataset": source} if isinstance(source, str) else source
-    root, pattern = Path(source["dataset"]), source.get("files")
-    if "revision" in source:
-        root = dataset_directory(source["dataset"], source["revision"], pattern)
+    root, pattern = Path(source.dataset), source.files
+    if source.revision:
+        root = dataset_directory(source.dataset, source.revision, pattern)
     if root.is_file():
         return [root]
     found = sorted(path for path in root.glob(pattern or "**/*") if path.suffix in SUFFIXES)
     if not found:
         raise InputError(
-            f"{source['dataset']}: no file {pattern or ''} of the kinds {', '.join(SUFFIXES)}"
+            f"{source.dataset}: no file {pattern or ''} of the kinds {', '.join(SUFFIXES)}"
         )
     return found
 

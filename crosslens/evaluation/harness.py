@@ -17,7 +17,8 @@ from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string,
 from transformers import AutoModelForCausalLM
 
 from crosslens.config import benchmark_columns
-from crosslens.config.input_files import check_columns
+from crosslens.config.json_files import check_columns
+from crosslens.config.sections import EvaluationConfig
 from crosslens.data.grading import is_correct, user_message
 from crosslens.evaluation.likelihoods import log_likelihoods, trees_agree
 from crosslens.io.errors import InputError
@@ -207,7 +208,7 @@ def compare_graders(responses: Iterable[tuple[str, str]]) -> Agreement:
 
 
 @contextmanager
-def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, ConfigurableTask]]:
+def tasks_of(settings: EvaluationConfig, names: list[str]) -> Iterator[dict[str, ConfigurableTask]]:
     """The harness's task objects for multiple-choice and math sets.
 
     `settings` is the configuration's `evaluation`. Raises InputError for an unknown task and for a
@@ -216,15 +217,13 @@ def tasks_of(settings: dict, names: list[str]) -> Iterator[dict[str, Configurabl
     with TemporaryDirectory() as cache:
         tasks = {}
         for name in names:
-            math = settings["math"].get(name)
+            math = settings.math.get(name)
             config = (
-                math_config(
-                    name, math["repeats"], settings["temperature"], settings["max_new_tokens"]
-                )
+                math_config(name, math.repeats, settings.temperature, settings.max_new_tokens)
                 if math
                 else harness_config(name)
             )
-            if file := settings.get("files", {}).get(name):
+            if file := settings.files.get(name):
                 needed = benchmark_columns.TASKS.get(name, ())
                 check_columns(f"evaluation.files.{name}", file, needed)
                 config = local(config, Path(file), Path(cache))

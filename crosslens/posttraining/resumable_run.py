@@ -9,6 +9,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from crosslens.config.sections import Section
 from crosslens.io.atomic import remove, remove_leftovers
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, sha256, write_json
@@ -46,14 +47,14 @@ def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path 
 
 
 def run_identity(
-    *, model: Path, data: Path, settings: dict[str, Any], seed: int, devices: int
+    *, model: Path, data: Path, settings: Section, seed: int, devices: int
 ) -> dict[str, Any]:
     """Return what must be equal for one run to resume another."""
     files = [file for file in sorted(model.iterdir()) if file.is_file() and file.name[0] != "."]
     return {
         "model": {file.name: sha256(file) for file in files},
         "data": sha256(data),
-        "settings": settings,
+        "settings": settings.plain(),
         "seed": seed,
         "devices": devices,
     }

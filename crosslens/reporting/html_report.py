@@ -64,8 +64,8 @@ def page(study: Study, summary: dict[str, Any], template: str, paper: dict) -> s
             for p in (path.with_suffix(".png") for path in study.matching("figures/*.csv"))
             if not p.stem.startswith("figure")
         },
-        config=yaml.safe_dump(study.config, sort_keys=False),
-        repeated=len(set(study.config["figures"]["families"])) < 3,
+        config=yaml.safe_dump(study.config.plain(), sort_keys=False),
+        repeated=len(set(study.config.figures.families)) < 3,
     )
 
 

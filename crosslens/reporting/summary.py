@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import TRIO, trained
 from crosslens.io.records import read_json
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of
@@ -33,7 +34,7 @@ class Study(NamedTuple):
     """
 
     root: Path
-    config: dict[str, Any]
+    config: StudyConfig
     inputs: list[Path]
 
     def matching(self, pattern: str) -> list[Path]:
@@ -43,26 +44,26 @@ class Study(NamedTuple):
     @property
     def families(self) -> dict[str, str]:
         """Families and their labels."""
-        return {name: family["label"] for name, family in self.config["families"].items()}
+        return {name: family.label for name, family in self.config.families.items()}
 
     @property
     def trained(self) -> dict[str, list[str]]:
         """The paradigms trained here, of each family that did not bring all of its models."""
-        entries = self.config["families"].items()
+        entries = self.config.families.items()
         return {name: trained(family) for name, family in entries if trained(family)}
 
 
 def summarize(study: Study) -> dict[str, Any]:
     """All numbers of the report, for machines."""
     return {
-        "study": study.config["study"],
-        "seed": study.config["seed"],
+        "study": study.config.study,
+        "seed": study.config.seed,
         "commit": commit(),
         "versions": versions_by_rule(study),
         "families": {family: summarize_family(study, family) for family in study.families},
         "training_data": training_data(study.root / "data") if study.trained else None,
         "seconds": seconds_by_rule(study.root / "benchmarks", study.config),
-        "config": study.config,
+        "config": study.config.plain(),
     }
 
 
@@ -182,7 +183,7 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
     return found
 
 
-def seconds_by_rule(benchmarks: Path, config: dict[str, Any]) -> dict[str, dict[str, float]]:
+def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str, float]]:
     """Jobs, seconds, GPU hours and peak memory of each rule, from Snakemake's benchmark files."""
     found: dict[str, dict[str, float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -200,23 +201,23 @@ def seconds_by_rule(benchmarks: Path, config: dict[str, Any]) -> dict[str, dict[
     return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
 
 
-def belongs(path: Path, config: dict[str, Any]) -> bool:
+def belongs(path: Path, config: StudyConfig) -> bool:
     """Whether a benchmark file is of a job of this configuration, not of an earlier one that had
     other families, shards or replicas. `path` is {rule}[/{family}][/{job}].tsv."""
     rule, *below = path.with_suffix("").parts
     if not below:
-        return rule not in WORLD_RULES or "world" in config
+        return rule not in WORLD_RULES or config.world is not None
     if rule == "generate_traces":
-        return int(below[0]) < config.get("traces", {"shards": 0})["shards"]
+        return int(below[0]) < (config.traces.shards if config.traces else 0)
     if rule.startswith(("draw_", "tabulate_")):
         return True
     job = re.fullmatch(JOBS.get(rule, ".*"), "/".join(below[1:]))
     numbers = {key: int(value) for key, value in job.groupdict("0").items()} if job else {}
     return (
-        below[0] in config["families"]
+        below[0] in config.families
         and job is not None
-        and numbers.get("shard", 0) < config["activations"]["shards"]
-        and numbers.get("replica", 0) <= config["crosscoder"]["replicas"]
+        and numbers.get("shard", 0) < config.activations.shards
+        and numbers.get("replica", 0) <= config.crosscoder.replicas
     )
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from crosslens.config.study_design import FACTS_FILE
+from crosslens.config.sections.synthetic import SyntheticModelConfig
+from crosslens.config.synthetic_constants import FACTS_FILE
 from crosslens.io.progress import track
 from crosslens.io.records import write_json
 from crosslens.synthetic.authors import item, lesson
@@ -31,7 +32,7 @@ class Schedule(NamedTuple):
 
 
 def build_model(
-    architecture: str, sizes: dict, tokenizer: PreTrainedTokenizerFast, seed: int
+    architecture: str, sizes: SyntheticModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> torch.nn.Module:
     """An untrained causal language model of a transformers architecture (qwen3, qwen2, llama)."""
     torch.manual_seed(seed)
@@ -44,7 +45,7 @@ def build_model(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **sizes,
+        **sizes.plain(),
     )
     return AutoModelForCausalLM.from_config(config)
 

@@ -1,8 +1,8 @@
 """A hash of the library code a script reaches: Snakemake sees scripts change, not their imports.
 
-Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor do the classes
-of settings: a job has its values as `params`, which Snakemake compares itself. Nor does the room
-`workflow`: it decides how a job runs, not what it computes.
+Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor does the room
+`workflow`: it decides how a job runs, not what it computes. Nor do classes of settings: a job has
+their values as `params`, which Snakemake compares itself.
 """
 
 import ast

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from crosslens.config import study_design
 from crosslens.config.figure_list import FIGURES
-from crosslens.config.locations import made_here, named_paths
+from crosslens.config.locations import is_synthetic, named_paths
 from crosslens.config.model_compatibility import with_common_names
+from crosslens.config.sections import FamilyConfig, ModelSource
+from crosslens.config.study import StudyConfig
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
@@ -61,18 +63,18 @@ SIZES = {  # of models on the hub, from their config.json and safetensors' metad
 }
 
 
-def size_of(key: str, model: study_design.Model, config: Mapping[str, Any]) -> Size:
+def size_of(key: str, source: ModelSource, study: StudyConfig) -> Size:
     """Of a known model of the hub, a local directory or the world's; InputError for another."""
-    if model.name in SIZES:
-        return SIZES[model.name]
-    if made_here(model.name, config):
-        return from_fields(config["world"]["model"])
-    if (file := Path(model.name) / "config.json").is_file():
+    if source.model in SIZES:
+        return SIZES[source.model]
+    if is_synthetic(source.model, study):
+        return from_fields(study.world.model.model_dump())
+    if (file := Path(source.model) / "config.json").is_file():
         return from_fields(read_json(file))
     raise InputError(
-        f"{key}: the size of {model.name} is not known before it is downloaded: give a local "
-        f"directory, or add it to SIZES in crosslens/workflow/cost_estimate.py, "
-        f"which has {', '.join(SIZES)}"
+        f"{key}: the size of {source.model} is not known before it is downloaded. Give a local "
+        f"directory, or add it to SIZES in crosslens/workflow/cost_estimate.py, which has "
+        f"{', '.join(SIZES)}."
     )
 
 
@@ -87,10 +89,10 @@ def from_fields(fields: Mapping[str, Any]) -> Size:
     return Size(layers, d, layers * layer + tables * d * fields.get("vocab_size", 1000))
 
 
-def jobs(config: Mapping[str, Any]) -> dict[str, int]:
+def jobs(study: StudyConfig) -> dict[str, int]:
     """Jobs of each rule for the default target, nothing being done yet."""
-    families = list(config["families"].values())
-    shards, replicas = config["activations"]["shards"], config["crosscoder"]["replicas"]
+    families = list(study.families.values())
+    shards, replicas = study.activations.shards, study.crosscoder.replicas
     variants = sum(len(study_design.variants(family)) for family in families)
     crosscoders = sum(len(study_design.crosscoders(family, replicas)) for family in families)
     trained = {
@@ -99,11 +101,11 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
     once += ("tokenize_corpus", "report_data_path", "start_family")
     trios = len(study_design.trios(replicas)) * len(families)
-    count = world_jobs(config) | {
+    count = world_jobs(study) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
-        "prepare_problems": int(study_design.trains(config)),
-        "generate_traces": config["traces"]["shards"] if study_design.trains(config) else 0,
-        "filter_traces": int(study_design.trains(config)),
+        "prepare_problems": int(study_design.trains(study.families)),
+        "generate_traces": study.traces.shards if study_design.trains(study.families) else 0,
+        "filter_traces": int(study_design.trains(study.families)),
         "train_sft": trained["sft"],
         "count_prompts": trained["rl"],
         "train_grpo": trained["rl"],
@@ -121,41 +123,41 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     return {rule: number for rule, number in count.items() if number}
 
 
-def world_jobs(config: Mapping[str, Any]) -> dict[str, int]:
+def world_jobs(study: StudyConfig) -> dict[str, int]:
     """The rules of the world, where anything is read from it."""
-    paths = {path for _, path in named_paths(config) if made_here(path, config)}
-    world = f"results/{config['study']}/world"
-    teacher = f"{world}/teacher" in paths and study_design.trains(config)
+    paths = {path for _, path in named_paths(study) if is_synthetic(path, study)}
+    world = f"results/{study.study}/world"
+    teacher = f"{world}/teacher" in paths and study_design.trains(study.families)
     counts = {"pretrain_base": f"{world}/base" in paths, "pretrain_teacher": teacher}
     return {"build_world": int(bool(paths))} | {rule: int(is_in) for rule, is_in in counts.items()}
 
 
-def gpu_hours(config: Mapping[str, Any], count: Mapping[str, int]) -> dict[str, float]:
+def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
     """GPU-hours of each rule that computes on GPUs, its jobs together."""
     hours = dict.fromkeys(GPU_RULES, 0.0)
-    if study_design.trains(config):
-        hours["generate_traces"] = teacher_hours(config)
-    for name, family in config["families"].items():
-        size = size_of(f"families.{name}.base", study_design.given(family)["base"], config)
-        for rule, value in family_hours(config, family, size).items():
+    if study_design.trains(study.families):
+        hours["generate_traces"] = teacher_hours(study)
+    for name, family in study.families.items():
+        size = size_of(f"families.{name}.base", study_design.given(family)["base"], study)
+        for rule, value in family_hours(study, family, size).items():
             hours[rule] += value
     starts = {rule: count.get(rule, 0) * START / 3600 for rule in GPU_RULES}
     return {rule: hours[rule] + starts[rule] for rule in GPU_RULES if count.get(rule)}
 
 
-def problems(config: Mapping[str, Any]) -> int:
+def problems(study: StudyConfig) -> int:
     """Training problems: the world's, or the mean of what the configuration promises."""
-    sources = config["problems"]["sources"].values()
-    if any(made_here(source["dataset"], config) for source in sources):
-        return config["world"]["problems"]
-    return sum(config["problems"]["count"]) // 2
+    sources = study.problems.sources.values()
+    if any(is_synthetic(source.dataset, study) for source in sources):
+        return study.world.problems
+    return sum(study.problems.count) // 2
 
 
-def teacher_hours(config: Mapping[str, Any]) -> float:
+def teacher_hours(study: StudyConfig) -> float:
     """Sampling one trace of every problem from the teacher: 2 FLOP a parameter and token."""
-    traces = config["traces"]
-    size = size_of("traces.teacher", study_design.Model(traces["teacher"]), config)
-    tokens = problems(config) * min(TRACE, traces["max_new_tokens"])
+    traces = study.traces
+    size = size_of("traces.teacher", ModelSource(model=traces.teacher), study)
+    tokens = problems(study) * min(TRACE, traces.max_new_tokens)
     return sampling(size, tokens)
 
 
@@ -164,68 +166,66 @@ def sampling(size: Size, tokens: float) -> float:
     return 2 * size.parameters * tokens / (FLOPS * SAMPLING) / 3600
 
 
-def family_hours(
-    config: Mapping[str, Any], family: study_design.Family, size: Size
-) -> dict[str, float]:
+def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
     """GPU-hours of one family, without the start of its jobs."""
-    grpo, replicas = config["grpo"], config["crosscoder"]["replicas"]
+    grpo, replicas = study.grpo, study.crosscoder.replicas
     trios = len(study_design.trios(replicas))
     hours = {
-        "evaluate_model": len(study_design.FINAL) * evaluation_hours(config, size),
-        "extract_activations": len(study_design.variants(family)) * extraction_hours(config, size),
+        "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
+        "extract_activations": len(study_design.variants(family)) * extraction_hours(study, size),
         "train_crosscoder": sum(
-            crosscoder_hours(config, size, models) for models in models_aligned(family, replicas)
+            crosscoder_hours(study, size, models) for models in models_aligned(family, replicas)
         ),
         "intervene": 2 * INTERVENTION * trios,
         "score_features": INTERVENTION / 2 * trios,
     }
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
-        tokens = KEPT * problems(config) * min(TRACE, config["traces"]["max_new_tokens"])
+        tokens = KEPT * problems(study) * min(TRACE, study.traces.max_new_tokens)
         hours["train_sft"] = 8 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
     if "rl" in trained:  # sampling; old log-probabilities, then an update of every token
-        answer = min(ANSWER, grpo["max_response_length"])
-        tokens = problems(config) * grpo["rollouts"] * answer
+        answer = min(ANSWER, grpo.max_response_length)
+        tokens = problems(study) * grpo.rollouts * answer
         update = 10 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
         hours["train_grpo"] = sampling(size, tokens) + update
     return hours
 
 
-def evaluation_hours(config: Mapping[str, Any], size: Size) -> float:
+def evaluation_hours(study: StudyConfig, size: Size) -> float:
     """One model on all benchmarks: sampled answers, and the likelihood of every choice."""
-    settings = config["evaluation"]
-    answers = sum(MATH[task] * entry["repeats"] for task, entry in settings["math"].items())
-    tasks = len(settings["tasks"]) + len(settings["unseen"])
+    settings = study.evaluation
+    answers = sum(MATH[task] * entry.repeats for task, entry in settings.math.items())
+    tasks = len(settings.tasks) + len(settings.unseen)
     read = tasks * QUESTIONS * CHOICES * QUESTION
     reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
-    batches = math.ceil(answers / settings["batch_size"])
-    return batches * LONGEST * settings["max_new_tokens"] * DECODE / 3600 + reading
+    batches = math.ceil(answers / settings.batch_size)
+    return batches * LONGEST * settings.max_new_tokens * DECODE / 3600 + reading
 
 
-def extraction_hours(config: Mapping[str, Any], size: Size) -> float:
+def extraction_hours(study: StudyConfig, size: Size) -> float:
     """One variant's activations: half of the model on every token, and writing them."""
-    tokens = config["corpus"]["tokens"] + config["corpus"]["heldout_tokens"]
+    tokens = study.corpus.tokens + study.corpus.heldout_tokens
     computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
 
 
-def models_aligned(family: study_design.Family, replicas: int) -> list[int]:
+def models_aligned(family: FamilyConfig, replicas: int) -> list[int]:
     """The number of models in each of a family's crosscoders."""
     names = study_design.crosscoders(family, replicas)
     return [len(study_design.models_of(name.rpartition("-r")[0])) for name in names]
 
 
-def weights(config: Mapping[str, Any], size: Size, models: int) -> float:
+def weights(study: StudyConfig, size: Size, models: int) -> float:
     """Parameters of a crosscoder: W_enc and W_dec."""
-    return 2 * models * size.d_model * config["crosscoder"]["d_sparse"]
+    return 2 * models * size.d_model * study.crosscoder.d_sparse
 
 
-def crosscoder_hours(config: Mapping[str, Any], size: Size, models: int) -> float:
+def crosscoder_hours(study: StudyConfig, size: Size, models: int) -> float:
     """All steps of one crosscoder, and its state read and written at each shard."""
-    settings, shards = config["crosscoder"], config["activations"]["shards"]
-    steps = config["corpus"]["tokens"] * settings["epochs"] / settings["batch_size"]
-    count = weights(config, size, models)
-    products = 5 * count * settings["batch_size"]  # 5 of 2 n d k FLOP a token: 10 n d k
+    settings, shards = study.crosscoder, study.activations.shards
+    steps = study.corpus.tokens * settings.epochs / settings.batch_size
+    count = weights(study, size, models)
+    products = 5 * count * settings.batch_size  # 5 of 2 n d k FLOP a token: 10 n d k
     step = products / FLOPS + 28 * count / BANDWIDTH
     return (steps * step + shards * 2 * ADAM * count / DISK) / 3600
 
@@ -242,21 +242,20 @@ class Disk(NamedTuple):
     training: float  # of GRPO, gone when its last checkpoint is exported
 
 
-def disk_of(config: Mapping[str, Any], family: study_design.Family, size: Size) -> Disk:
+def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
     """Bytes that a family takes on disk."""
-    corpus, settings = config["corpus"], config["activations"]
+    corpus, settings = study.corpus, study.activations
     variants = len(study_design.variants(family))
-    kept = 1 - settings["skip_positions"] / corpus["sequence_length"]
+    kept = 1 - settings.skip_positions / corpus.sequence_length
     token = variants * (2 * size.d_model + ROW) * kept
-    whole = token * corpus["tokens"]
+    whole = token * corpus.tokens
     counts = [
-        weights(config, size, models)
-        for models in models_aligned(family, config["crosscoder"]["replicas"])
+        weights(study, size, models) for models in models_aligned(family, study.crosscoder.replicas)
     ]
     return Disk(
-        rolling=whole * min(1, settings["window"] / settings["shards"]),
+        rolling=whole * min(1, settings.window / settings.shards),
         whole=whole,
-        heldout=token * corpus["heldout_tokens"],
+        heldout=token * corpus.heldout_tokens,
         states=ADAM * (sum(counts) + max(counts)),
         crosscoders=4 * sum(counts),
         models=2 * size.parameters * variants,
@@ -264,15 +263,15 @@ def disk_of(config: Mapping[str, Any], family: study_design.Family, size: Size) 
     )
 
 
-def disks(config: Mapping[str, Any]) -> dict[str, Disk]:
+def disks(study: StudyConfig) -> dict[str, Disk]:
     """`disk_of` every family."""
     return {
         name: disk_of(
-            config,
+            study,
             family,
-            size_of(f"families.{name}.base", study_design.given(family)["base"], config),
+            size_of(f"families.{name}.base", study_design.given(family)["base"], study),
         )
-        for name, family in config["families"].items()
+        for name, family in study.families.items()
     }
 
 
@@ -292,11 +291,11 @@ def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
     return stays + (sum(goes) if at_once else max(map(sum, zip(goes, later, strict=True))))
 
 
-def describe(config: Mapping[str, Any], needs: Mapping[str, Mapping[str, int]]) -> str:
+def describe(study: StudyConfig, needs: Mapping[str, Mapping[str, int]]) -> str:
     """The plan as text. `needs` are the `gpu` and `mem_mb` of one job of each rule."""
-    count = jobs(config)
+    count = jobs(study)
     gpus = {rule: needs.get(rule, {}).get("gpu", 0) for rule in count}
-    hours = {rule: h for rule, h in gpu_hours(config, count).items() if gpus[rule]}
+    hours = {rule: h for rule, h in gpu_hours(study, count).items() if gpus[rule]}
     lines = [f"{'rule':24}{'jobs':>7}{'GPUs':>6}{'GPU-hours':>11}{'GB RAM':>8}"]
     for rule, number in count.items():
         spent = f"{hours[rule]:.1f}" if rule in hours else "-"
@@ -306,15 +305,15 @@ def describe(config: Mapping[str, Any], needs: Mapping[str, Mapping[str, int]]) 
     lines.append(f"{'total':24}{sum(count.values()):7}{total:>17.1f}")
     if machine:
         lines.append(f"\nWall time on {machine} GPUs: {total / machine / 24:.1f} days or more")
-    return "\n".join([*lines, "", *disk_lines(config), "", "Assumptions", ASSUMPTIONS])
+    return "\n".join([*lines, "", *disk_lines(study), "", "Assumptions", ASSUMPTIONS])
 
 
-def disk_lines(config: Mapping[str, Any]) -> list[str]:
+def disk_lines(study: StudyConfig) -> list[str]:
     """The part on disk."""
-    found = disks(config)
+    found = disks(study)
     lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in found)]
     for field in Disk._fields:
-        name = {"rolling": f"shards, {config['activations']['window']} a variant"}.get(
+        name = {"rolling": f"shards, {study.activations.window} a variant"}.get(
             field, {"whole": "all shards at once", "heldout": "held-out shards"}.get(field, field)
         )
         values = (getattr(disk, field) / GB for disk in found.values())

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from crosslens.config.preflight import preflight
+from crosslens.config.loading import load_study
+from crosslens.config.study import StudyConfig
 from crosslens.config.yaml_files import check_repeated_keys
 from crosslens.io.errors import InputError
 from crosslens.workflow import cost_estimate, slurm
@@ -20,6 +21,7 @@ from crosslens.workflow.earlier_runs import wait_for_earlier
 from crosslens.workflow.gpu_locks import check_machine
 from crosslens.workflow.processes import WORKFLOW
 
+Result = TypeVar("Result")
 JOB_ENVIRONMENT = {  # defaults: a value that the user has set stays
     # PyTorch's idle threads would spin on the cores that the crosscoder's kernels compute on.
     "OMP_WAIT_POLICY": "passive",
@@ -29,13 +31,13 @@ JOB_ENVIRONMENT = {  # defaults: a value that the user has set stays
 }
 
 
-def exit_on_input_error(function: Callable[..., None]) -> Callable[..., None]:
+def exit_on_input_error(function: Callable[..., Result]) -> Callable[..., Result]:
     """End Snakemake with one line where a function raises InputError."""
 
     @wraps(function)
-    def wrapped(*arguments: Any) -> None:
+    def wrapped(*arguments: Any) -> Result:
         try:
-            function(*arguments)
+            return function(*arguments)
         except InputError as error:
             sys.exit(f"Error: {error}")
 
@@ -63,11 +65,11 @@ def set_environment(root: Path) -> None:
 
 
 @exit_on_input_error
-def check_configuration(workflow: Any, config: dict[str, Any], root: Path) -> None:
-    """Check the configuration and the files that it names, and fill in its defaults."""
+def check_configuration(workflow: Any, config: dict[str, Any], root: Path) -> StudyConfig:
+    """Return the configuration, with its defaults filled in; check it and the files it names."""
     for file in workflow.configfiles:
         check_repeated_keys(Path(file))
-    preflight(config, root / "scripts", gpu_limit(workflow))
+    return load_study(config, root / "scripts", gpu_limit(workflow))
 
 
 def gpu_limit(workflow: Any) -> int | None:
@@ -102,6 +104,6 @@ def report_failures(workflow: Any, log: list[str]) -> None:
 
 
 @exit_on_input_error
-def print_plan(config: dict[str, Any], requests: Mapping[str, Mapping[str, int]]) -> None:
+def print_plan(study: StudyConfig, requests: Mapping[str, Mapping[str, int]]) -> None:
     """Print what the study will take; `requests` are the resources of one job of each rule."""
-    print(cost_estimate.describe(config, requests))
+    print(cost_estimate.describe(study, requests))

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from crosslens.config.sections import Section
 from crosslens.io.errors import InputError
 from crosslens.workflow import processes
 from crosslens.workflow.gpu_locks import check_pytorch, hold
@@ -52,11 +53,14 @@ def convert(value: Any, kind: Any) -> Any:
     """Return a value that Snakemake gives as the type that an annotation names.
 
     str becomes Path, int or float, in lists, tuples and dictionaries too; named files become a
-    dictionary. No file at all (an empty list) becomes None where the annotation allows None.
+    dictionary, and a section of the configuration becomes an object of its class. No file at all
+    (an empty list) becomes None where the annotation allows None.
     """
     origin, parts = get_origin(kind), get_args(kind)
     if kind in (Path, int, float):
         return kind(value) if isinstance(value, str) else value
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return kind.model_validate(value)
     if origin is list:
         items = [value] if isinstance(value, str) else value
         return [convert(item, parts[0]) for item in items]

@@ -12,6 +12,7 @@ from tiny_models import letter_tokenizer, tiny_network
 from crosslens.analysis.feature_scores import features_of
 from crosslens.analysis.feature_selection import FeatureSet
 from crosslens.analysis.interventions import count_right, edit, effects, intervene
+from crosslens.config.sections import EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import Model, tasks_of
 from crosslens.evaluation.harness import run as evaluate
@@ -136,7 +137,8 @@ DOCS = [
 def harness(tmp_path: Path):
     file = tmp_path / "openbookqa.jsonl"
     file.write_text("".join(json.dumps(doc) + "\n" for doc in DOCS))
-    with tasks_of({"math": {}, "files": {"openbookqa": str(file)}}, ["openbookqa"]) as tasks:
+    settings = EvaluationConfig(files={"openbookqa": str(file)})
+    with tasks_of(settings, ["openbookqa"]) as tasks:
         yield tasks
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.schedules import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,10 +48,10 @@ def test_appendix_a1_the_corpus_is_200_million_tokens_of_each_source() -> None:
 
 
 def test_appendix_a1_crosscoders() -> None:
-    settings = CONFIG["crosscoder"]
+    settings = CrosscoderConfig(**CONFIG["crosscoder"])
     tokens = CONFIG["corpus"]["tokens"] // CONFIG["activations"]["shards"]
     plan = make_plan(settings, rows=tokens, shards=CONFIG["activations"]["shards"], seed=0)
-    assert settings["d_sparse"] == 32_768
+    assert settings.d_sparse == 32_768
     assert (plan.batch_size, plan.learning_rate, plan.beta) == (1024, 1.0e-4, 2.0)
     steps = plan.steps_per_shard * plan.shards
     assert steps == pytest.approx(400_000_000 / 1024, rel=1e-3)

@@ -12,6 +12,7 @@ import torch
 from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.config.sections import BatchTopKConfig, CrosscoderConfig
 from crosslens.crosscoder.heldout import evaluate
 from crosslens.crosscoder.kernels.train_step import Moments, TrainStep
 from crosslens.crosscoder.model import Crosscoder
@@ -35,22 +36,22 @@ import evaluate_crosscoder  # noqa: E402
 import train_crosscoder  # noqa: E402
 
 D, FEATURES, ROWS = 8, 12, 2000
-SETTINGS = {
-    "d_sparse": 24,
-    "beta": 0.5,
-    "learning_rate": 5e-3,
-    "batch_size": 100,
-    "epochs": 2,
-    "adam_betas": [0.9, 0.999],
-    "gradient_clip": 1.0,
-    "sparsity_warmup": 0.05,
-    "lr_decay": 0.2,
-    "decoder_norm": 0.08,
-    "dtype": "float32",
-    "path": "auto",
-    "replicas": 0,
-    "batch_topk": {"k": 2, "auxiliary_weight": 0.03, "auxiliary_features": 0.5, "dead_after": 0.1},
-}
+SETTINGS = CrosscoderConfig(
+    d_sparse=24,
+    beta=0.5,
+    learning_rate=5e-3,
+    batch_size=100,
+    epochs=2,
+    adam_betas=[0.9, 0.999],
+    gradient_clip=1.0,
+    sparsity_warmup=0.05,
+    lr_decay=0.2,
+    decoder_norm=0.08,
+    dtype="float32",
+    path="auto",
+    replicas=0,
+)
+TOPK = BatchTopKConfig(k=2, auxiliary_weight=0.03, auxiliary_features=0.5, dead_after=0.1)
 MODELS = ["base", "rl-5"]
 
 
@@ -79,10 +80,10 @@ def shards(world, shard):
     return [world / model / f"shard-{shard}.h5" for model in MODELS]
 
 
-def plan(activation="relu_l1", reference=(), **changes):
-    settings = SETTINGS | changes
+def plan(batch_topk=None, reference=(), **changes):
+    settings = SETTINGS.model_copy(update=changes)
     return make_plan(
-        settings, rows=ROWS, shards=2, seed=0, activation=activation, reference=reference
+        settings, rows=ROWS, shards=2, seed=0, batch_topk=batch_topk, reference=reference
     )
 
 
@@ -194,6 +195,7 @@ def test_resuming_between_shards_is_exact(world, trained):
 KILLED = """
 import sys
 from pathlib import PosixPath
+from crosslens.config.sections import BatchTopKConfig, CrosscoderConfig
 sys.path.insert(0, {scripts!r})
 import crosslens.crosscoder.training as training
 step = training.take_step
@@ -268,7 +270,7 @@ def test_state_of_another_corpus_is_refused(trained, tmp_path):
 
 
 def test_diverging_run_is_a_one_line_error(world, tmp_path):
-    settings = SETTINGS | {"learning_rate": 1e30}
+    settings = SETTINGS.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match="training: the loss is .* Lower crosscoder.learning_rate"):
         train(world, tmp_path, 0, settings=settings)
     assert not (tmp_path / "state-0.safetensors").exists()
@@ -309,22 +311,22 @@ def test_final_files_agree_with_the_state(world, trained, tmp_path):
 
 
 def test_features_kept_fall_from_half_of_them_to_k_over_the_warmup():
-    made = plan(activation="batch_topk", sparsity_warmup=0.5)
+    made = plan(TOPK, sparsity_warmup=0.5)
     assert [made.topk.keep_at(step, 100) for step in (0, 40, 79)] == [1200, 200, 200]
     assert made.topk.keep_at(20, 100) == round(100 * (12 * 2) ** 0.5)
     assert made.beta_at(79) == 0
 
 
 def test_features_kept_follow_the_reference_where_k_is_matched():
-    matched = SETTINGS["batch_topk"] | {"k": "matched"}
-    made = plan(activation="batch_topk", batch_topk=matched, reference=[(10, 8.0), (20, 2.0)])
+    matched = TOPK.model_copy(update={"k": "matched"})
+    made = plan(matched, reference=[(10, 8.0), (20, 2.0)])
     assert [made.topk.keep_at(step, 100) for step in (0, 10, 15, 99)] == [800, 800, 400, 200]
     with pytest.raises(InputError, match="crosscoder.batch_topk.k: matched needs a crosscoder"):
-        plan(activation="batch_topk", batch_topk=matched)
+        plan(matched)
 
 
 def test_batch_topk_learns_planted_features_and_resumes_exactly(world, tmp_path):
-    made = plan(activation="batch_topk")
+    made = plan(TOPK)
     with ShardReader(shards(world, "0")) as first, ShardReader(shards(world, "1")) as second:
         half, _ = train_shard(
             start_training(MODELS, first, SETTINGS, made), first, made, "training"

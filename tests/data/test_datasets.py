@@ -7,6 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from crosslens.config.sections import DatasetSource
 from crosslens.data.datasets import files_of, rows, shuffled_rows
 from crosslens.io.errors import InputError
 
@@ -29,29 +30,31 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_files_are_chosen_by_a_pattern(folder: Path) -> None:
-    source = {"dataset": str(folder), "files": "data/train-*.parquet"}
+    source = DatasetSource(dataset=str(folder), files="data/train-*.parquet")
     names = [path.name for path in files_of(source)]
     assert names == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
-    assert len(files_of(str(folder))) == 6
-    assert files_of(str(folder / "deepscaler.json")) == [folder / "deepscaler.json"]
+    assert len(files_of(DatasetSource(dataset=str(folder)))) == 6
+    assert files_of(DatasetSource(dataset=str(folder / "deepscaler.json"))) == [
+        folder / "deepscaler.json"
+    ]
     with pytest.raises(InputError, match=r"no file \*\.csv of the kinds"):
-        files_of({"dataset": str(folder), "files": "*.csv"})
+        files_of(DatasetSource(dataset=str(folder), files="*.csv"))
 
 
 def test_rows_of_each_kind(folder: Path) -> None:
-    parquet = list(rows(files_of({"dataset": str(folder), "files": "data/*"})))
+    parquet = list(rows(files_of(DatasetSource(dataset=str(folder), files="data/*"))))
     assert len(parquet) == 4
     assert parquet[3]["conversations"][0] == {
         "from": "user",
         "value": "data/train-00001-of-00002",
     }
     assert [row["answer"] for row in rows([folder / "deepscaler.json"])] == ["1", "1", "1"]
-    lines = rows(files_of({"dataset": str(folder), "files": "*_sample.jsonl"}))
+    lines = rows(files_of(DatasetSource(dataset=str(folder), files="*_sample.jsonl")))
     assert [row["text"] for row in lines][4:6] == ["arxiv 4", "cc_2023-06 0"]
 
 
 def test_shuffled_rows_are_all_rows_mixed_over_the_files(folder: Path) -> None:
-    files = files_of({"dataset": str(folder), "files": "*_sample.jsonl"})
+    files = files_of(DatasetSource(dataset=str(folder), files="*_sample.jsonl"))
     drawn = [[row["text"] for row in shuffled_rows(files, seed)] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert sorted(drawn[0]) == sorted(row["text"] for row in rows(files))

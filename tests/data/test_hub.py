@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DATA = """
 import json
+from crosslens.config.sections import DatasetSource
 from crosslens.data.datasets import files_of, rows
-source = {"dataset": "org/data", "revision": REVISION, "files": "data/*.parquet"}
+source = DatasetSource(dataset="org/data", revision=REVISION, files="data/*.parquet")
 print(json.dumps(list(rows(files_of(source)))))
 """
 MODEL = """

@@ -9,13 +9,14 @@ import torch
 from tiny_models import tiny_model, tiny_problems, tiny_traces
 from transformers import AutoModelForCausalLM
 
+from crosslens.config.sections import TracesConfig
 from crosslens.data import teacher, traces
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, read_jsonl, write_jsonl
 from crosslens.models.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {"teacher": "teacher", "backend": "transformers"}
+SETTINGS = TracesConfig(teacher="teacher")
 
 
 @pytest.fixture(scope="session")
@@ -69,16 +70,7 @@ def test_greedy_sampling_equals_transformers_own(model: Path) -> None:
 def generate(script, model: Path, tmp_path: Path):
     """Sample the traces of six problems to a file."""
     write_jsonl(tmp_path / "problems.jsonl", tiny_problems(6))
-    settings = {
-        "teacher": str(model),
-        "backend": "transformers",
-        "temperature": 1.0,
-        "max_new_tokens": 10,
-        "batch_size": 2,
-        "shards": 1,
-        "options": {},
-        "engine": {},
-    }
+    settings = TracesConfig(teacher=str(model), max_new_tokens=10, batch_size=2)
 
     def run(name: str, *, seed: int = 0, part: int = 0, **changes) -> list[dict]:
         script("generate_traces").main(
@@ -86,7 +78,7 @@ def generate(script, model: Path, tmp_path: Path):
             part=part,
             out=tmp_path / name,
             versions=tmp_path / "versions.json",
-            settings=settings | changes,
+            settings=settings.model_copy(update=changes),
             seed=seed,
             gpus=0,
         )

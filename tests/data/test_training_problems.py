@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 from real_material import real
 
+from crosslens.config.sections import ProblemsConfig
 from crosslens.data.training_problems import ProblemList
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, read_jsonl, sha256, write_json, write_jsonl
@@ -86,7 +87,7 @@ def test_a_benchmark_without_the_column_is_refused() -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> dict:
+def settings(tmp_path: Path) -> ProblemsConfig:
     """The four data sets in the hub's files."""
     for folder in ("algebra", "geometry"):
         (tmp_path / "math" / folder).mkdir(parents=True)
@@ -97,19 +98,23 @@ def settings(tmp_path: Path) -> dict:
     write_json(tmp_path / "deepscaler.json", DEEPSCALER)
     write_jsonl(tmp_path / "test.jsonl", MATH500)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(AIME24), tmp_path / "aime.parquet")
-    return {
-        "sources": {
+    return ProblemsConfig(
+        sources={
             "math": {"dataset": str(tmp_path / "math"), "files": "*/train-*.parquet"},
             "deepscaler": str(tmp_path / "deepscaler.json"),
         },
-        "exclude": {
+        exclude={
             "math500": str(tmp_path / "test.jsonl"),
             "aime24": {"dataset": str(tmp_path / "aime.parquet")},
         },
-        "ngram": 13,
-        "lcs_share": 0.6,
-        "count": [5, 5],
-    }
+        ngram=13,
+        lcs_share=0.6,
+        count=[5, 5],
+    )
+
+
+def changed(settings: ProblemsConfig, **keys) -> ProblemsConfig:
+    return ProblemsConfig(**settings.plain() | keys)
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ def prepare(monkeypatch, tmp_path: Path):
     """Run the script; return its manifest."""
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "scripts")
 
-    def run(settings: dict) -> dict:
+    def run(settings: ProblemsConfig) -> dict:
         __import__("prepare_problems").main(
             settings=settings,
             out=tmp_path / "p.jsonl",
@@ -144,12 +149,12 @@ def test_the_manifest_holds_counts_and_hashes(settings, prepare, tmp_path: Path)
 def test_another_number_than_expected_is_a_warning_with_all_counts(
     settings, prepare, tmp_path: Path
 ) -> None:
-    warning = prepare(settings | {"count": [6, 9]})["warning"]
+    warning = prepare(changed(settings, count=[6, 9]))["warning"]
     assert warning.startswith("problems.count: 5 problems are left, expected are 6 to 9 (math: 4")
     assert "in_aime24" in warning
     write_jsonl(tmp_path / "none.jsonl", [{"problem": "p"}])
     with pytest.raises(InputError, match="problems.count: 0 problems are left"):
-        prepare(settings | {"sources": {"s": str(tmp_path / "none.jsonl")}})
+        prepare(changed(settings, sources={"s": str(tmp_path / "none.jsonl")}))
 
 
 def test_the_table_shows_the_line_between_removed_and_kept(
@@ -163,11 +168,11 @@ def test_the_table_shows_the_line_between_removed_and_kept(
     ]
     write_jsonl(tmp_path / "s.jsonl", problems)
     prepare(
-        settings
-        | {
-            "sources": {"s": str(tmp_path / "s.jsonl")},
-            "exclude": {"b": str(tmp_path / "b.jsonl")},
-        }
+        changed(
+            settings,
+            sources={"s": str(tmp_path / "s.jsonl")},
+            exclude={"b": str(tmp_path / "b.jsonl")},
+        )
     )
     table = pd.read_csv(tmp_path / "overlaps.csv")
     assert table.longest_run.tolist() == [*range(25, 9, -1)]
@@ -180,12 +185,12 @@ def test_real_math_loses_one_percent_to_real_benchmarks(settings, prepare, tmp_p
     """Issue: at most 3%; by LaTeX signs as words it were 13%."""
     benchmarks = ("math500", "aime24", "aime25")
     manifest = prepare(
-        settings
-        | {
-            "sources": {"math": str(real("problems/math_train.jsonl"))},
-            "exclude": {name: str(real(f"benchmarks/{name}.jsonl")) for name in benchmarks},
-            "count": [7250, 7474],
-        }
+        changed(
+            settings,
+            sources={"math": str(real("problems/math_train.jsonl"))},
+            exclude={name: str(real(f"benchmarks/{name}.jsonl")) for name in benchmarks},
+            count=[7250, 7474],
+        )
     )
     counts = manifest["counts"]["math"]
     removed = sum(counts.get(f"in_{name}", 0) for name in benchmarks)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_models import letter_tokenizer, tiny_network
 
+from crosslens.config.sections import EvaluationConfig
 from crosslens.evaluation.harness import (
     Model,
     compare_graders,
@@ -38,16 +39,18 @@ def write(path: Path, rows: list[dict]) -> str:
     return str(path)
 
 
-def settings(tmp_path: Path, docs: list[dict] = DOCS) -> dict:
-    return {
-        "math": {"math500": {"repeats": 3}},
-        "temperature": 0.7,
-        "max_new_tokens": 5,
-        "files": {
-            "openbookqa": write(tmp_path / "openbookqa.jsonl", docs),
-            "math500": write(tmp_path / "math500.jsonl", PROBLEMS),
-        },
+def settings(tmp_path: Path, docs: list[dict] = DOCS) -> EvaluationConfig:
+    files = {
+        "openbookqa": write(tmp_path / "openbookqa.jsonl", docs),
+        "math500": write(tmp_path / "math500.jsonl", PROBLEMS),
     }
+    return EvaluationConfig(
+        batch_size=4,
+        tasks=["openbookqa"],
+        math={"math500": {"repeats": 3}},
+        max_new_tokens=5,
+        files=files,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +182,6 @@ def attempt(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "scripts")
     script = __import__("evaluate_model")
     evaluate_task = script.evaluate_task
-    tasks = {"tasks": ["openbookqa"], "unseen": [], "batch_size": 4}
 
     def run_script(out: str, *, dies_at: str = "", **changes) -> tuple[str, list[str]]:
         called = []
@@ -193,7 +195,7 @@ def attempt(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setattr(script, "evaluate_task", evaluate_or_die)
         paths = {"results": tmp_path / out / "results.json", "samples": tmp_path / out / "samples"}
         try:
-            given = settings(tmp_path) | tasks | changes
+            given = settings(tmp_path).model_copy(update={"unseen": []} | changes)
             script.main(model=checkpoint, settings=given, code=["1"], **paths)
         except KeyboardInterrupt:
             assert not any(path.exists() for path in paths.values())

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json
 from crosslens.reporting import html_report
 from crosslens.reporting.findings import compare, findings
@@ -19,17 +20,20 @@ from crosslens.reporting.tables import accuracy_rows, intervention_rows
 
 TEMPLATES = Path(html_report.__file__).with_name("templates")
 LABELS = {"tiny": "Tiny", "other": "Other"}
-CONFIG = {
-    "study": "t",
-    "seed": 0,
-    "families": {name: {"label": label, "base": "b"} for name, label in LABELS.items()},
-    "figures": {"families": ["tiny", "other", "tiny"]},
-    "evaluation": {"tasks": ["sciq"], "unseen": ["piqa"]},
-    "activations": {"shards": 2},
-    "crosscoder": {"replicas": 1},
-    "traces": {"shards": 1},
-    "grpo": {"engine": "verl", "rollouts": 8, "clip_low": 0.22, "clip_high": 0.28},
-}
+CONFIG = StudyConfig.model_validate(
+    {
+        "study": "t",
+        "families": {name: {"label": label, "base": "b"} for name, label in LABELS.items()},
+        "figures": {"families": ["tiny", "other", "tiny"]},
+        "problems": {"sources": {"given": "problems.jsonl"}},
+        "traces": {"teacher": "teacher"},
+        "evaluation": {"tasks": ["sciq"], "unseen": ["piqa"]},
+        "corpus": {"sources": {"given": "corpus.jsonl"}, "tokens": 10000, "heldout_tokens": 2048},
+        "activations": {"shards": 2},
+        "crosscoder": {"replicas": 1},
+        "grpo": {"device": "cpu"},
+    }
+)
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 

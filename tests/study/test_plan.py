@@ -5,15 +5,16 @@ import re
 
 import pytest
 import yaml
-from conftest import MINI, ROOT, TINY, Study, jobs
+from conftest import ROOT, TINY, Study, jobs
 
 from crosslens.config import study_design
+from crosslens.config.sections import ModelSource
 from crosslens.config.study import read_study
 from crosslens.io.errors import InputError
 from crosslens.workflow import cost_estimate
 
-PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
-read_study(PAPER)
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+PAPER = read_study(CONFIG)
 LLAMA = cost_estimate.Size(32, 4096, 8.03e9)
 
 
@@ -27,7 +28,7 @@ def dry_run(study: Study) -> dict[str, int]:
 def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
     """Three families, each with 11 models, and 10 pairs, the trio and two other seeds of
     both final pairs and of the trio; 64 shards."""
-    found = dry_run(Study(tmp_path, PAPER))
+    found = dry_run(Study(tmp_path, CONFIG))
     assert found == {
         "import_model": 3,
         "prepare_problems": 1,
@@ -77,7 +78,7 @@ def test_given_models_are_not_trained(tmp_path) -> None:
     study.change("families.tiny.rl", ["rl"] * 5)
     del study.config["problems"], study.config["traces"]
     study.change("crosscoder.replicas", 2)
-    family = study.config["families"]["tiny"]
+    family = read_study(study.config).families["tiny"]
     assert study_design.variants(family) == ["base", "sft-5", *(f"rl-{k}" for k in range(1, 6))]
     assert len(study_design.crosscoders(family, 2)) == 6 + 4 + 3
     assert study_design.reading("sft-5", family, 2) == [
@@ -96,20 +97,18 @@ def test_a_crosscoder_at_the_dense_limit() -> None:
     size = cost_estimate.Size(36, 2560, 4e9)
     count = cost_estimate.weights(PAPER, size, 2)
     assert count == 2 * 2 * 2560 * 32768
-    states = (
-        2 * PAPER["activations"]["shards"] * cost_estimate.ADAM * count / cost_estimate.DISK / 3600
-    )
+    states = 2 * PAPER.activations.shards * cost_estimate.ADAM * count / cost_estimate.DISK / 3600
     found = cost_estimate.crosscoder_hours(PAPER, size, 2) - states
     assert math.isclose(found, 390_625 * (2.17e-3 + 2.18e-3) / 3600, rel_tol=0.01)
 
 
 def test_bytes_of_llamas_shards() -> None:
     """11 variants x 400 million tokens x 4096 dimensions x 2 bytes are 36 TB; two of 64 stay."""
-    family = PAPER["families"]["llama-3.1-8b"]
+    family = PAPER.families["llama-3.1-8b"]
     disk = cost_estimate.disk_of(PAPER, family, LLAMA)
     activations = 11 * 400e6 * 4096 * 2
     assert math.isclose(disk.whole, activations, rel_tol=0.01)
-    window, shards = PAPER["activations"]["window"], PAPER["activations"]["shards"]
+    window, shards = PAPER.activations.window, PAPER.activations.shards
     assert math.isclose(disk.rolling, activations * window / shards, rel_tol=0.01)
     assert disk.crosscoders == (14 * 2 + 3 * 3) * 2 * 4096 * 32768 * 4
 
@@ -122,9 +121,9 @@ def test_the_paper_fits_on_two_terabytes() -> None:
 
 def test_the_papers_extraction() -> None:
     """61 GPU-hours of computing, as predicted from the throughput of the truncated forward pass."""
-    tokens = PAPER["corpus"]["tokens"] + PAPER["corpus"]["heldout_tokens"]
+    tokens = PAPER.corpus.tokens + PAPER.corpus.heldout_tokens
     hours = 0.0
-    for name, family in PAPER["families"].items():
+    for name, family in PAPER.families.items():
         size = cost_estimate.size_of(name, study_design.given(family)["base"], PAPER)
         writing = tokens * (2 * size.d_model + cost_estimate.ROW) / cost_estimate.DISK / 3600
         hours += 11 * (cost_estimate.extraction_hours(PAPER, size) - writing)
@@ -133,4 +132,4 @@ def test_the_papers_extraction() -> None:
 
 def test_a_size_that_nobody_knows() -> None:
     with pytest.raises(InputError, match="families.x.base: the size of org/name is not known"):
-        cost_estimate.size_of("families.x.base", study_design.Model("org/name", "main"), MINI)
+        cost_estimate.size_of("families.x.base", ModelSource(model="org/name"), PAPER)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import MINI, ROOT
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 from snakemake.api import (
     ConfigSettings,
     OutputSettings,
@@ -18,7 +18,18 @@ from snakemake.api import (
 )
 from test_dag import RULES
 
+from crosslens.config.sections import Section
 from crosslens.workflow.job import convert
+
+
+def subclasses(kind: type) -> Iterator[type]:
+    """All classes that are derived from a class."""
+    for below in kind.__subclasses__():
+        yield below
+        yield from subclasses(below)
+
+
+TYPES = {"Path": Path, "Any": Any} | {kind.__name__: kind for kind in subclasses(Section)}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +80,5 @@ def test_a_job_gives_main_the_arguments_that_it_declares(
     }
     assert set(declared) - optional <= set(given) <= set(declared)
     for name, value in given.items():
-        kind = eval(ast.unparse(declared[name]), {"Path": Path, "Any": Any})
-        adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
-        adapter.validate_python(convert(value, kind))
+        kind = eval(ast.unparse(declared[name]), TYPES)
+        TypeAdapter(kind).validate_python(convert(value, kind), strict=True)

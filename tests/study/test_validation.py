@@ -1,4 +1,4 @@
-"""What preflight refuses, and how it says so, with every default filled in."""
+"""What is refused before the first job, and how it is reported; defaults are filled in."""
 
 import json
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ import pytest
 import yaml
 from conftest import ROOT, Study
 
+from crosslens.config.loading import load_study
 from crosslens.config.messages import description, resolved
-from crosslens.config.preflight import preflight
 from crosslens.config.sections import Section
 from crosslens.config.sections.families import OverridesConfig
 from crosslens.config.study import StudyConfig
-from crosslens.config.study_design import SYNTHETIC_POSITIONS, settings_of
+from crosslens.config.synthetic_constants import SYNTHETIC_POSITIONS
 from crosslens.io.errors import InputError
 
 SCRIPTS = ROOT / "scripts"
@@ -28,7 +28,7 @@ def inside(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
 def refusal(study: Study, gpus: int | None = None) -> str:
     """The message of the InputError: one line."""
     with pytest.raises(InputError) as error:
-        preflight(study.config, SCRIPTS, gpus)
+        load_study(study.config, SCRIPTS, gpus)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -198,18 +198,18 @@ def test_sequences_within_scaled_positions_of_a_given_model(study: Study, positi
         "base", **({"max_position_embeddings": 127} if positions else {}), rope_scaling=scaling
     )
     study.change("families.tiny.base", "base")
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
 
 
 def test_positions_and_layers_under_the_names_of_transformers_5_and_of_gpt2(study: Study) -> None:
     scaled = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64}
     study.model("base", max_position_embeddings=64, rope_parameters=scaled)
     study.change("families.tiny.base", "base")
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
     gpt2 = study.folder / "base" / "config.json"
     gpt2.write_text(json.dumps({"n_layer": 4, "n_positions": 128}))
     study.change("activations.layer", 3)
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
     gpt2.write_text(json.dumps({"n_layer": 4, "n_positions": 127}))
     assert "(max_position_embeddings: 127)" in refusal(study)
     gpt2.write_text(json.dumps({"text_config": {"num_hidden_layers": 4}}))
@@ -227,7 +227,7 @@ def test_a_chat_template_is_needed_for_math_sets_and_training(study: Study) -> N
     study.change(
         "families.tiny", {"base": "base", "label": "Tiny", "sft": ["base"], "rl": ["base"]}
     )
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
 
 
 def test_a_descendant_may_have_added_tokens(study: Study) -> None:
@@ -236,7 +236,7 @@ def test_a_descendant_may_have_added_tokens(study: Study) -> None:
     tokenizer = json.loads((base / "tokenizer.json").read_text())
     tokenizer["added_tokens"] = [{"content": "<think>", "id": 2}]
     (tuned / "tokenizer.json").write_text(json.dumps(tokenizer))
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
     (base / "tokenizer.json").write_text(json.dumps(tokenizer))
     (tuned / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
     assert "only added tokens may come on top" in refusal(study)
@@ -288,7 +288,7 @@ def test_a_held_out_shard_without_a_sequence_of_each_source(study: Study) -> Non
 
 def test_a_task_of_the_hub_with_an_accuracy(study: Study) -> None:
     study.config["evaluation"]["tasks"].append("social_iqa")
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
 
 
 def test_a_problems_file_without_a_column(study: Study) -> None:
@@ -334,7 +334,7 @@ def test_models_and_data_of_the_hub_are_not_looked_for(study: Study) -> None:
     source = {"dataset": "org/data", "revision": "0" * 40, "files": "train/*.parquet"}
     study.config["problems"].update(sources={"hub": source}, count=[200, 300])
     study.config["corpus"]["sources"]["general"] = source
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
     study.config["problems"]["count"] = [100, 300]
     assert "problems.count: number of problems is 100, too few for 5 steps" in refusal(study)
 
@@ -342,11 +342,11 @@ def test_models_and_data_of_the_hub_are_not_looked_for(study: Study) -> None:
 def test_a_familys_own_settings(study: Study) -> None:
     own = {"max_length": 400, "options": {"template": "qwen"}}
     study.change("families.tiny.overrides", {"sft": own})
-    preflight(study.config, SCRIPTS)
-    merged = settings_of(study.config, "sft", "tiny")
+    loaded = load_study(study.config, SCRIPTS)
+    merged = loaded.training_settings("tiny")["sft"]
     assert merged["max_length"] == 400 and merged["batch_size"] == 8
     assert merged["options"] == {**study.config["sft"]["options"], "template": "qwen"}
-    assert settings_of(study.config, "grpo", "tiny") == study.config["grpo"]
+    assert loaded.training_settings("tiny")["grpo"] == study.config["grpo"]
 
 
 def test_vocabularies_are_compared_not_files(study: Study) -> None:
@@ -354,12 +354,12 @@ def test_vocabularies_are_compared_not_files(study: Study) -> None:
     text = (base / "tokenizer.json").read_text()
     (tuned / "tokenizer.json").write_text(text.replace(", ", ",\n"))
     study.change("families.tiny.base", "base")
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
 
 
 def test_defaults_are_filled_in(study: Study) -> None:
     del study.config["crosscoder"]["beta"], study.config["interventions"]
-    preflight(study.config, SCRIPTS)
+    load_study(study.config, SCRIPTS)
     assert study.config["crosscoder"]["beta"] == 2.0
     assert study.config["interventions"] == {"amplify_to": 3.0, "random_sets": 5}
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crosslens.config.preflight import check_facts
-from crosslens.config.study_design import FACTS_FILE, SYNTHETIC_POSITIONS
+from crosslens.config.local_models import check_facts
+from crosslens.config.study import StudyConfig
+from crosslens.config.synthetic_constants import FACTS_FILE, SYNTHETIC_POSITIONS
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.models.tokenizer import load_tokenizer
@@ -34,7 +35,7 @@ def test_its_tokenizer_is_the_one_that_the_synthetic_data_use(name: str) -> None
 
 
 def test_a_model_that_has_read_other_facts_is_refused() -> None:
-    config = {"study": "s", "seed": 1, "world": {"max_operations": 6}}
+    study = StudyConfig(**MINI | {"study": "s", "seed": 1})
     with pytest.raises(InputError, match=r"^traces.teacher: .*Give results/s/world/teacher"):
-        check_facts("traces.teacher", ROOT / MODELS[1], config)
-    check_facts("traces.teacher", ROOT / MODELS[1], config | {"seed": 0})
+        check_facts("traces.teacher", ROOT / MODELS[1], study)
+    check_facts("traces.teacher", ROOT / MODELS[1], StudyConfig(**MINI))

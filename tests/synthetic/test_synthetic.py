@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from crosslens.config.sections.synthetic import SyntheticModelConfig
 from crosslens.data.grading import extract_answer, is_correct, user_message
 from crosslens.io.errors import InputError
 from crosslens.synthetic import benchmarks as benchmark_files
@@ -215,13 +216,13 @@ def test_the_same_seed_gives_the_same_documents(tokenizer) -> None:
 
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama"])
 def test_every_architecture_learns(tokenizer, architecture: str) -> None:
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-    }
+    sizes = SyntheticModelConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
     model = build_model(architecture, sizes, tokenizer, 0)
     rows = teacher_rows(tokenizer, World(0, 1), 0, 160, 64)
     records = train(model, rows, Schedule(20, 8, 0.5))
@@ -229,10 +230,14 @@ def test_every_architecture_learns(tokenizer, architecture: str) -> None:
 
 
 def test_padding_does_not_count(tokenizer) -> None:
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    model = build_model(
-        "qwen3", sizes | {"num_attention_heads": 2, "num_key_value_heads": 2}, tokenizer, 0
+    sizes = SyntheticModelConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
     )
+    model = build_model("qwen3", sizes, tokenizer, 0)
     rows = torch.randint(6, 50, (2, 10))
     padded = torch.cat([rows, torch.full((2, 5), tokenizer.pad_token_id)], dim=1)
     torch.testing.assert_close(next_token_loss(model, rows), next_token_loss(model, padded))

@@ -10,8 +10,8 @@ SCRIPT = "from crosslens.a import f\nfrom crosslens.workflow import job\n"
 MODULE_A = '"""Doc."""\nfrom crosslens.b import g\n\n\ndef f():\n    """Doc."""\n    return g()\n'
 MODULE_B = "from crosslens.config.sections.c import C\n\n\ndef g():\n    return 1\n"
 IDLE = {
-    *(f"config/{name}.py" for name in ("locations", "messages", "preflight", "reference", "study")),
-    *(f"config/{name}.py" for name in ("workflow_checks", "yaml_files")),
+    *(f"config/{name}.py" for name in ("loading", "local_data", "local_models", "locations")),
+    *(f"config/{name}.py" for name in ("messages", "reference", "workflow_checks", "yaml_files")),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crosslens.config.sections import InterventionsConfig
 from crosslens.workflow.job import convert
 
 # What lets root read every file is taken from it.
@@ -117,6 +118,7 @@ def test_whatever_library_may_not_read_a_file_it_is_one_line(tmp_path: Path, kin
         ("a", Path | None, Path("a")),
         (0, int | None, 0),
         ({"seed": 1}, dict, {"seed": 1}),
+        ({"amplify_to": 2.0}, InterventionsConfig, InterventionsConfig(amplify_to=2.0)),
     ],
 )
 def test_an_argument_gets_the_type_that_main_declares(

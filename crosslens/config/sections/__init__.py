@@ -13,7 +13,11 @@ from crosslens.config.sections.analysis import (
     MetricsConfig,
 )
 from crosslens.config.sections.base import Section
-from crosslens.config.sections.crosscoder import ActivationsConfig, CrosscoderConfig
+from crosslens.config.sections.crosscoder import (
+    ActivationsConfig,
+    BatchTopKConfig,
+    CrosscoderConfig,
+)
 from crosslens.config.sections.data import CorpusConfig, DatasetSource, ProblemsConfig, TracesConfig
 from crosslens.config.sections.evaluation import EvaluationConfig
 from crosslens.config.sections.families import FamilyConfig, ModelSource
@@ -23,6 +27,7 @@ from crosslens.config.sections.synthetic import SyntheticConfig
 
 __all__ = [
     "ActivationsConfig",
+    "BatchTopKConfig",
     "CorpusConfig",
     "CrosscoderConfig",
     "DatasetSource",

@@ -26,6 +26,23 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+    def plain(self) -> dict[str, Any]:
+        """Return the section as a dictionary, without keys that have no value."""
+        return {
+            key: plain(value)
+            for key in type(self).model_fields
+            if (value := getattr(self, key)) is not None
+        }
+
+
+def plain(value: Any) -> Any:
+    """Return a value with the sections in it as dictionaries."""
+    if isinstance(value, Section):
+        return value.plain()
+    if isinstance(value, dict):
+        return {key: plain(below) for key, below in value.items()}
+    return list(map(plain, value)) if isinstance(value, list) else value
+
 
 def check_divides(key: str, part: int, of: str, total: int) -> None:
     """Raise InputError unless `part` divides `total`; both keys are named within their section."""

@@ -49,6 +49,35 @@ class ActivationsConfig(Section):
     )
 
 
+class BatchTopKConfig(Section):
+    """BatchTopK, which keeps the largest activations of a batch (train_crosscoder)."""
+
+    k: Literal["matched"] | Annotated[float, Field(gt=0, le=2**20)] = Field(
+        "matched",
+        description="Active features of a row on average; matched follows the L0 of the "
+        "crosscoder of the same models with an L1 penalty (train_crosscoder).",
+    )
+    auxiliary_weight: float = Field(
+        0.03125,
+        ge=0,
+        le=1000,
+        description="Weight of the auxiliary loss, by which dead features learn "
+        "(train_crosscoder).",
+    )
+    auxiliary_features: float = Field(
+        0.5,
+        gt=0,
+        le=1000,
+        description="Dead features that a row uses in the auxiliary loss, as a fraction of d_model "
+        "(train_crosscoder).",
+    )
+    dead_after: Fraction = Field(
+        0.1,
+        description="Fraction of all steps without being kept after which a feature is dead "
+        "(train_crosscoder).",
+    )
+
+
 class CrosscoderConfig(Section):
     """Crosscoders of ten pairs and the trio, Eqs. 1-3 and 5-7 (train_crosscoder)."""
 

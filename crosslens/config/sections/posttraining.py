@@ -1,10 +1,10 @@
 """Supervised fine-tuning and reinforcement learning."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from crosslens.config.backend_options import changes_reward
 from crosslens.config.sections.base import (
     BackendOptions,
     BatchSize,
@@ -14,6 +14,11 @@ from crosslens.config.sections.base import (
     check_divides,
 )
 from crosslens.io.errors import InputError
+
+# The study defines the reward, for both backends. verl's old key `custom_reward_function`, which
+# verl itself ignores without a message, is one of these.
+REWARD_KEY = re.compile(r"(^|\.)(reward|reward_\w+|custom_reward_function)(\.|$)")
+HARMLESS_KEYS = ("reward.num_workers",)
 
 DottedKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+]+$")]
 
@@ -135,7 +140,7 @@ class GRPOConfig(Section):
     def keep_the_reward(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """Raise InputError for a backend's own key that would change the reward."""
         for key in options:
-            if changes_reward(key):
+            if REWARD_KEY.search(key.lstrip("+")) and key not in HARMLESS_KEYS:
                 raise InputError(
                     f"{key}: the reward is fixed (crosslens.posttraining.grpo.reward). "
                     "Remove the key."

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from crosslens.config.sections.base import Fraction, Section, check_divides
-from crosslens.config.study_design import SYNTHETIC_POSITIONS
+from crosslens.config.synthetic_constants import MOST_OPERATIONS, SYNTHETIC_POSITIONS
 from crosslens.io.errors import InputError
 
 Steps = Annotated[int, Field(ge=10, le=1_000_000)]
@@ -121,7 +121,7 @@ class SyntheticConfig(Section):
     )
     max_operations: int = Field(
         ge=1,
-        le=7,
+        le=MOST_OPERATIONS,
         description="Most operations of a training problem; fewer is easier (build_world, "
         "pretrain_base, pretrain_teacher).",
     )

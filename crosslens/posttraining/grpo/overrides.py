@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from crosslens.config.backend_options import check_grpo_options
+from crosslens.config.sections import GRPOConfig
 
 REWARD = Path(__file__).with_name("reward.py")
 REPLAY = Path(__file__).with_name("replay.py")
@@ -59,7 +59,7 @@ CUDA_OVERRIDES = {
 
 
 def verl_overrides(
-    settings: dict,
+    settings: GRPOConfig,
     *,
     model: Path,
     tokenizer: Path,
@@ -73,11 +73,8 @@ def verl_overrides(
     """Return verl's overrides for GRPO: two clips, no KL, no entropy bonus, outcome reward.
 
     `settings` is the configuration's `grpo`; its `options`, verl's own keys, take precedence. Batch
-    sizes count prompts (Appendix A.3). `resume` is the checkpoint to resume from. Raises InputError
-    when the options change the reward.
+    sizes count prompts (Appendix A.3). `resume` is the checkpoint to resume from.
     """
-    options = settings.get("options", {})
-    check_grpo_options(options)
     keys = (
         data_overrides(settings, data, seed)
         | {"actor_rollout_ref.model.path": model}
@@ -87,20 +84,20 @@ def verl_overrides(
         | actor_overrides(settings, seed)
         | trainer_overrides(settings, out, save_every, gpus)
         | resume_overrides(resume)
-        | (CUDA_OVERRIDES if settings["device"] == "cuda" else cpu_overrides(settings))
-        | options
+        | (CUDA_OVERRIDES if settings.device == "cuda" else cpu_overrides(settings))
+        | settings.options
     )
     return [f"{key}={hydra_literal(value)}" for key, value in keys.items()]
 
 
-def data_overrides(settings: dict, data: Path, seed: int) -> dict[str, Any]:
+def data_overrides(settings: GRPOConfig, data: Path, seed: int) -> dict[str, Any]:
     """Return the overrides on data: files, batch size, lengths, order."""
     return {
         "data.train_files": [data],
         "data.val_files": [data],  # must exist even without validation
-        "data.train_batch_size": settings["batch_size"],
-        "data.max_prompt_length": settings["max_prompt_length"],
-        "data.max_response_length": settings["max_response_length"],
+        "data.train_batch_size": settings.batch_size,
+        "data.max_prompt_length": settings.max_prompt_length,
+        "data.max_response_length": settings.max_response_length,
         "data.filter_overlong_prompts": True,
         "data.truncation": "error",
         "data.shuffle": True,
@@ -109,35 +106,35 @@ def data_overrides(settings: dict, data: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def rollout_overrides(settings: dict, seed: int) -> dict[str, Any]:
+def rollout_overrides(settings: GRPOConfig, seed: int) -> dict[str, Any]:
     """Return the overrides on sampling: several completions per prompt."""
     rollout = "actor_rollout_ref.rollout"
     return {
-        f"{rollout}.n": settings["rollouts"],
+        f"{rollout}.n": settings.rollouts,
         f"{rollout}.seed": seed,
-        f"{rollout}.temperature": settings["temperature"],
+        f"{rollout}.temperature": settings.temperature,
         f"{rollout}.agent.agent_loop_config_path": AGENT_LOOP,
         f"{rollout}.agent.default_agent_loop": "crosslens",
         f"{rollout}.tensor_model_parallel_size": 1,
         f"{rollout}.log_prob_use_dynamic_bsz": True,
-        f"{rollout}.log_prob_max_token_len_per_gpu": settings["tokens_per_device"],
+        f"{rollout}.log_prob_max_token_len_per_gpu": settings.tokens_per_device,
     }
 
 
-def actor_overrides(settings: dict, seed: int) -> dict[str, Any]:
+def actor_overrides(settings: GRPOConfig, seed: int) -> dict[str, Any]:
     """Return the overrides on updates: group advantages, a clipped loss, no KL, no entropy."""
     actor = "actor_rollout_ref.actor"
     return {
         "algorithm.adv_estimator": "grpo",
         "algorithm.use_kl_in_reward": False,
         f"{actor}.strategy": "fsdp2",
-        f"{actor}.optim.lr": settings["learning_rate"],
-        f"{actor}.ppo_mini_batch_size": settings["mini_batch_size"],
+        f"{actor}.optim.lr": settings.learning_rate,
+        f"{actor}.ppo_mini_batch_size": settings.mini_batch_size,
         f"{actor}.ppo_epochs": 1,
         f"{actor}.use_dynamic_bsz": True,
-        f"{actor}.ppo_max_token_len_per_gpu": settings["tokens_per_device"],
-        f"{actor}.clip_ratio_low": settings["clip_low"],
-        f"{actor}.clip_ratio_high": settings["clip_high"],
+        f"{actor}.ppo_max_token_len_per_gpu": settings.tokens_per_device,
+        f"{actor}.clip_ratio_low": settings.clip_low,
+        f"{actor}.clip_ratio_high": settings.clip_high,
         f"{actor}.use_kl_loss": False,
         f"{actor}.kl_loss_coef": 0,
         f"{actor}.entropy_coeff": 0,
@@ -148,14 +145,16 @@ def actor_overrides(settings: dict, seed: int) -> dict[str, Any]:
     }
 
 
-def cpu_overrides(settings: dict) -> dict[str, Any]:
+def cpu_overrides(settings: GRPOConfig) -> dict[str, Any]:
     """Return `CPU_OVERRIDES` with all completions of a step sampled in one batch."""
     return CPU_OVERRIDES | {
-        "actor_rollout_ref.rollout.max_num_seqs": settings["batch_size"] * settings["rollouts"]
+        "actor_rollout_ref.rollout.max_num_seqs": settings.batch_size * settings.rollouts
     }
 
 
-def trainer_overrides(settings: dict, out: Path, save_every: int, gpus: int) -> dict[str, Any]:
+def trainer_overrides(
+    settings: GRPOConfig, out: Path, save_every: int, gpus: int
+) -> dict[str, Any]:
     """Return the overrides on the trainer: one epoch, no validation, devices, logs, saving."""
     return {
         "trainer.critic_warmup": 0,
@@ -164,7 +163,7 @@ def trainer_overrides(settings: dict, out: Path, save_every: int, gpus: int) -> 
         "trainer.total_epochs": 1,
         "trainer.save_freq": save_every,
         "trainer.nnodes": 1,
-        "trainer.n_gpus_per_node": gpus if settings["device"] == "cuda" else 1,
+        "trainer.n_gpus_per_node": gpus if settings.device == "cuda" else 1,
         "trainer.logger": ["console", "file"],
         "trainer.project_name": "crosslens",
         "trainer.experiment_name": "grpo",

@@ -1,7 +1,7 @@
 """Compute the outcome reward: 1 for a correct final answer, else 0, by the project's grader.
 
 verl loads this file by its path and calls `compute_score` by keyword. Each call creates a marker
-file; without it the run fails, as a different reward was used. `config.backend_options` checks
+file; without it the run fails, as a different reward was used. `config.sections.GRPOConfig` checks
 beforehand that no other reward is configured.
 """
 

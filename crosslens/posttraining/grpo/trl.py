@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from crosslens.config.backend_options import check_grpo_options
+from crosslens.config.sections import GRPOConfig
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.models.tokenizer import load_tokenizer
@@ -32,62 +32,67 @@ if TYPE_CHECKING:
 DUAL_CLIP = 3.0  # verl's clip_ratio_c, the largest ratio with a negative advantage
 
 
-def trainer_arguments(settings: dict, *, out: Path, steps: int, seed: int) -> dict:
+def trainer_arguments(settings: GRPOConfig, *, out: Path, steps: int, seed: int) -> dict:
     """Return GRPOConfig's arguments.
 
     `steps` counts batches of rollouts. Each has `batch_size / mini_batch_size` optimizer steps of
     TRL, whose batch sizes count completions, not prompts.
     """
-    updates = settings["batch_size"] // settings["mini_batch_size"]
-    cpu = settings["device"] == "cpu"
+    updates = settings.batch_size // settings.mini_batch_size
+    cpu = settings.device == "cpu"
     return {
         "output_dir": str(out),
         "use_cpu": cpu,
         "bf16": not cpu,
         "seed": seed,
-        "learning_rate": settings["learning_rate"],
+        "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "constant",
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
-        "num_generations": settings["rollouts"],
-        "per_device_train_batch_size": settings["mini_batch_size"] * settings["rollouts"],
+        "num_generations": settings.rollouts,
+        "per_device_train_batch_size": settings.mini_batch_size * settings.rollouts,
         "gradient_accumulation_steps": 1,
         "steps_per_generation": updates,
         "num_iterations": 1,
         "max_steps": steps * updates,
-        "max_completion_length": settings["max_response_length"],
-        "temperature": settings["temperature"],
-        "epsilon": settings["clip_low"],
-        "epsilon_high": settings["clip_high"],
+        "max_completion_length": settings.max_response_length,
+        "temperature": settings.temperature,
+        "epsilon": settings.clip_low,
+        "epsilon_high": settings.clip_high,
         "delta": DUAL_CLIP,
         "beta": 0.0,
         "loss_type": "bnpo",  # mean over an update's tokens; dapo weights updates by their tokens
         "scale_rewards": "group",
         "gradient_checkpointing": not cpu,
         "save_strategy": "steps",
-        "save_steps": save_interval(steps, settings["save_every"]) * updates,
+        "save_steps": save_interval(steps, settings.save_every) * updates,
         "save_only_model": False,  # an interrupted run resumes from the last checkpoint
         "logging_steps": updates,
         "disable_tqdm": True,
         "report_to": "none",
-    } | settings.get("options", {})
+    } | settings.options
 
 
 def train(
-    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, run: Path, out: list[Path]
+    *,
+    settings: GRPOConfig,
+    model: Path,
+    data: Path,
+    seed: int,
+    gpus: int,
+    run: Path,
+    out: list[Path],
 ) -> pd.DataFrame:
     """Train one epoch on one device, write the checkpoints `out`, and return the curves.
 
     An interrupted run resumes from its last complete checkpoint in the directory `run`, which the
-    caller deletes. Raises InputError when the options change the reward, or `run` holds
-    checkpoints of a different run.
+    caller deletes. Raises InputError when `run` holds checkpoints of a different run.
     """
-    check_grpo_options(settings.get("options", {}))
     hide_media_packages()
     with TemporaryDirectory() as folder:
         tokenizer = copy_tokenizer(model, Path(folder, "tokenizer"))
-        prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
-    steps = steps_per_epoch(len(prompts), settings["batch_size"])
+        prompts = fitting_prompts(data, tokenizer, settings.max_prompt_length)
+    steps = steps_per_epoch(len(prompts), settings.batch_size)
     identity = resumable_run.run_identity(
         model=model, data=data, settings=settings, seed=seed, devices=1
     )
@@ -97,7 +102,7 @@ def train(
     updates = options["steps_per_generation"]
     saved = [
         run / f"checkpoint-{n * updates}"
-        for n in saved_checkpoint_steps(steps, settings["save_every"])
+        for n in saved_checkpoint_steps(steps, settings.save_every)
     ]
     if resume != saved[-1]:
         run_trainer(

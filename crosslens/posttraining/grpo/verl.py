@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.config.backend_options import check_grpo_options
+from crosslens.config.sections import GRPOConfig
 from crosslens.io.atomic import atomic_write, remove
 from crosslens.io.errors import InputError
 from crosslens.posttraining import backend_process, resumable_run
@@ -34,7 +34,14 @@ PLUGIN = "crosslens.posttraining.grpo.cpu_platform"
 
 
 def train(
-    *, settings: dict, model: Path, data: Path, seed: int, gpus: int, run: Path, out: list[Path]
+    *,
+    settings: GRPOConfig,
+    model: Path,
+    data: Path,
+    seed: int,
+    gpus: int,
+    run: Path,
+    out: list[Path],
 ) -> pd.DataFrame:
     """Train one epoch, write the checkpoints `out`, and return the curves.
 
@@ -42,15 +49,14 @@ def train(
     caller deletes. Raises InputError when verl fails, when it used another reward, or when `run`
     holds checkpoints of a different run.
     """
-    check_grpo_options(settings.get("options", {}))
     run = run.resolve()
     identity = resumable_run.run_identity(
         model=model, data=data, settings=settings, seed=seed, devices=max(1, gpus)
     )
     resumable_run.prepare_run_directory(run, identity, resumable_run.last_complete_checkpoint(run))
     tokenizer = copy_tokenizer(model, run / "tokenizer")
-    prompts = fitting_prompts(data, tokenizer, settings["max_prompt_length"])
-    steps = steps_per_epoch(len(prompts), settings["batch_size"])
+    prompts = fitting_prompts(data, tokenizer, settings.max_prompt_length)
+    steps = steps_per_epoch(len(prompts), settings.batch_size)
     resume = prepare_resume(run)
     if resume is None or resumable_run.checkpoint_step(resume) < steps:
         command = [sys.executable, "-m", "verl.trainer.main_ppo"] + verl_overrides(
@@ -59,14 +65,14 @@ def train(
             tokenizer=tokenizer,
             data=data.resolve(),
             out=run,
-            save_every=save_interval(steps, settings["save_every"]),
+            save_every=save_interval(steps, settings.save_every),
             seed=seed,
             gpus=gpus,
             resume=resume,
         )
-        saved = saved_checkpoint_steps(steps, settings["save_every"])
+        saved = saved_checkpoint_steps(steps, settings.save_every)
         prune = partial(export_and_prune, run, model, saved)
-        run_verl(command, backend_environment(settings["device"]), run, prune)
+        run_verl(command, backend_environment(settings.device), run, prune)
     check_reward(run / MARK)
     for k, target in enumerate(out, 1):
         with atomic_write(target) as copy:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from crosslens.config.sections import SFTConfig
 from crosslens.data.traces import DATASET
 from crosslens.io.atomic import atomic_write, remove_atomically
 from crosslens.io.errors import InputError
@@ -82,7 +83,7 @@ def backend_settings(
     base: Path,
     data: Path,
     run: Path,
-    settings: dict[str, Any],
+    settings: SFTConfig,
     seed: int,
     devices: int,
     cpu: bool,
@@ -93,7 +94,7 @@ def backend_settings(
     Without `template` LLaMA-Factory parses the tokenizer's chat template. `sft.options` are its own
     keys and take precedence. `resume` is the checkpoint to resume from.
     """
-    deepspeed = settings.get("deepspeed", "none") != "none"
+    deepspeed = settings.deepspeed != "none"
     return {
         "stage": "sft",
         "do_train": True,
@@ -101,20 +102,20 @@ def backend_settings(
         "model_name_or_path": str(base),
         "dataset": DATASET,
         "dataset_dir": str(data),
-        "cutoff_len": settings["max_length"],
+        "cutoff_len": settings.max_length,
         "train_on_prompt": False,
         "output_dir": str(run),
         "overwrite_output_dir": True,
         "resume_from_checkpoint": str(resume) if resume else None,
         "num_train_epochs": 1.0,
-        "per_device_train_batch_size": settings["micro_batch_size"],
+        "per_device_train_batch_size": settings.micro_batch_size,
         "gradient_accumulation_steps": accumulation_steps(
-            settings["batch_size"], settings["micro_batch_size"], devices
+            settings.batch_size, settings.micro_batch_size, devices
         ),
-        "learning_rate": settings["learning_rate"],
-        "warmup_ratio": settings["warmup_ratio"],
-        "lr_scheduler_type": settings["lr_scheduler"],
-        "bf16": settings["bf16"],
+        "learning_rate": settings.learning_rate,
+        "warmup_ratio": settings.warmup_ratio,
+        "lr_scheduler_type": settings.lr_scheduler,
+        "bf16": settings.bf16,
         "use_cpu": cpu,
         **({"deepspeed": str(run / "deepspeed.json")} if deepspeed else {}),
         "seed": seed,
@@ -123,12 +124,10 @@ def backend_settings(
         "logging_steps": 1,
         "disable_tqdm": True,
         "report_to": "none",
-    } | settings.get("options", {})
+    } | settings.options
 
 
-def train(
-    *, base: Path, data: Path, run: Path, settings: dict[str, Any], seed: int, gpus: int
-) -> None:
+def train(*, base: Path, data: Path, run: Path, settings: SFTConfig, seed: int, gpus: int) -> None:
     """Run LLaMA-Factory in one process per device, writing to the directory `run`.
 
     An interrupted run resumes from its last complete checkpoint. Raises InputError with
@@ -136,7 +135,7 @@ def train(
     few for one step per checkpoint, or `run` holds checkpoints of a different run.
     """
     traces = data / f"{DATASET}.json"
-    steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings["batch_size"]))
+    steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings.batch_size))
     devices = max(1, gpus)
     identity = resumable_run.run_identity(
         model=base, data=traces, settings=settings, seed=seed, devices=devices
@@ -158,8 +157,8 @@ def train(
     file = run / "settings.yaml"
     file.write_text(yaml.safe_dump(options, sort_keys=False))
     if "deepspeed" in options:
-        stage = int(settings["deepspeed"].removeprefix("zero"))
-        write_json(run / "deepspeed.json", deepspeed_settings(stage, settings["batch_size"]))
+        stage = int(settings.deepspeed.removeprefix("zero"))
+        write_json(run / "deepspeed.json", deepspeed_settings(stage, settings.batch_size))
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
     launched = devices > 1 or "deepspeed" in options
     command = [
@@ -170,7 +169,7 @@ def train(
     ]
     backend_process.run_backend(
         "LLaMA-Factory",
-        [*command, str(file), str(settings["batch_size"])],
+        [*command, str(file), str(settings.batch_size)],
         ENVIRONMENT | {"HF_DATASETS_CACHE": str(run / "cache")},
     )
 

@@ -9,26 +9,27 @@ from test_overrides import composed
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config as validate
 
-from crosslens.config.study_design import settings_of
+from crosslens.config.study import StudyConfig
 from crosslens.posttraining.checkpoint_schedule import save_interval
 from crosslens.posttraining.grpo.overrides import verl_overrides
 
 pytestmark = pytest.mark.filterwarnings("ignore:Disabled critic")
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+STUDY = StudyConfig.model_validate(CONFIG)
 
 
 @pytest.fixture(params=CONFIG["families"])
 def config(request) -> DictConfig:
     """What verl would run with on eight GPUs, for each family, past verl's validator."""
-    settings = settings_of(CONFIG, "grpo", request.param)
+    settings = STUDY.training_of(request.param).grpo
     arguments = verl_overrides(
         settings,
         model=Path("/models/base"),
         tokenizer=Path("/run/tokenizer"),
         data=Path("/data/grpo.parquet"),
         out=Path("/run/checkpoints"),
-        save_every=save_interval(367, settings["save_every"]),
+        save_every=save_interval(367, settings.save_every),
         seed=0,
         gpus=CONFIG["resources"]["train_grpo"]["gpu"],
     )

@@ -1,5 +1,6 @@
 """verl's command line, composed and validated by verl's own configuration and validator."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,33 +9,33 @@ import verl
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, InstantiationException
 from omegaconf import DictConfig
+from pydantic import ValidationError
 from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
-from crosslens.config.backend_options import check_grpo_options
-from crosslens.io.errors import InputError
+from crosslens.config.sections import GRPOConfig
 from crosslens.posttraining.grpo.overrides import hydra_literal, verl_overrides
 from crosslens.posttraining.grpo.verl import backend_environment
 
 # The critic is verl's default, and off with GRPO: verl warns where it is not said.
 pytestmark = pytest.mark.filterwarnings("ignore:Disabled critic")
 CONFIGS = Path(verl.__file__).parent / "trainer" / "config"
-PAPER = {  # Appendix A.3
-    "device": "cuda",
-    "learning_rate": 1.0e-6,
-    "batch_size": 128,
-    "mini_batch_size": 64,
-    "rollouts": 8,
-    "clip_low": 0.22,
-    "clip_high": 0.28,
-    "max_prompt_length": 1024,
-    "max_response_length": 16384,
-    "temperature": 1.0,
-    "tokens_per_device": 18432,
-}
+PAPER = GRPOConfig(
+    device="cuda",
+    learning_rate=1.0e-6,
+    batch_size=128,
+    mini_batch_size=64,
+    rollouts=8,
+    clip_low=0.22,
+    clip_high=0.28,
+    max_prompt_length=1024,
+    max_response_length=16384,
+    temperature=1.0,
+    tokens_per_device=18432,
+)
 
 
 def composed(arguments: list[str]) -> DictConfig:
@@ -47,7 +48,7 @@ def arguments(
     *, gpus: int = 8, model: str = "/models/base", resume: Path | None = None, **changes
 ) -> list[str]:
     return verl_overrides(
-        PAPER | changes,
+        PAPER.model_copy(update=changes),
         model=Path(model),
         tokenizer=Path("/run/tokenizer"),
         data=Path("/data/grpo.parquet"),
@@ -200,8 +201,8 @@ def test_reward_key_that_verl_ignores_is_refused(tmp_path: Path) -> None:
     }
     alone = ["actor_rollout_ref.rollout.name=vllm", *(f"{k}={v}" for k, v in old.items())]
     assert get_custom_reward_fn(composed(alone)) is None  # its default scorer, without a word
-    with pytest.raises(InputError, match=r"^grpo.options.custom_reward_function.path: the reward"):
-        arguments(options=old)
+    with pytest.raises(ValidationError, match=r"custom_reward_function.path: the reward is fixed"):
+        GRPOConfig(options=old)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_reward_key_that_verl_ignores_is_refused(tmp_path: Path) -> None:
 )
 def test_which_options_would_change_the_reward(key: str, refused: bool) -> None:
     if refused:
-        with pytest.raises(InputError, match="the reward is fixed"):
-            check_grpo_options({key: 1})
+        with pytest.raises(ValidationError, match=f"{re.escape(key)}: the reward is fixed"):
+            GRPOConfig(options={key: 1})
     else:
-        check_grpo_options({key: 1})
+        GRPOConfig(options={key: 1})

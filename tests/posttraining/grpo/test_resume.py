@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file
 from tiny_models import tiny_problems, tiny_solver
 
+from crosslens.config.sections import GRPOConfig
 from crosslens.data.traces import grpo_rows
 from crosslens.io import atomic
 from crosslens.io.errors import InputError
@@ -27,22 +28,22 @@ sys.path.insert(0, str(SCRIPTS))
 import train_grpo  # noqa: E402
 
 STEPS, EVERY = 10, 2
-SETTINGS = {
-    "engine": "verl",
-    "device": "cpu",
-    "learning_rate": 5.0e-3,
-    "batch_size": 4,
-    "mini_batch_size": 2,
-    "rollouts": 4,
-    "clip_low": 0.22,
-    "clip_high": 0.28,
-    "max_prompt_length": 32,
-    "max_response_length": 8,
-    "temperature": 1.0,
-    "tokens_per_device": 512,
-    "save_every": EVERY,
-    "options": {},
-}
+SETTINGS = GRPOConfig(
+    engine="verl",
+    device="cpu",
+    learning_rate=5.0e-3,
+    batch_size=4,
+    mini_batch_size=2,
+    rollouts=4,
+    clip_low=0.22,
+    clip_high=0.28,
+    max_prompt_length=32,
+    max_response_length=8,
+    temperature=1.0,
+    tokens_per_device=512,
+    save_every=EVERY,
+    options={},
+)
 WEIGHTS = "model.safetensors"
 MARK = "CROSSLENS_TEST_ATTEMPT"
 
@@ -160,7 +161,7 @@ def check_another_run_is_refused(world: Path, models: Path) -> None:
     tiny_solver(other / "base", steps=1)
     for key, value, difference in (
         ("seed", 1, "seed"),
-        ("settings", SETTINGS | {"learning_rate": 1.0e-3}, "settings"),
+        ("settings", SETTINGS.model_copy(update={"learning_rate": 1.0e-3}), "settings"),
         ("data", other / "grpo.parquet", "data"),
         ("base", other / "base", "model"),
     ):
@@ -174,7 +175,7 @@ def test_failed_run_keeps_its_checkpoints(world: Path, tmp_path: Path) -> None:
     """verl ends with an error; the checkpoint of an earlier start is still there."""
     run = tmp_path / ".grpo-verl"
     given = arguments(world, tmp_path)
-    given["settings"] = SETTINGS | {"options": {"trainer.not_a_key": 1}}
+    given["settings"] = SETTINGS.model_copy(update={"options": {"trainer.not_a_key": 1}})
     identity = resumable_run.run_identity(
         model=given["base"], data=given["data"], settings=given["settings"], seed=0, devices=1
     )

@@ -11,13 +11,14 @@ from llamafactory.hparams import DataArguments
 from real_material import FAMILIES, real, written_prompt
 from transformers import AutoTokenizer
 
-from crosslens.config.study_design import settings_of
+from crosslens.config.study import StudyConfig
 from crosslens.data.traces import sft_rows
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_jsonl
 from crosslens.posttraining.sft.entrypoint import check_template
 
-CONFIG = yaml.safe_load((Path(__file__).resolve().parents[3] / "config.yaml").read_text())
+CONFIG = Path(__file__).resolve().parents[3] / "config.yaml"
+STUDY = StudyConfig(**yaml.safe_load(CONFIG.read_text()))
 ENTRIES = {"qwen3-4b": "qwen3", "qwen2.5-7b": "qwen2.5", "llama-3.1-8b": "llama-3.1"}
 BLOCK = "<think>\nOne and one.\n</think>\n\nIt is \\boxed{2}."
 
@@ -40,12 +41,12 @@ def conversations() -> list[list[dict[str, str]]]:
     return [row["messages"] for row in sft_rows(rows)]
 
 
-@pytest.mark.parametrize("entry", CONFIG["families"])
+@pytest.mark.parametrize("entry", STUDY.families)
 def test_real_traces_follow_real_prompts_and_only_they_are_learned(entry: str) -> None:
     """By the paper's configuration: prompt as written by the template, trace, end of turn."""
     family = ENTRIES[entry]
     base, tokenizer = tokenizers(family)
-    data = arguments(**settings_of(CONFIG, "sft", entry)["options"])
+    data = arguments(**STUDY.training_of(entry).sft.options)
     template = get_template_and_fix_tokenizer(tokenizer, data)
     assert tokenizer.eos_token == FAMILIES[family].turn_end
     processor = SupervisedDatasetProcessor(template, tokenizer, None, data)

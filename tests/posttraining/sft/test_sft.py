@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tiny_models import tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from crosslens.config.sections import SFTConfig
 from crosslens.data.traces import DATASET, sft_rows
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
@@ -27,16 +28,16 @@ from crosslens.posttraining.sft import entrypoint, llama_factory
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 import train_sft  # noqa: E402
 
-SETTINGS = {
-    "learning_rate": 1.0e-2,
-    "batch_size": 4,
-    "micro_batch_size": 2,
-    "max_length": 64,
-    "warmup_ratio": 0.1,
-    "lr_scheduler": "cosine",
-    "bf16": False,
-    "options": {"disable_gradient_checkpointing": True},
-}
+SETTINGS = SFTConfig(
+    learning_rate=1.0e-2,
+    batch_size=4,
+    micro_batch_size=2,
+    max_length=64,
+    warmup_ratio=0.1,
+    lr_scheduler="cosine",
+    bf16=False,
+    options={"disable_gradient_checkpointing": True},
+)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +62,7 @@ def settings_of(base: Path, data: Path, run: Path, **changes) -> dict:
         base=base,
         data=data,
         run=run,
-        settings=SETTINGS | changes,
+        settings=SETTINGS.model_copy(update=changes),
         seed=3,
         devices=1,
         cpu=True,
@@ -219,14 +220,14 @@ def test_two_devices_take_the_same_steps(
     base: Path, data: Path, models: Path, tmp_path: Path
 ) -> None:
     # Two processes on the CPU take the place of two GPUs.
-    options = SETTINGS["options"] | {"use_cpu": True, "ddp_backend": "gloo"}
+    options = SETTINGS.options | {"use_cpu": True, "ddp_backend": "gloo"}
     train_sft.main(
         base=base,
         data=data,
         checkpoints=[tmp_path / f"sft-{k}" for k in range(1, 6)],
         loss=tmp_path / "sft-loss.csv",
         versions=tmp_path / "versions.json",
-        settings=SETTINGS | {"options": options},
+        settings=SETTINGS.model_copy(update={"options": options}),
         seed=0,
         gpus=2,
     )
@@ -249,7 +250,7 @@ def test_too_few_traces_are_an_error_before_the_backend_starts(
             base=base,
             data=data,
             run=tmp_path / "run",
-            settings=SETTINGS | {"batch_size": 16},
+            settings=SETTINGS.model_copy(update={"batch_size": 16}),
             seed=0,
             gpus=0,
         )
@@ -364,7 +365,7 @@ def test_other_weights_make_another_run(tmp_path: Path) -> None:
     kinds = []
     for weights in (b"one", b"two", b"one"):
         (tmp_path / "model.safetensors").write_bytes(weights)
-        given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": {}}
+        given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": SETTINGS}
         kinds.append(resumable_run.run_identity(**given, seed=0, devices=1))
     assert kinds[0] == kinds[2] != kinds[1]
 

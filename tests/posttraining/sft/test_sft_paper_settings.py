@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crosslens.config.study_design import settings_of
 from crosslens.io.records import read_json, write_json
 from crosslens.posttraining.sft import llama_factory
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+STUDY = StudyConfig.model_validate(CONFIG)
 # DeepSpeed compiles a faster transport for processes on one CPU; it does without, over gloo.
 START = """
 import sys
@@ -35,13 +35,11 @@ for file in sys.argv[1:]:
 """
 
 
-def rendered(base: Path, data: Path, run: Path, settings: dict, devices: int) -> dict:
+def rendered(base: Path, data: Path, run: Path, settings: SFTConfig, devices: int) -> dict:
     """LLaMA-Factory's settings, with DeepSpeed's beside them."""
-    stage = int(settings["deepspeed"].removeprefix("zero"))
+    stage = int(settings.deepspeed.removeprefix("zero"))
     run.mkdir(exist_ok=True)
-    write_json(
-        run / "deepspeed.json", llama_factory.deepspeed_settings(stage, settings["batch_size"])
-    )
+    write_json(run / "deepspeed.json", llama_factory.deepspeed_settings(stage, settings.batch_size))
     return llama_factory.backend_settings(
         base=base, data=data, run=run, settings=settings, seed=0, devices=devices, cpu=False
     )
@@ -67,7 +65,7 @@ def launched(program: str, folder: Path, processes: int, *arguments: object) -> 
 def test_appendix_a3_the_batch_is_128_on_any_gpus(
     base: Path, data: Path, tmp_path: Path, devices: int
 ) -> None:
-    engine = rendered(base, data, tmp_path, settings_of(CONFIG, "sft", "qwen3-4b"), devices)
+    engine = rendered(base, data, tmp_path, STUDY.training_of("qwen3-4b").sft, devices)
     micro, steps = engine["per_device_train_batch_size"], engine["gradient_accumulation_steps"]
     assert micro * steps * devices == 128
     assert read_json(tmp_path / "deepspeed.json")["train_batch_size"] == 128  # or it refuses
@@ -79,7 +77,7 @@ def test_appendix_a3_as_llama_factorys_parser_reads_it(
     """All of `get_train_args`, as one of eight processes starts; but a GPU is not asked for."""
     files = []
     for family in CONFIG["families"]:
-        engine = rendered(base, data, tmp_path, settings_of(CONFIG, "sft", family), 8)
+        engine = rendered(base, data, tmp_path, STUDY.training_of(family).sft, 8)
         files.append(tmp_path / f"{family}.yaml")
         files[-1].write_text(yaml.safe_dump(engine | {"use_cpu": True}))
     said = launched(PARSE, tmp_path, 1, *files).splitlines()

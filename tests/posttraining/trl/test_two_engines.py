@@ -3,7 +3,6 @@
 Each lives in an environment of its own, so verl's side runs as a program in the other one.
 """
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -16,28 +15,29 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from crosslens.config.sections import GRPOConfig as Settings
 from crosslens.data.traces import grpo_rows
 from crosslens.posttraining.grpo import trl
 from crosslens.posttraining.grpo.reward import trl_reward
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLLOUTS, UPDATES = 8, 2
-SETTINGS = {
-    "device": "cpu",
-    "learning_rate": 1.0e-3,
-    "batch_size": 16,
-    "mini_batch_size": 8,
-    "rollouts": ROLLOUTS,
-    "clip_low": 0.22,
-    "clip_high": 0.28,
-    "max_prompt_length": 32,
-    "max_response_length": 8,
-    "temperature": 1.0,
-    "save_every": 1,
-    "tokens_per_device": 18432,
-}
+SETTINGS = Settings(
+    device="cpu",
+    learning_rate=1.0e-3,
+    batch_size=16,
+    mini_batch_size=8,
+    rollouts=ROLLOUTS,
+    clip_low=0.22,
+    clip_high=0.28,
+    max_prompt_length=32,
+    max_response_length=8,
+    temperature=1.0,
+    save_every=1,
+    tokens_per_device=18432,
+)
 VERL = """
-import json, sys
+import sys
 from pathlib import Path
 import numpy as np
 import torch
@@ -45,9 +45,10 @@ import verl
 from hydra import compose, initialize_config_dir
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
 from verl.utils.config import omega_conf_to_dataclass
+from crosslens.config.sections import GRPOConfig
 from crosslens.posttraining.grpo.overrides import verl_overrides
 
-folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+folder, settings = Path(sys.argv[1]), GRPOConfig.model_validate_json(sys.argv[2])
 batch = {key: torch.from_numpy(value) for key, value in np.load(folder / "batch.npz").items()}
 paths = dict.fromkeys(("model", "tokenizer", "data", "out"), folder)
 arguments = verl_overrides(settings, **paths, save_every=1, seed=0, gpus=0)
@@ -63,12 +64,12 @@ rewards[:, -1] = batch["rewards"]  # verl sums over the tokens
 advantages, _ = get_adv_estimator_fn(config.algorithm.adv_estimator)(
     token_level_rewards=rewards,
     response_mask=mask,
-    index=np.arange(len(mask)) // settings["rollouts"],
+    index=np.arange(len(mask)) // settings.rollouts,
     norm_adv_by_std_in_grpo=config.algorithm.norm_adv_by_std_in_grpo,
 )
 new = batch["new"].requires_grad_()
 losses, clipped = [], []
-for rows in torch.arange(len(mask)).chunk(settings["batch_size"] // settings["mini_batch_size"]):
+for rows in torch.arange(len(mask)).chunk(settings.batch_size // settings.mini_batch_size):
     loss, metrics = get_policy_loss_fn(actor.policy_loss.loss_mode)(
         old_log_prob=batch["old"][rows],
         log_prob=new[rows],
@@ -135,7 +136,7 @@ def verl(step: dict[str, torch.Tensor], tmp_path_factory) -> dict[str, np.ndarra
     arrays = {ours: step[theirs].numpy() for ours, theirs in names.items()}
     np.savez(folder / "batch.npz", mask=step["completion_mask"].numpy(), **arrays)
     python = ROOT / ".venvs" / "grpo" / "bin" / "python"
-    subprocess.run([python, "-c", VERL, folder, json.dumps(SETTINGS)], check=True)
+    subprocess.run([python, "-c", VERL, folder, SETTINGS.model_dump_json()], check=True)
     return dict(np.load(folder / "verl.npz"))
 
 

@@ -1,0 +1,107 @@
+"""Data that a configuration names: files that exist, with the columns that are read."""
+
+from pathlib import Path
+
+from crosslens.config import benchmark_columns
+from crosslens.config.json_files import check_any_column, check_columns, count_lines, existing
+from crosslens.config.local_models import check_hub_name
+from crosslens.config.locations import is_synthetic, named_paths
+from crosslens.config.messages import suggestion
+from crosslens.config.sections import DatasetSource
+from crosslens.config.study import StudyConfig
+from crosslens.config.study_design import N_CHECKPOINTS, trains
+from crosslens.io.errors import InputError
+
+
+def check_synthetic_paths(study: StudyConfig) -> None:
+    """Raise InputError for a path among the synthetic data that no rule makes."""
+    evaluation = study.evaluation
+    tasks = {*evaluation.tasks, *evaluation.unseen, *evaluation.math}
+    made = ["base", "teacher", "problems.jsonl", "corpora/reasoning.jsonl", "corpora/general.jsonl"]
+    made += [f"benchmarks/{t}.jsonl" for t in sorted(tasks & benchmark_columns.TASKS.keys())]
+    known = [f"results/{study.study}/world/{path}" for path in made]
+    for key, path in named_paths(study):
+        if not is_synthetic(path, study):
+            continue
+        if study.world is None:
+            raise InputError(
+                f"{key}: {path} would be made by the section world, which is missing. Add the "
+                "section, or give another path."
+            )
+        if path not in known:
+            raise InputError(f"{key}: no rule makes {path}. {suggestion(path, known)}")
+
+
+def check_problems(study: StudyConfig) -> None:
+    """Raise InputError unless problems have their columns and fill a batch a checkpoint."""
+    if not study.problems or not trains(study.families):
+        return
+    enough = N_CHECKPOINTS * study.grpo.batch_size
+    counts = dict(
+        count_problems(f"problems.sources.{name}", source, study, enough)
+        for name, source in study.problems.sources.items()
+    )
+    for name, source in study.problems.exclude.items():
+        check_source(f"problems.exclude.{name}", source, study)
+    if (count := sum(counts.values())) < enough:
+        raise InputError(
+            f"{' and '.join(counts)}: number of problems is {count}, too few for {N_CHECKPOINTS} "
+            f"steps of grpo.batch_size: {study.grpo.batch_size}, one for each checkpoint. Give at "
+            f"least {enough}."
+        )
+    if list(counts) == ["world.problems"]:  # all of them are kept
+        check_expected_count(study.world.problems, study.problems.count)
+
+
+def count_problems(
+    key: str, source: DatasetSource, study: StudyConfig, enough: int
+) -> tuple[str, int]:
+    """Return the number of a source's problems, counted up to `enough`, and what gives it.
+
+    Of a source that cannot be counted here, this is the fewest problems that are expected.
+    """
+    if path := check_source(key, source, study):
+        for names in benchmark_columns.GIVEN_PROBLEMS:
+            check_any_column(key, path, names)
+        return f"{key}: {path}", count_lines(key, path, enough)
+    if source.revision is None and is_synthetic(source.dataset, study):
+        return "world.problems", study.world.problems
+    return "problems.count", study.problems.count[0]
+
+
+def check_expected_count(made: int, expected: list[int]) -> None:
+    """Raise InputError where the synthetic problems are more or fewer than expected."""
+    least, most = expected
+    if not least <= made <= most:
+        raise InputError(
+            f"world.problems: {made} problems are made, but problems.count expects {least} to "
+            f"{most}. Correct one of them."
+        )
+
+
+def check_source(key: str, source: DatasetSource, study: StudyConfig) -> str | None:
+    """Return the path of a JSON-lines file of the user's; None for any other data set.
+
+    Raises InputError for a file that does not exist and for a bad name on the hub.
+    """
+    path = source.dataset
+    if source.revision is not None:
+        check_hub_name(key, path)
+    elif not is_synthetic(path, study) and not Path(path).is_dir():
+        return str(existing(key, path)) if path.endswith(".jsonl") else None
+    return None
+
+
+def check_benchmarks(study: StudyConfig) -> None:
+    """Raise InputError unless every local benchmark file has the columns its task reads."""
+    for task, path in study.evaluation.files.items():
+        if not is_synthetic(path, study):
+            check_columns(f"evaluation.files.{task}", path, benchmark_columns.TASKS.get(task, ()))
+
+
+def check_corpus(study: StudyConfig) -> None:
+    """Raise InputError unless every local source of the corpus has text or conversations."""
+    for name, source in study.corpus.sources.items():
+        key = f"corpus.sources.{name}"
+        if path := check_source(key, source, study):
+            check_any_column(key, path, benchmark_columns.CORPUS)

@@ -1,0 +1,126 @@
+"""Models that a configuration names: complete, with enough layers and positions, comparable."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from crosslens.config.json_files import read_object
+from crosslens.config.locations import existing_variants, is_synthetic, other_study
+from crosslens.config.model_compatibility import check_descent, with_common_names
+from crosslens.config.study import StudyConfig
+from crosslens.config.study_design import given, trained, trains
+from crosslens.config.synthetic_constants import FACTS_FILE, SYNTHETIC_POSITIONS
+from crosslens.io.errors import InputError
+
+WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+
+
+def check_models(study: StudyConfig) -> None:
+    """Raise InputError unless the teacher and every family's models can be used."""
+    if study.traces and trains(study.families):
+        check_model("traces.teacher", study.traces.teacher, study.traces.revision, study)
+    for family, entry in study.families.items():
+        for variant, source in given(entry).items():
+            key = f"families.{family}.{variant}"
+            if fields := check_model(key, source.model, source.revision, study):
+                check_layer(study.activations.layer, fields, family)
+                check_positions(study.corpus.sequence_length, fields, key)
+                is_trained = variant == "base" and trained(entry)
+                if is_trained or study.evaluation.math:
+                    check_chat_template(key, Path(source.model), study)
+        if folders := existing_variants(study, family):
+            check_descent(family, folders)
+
+
+def check_model(
+    key: str, path: str, revision: str | None, study: StudyConfig
+) -> dict[str, Any] | None:
+    """Return the fields of a model's config.json; None for a model of the hub.
+
+    A model of the hub is checked by the job that downloads it. Raises InputError unless a local
+    directory is complete.
+    """
+    if revision:
+        return check_hub_name(key, path)
+    if is_synthetic(path, study):
+        sizes = study.world.model.model_dump()
+        return sizes | {"max_position_embeddings": SYNTHETIC_POSITIONS}
+    folder = Path(path)
+    if not folder.is_dir():
+        hint = other_study(path, study)
+        if HUB_NAME.match(path) and not hint:
+            hint = f"If it is a model of the hub, add its revision (or main) next to {key}."
+        raise InputError(
+            f"{key}: there is no model directory {path}. {hint or 'Correct the path.'}"
+        )
+    if not any(folder.glob(WEIGHTS)):
+        raise InputError(f"{key}: {path} has no weights ({WEIGHTS}). Add them.")
+    check_facts(key, folder, study)
+    return with_common_names(read_object(key, folder / "config.json"))
+
+
+def check_chat_template(key: str, folder: Path, study: StudyConfig) -> None:
+    """Raise InputError for a model without a chat template: math sets and training need one."""
+    settings = folder / "tokenizer_config.json"
+    if is_synthetic(str(folder), study) or any(folder.glob("chat_template*")):
+        return
+    if not settings.is_file() or not read_object(key, settings).get("chat_template"):
+        raise InputError(
+            f"{key}: the tokenizer of {folder} has no chat template, by which math sets are asked "
+            "and models are trained. Add chat_template.jinja, or leave out evaluation.math."
+        )
+
+
+def check_facts(key: str, folder: Path, study: StudyConfig) -> None:
+    """Raise InputError for a pretrained synthetic model that has read another world's facts."""
+    if study.world is None or not (folder / FACTS_FILE).is_file():
+        return
+    asked = {"seed": study.seed, "max_operations": study.world.max_operations}
+    if (known := read_object(key, folder / FACTS_FILE)) != asked:
+        name = "base" if key.startswith("families.") else "teacher"
+        raise InputError(
+            f"{key}: {folder} has read the facts of {known}, and the study asks for {asked}. "
+            f"Give results/{study.study}/world/{name}, which is pretrained for this study."
+        )
+
+
+def check_hub_name(key: str, name: str) -> None:
+    """Raise InputError unless something with a revision is named as on the hub."""
+    if not HUB_NAME.match(name):
+        raise InputError(
+            f"{key}: {name} has a revision, but is not a name on the hub (organization/name). "
+            "Correct it, or remove the revision of a local path."
+        )
+
+
+def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
+    """Raise InputError unless the layer is the input of a decoder layer, not of the first."""
+    layers = fields.get("num_hidden_layers")
+    if layers is None:
+        raise InputError(
+            f"families.{family}: a model has no num_hidden_layers in its config.json, so it is no "
+            "model of text alone. Give its text model."
+        )
+    if isinstance(layer, int) and not 1 <= layer < layers:
+        raise InputError(
+            f"activations.layer: {layer} is out of range for families.{family}, whose model has "
+            f"{layers} layers. Choose 1 to {layers - 1}, or middle."
+        )
+
+
+def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
+    """Raise InputError for sequences that are longer than the model's positions.
+
+    Rotary positions continue beyond them without an error, only the activations are wrong. Scaled
+    ones (`rope_scaling`, or `rope_parameters` of transformers 5) reach `factor` times as far as
+    the original ones.
+    """
+    most = fields.get("max_position_embeddings") or length
+    scaling = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
+    original = scaling.get("original_max_position_embeddings") or most
+    if length > max(most, original * (scaling.get("factor") or 1)):
+        raise InputError(
+            f"corpus.sequence_length: {length} tokens are more than the positions of the model of "
+            f"{key} (max_position_embeddings: {most}). Lower it."
+        )
