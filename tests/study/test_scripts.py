@@ -19,6 +19,7 @@ from snakemake.api import (
 from test_dag import RULES
 
 from crosslens.config.sections import Section
+from crosslens.config.study import StudyConfig
 from crosslens.workflow.job import convert
 
 
@@ -29,7 +30,9 @@ def subclasses(kind: type) -> Iterator[type]:
         yield from subclasses(below)
 
 
-TYPES = {"Path": Path, "Any": Any} | {kind.__name__: kind for kind in subclasses(Section)}
+TYPES = {"Path": Path, "Any": Any, "StudyConfig": StudyConfig} | {
+    kind.__name__: kind for kind in subclasses(Section)
+}
 
 
 @pytest.fixture(scope="module")
