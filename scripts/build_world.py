@@ -42,10 +42,8 @@ def main(
     built = build_tokenizer(vocabulary(), SYNTHETIC_POSITIONS)
     shares = {"careful_share": careful_share, "tag_share": tag_share}
     rng = random.Random(f"corpora {seed}")
-    write_jsonl(
-        reasoning, reasoning_rows(rng, built, corpus_tokens.reasoning, max_operations, exams)
-    )
-    write_jsonl(general, general_rows(rng, built, corpus_tokens.general, facts, shares, exams))
+    write_jsonl(reasoning, reasoning_rows(rng, built, tokens.reasoning, max_operations, exams))
+    write_jsonl(general, general_rows(rng, built, tokens.general, facts, shares, exams))
     with atomic_write(tokenizer) as partial:
         built.save_pretrained(partial)
 

@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from given import Finished
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = yaml.safe_load((ROOT / "mini.yaml").read_text())

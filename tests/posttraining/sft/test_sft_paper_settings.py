@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crosslens.config.sections import SFTConfig
+from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json
 from crosslens.posttraining.sft import llama_factory
 
