@@ -99,7 +99,7 @@ def measured() -> dict[tuple[str, str, int], Trained]:
                 write_activations(Path(name), config, model, shard)
         found = {}
         for path, dtype, seed in CASES:
-            settings = CrosscoderConfig(**config["crosscoder"] | {"path": path, "dtype": dtype})
+            settings = CrosscoderConfig(**config["crosscoder"] | {"kernel": path, "dtype": dtype})
             found[path, dtype, seed] = train(Path(name), settings, shards, seed)
     torch.set_num_threads(threads)
     return found

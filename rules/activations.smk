@@ -1,8 +1,8 @@
 """The mixed corpus, and every model's residual stream on it, shard by shard.
 
 A shard is deleted when all crosscoders have trained on it. Shard i is extracted only after all have
-trained on shard i - `window`; the first shards of a family wait for the crosscoders of the previous
-family. So the disk holds `window` shards of each model of one family at a time.
+trained on shard i - `shards_on_disk`; the first shards of a family wait for the crosscoders of the previous
+family. So the disk holds `shards_on_disk` shards of each model of one family at a time.
 
 INPUTS: the sources of `corpus`; <results>/models/{family}/{variant}.
 OUTPUTS: <results>/activations/{family}/: corpus.h5, started, data-path.json;

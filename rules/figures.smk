@@ -39,7 +39,7 @@ rule draw_figure:
         families=figure_families,
         labels=LABELS,
         tasks=TASKS,
-        top=config["metrics"]["top"],
+        top=config["metrics"]["top_features"],
         caption=figure_caption,
     script:
         "../scripts/draw_figure.py"

@@ -62,15 +62,15 @@ def previous_state(w):
 
 
 def back_pressure(w):
-    """What a shard waits for, so that at most `window` shards of a variant exist at once.
+    """What a shard waits for, so that at most `shards_on_disk` shards of a variant exist at once.
 
-    Shard i waits until every crosscoder has trained on shard i - `window`, which its history file
+    Shard i waits until every crosscoder has trained on shard i - `shards_on_disk`, which its history file
     shows: the state next to it is deleted as soon as the next one exists. The first shards wait
     for the start of their family.
     """
-    if w.shard == "heldout" or int(w.shard) < config["activations"]["window"]:
+    if w.shard == "heldout" or int(w.shard) < config["activations"]["shards_on_disk"]:
         return start_of_family(w)
-    consumed = int(w.shard) - config["activations"]["window"]
+    consumed = int(w.shard) - config["activations"]["shards_on_disk"]
     readers = study_design.reading(w.variant, FAMILIES[w.family], REPLICAS)
     return [
         f"<results>/crosscoders/{{family}}/{name}/history-{consumed}.csv"

@@ -57,8 +57,8 @@ rule measure_overlap:
         runtime=rule_resource("measure_overlap", "runtime", 20),
     params:
         code=library_hash("scripts/measure_overlap.py"),
-        top=config["metrics"]["top"],
-        same_cosine=config["metrics"]["same_cosine"],
+        top=config["metrics"]["top_features"],
+        match_cosine=config["metrics"]["match_cosine"],
     script:
         "../scripts/measure_overlap.py"
 
@@ -81,6 +81,6 @@ rule rank_shifts:
         runtime=rule_resource("rank_shifts", "runtime", 20),
     params:
         code=library_hash("scripts/rank_shifts.py"),
-        top=config["metrics"]["top"],
+        top=config["metrics"]["top_features"],
     script:
         "../scripts/rank_shifts.py"

@@ -34,8 +34,8 @@ rule build_world:
         problems=synthetic("problems"),
         benchmark_items=synthetic("benchmark_items"),
         corpus_tokens=synthetic("corpus_tokens"),
-        careful_share=synthetic("base/careful_share"),
-        tag_share=synthetic("base/tag_share"),
+        reliable_fraction=synthetic("base/reliable_fraction"),
+        source_tag_fraction=synthetic("base/source_tag_fraction"),
         seed=config["seed"],
     script:
         "../scripts/build_world.py"

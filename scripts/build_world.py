@@ -21,8 +21,8 @@ def main(
     problem_count: int,
     items: BenchmarkItemsConfig,
     tokens: CorpusTokensConfig,
-    careful_share: float,
-    tag_share: float,
+    reliable_fraction: float,
+    source_tag_fraction: float,
     seed: int,
     problems: Path,
     benchmark_files: list[Path],
@@ -40,7 +40,7 @@ def main(
     rng = random.Random(f"problems {seed}")
     write_jsonl(problems, problem_rows(rng, problem_count, max_operations, exams))
     built = build_tokenizer(vocabulary(), SYNTHETIC_POSITIONS)
-    shares = {"careful_share": careful_share, "tag_share": tag_share}
+    shares = {"reliable_fraction": reliable_fraction, "source_tag_fraction": source_tag_fraction}
     rng = random.Random(f"corpora {seed}")
     write_jsonl(reasoning, reasoning_rows(rng, built, tokens.reasoning, max_operations, exams))
     write_jsonl(general, general_rows(rng, built, tokens.general, facts, shares, exams))
@@ -56,8 +56,8 @@ if __name__ == "__main__":
         problem_count=snakemake.params.problems,
         items=snakemake.params.benchmark_items,
         tokens=snakemake.params.corpus_tokens,
-        careful_share=snakemake.params.careful_share,
-        tag_share=snakemake.params.tag_share,
+        reliable_fraction=snakemake.params.reliable_fraction,
+        source_tag_fraction=snakemake.params.source_tag_fraction,
         seed=snakemake.params.seed,
         problems=snakemake.output.problems,
         benchmark_files=snakemake.output.benchmarks,

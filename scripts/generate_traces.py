@@ -53,8 +53,8 @@ def main(
         backend=settings.backend,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
-        options=settings.options,
-        engine=settings.engine,
+        options=settings.vllm_sampling,
+        engine=settings.vllm_engine,
     )
     for k, batch in track(left, "sampling", unit="batches"):
         first = (seed + SEEDS * part + k * settings.batch_size) % 2**31

@@ -25,7 +25,7 @@ def tuned_decoder(directory: Path) -> torch.Tensor:
 
 
 def overlaps(
-    paradigm: str, nrn: pd.DataFrame, root: Path, count: int, same_cosine: float
+    paradigm: str, nrn: pd.DataFrame, root: Path, count: int, match_cosine: float
 ) -> pd.DataFrame:
     """All overlaps of one paradigm; the replica rows compare the last checkpoint with itself."""
     groups = nrn.groupby(["crosscoder", "replica"])
@@ -36,21 +36,21 @@ def overlaps(
         {c: tops[name, 0] for c, name in main.items()},
         {c: decoders[name, 0] for c, name in main.items()},
         paradigm,
-        same_cosine,
+        match_cosine,
     )
     first, rows = (main[N_CHECKPOINTS], 0), []
     for other in (key for key in tops if key[1] > 0):
         vectors = [decoders[key][tops[key]] for key in (first, other)]
         same = (paradigm, N_CHECKPOINTS, N_CHECKPOINTS)
         rows.append((*same, "replica_index", index_overlap(tops[first], tops[other])))
-        rows.append((*same, "replica_matched", matched_overlap(*vectors, same_cosine)))
+        rows.append((*same, "replica_matched", matched_overlap(*vectors, match_cosine)))
     return pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
 
 
-def main(*, nrn: Path, root: Path, count: int, same_cosine: float, out: Path) -> None:
+def main(*, nrn: Path, root: Path, count: int, match_cosine: float, out: Path) -> None:
     """Write overlap.csv for both paradigms."""
     table = pd.read_csv(nrn)
-    parts = [overlaps(p, table, root, count, same_cosine) for p in ("sft", "rl")]
+    parts = [overlaps(p, table, root, count, match_cosine) for p in ("sft", "rl")]
     write_csv(out, pd.concat(parts))
 
 
@@ -61,6 +61,6 @@ if __name__ == "__main__":
         nrn=snakemake.input.nrn,
         root=Path(snakemake.input.pairs[0]).parent.parent,
         count=snakemake.params.top,
-        same_cosine=snakemake.params.same_cosine,
+        match_cosine=snakemake.params.match_cosine,
         out=snakemake.output[0],
     )

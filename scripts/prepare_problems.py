@@ -26,11 +26,11 @@ def main(*, settings: ProblemsConfig, out: Path, overlaps: Path, manifest: Path)
         for part, sources in (("sources", settings.sources), ("exclude", settings.exclude))
     }
     excluded = {name: rows(paths) for name, paths in files["exclude"].items()}
-    gathered = ProblemList(excluded, settings.ngram, settings.lcs_share)
+    gathered = ProblemList(excluded, settings.ngram, settings.lcs_fraction)
     for name, paths in files["sources"].items():
         gathered.add_source(name, rows(paths))
     problems, counts = gathered.problems, gathered.counts
-    warning = count_warning(len(problems), settings.count, counts)
+    warning = count_warning(len(problems), settings.expected_count, counts)
     write_jsonl(out, problems)
     write_csv(overlaps, pd.DataFrame(overlap_table(gathered.comparisons), columns=OVERLAP_COLUMNS))
     write_json(

@@ -33,8 +33,8 @@ def main(
         seed,
         count,
         pretraining.sequence_length,
-        careful_share=pretraining.careful_share,
-        tag_share=pretraining.tag_share,
+        reliable_fraction=pretraining.reliable_fraction,
+        source_tag_fraction=pretraining.source_tag_fraction,
     )
     schedule = Schedule(pretraining.steps, pretraining.batch_size)
     network = build_model(architecture, sizes, words, seed)

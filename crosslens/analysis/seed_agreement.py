@@ -20,7 +20,7 @@ class Agreement(NamedTuple):
 
     features: int  # of the first one that were matched
     mean_cosine: float  # PW-MCC
-    same: float  # fraction with a cosine of at least `same_cosine`
+    same: float  # fraction with a cosine of at least `match_cosine`
     share_correlation: float  # Spearman's, of NRN or MAS
     tail: int  # of the first one's tail, features that were matched
     tail_kept: float  # fraction of these whose match is in the second one's tail
@@ -45,7 +45,7 @@ def compare_seeds(
     decoders: tuple[Float[torch.Tensor, "n p d"], Float[torch.Tensor, "n q d"]],
     shares: tuple[Float[np.ndarray, " p"], Float[np.ndarray, " q"]],
     *,
-    same_cosine: float,
+    match_cosine: float,
     threshold: float,
     seed: int,
 ) -> Agreement:
@@ -67,7 +67,7 @@ def compare_seeds(
     return Agreement(
         len(rows),
         float(cosine.mean()),
-        float((cosine >= same_cosine).mean()),
+        float((cosine >= match_cosine).mean()),
         float(correlation),
         int(tail.sum()),
         kept,

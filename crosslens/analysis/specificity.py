@@ -70,7 +70,7 @@ def overlap_table(
     tops: dict[int, list[int]],
     decoders: dict[int, Float[torch.Tensor, "k d"]],
     paradigm: str,
-    same_cosine: float,
+    match_cosine: float,
 ) -> pd.DataFrame:
     """Overlap between each two checkpoints of a paradigm, by index and by direction.
 
@@ -81,7 +81,7 @@ def overlap_table(
     for a, b in combinations_with_replacement(sorted(tops), 2):
         vectors = [decoders[c][tops[c]] for c in (a, b)]
         rows.append((paradigm, a, b, "index", index_overlap(tops[a], tops[b])))
-        rows.append((paradigm, a, b, "matched", matched_overlap(*vectors, same_cosine)))
+        rows.append((paradigm, a, b, "matched", matched_overlap(*vectors, match_cosine)))
     return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
 
 

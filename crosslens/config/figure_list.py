@@ -53,10 +53,10 @@ DRAWINGS = {
         "metrics/{family}/overlap.csv",
         "Overlap of the top features by NRN between the checkpoints of each paradigm: by feature "
         "index as in the paper, and by decoder direction (decoder vectors matched one to one, from "
-        "the cosine `metrics.same_cosine` on). Below each panel: the last checkpoint compared with "
-        "itself, its crosscoder trained with another seed (another initialization and order of "
-        "rows). This shows how far the top list is reproduced at all. It is no lower bound for the "
-        "checkpoints: their crosscoders share one initialization and read the same rows in the "
+        "the cosine `metrics.match_cosine` on). Below each panel: the last checkpoint compared "
+        "with itself, its crosscoder trained with another seed (another initialization and order "
+        "of rows). This shows how far the top list is reproduced at all. It is no lower bound for "
+        "the checkpoints: their crosscoders share one initialization and read the same rows in the "
         "same order, so neighbouring checkpoints can overlap more. By index it is near chance, "
         "because another initialization numbers the features differently.",
     ),

@@ -50,7 +50,7 @@ def check_problems(study: StudyConfig) -> None:
             f"least {enough}."
         )
     if list(counts) == ["world.problems"]:  # all of them are kept
-        check_expected_count(study.world.problems, study.problems.count)
+        check_expected_count(study.world.problems, study.problems.expected_count)
 
 
 def count_problems(
@@ -66,7 +66,7 @@ def count_problems(
         return f"{key}: {path}", count_lines(key, path, enough)
     if source.revision is None and is_synthetic(source.dataset, study):
         return "world.problems", study.world.problems
-    return "problems.count", study.problems.count[0]
+    return "problems.expected_count", study.problems.expected_count[0]
 
 
 def check_expected_count(made: int, expected: list[int]) -> None:
@@ -74,8 +74,8 @@ def check_expected_count(made: int, expected: list[int]) -> None:
     least, most = expected
     if not least <= made <= most:
         raise InputError(
-            f"world.problems: {made} problems are made, but problems.count expects {least} to "
-            f"{most}. Correct one of them."
+            f"world.problems: {made} problems are made, but problems.expected_count is {least} "
+            f"to {most}. Correct one of them."
         )
 
 

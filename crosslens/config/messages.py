@@ -37,7 +37,18 @@ BOUNDS = {
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
 }
-RENAMED: dict[str, str] = {}  # old key -> new key
+RENAMED = {  # old key -> new name
+    "world.base.careful_share": "reliable_fraction",
+    "world.base.tag_share": "source_tag_fraction",
+    "problems.count": "expected_count",
+    "problems.lcs_share": "lcs_fraction",
+    "traces.options": "vllm_sampling",
+    "traces.engine": "vllm_engine",
+    "activations.window": "shards_on_disk",
+    "crosscoder.path": "kernel",
+    "metrics.top": "top_features",
+    "metrics.same_cosine": "match_cosine",
+}
 
 
 def first_fault(error: ValidationError, config: Mapping[str, Any], schema: Schema) -> str:
@@ -131,7 +142,7 @@ def bad_name(path: tuple[str | int, ...], part: Schema) -> str:
 def unknown(path: tuple[str | int, ...], known: Iterable[str]) -> str:
     """Return the error message for a key that its section does not have."""
     if new := RENAMED.get(dotted(path)):
-        return f"{dotted(path)}: renamed. Write {new}."
+        return f"{dotted(path)}: this key has another name now. Rename it to {new}."
     return f"{dotted(path)}: unknown key. {suggestion(path[-1], known)}"
 
 

@@ -123,7 +123,7 @@ def make_plan(
         sparsity_warmup=settings.sparsity_warmup,
         lr_decay=settings.lr_decay,
         dtype=settings.dtype,
-        path=settings.path,
+        path=settings.kernel,
         seed=seed,
         in_order=in_order,
         topk=topk,

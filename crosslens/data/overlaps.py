@@ -30,13 +30,13 @@ class ProblemIndex:
     """Problems of some sets, to be compared with others.
 
     Two problems count as one if they differ in typesetting only, or if they share `ngram` words in
-    a row and their longest common subsequence of words has `lcs_share` of the shorter one's words
+    a row and their longest common subsequence has `lcs_fraction` of the shorter one's words
     (Qwen2.5-Math's criterion, arXiv:2409.12122, section 3: 13 words and 0.6). The second condition
     lets problems pass that share only a stock phrase.
     """
 
-    def __init__(self, ngram: int, lcs_share: float) -> None:
-        self.ngram, self.lcs_share = ngram, lcs_share
+    def __init__(self, ngram: int, lcs_fraction: float) -> None:
+        self.ngram, self.lcs_fraction = ngram, lcs_fraction
         self.short = max(1, 3 * ngram // 4)  # shorter runs find the pairs just below the line
         self.problems: list[tuple[str, str, Words]] = []
         self.by_form: dict[str, int] = {}
@@ -66,7 +66,7 @@ class ProblemIndex:
         name, other, other_words = self.problems[number]
         run = longest_run(its_words, other_words)
         share = lcs_length(its_words, other_words) / min(len(its_words), len(other_words))
-        return Overlap(name, other, run, share, min(run / self.ngram, share / self.lcs_share))
+        return Overlap(name, other, run, share, min(run / self.ngram, share / self.lcs_fraction))
 
 
 def words(text: str) -> Words:

@@ -14,7 +14,7 @@ COLUMNS = {"problem": ("problem", "Problem"), "answer": ("answer", "Answer")}
 DOUBTFUL = 10  # comparisons that are shown on either side of the line
 
 OVERLAP_COLUMNS = [
-    *("verdict", "doubtful", "source", "resembles", "longest_run", "lcs_share", "margin"),
+    *("verdict", "doubtful", "source", "resembles", "longest_run", "lcs_fraction", "margin"),
     *("problem", "other_problem"),
 ]
 
@@ -34,13 +34,13 @@ class Comparison(NamedTuple):
 class ProblemList:
     """The list while it is gathered, what became of each source's rows, and what resembles what."""
 
-    def __init__(self, excluded: dict[str, Rows], ngram: int, lcs_share: float) -> None:
+    def __init__(self, excluded: dict[str, Rows], ngram: int, lcs_fraction: float) -> None:
         """Index the benchmarks. Raises InputError for one without problems."""
         self.problems: list[dict[str, str]] = []
         self.counts: Counts = {}
         self.comparisons: list[Comparison] = []
-        self.benchmarks = ProblemIndex(ngram, lcs_share)
-        self.earlier = ProblemIndex(ngram, lcs_share)  # problems of the sources before
+        self.benchmarks = ProblemIndex(ngram, lcs_fraction)
+        self.earlier = ProblemIndex(ngram, lcs_fraction)  # problems of the sources before
         self.by_form: dict[str, dict[str, str]] = {}
         for name, rows in excluded.items():
             add_benchmark(self.benchmarks, name, rows)
@@ -153,7 +153,10 @@ def count_warning(found: int, expected: list[int], counts: Counts) -> str | None
         f"{source}: {', '.join(f'{n} {what}' for what, n in count.items())}"
         for source, count in counts.items()
     )
-    line = f"problems.count: {found} problems are left, expected are {least} to {most} ({each})."
+    line = (
+        f"problems.expected_count: {found} problems are left, expected are {least} "
+        f"to {most} ({each})."
+    )
     if not found:
         raise InputError(f"{line} Correct problems.sources.")
     return f"{line} Check problems.sources and their revisions, or correct the range."

@@ -57,15 +57,15 @@ def base_rows(
     count: int,
     length: int,
     *,
-    careful_share: float,
-    tag_share: float,
+    reliable_fraction: float,
+    source_tag_fraction: float,
 ) -> torch.Tensor:
     """Documents [count, length] of the base model: each holds texts of one author."""
     rng = random.Random(f"base {seed}")
 
     def author() -> Callable[[], str]:
-        careful = rng.random() < careful_share
-        return lambda: item(rng, world, careful, tag_share)
+        careful = rng.random() < reliable_fraction
+        return lambda: item(rng, world, careful, source_tag_fraction)
 
     return fill_rows(tokenizer, author, count, length)
 

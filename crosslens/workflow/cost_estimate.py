@@ -150,7 +150,7 @@ def problems(study: StudyConfig) -> int:
     sources = study.problems.sources.values()
     if any(is_synthetic(source.dataset, study) for source in sources):
         return study.world.problems
-    return sum(study.problems.count) // 2
+    return sum(study.problems.expected_count) // 2
 
 
 def teacher_hours(study: StudyConfig) -> float:
@@ -233,7 +233,7 @@ def crosscoder_hours(study: StudyConfig, size: Size, models: int) -> float:
 class Disk(NamedTuple):
     """Bytes of one family at their most."""
 
-    rolling: float  # shards: `window` of each variant
+    rolling: float  # shards: `shards_on_disk` of each variant
     whole: float  # all shards at once, which never exist
     heldout: float
     states: float
@@ -253,7 +253,7 @@ def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
         weights(study, size, models) for models in models_aligned(family, study.crosscoder.replicas)
     ]
     return Disk(
-        rolling=whole * min(1, settings.window / settings.shards),
+        rolling=whole * min(1, settings.shards_on_disk / settings.shards),
         whole=whole,
         heldout=token * corpus.heldout_tokens,
         states=ADAM * (sum(counts) + max(counts)),
@@ -313,7 +313,7 @@ def disk_lines(study: StudyConfig) -> list[str]:
     found = disks(study)
     lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in found)]
     for field in Disk._fields:
-        name = {"rolling": f"shards, {study.activations.window} a variant"}.get(
+        name = {"rolling": f"shards, {study.activations.shards_on_disk} a variant"}.get(
             field, {"whole": "all shards at once", "heldout": "held-out shards"}.get(field, field)
         )
         values = (getattr(disk, field) / GB for disk in found.values())

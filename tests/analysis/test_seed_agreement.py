@@ -9,7 +9,7 @@ from crosslens.analysis.seed_agreement import compare_seeds
 
 
 def compared(one, other, first, second):
-    return compare_seeds((one, other), (first, second), same_cosine=0.7, threshold=0.8, seed=0)
+    return compare_seeds((one, other), (first, second), match_cosine=0.7, threshold=0.8, seed=0)
 
 
 def test_the_same_features_in_another_order_agree():

@@ -143,7 +143,7 @@ def study(tmp_path_factory):
     nrn_out, mas_out = root / "nrn.csv", root / "mas.csv"
     score_specificity.main(pairs=pairs, trios=trios, nrn_out=nrn_out, mas_out=mas_out)
     overlap = root / "overlap.csv"
-    measure_overlap.main(nrn=nrn_out, root=root, count=3, same_cosine=0.7, out=overlap)
+    measure_overlap.main(nrn=nrn_out, root=root, count=3, match_cosine=0.7, out=overlap)
     rank_shifts_script.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
     return root
 

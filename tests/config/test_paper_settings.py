@@ -59,7 +59,7 @@ def test_appendix_a1_crosscoders() -> None:
 
 
 def test_appendix_a2_problems_and_teacher() -> None:
-    least, most = CONFIG["problems"]["count"]
+    least, most = CONFIG["problems"]["expected_count"]
     assert least <= 47_000 <= most
     assert list(CONFIG["problems"]["sources"]) == ["math", "deepscaler"]
     assert set(CONFIG["problems"]["exclude"]) == {"math500", "aime24", "aime25"}
@@ -77,7 +77,7 @@ def test_section_4_and_appendix_a4_benchmarks() -> None:
 
 
 def test_sections_5_and_7_features_and_interventions() -> None:
-    assert CONFIG["metrics"]["top"] == 50  # section 5.2
+    assert CONFIG["metrics"]["top_features"] == 50  # section 5.2
     assert CONFIG["generalization"]["threshold"] == 0.2  # section 7, experimental setup
     assert CONFIG["generalization"]["readout"] == "branch"  # section 3.2
     assert CONFIG["interventions"]["amplify_to"] == 3.0  # section 7.1

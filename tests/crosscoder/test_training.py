@@ -48,7 +48,7 @@ SETTINGS = CrosscoderConfig(
     lr_decay=0.2,
     decoder_norm=0.08,
     dtype="float32",
-    path="auto",
+    kernel="auto",
     replicas=0,
 )
 TOPK = BatchTopKConfig(k=2, auxiliary_weight=0.03, auxiliary_features=0.5, dead_after=0.1)

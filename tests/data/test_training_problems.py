@@ -108,8 +108,8 @@ def settings(tmp_path: Path) -> ProblemsConfig:
             "aime24": {"dataset": str(tmp_path / "aime.parquet")},
         },
         ngram=13,
-        lcs_share=0.6,
-        count=[5, 5],
+        lcs_fraction=0.6,
+        expected_count=[5, 5],
     )
 
 
@@ -149,11 +149,13 @@ def test_the_manifest_holds_counts_and_hashes(settings, prepare, tmp_path: Path)
 def test_another_number_than_expected_is_a_warning_with_all_counts(
     settings, prepare, tmp_path: Path
 ) -> None:
-    warning = prepare(changed(settings, count=[6, 9]))["warning"]
-    assert warning.startswith("problems.count: 5 problems are left, expected are 6 to 9 (math: 4")
+    warning = prepare(changed(settings, expected_count=[6, 9]))["warning"]
+    assert warning.startswith(
+        "problems.expected_count: 5 problems are left, expected are 6 to 9 (math: 4"
+    )
     assert "in_aime24" in warning
     write_jsonl(tmp_path / "none.jsonl", [{"problem": "p"}])
-    with pytest.raises(InputError, match="problems.count: 0 problems are left"):
+    with pytest.raises(InputError, match="problems.expected_count: 0 problems are left"):
         prepare(changed(settings, sources={"s": str(tmp_path / "none.jsonl")}))
 
 
@@ -189,7 +191,7 @@ def test_real_math_loses_one_percent_to_real_benchmarks(settings, prepare, tmp_p
             settings,
             sources={"math": str(real("problems/math_train.jsonl"))},
             exclude={name: str(real(f"benchmarks/{name}.jsonl")) for name in benchmarks},
-            count=[7250, 7474],
+            expected_count=[7250, 7474],
         )
     )
     counts = manifest["counts"]["math"]

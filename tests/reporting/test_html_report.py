@@ -83,7 +83,10 @@ def results_tree(root: Path) -> Study:
         write_json(path, {"Python": "3", "llamafactory": "0.9" if family == "tiny" else "1.0"})
         inputs.append(path)
     write_json(root / "data" / "manifest.json", {"problems": 10})
-    write_json(root / "data" / "problems.json", {"warning": "problems.count: 10 problems are left"})
+    write_json(
+        root / "data" / "problems.json",
+        {"warning": "problems.expected_count: 10 problems are left"},
+    )
     (root / "benchmarks").mkdir()
     (root / "benchmarks" / "draw_nrn.tsv").write_text("s\th:m:s\tmax_rss\n2.5\t0:00:02\t100\n")
     write_tables(root, evaluated, pd.DataFrame(rows))

@@ -168,7 +168,7 @@ CASES = [
     value("world.base.sequence_length", 513),
     value("corpus.sequence_length", 513),
     value("corpus.tokens", 400000),
-    value("problems.count", [9, 2]),
+    value("problems.expected_count", [9, 2]),
     value("grpo.tokens_per_device", 100),
     value("sft.deepspeed", "zero3"),
     value("figures.families", ["tiny", "tiny", "tin"]),

@@ -25,7 +25,7 @@ def given_models(folder: Path) -> Study:
         del study.config[section]
     study.change("families", {"own": family("Own", *(f"own/{name}" for name in MODELS))})
     study.change("figures.families", ["own"] * 3)
-    study.change("activations", {"shards": 1, "window": 1})
+    study.change("activations", {"shards": 1, "shards_on_disk": 1})
     study.change("crosscoder.replicas", 0)
     study.change("crosscoder.d_sparse", 64)
     return study

@@ -108,7 +108,7 @@ def test_bytes_of_llamas_shards() -> None:
     disk = cost_estimate.disk_of(PAPER, family, LLAMA)
     activations = 11 * 400e6 * 4096 * 2
     assert math.isclose(disk.whole, activations, rel_tol=0.01)
-    window, shards = PAPER.activations.window, PAPER.activations.shards
+    window, shards = PAPER.activations.shards_on_disk, PAPER.activations.shards
     assert math.isclose(disk.rolling, activations * window / shards, rel_tol=0.01)
     assert disk.crosscoders == (14 * 2 + 3 * 3) * 2 * 4096 * 32768 * 4
 

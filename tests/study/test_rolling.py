@@ -1,4 +1,4 @@
-"""However jobs are scheduled, no more than `window` shards of a variant exist, and one held out."""
+"""However jobs are scheduled, a variant has at most `shards_on_disk` shards and a held-out one."""
 
 import random
 import re
@@ -44,7 +44,7 @@ def rolling(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """The jobs of a study of seven shards."""
     study = Study(tmp_path_factory.mktemp("study"), MINI)
     study.change("activations.shards", SHARDS)
-    study.change("activations.window", WINDOW)
+    study.change("activations.shards_on_disk", WINDOW)
     done = study.snakemake("--dry-run", "--cores", "2")
     assert done.returncode == 0, done.stdout
     return graph(done.stdout)

@@ -8,7 +8,7 @@ import yaml
 from conftest import ROOT, Study
 
 from crosslens.config.loading import load_study
-from crosslens.config.messages import description, resolved
+from crosslens.config.messages import RENAMED, description, resolved, value_at
 from crosslens.config.sections import Section
 from crosslens.config.sections.families import OverridesConfig
 from crosslens.config.study import StudyConfig
@@ -65,9 +65,17 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("problems.sources.world", "p.jsonl", "sources.world: there is no file p.jsonl"),
         ("problems.exclude.aime24", "p.jsonl", "exclude.aime24: there is no file p.jsonl"),
         ("problems.sources.world", {"files": "*"}, "problems.sources.world.dataset: missing"),
-        ("problems.count", [9, 5], "problems.count: 9 is more than 5. Write the smaller first."),
+        (
+            "problems.expected_count",
+            [9, 5],
+            "problems.expected_count: 9 is more than 5. Write the smaller first.",
+        ),
         ("traces.revision", "main", "traces.teacher: results/mini/world/teacher has a revision"),
-        ("traces.options", {"top_p": 0.9}, "traces.options: top_p would be passed to vLLM"),
+        (
+            "traces.vllm_sampling",
+            {"top_p": 0.9},
+            "traces.vllm_sampling: top_p would be passed to vLLM",
+        ),
         ("traces.max_new_tokens", 321, "sft.max_length: 320 would cut traces"),
         ("sft.deepspeed", "zero3", "DeepSpeed needs GPUs, but resources.train_sft.gpu is 0"),
         (
@@ -86,7 +94,11 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("corpus.sources.general", "g.jsonl", "corpus.sources.general: there is no file"),
         ("world.problems", 31, "world.problems: number of problems is 31, too few for 5 steps"),
         ("world.problems", 100, "100, too few for 5 steps of grpo.batch_size: 32, one for each"),
-        ("problems.count", [1, 9], "problems are made, but problems.count expects 1 to 9"),
+        (
+            "problems.expected_count",
+            [1, 9],
+            "problems are made, but problems.expected_count is 1 to 9",
+        ),
         ("world.model.head_dim", 7, "world.model.head_dim: 7 is odd. Rotary"),
         ("grpo.mini_batch_size", 20, "grpo.mini_batch_size: 20 does not divide batch_size: 32."),
         ("sft.micro_batch_size", 3, "sft.micro_batch_size: 3 does not divide batch_size: 8."),
@@ -242,6 +254,14 @@ def test_a_descendant_may_have_added_tokens(study: Study) -> None:
     assert "only added tokens may come on top" in refusal(study)
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_key_is_refused_with_its_new_name(study: Study, old: str, new: str) -> None:
+    *parents, _ = old.split(".")
+    assert value_at([*parents, new], study.config) is not None
+    study.change(old, 1)
+    assert refusal(study) == f"{old}: this key has another name now. Rename it to {new}."
+
+
 def test_tokenizers_that_differ(study: Study) -> None:
     study.model("base")
     study.model("results/mini/models/tiny/rl-3", words="a c")
@@ -332,11 +352,13 @@ def test_models_and_data_of_the_hub_are_not_looked_for(study: Study) -> None:
     study.change("families.tiny", {"label": "A", "base": "org/model", "revision": "main"})
     study.config["traces"].update(teacher="org/teacher", revision="v1.0")
     source = {"dataset": "org/data", "revision": "0" * 40, "files": "train/*.parquet"}
-    study.config["problems"].update(sources={"hub": source}, count=[200, 300])
+    study.config["problems"].update(sources={"hub": source}, expected_count=[200, 300])
     study.config["corpus"]["sources"]["general"] = source
     load_study(study.config, SCRIPTS)
-    study.config["problems"]["count"] = [100, 300]
-    assert "problems.count: number of problems is 100, too few for 5 steps" in refusal(study)
+    study.config["problems"]["expected_count"] = [100, 300]
+    assert "problems.expected_count: number of problems is 100, too few for 5 steps" in refusal(
+        study
+    )
 
 
 def test_a_familys_own_settings(study: Study) -> None:

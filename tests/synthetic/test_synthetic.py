@@ -195,7 +195,7 @@ def test_a_boxed_answer_survives_the_tokenizer(tokenizer) -> None:
 
 def test_corpora_reach_their_size_without_the_math_benchmarks(tokenizer) -> None:
     exams = benchmark_files.math_problems(0, 60, 1)["math500"]
-    world, shares = World(0, 1), {"careful_share": 0.3, "tag_share": 0.5}
+    world, shares = World(0, 1), {"reliable_fraction": 0.3, "source_tag_fraction": 0.5}
     traces = reasoning_rows(random.Random(0), tokenizer, 3000, 1, exams)
     assert [turn["from"] for turn in traces[0]["conversations"]] == ["user", "assistant"]
     general = general_rows(random.Random(0), tokenizer, 3000, world, shares, exams)
@@ -207,7 +207,7 @@ def test_corpora_reach_their_size_without_the_math_benchmarks(tokenizer) -> None
 
 def test_the_same_seed_gives_the_same_documents(tokenizer) -> None:
     rows = [
-        base_rows(tokenizer, World(s), s, 4, 64, careful_share=0.3, tag_share=0.5)
+        base_rows(tokenizer, World(s), s, 4, 64, reliable_fraction=0.3, source_tag_fraction=0.5)
         for s in (0, 0, 1)
     ]
     assert torch.equal(rows[0], rows[1])

@@ -10,7 +10,7 @@ from crosslens.config.sections.base import Fraction, Section, Text
 class MetricsConfig(Section):
     """Specificity and overlap of features (score_specificity, measure_overlap, rank_shifts)."""
 
-    top: int = Field(
+    top_features: int = Field(
         50,
         ge=1,
         le=2**20,
@@ -22,7 +22,7 @@ class MetricsConfig(Section):
         description="Firing rate on the held-out shard above which a feature is alive "
         "(evaluate_crosscoder).",
     )
-    same_cosine: Fraction = Field(
+    match_cosine: Fraction = Field(
         0.7,
         description="Least cosine of two decoder vectors that count as the same feature, in the "
         "overlap by direction (measure_overlap).",

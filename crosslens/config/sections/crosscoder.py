@@ -25,11 +25,11 @@ class ActivationsConfig(Section):
         description="Number of training shards; more take less disk at a time "
         "(extract_activations, train_crosscoder).",
     )
-    window: int = Field(
+    shards_on_disk: int = Field(
         2,
         ge=1,
         le=1000,
-        description="Most shards of a variant on the disk at a time (extract_activations).",
+        description="Most shards of a variant on disk at a time (extract_activations).",
     )
     skip_positions: int = Field(
         1,
@@ -130,7 +130,7 @@ class CrosscoderConfig(Section):
         description="Type of the matrix products; the master weights are always float32 "
         "(train_crosscoder).",
     )
-    path: Literal["auto", "dense", "sparse"] = Field(
+    kernel: Literal["auto", "dense", "sparse"] = Field(
         "auto",
         description="How exact gradients are computed: by sums over nonzeros (sparse), by matrix "
         "products (dense), or by the faster of the two at the measured density (auto) "

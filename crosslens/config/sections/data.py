@@ -54,16 +54,16 @@ class ProblemsConfig(Section):
         ge=4,
         le=1000,
         description="Number of consecutive words from which on a problem may be an excluded one; "
-        "lcs_share decides (prepare_problems).",
+        "lcs_fraction decides (prepare_problems).",
     )
-    lcs_share: float = Field(
+    lcs_fraction: float = Field(
         0.6,
         gt=0,
         le=1,
         description="Longest common subsequence of words, as a share of the shorter problem, from "
         "which on a problem with ngram words in common is an excluded one (prepare_problems).",
     )
-    count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
+    expected_count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
         [1, 10**8],
         description="Fewest and most problems that the list is expected to have; another number "
         "is a warning in the log, data/problems.json and the report (prepare_problems).",
@@ -72,9 +72,11 @@ class ProblemsConfig(Section):
     @model_validator(mode="after")
     def fewest_first(self) -> Self:
         """Raise InputError where the range is empty."""
-        least, most = self.count
+        least, most = self.expected_count
         if least > most:
-            raise InputError(f"count: {least} is more than {most}. Write the smaller first.")
+            raise InputError(
+                f"expected_count: {least} is more than {most}. Write the smaller first."
+            )
         return self
 
 
@@ -113,12 +115,12 @@ class TracesConfig(Section):
     shards: int = Field(
         1, ge=1, le=100_000, description="Jobs that share the problems (generate_traces)."
     )
-    options: BackendOptions = Field(
+    vllm_sampling: BackendOptions = Field(
         {},
         description="Further SamplingParams of vLLM (top_p, top_k, ...), passed on unchanged "
         "(generate_traces).",
     )
-    engine: BackendOptions = Field(
+    vllm_engine: BackendOptions = Field(
         {},
         description="Further arguments of vLLM's engine (max_model_len, ...), passed on unchanged "
         "(generate_traces).",
@@ -127,7 +129,7 @@ class TracesConfig(Section):
     @model_validator(mode="after")
     def only_vllm_takes_its_options(self) -> Self:
         """Raise InputError for options of vLLM where it is not used."""
-        for key in ("options", "engine"):
+        for key in ("vllm_sampling", "vllm_engine"):
             if self.backend == "transformers" and (given := getattr(self, key)):
                 raise InputError(
                     f"{key}: {', '.join(given)} would be passed to vLLM, but backend is "

@@ -58,12 +58,12 @@ class BasePretrainingConfig(Section):
     sequence_length: Length = Field(
         description="Tokens of one document; math problems with their solutions must fit."
     )
-    careful_share: Fraction = Field(
+    reliable_fraction: Fraction = Field(
         0.33,
         description="Fraction of documents by a reliable author, who computes correctly and states "
         "true facts.",
     )
-    tag_share: Fraction = Field(
+    source_tag_fraction: Fraction = Field(
         0.5,
         description="Fraction of texts with a source tag, which shows whether the author is "
         "reliable.",
