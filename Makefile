@@ -13,7 +13,7 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
-GIVEN = $(patsubst %,tests/study/test_%.py,kills own_models slurm)
+GIVEN = $(patsubst %,tests/study/test_%.py,kills notebook own_models slurm)
 .PHONY: help pretrained environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference clean
 
 help:

@@ -5,19 +5,23 @@ Section 7.1 of the paper: zero in RL (Tables 2, 4), 3.0 in base (Tables 3, 5).
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
-from lm_eval.api.task import ConfigurableTask
 
 from crosslens.analysis.feature_scores import features_of
 from crosslens.analysis.feature_selection import FeatureSet
 from crosslens.analysis.intervals import change
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.evaluation.harness import Model, run
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 from crosslens.models.decoder import body_of, decoder_layers
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+
+    from crosslens.evaluation.harness import Model
 
 MASKING = ("attention_mask", "position_ids")
 Others = Callable[..., Float[torch.Tensor, "b n d_model"]]
@@ -123,12 +127,14 @@ def restrict(crosscoder: Crosscoder, features: torch.Tensor) -> Crosscoder:
 
 
 def count_right(
-    model: Model, tasks: dict[str, ConfigurableTask], critical: dict[str, list[dict]]
+    model: "Model", tasks: "dict[str, ConfigurableTask]", critical: dict[str, list[dict]]
 ) -> dict[str, int]:
     """How many of each task's critical samples the model gets right.
 
     Raises InputError when a document is not the one that was found critical.
     """
+    from crosslens.evaluation.harness import run
+
     only = {task: [sample["doc_id"] for sample in critical[task]] for task in tasks}
     found = run(model, tasks, only=only) if tasks else {}
     for task, samples in found.items():
@@ -139,8 +145,8 @@ def count_right(
 
 
 def effects(
-    model: Model,
-    tasks: dict[str, ConfigurableTask],
+    model: "Model",
+    tasks: "dict[str, ConfigurableTask]",
     critical: dict[str, list[dict]],
     sets: list[FeatureSet],
     editing: Callable[[list[int]], AbstractContextManager],

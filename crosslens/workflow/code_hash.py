@@ -2,7 +2,8 @@
 
 Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor does the room
 `workflow`: it decides how a job runs, not what it computes. Nor do classes of settings: a job has
-their values as `params`, which Snakemake compares itself.
+their values as `params`, which Snakemake compares itself. Nor does the package's own `__init__.py`,
+the list of what it offers to researchers: no script imports from it.
 """
 
 import ast
@@ -59,7 +60,7 @@ def files(name: str, root: Path) -> Iterator[Path]:
     parts = name.split(".")
     if parts[0] != PACKAGE or name.startswith(NOT_HASHED):
         return
-    for depth in range(1, len(parts) + 1):
+    for depth in range(2, len(parts) + 1):
         base = root.joinpath(*parts[:depth])
         for path in (base.with_suffix(".py"), base / "__init__.py"):
             if path.is_file():

@@ -1,0 +1,70 @@
+"""Where in texts features fire: their activations on sequences, and the strongest contexts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+
+from crosslens.activations.extract import residual_stream
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.models.batching import batches
+
+
+class Context(NamedTuple):
+    """A token on which a feature fires, at the end of the tokens that precede it."""
+
+    activation: float  # in the crosscoder's units
+    sequence: int
+    position: int
+    ids: list[int]
+
+
+@torch.inference_mode()
+def encode_rows(
+    crosscoder: Crosscoder,
+    networks: Sequence[torch.nn.Module],
+    rows: Integer[np.ndarray, "n t"],
+    features: Sequence[int],
+    *,
+    batch_size: int = 16,
+    skip_positions: int = 1,
+) -> Float[torch.Tensor, "n t k"]:
+    """Return the activations of some features at every token of some sequences.
+
+    `networks` are the crosscoder's models in its order, truncated at its layer (`load_truncated`).
+    The first `skip_positions` positions, on which crosscoders are not trained, are zero.
+    """
+    chosen = list(features)
+    found = []
+    for group in batches(rows, batch_size):
+        ids = torch.from_numpy(group.astype(np.int64))
+        streams = [residual_stream(n, ids.to(n.device)).float().cpu() for n in networks]
+        x = torch.stack(streams, dim=2) * crosscoder.scales[:, None]
+        f = crosscoder.encode(x.flatten(0, 1))[:, chosen]
+        found.append(f.view(*group.shape, len(chosen)))
+    activations = torch.cat(found)
+    activations[:, :skip_positions] = 0
+    return activations
+
+
+def strongest_contexts(
+    f: Float[torch.Tensor, "n t"], rows: Integer[np.ndarray, "n t"], count: int, width: int = 16
+) -> list[Context]:
+    """Return the tokens on which a feature fires most, one a sequence, the strongest first.
+
+    Each comes with up to `width` tokens that end in it. Fewer than `count` where it does not fire.
+    """
+    strongest, positions = f.max(dim=1)
+    order = strongest.argsort(descending=True, stable=True)[:count].tolist()
+    return [
+        Context(
+            strongest[i].item(),
+            i,
+            (position := int(positions[i])),
+            rows[i, max(0, position + 1 - width) : position + 1].tolist(),
+        )
+        for i in order
+        if strongest[i] > 0
+    ]
