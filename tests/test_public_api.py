@@ -10,7 +10,7 @@ import pytest
 import crosslens
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = {"lm_eval", "numba", "seaborn", "pydantic"}  # of pyproject.toml
+EXTRAS = {"lm_eval", "numba", "seaborn"}  # of pyproject.toml
 HEAVY = {"torch", "transformers", "numpy", "pandas"} | EXTRAS
 
 
