@@ -1,6 +1,7 @@
 """The notebook runs on a finished study, and the one in the repository has been run."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -17,6 +18,7 @@ def test_the_notebook_runs_from_the_study_to_a_changed_answer(undisturbed: Finis
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-5000:]
     assert "models: base rl-5 sft-5" in done.stdout
