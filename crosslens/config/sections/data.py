@@ -47,21 +47,21 @@ class ProblemsConfig(Section):
     )
     exclude: Sources = Field(
         {},
-        description="Benchmarks whose problems are taken out of the list (prepare_problems).",
+        description="Benchmarks whose problems are removed from the list (prepare_problems).",
     )
     ngram: int = Field(
         13,
         ge=4,
         le=1000,
-        description="Number of consecutive words from which on a problem may be an excluded one; "
-        "lcs_fraction decides (prepare_problems).",
+        description="Least number of consecutive words that a removed problem shares with an "
+        "excluded one (prepare_problems).",
     )
     lcs_fraction: float = Field(
         0.6,
         gt=0,
         le=1,
-        description="Longest common subsequence of words, as a share of the shorter problem, from "
-        "which on a problem with ngram words in common is an excluded one (prepare_problems).",
+        description="Least length of the longest common subsequence of words of a removed problem "
+        "and an excluded one, as a fraction of the shorter of both (prepare_problems).",
     )
     expected_count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
         [1, 10**8],
@@ -95,7 +95,7 @@ class TracesConfig(Section):
     )
     backend: Literal["transformers", "vllm"] = Field(
         "transformers",
-        description="What samples: transformers (CPU or one GPU) or vLLM (generate_traces).",
+        description="Sampling backend: transformers (CPU or one GPU) or vLLM (generate_traces).",
     )
     temperature: float = Field(
         1.0,
@@ -113,7 +113,7 @@ class TracesConfig(Section):
         "most one batch (generate_traces).",
     )
     shards: int = Field(
-        1, ge=1, le=100_000, description="Jobs that share the problems (generate_traces)."
+        1, ge=1, le=100_000, description="Number of jobs that share the problems (generate_traces)."
     )
     vllm_sampling: BackendOptions = Field(
         {},
@@ -143,7 +143,7 @@ class CorpusConfig(Section):
 
     sources: Annotated[Sources, Field(min_length=1)] = Field(
         description="Name of each source and its data, with text or conversations; all sources "
-        "give as many tokens, documents are drawn at random (tokenize_corpus).",
+        "give the same number of tokens, from documents drawn at random (tokenize_corpus).",
     )
     tokens: int = Field(
         ge=1000,

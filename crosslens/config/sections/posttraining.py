@@ -126,8 +126,8 @@ class GRPOConfig(Section):
         10,
         ge=1,
         le=100_000,
-        description="Steps between two saved training states, the most that a kill costs; fewer "
-        "where the five checkpoints need it (train_grpo).",
+        description="Steps between two saved training states, which an interrupted run repeats at "
+        "most; fewer where the five checkpoints need it (train_grpo).",
     )
     options: dict[DottedKey, JsonValue] = Field(
         {},

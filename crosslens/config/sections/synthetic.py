@@ -76,7 +76,7 @@ class TeacherPretrainingConfig(Section):
     steps: Steps = Field(description="Optimizer steps; each document is seen once.")
     batch_size: Documents = Field(description="Documents of one step.")
     sequence_length: Length = Field(
-        description="Tokens of one document; the longest wordy solution must fit."
+        description="Tokens of one document; the longest solution must fit."
     )
 
 
