@@ -5,8 +5,8 @@ trained on shard i - `shards_on_disk`; the first shards of a family wait for the
 family. So the disk holds `shards_on_disk` shards of each model of one family at a time.
 
 INPUTS: the sources of `corpus`; <results>/models/{family}/{variant}.
-OUTPUTS: <results>/activations/{family}/: corpus.h5, started, data-path.json;
-{variant}/: shard-{shard}.h5 (temporary), shard-{shard}.json (counts).
+OUTPUTS: <results>/models/{family}/sft-matched; <results>/activations/{family}/: corpus.h5, started,
+drift.json, data-path.json; {variant}/: shard-{shard}.h5 (temporary), shard-{shard}.json (counts).
 """
 
 
@@ -34,6 +34,34 @@ rule tokenize_corpus:
         seed=config["seed"],
     script:
         "../scripts/tokenize_corpus.py"
+
+
+rule match_drift:
+    input:
+        corpus="<results>/activations/{family}/corpus.h5",
+        base="<results>/models/{family}/base",
+        sft=f"<results>/models/{{family}}/{FINAL['sft']}",
+        rl=f"<results>/models/{{family}}/{FINAL['rl']}",
+    output:
+        model=directory(f"<results>/models/{{family}}/{crosscoder_design.MATCHED}"),
+        measured="<results>/activations/{family}/drift.json",
+    log:
+        "<logs>/match_drift/{family}.log",
+    benchmark:
+        "<benchmarks>/match_drift/{family}.tsv"
+    conda:
+        env_file("analysis")
+    envmodules:
+        env_module("analysis"),
+    resources:
+        gpu=rule_resource("match_drift", "gpu"),
+        mem_mb=rule_resource("match_drift", "mem_mb", 3000),
+        runtime=rule_resource("match_drift", "runtime", 60),
+    params:
+        code=library_hash("scripts/match_drift.py"),
+        activations=config["activations"],
+    script:
+        "../scripts/match_drift.py"
 
 
 rule start_family:
@@ -77,7 +105,7 @@ rule report_data_path:
         corpus="<results>/activations/{family}/corpus.h5",
         counts=collect(
             "<results>/activations/{{family}}/{variant}/shard-{shard}.json",
-            variant=variants_of,
+            variant=extracted_variants,
             shard=["heldout", *SHARDS],
         ),
     output:

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
-from crosslens.config import benchmark_columns, study_design
+from crosslens.config import benchmark_columns, crosscoder_design, study_design
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.config.locations import local_sources
 from crosslens.config.study_design import FINAL, N_CHECKPOINTS, TRIO
@@ -26,7 +26,7 @@ RESULTS = f"results/{config['study']}"
 FAMILIES = STUDY.families
 LABELS = {family: entry.label for family, entry in FAMILIES.items()}
 CHECKPOINTS = range(1, N_CHECKPOINTS + 1)
-REPLICAS = config["crosscoder"]["replicas"]
+CROSSCODER = STUDY.crosscoder
 SHARDS = range(config["activations"]["shards"])
 # Absent where every family comes with its tuned models.
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
@@ -53,8 +53,8 @@ def either(values):
 
 wildcard_constraints:
     family=either(FAMILIES),
-    variant=f"base|(sft|rl)-[1-{N_CHECKPOINTS}]",
-    crosscoder=f"(sft|rl)-[1-{N_CHECKPOINTS}]|trio",
+    variant=f"base|(sft|rl)-[1-{N_CHECKPOINTS}]|{crosscoder_design.MATCHED}",
+    crosscoder=crosscoder_design.PATTERN,
     replica=r"\d+",
     shard=r"\d+|heldout",
     part=r"\d+",

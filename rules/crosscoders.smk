@@ -1,4 +1,5 @@
-"""Sparse crosscoders: ten pairs, the trio, and replicas (other seeds) of the last pairs and the trio.
+"""Sparse crosscoders: ten pairs, the trio, replicas (other seeds) of the last pairs and the trio,
+and those that `crosscoder.evidence` asks for. Their names: crosslens/config/crosscoder_design.py.
 
 INPUTS: <results>/activations/{family}/{variant}/shard-{shard}.h5.
 OUTPUTS: <results>/crosscoders/{family}/{crosscoder}-r{replica}/: state-{shard}.safetensors
@@ -13,6 +14,7 @@ rule train_crosscoder:
             variant=aligned_variants,
         ),
         previous=previous_state,
+        reference=reference_histories,
     output:
         state=temp(
             "<results>/crosscoders/{family}/{crosscoder}-r{replica}/state-{shard}.safetensors"
@@ -32,8 +34,10 @@ rule train_crosscoder:
         runtime=rule_resource("train_crosscoder", "runtime", 120),
     params:
         code=library_hash("scripts/train_crosscoder.py"),
-        crosscoder=config["crosscoder"],
+        crosscoder=crosscoder_settings(),
         models=aligned_variants,
+        inputs=crosscoder_inputs,
+        activation=crosscoder_activation,
         shards=config["activations"]["shards"],
         seed=crosscoder_seed,
     script:
@@ -51,6 +55,7 @@ rule evaluate_crosscoder:
             "<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/history-{shard}.csv",
             shard=SHARDS,
         ),
+        reference=reference_quality,
     output:
         crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
         quality="<results>/crosscoders/{family}/{crosscoder}-r{replica}/quality.json",
@@ -70,7 +75,7 @@ rule evaluate_crosscoder:
         runtime=rule_resource("evaluate_crosscoder", "runtime", 60),
     params:
         code=library_hash("scripts/evaluate_crosscoder.py"),
-        crosscoder=config["crosscoder"],
+        crosscoder=crosscoder_settings(),
         threshold=config["metrics"]["alive_threshold"],
     script:
         "../scripts/evaluate_crosscoder.py"

@@ -35,19 +35,67 @@ def teacher_directory():
     return [] if "revision" in TRACES else TRACES["teacher"]
 
 
-def variants_of(w):
-    """All models of a family, base first."""
-    return study_design.variants(FAMILIES[w.family])
+def extracted_variants(w):
+    """The models of a family whose activations are extracted, base first."""
+    return crosscoder_design.extracted(FAMILIES[w.family], CROSSCODER)
 
 
-def pairs_of(w):
+def crosscoders_with_nrn(w):
     """A family's crosscoders of two models."""
-    return study_design.pairs(FAMILIES[w.family], REPLICAS)
+    return crosscoder_design.with_nrn(FAMILIES[w.family], CROSSCODER)
+
+
+def crosscoders_with_mas(w):
+    """A family's crosscoders of base and both final models."""
+    return crosscoder_design.with_mas(FAMILIES[w.family], CROSSCODER)
+
+
+def crosscoders_over_checkpoints(w):
+    """A family's crosscoders of base and all checkpoints of a paradigm."""
+    return crosscoder_design.over_checkpoints(FAMILIES[w.family], CROSSCODER)
+
+
+def design_of(w):
+    """What a crosscoder is trained on, and how."""
+    return crosscoder_design.design(w.crosscoder, FAMILIES[w.family], CROSSCODER)
 
 
 def aligned_variants(w):
     """The models that a crosscoder aligns, base first."""
-    return study_design.models_of(w.crosscoder)
+    return design_of(w).models
+
+
+def crosscoder_inputs(w):
+    """What a crosscoder is given of its models' activations."""
+    return design_of(w).inputs
+
+
+def crosscoder_activation(w):
+    """The activation function of a crosscoder."""
+    return design_of(w).activation
+
+
+def reference_histories(w):
+    """The histories, up to this shard, of the crosscoder whose L0 this one follows; else no file."""
+    reference = design_of(w).reference
+    path = f"<results>/crosscoders/{{family}}/{reference}-r{{replica}}/history-"
+    return (
+        [f"{path}{shard}.csv" for shard in range(int(w.shard) + 1)] if reference else []
+    )
+
+
+def reference_quality(w):
+    """The quality of the crosscoder whose L0 this one has; no file for one that has its own L0."""
+    reference = design_of(w).reference
+    path = f"<results>/crosscoders/{{family}}/{reference}-r{{replica}}"
+    return f"{path}/quality.json" if reference else []
+
+
+def crosscoder_settings():
+    """Settings of a crosscoder, without those that only say which crosscoders there are."""
+    choices = ("replicas", "activation", "evidence")
+    settings = config["crosscoder"].items()
+    return {key: value for key, value in settings if key not in choices}
 
 
 def crosscoder_seed(w):
@@ -71,7 +119,7 @@ def back_pressure(w):
     if w.shard == "heldout" or int(w.shard) < config["activations"]["shards_on_disk"]:
         return start_of_family(w)
     consumed = int(w.shard) - config["activations"]["shards_on_disk"]
-    readers = study_design.reading(w.variant, FAMILIES[w.family], REPLICAS)
+    readers = crosscoder_design.reading(w.variant, FAMILIES[w.family], CROSSCODER)
     return [
         f"<results>/crosscoders/{{family}}/{name}/history-{consumed}.csv"
         for name in readers
@@ -104,7 +152,7 @@ def previous_family(w):
     return [
         f"<results>/crosscoders/{family}/{name}/quality.json"
         for family in ([] if requested_targets() else previous)
-        for name in study_design.crosscoders(FAMILIES[family], REPLICAS)
+        for name in crosscoder_design.crosscoders(FAMILIES[family], CROSSCODER)
     ]
 
 

@@ -9,11 +9,11 @@ rule score_specificity:
     input:
         pairs=collect(
             "<results>/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
-            pair=pairs_of,
+            pair=crosscoders_with_nrn,
         ),
         trios=collect(
             "<results>/crosscoders/{{family}}/{trio}/crosscoder.safetensors",
-            trio=study_design.trios(REPLICAS),
+            trio=crosscoders_with_mas,
         ),
     output:
         nrn="<results>/metrics/{family}/nrn.csv",
@@ -40,7 +40,7 @@ rule measure_overlap:
         nrn="<results>/metrics/{family}/nrn.csv",
         pairs=collect(
             "<results>/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
-            pair=pairs_of,
+            pair=crosscoders_with_nrn,
         ),
     output:
         "<results>/metrics/{family}/overlap.csv",

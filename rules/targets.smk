@@ -65,7 +65,7 @@ def curve_tables(w):
         return [
             f"<results>/crosscoders/{family}/{name}/training.csv"
             for family, entry in FAMILIES.items()
-            for name in study_design.crosscoders(entry, REPLICAS)
+            for name in crosscoder_design.crosscoders(entry, CROSSCODER)
         ]
     paradigm = CURVES[w.curves].paradigm
     trained = [f for f, e in FAMILIES.items() if paradigm in study_design.trained(e)]
@@ -87,8 +87,8 @@ def study_curves():
 
 def family_results(family):
     """Everything the report reads of one family."""
-    crosscoders = study_design.crosscoders(FAMILIES[family], REPLICAS)
-    trios = study_design.trios(REPLICAS)
+    crosscoders = crosscoder_design.crosscoders(FAMILIES[family], CROSSCODER)
+    trios = crosscoder_design.trios(CROSSCODER)
     files = [
         *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
         *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),

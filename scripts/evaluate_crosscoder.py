@@ -11,8 +11,10 @@ from crosslens.analysis.feature_table import feature_table
 from crosslens.analysis.latent_scaling import ScalingSums
 from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.heldout import Quality, evaluate
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.threshold import calibrate
 from crosslens.crosscoder.training import load_trained
-from crosslens.io.records import write_csv, write_json
+from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.workflow.job import run_job
 
 
@@ -32,11 +34,25 @@ def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
     }
 
 
+def set_threshold(
+    crosscoder: Crosscoder, reader: ShardReader, settings: CrosscoderConfig, reference: Path | None
+) -> None:
+    """Give a crosscoder with BatchTopK the threshold by which it has its L0 on held-out rows.
+
+    The L0 is that of the crosscoder whose quality `reference` is, or `batch_topk.k`.
+    """
+    if crosscoder.metadata["activation"] == "batch_topk":
+        l0 = read_json(reference)["l0"] if reference else settings.batch_topk.k
+        threshold = calibrate(crosscoder, reader, settings.batch_size, l0)
+        crosscoder.metadata["threshold"] = threshold
+
+
 def main(
     *,
     state: Path,
     heldout: list[Path],
     histories: list[Path],
+    reference: Path | None,
     settings: CrosscoderConfig,
     threshold: float,
     crosscoder: Path,
@@ -49,6 +65,7 @@ def main(
     trained, step = load_trained(state)
     trained.to("cuda" if torch.cuda.is_available() else "cpu")
     with ShardReader(heldout) as reader:
+        set_threshold(trained, reader, settings, reference)
         scaling, decodability = ScalingSums(trained), DecodabilitySums(trained)
         size, beta = settings.batch_size, settings.beta
         measured = evaluate(trained, reader, size, beta, [scaling, decodability])
@@ -69,6 +86,7 @@ if __name__ == "__main__":
         state=snakemake.input.state,
         heldout=snakemake.input.heldout,
         histories=snakemake.input.histories,
+        reference=snakemake.input.reference,
         settings=snakemake.params.crosscoder,
         threshold=snakemake.params.threshold,
         crosscoder=snakemake.output.crosscoder,

@@ -16,6 +16,7 @@ from crosslens.activations.drift import (
     without_sinks,
 )
 from crosslens.activations.extract import load_truncated
+from crosslens.config.sections import ActivationsConfig
 from crosslens.data.corpus import read_shard
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_json
@@ -67,7 +68,7 @@ def main(
     base: Path,
     sft: Path,
     rl: Path,
-    settings: dict,
+    settings: ActivationsConfig,
     model: Path,
     measured: Path,
 ) -> None:
@@ -78,10 +79,10 @@ def main(
         base,
         sft,
         rl,
-        layer=settings["layer"],
-        sink_threshold=settings["sink_threshold"],
-        batch_size=settings["batch_size"],
-        skip_positions=settings["skip_positions"],
+        layer=settings.layer,
+        sink_threshold=settings.sink_threshold,
+        batch_size=settings.batch_size,
+        skip_positions=settings.skip_positions,
     )
     write_model(base, sft, found.alpha, model)
     write_json(measured, found._asdict())

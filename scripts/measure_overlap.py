@@ -28,8 +28,9 @@ def overlaps(
     paradigm: str, nrn: pd.DataFrame, root: Path, count: int, match_cosine: float
 ) -> pd.DataFrame:
     """All overlaps of one paradigm; the replica rows compare the last checkpoint with itself."""
-    groups = nrn.groupby(["crosscoder", "replica"])
-    tops = {key: top_features(g, count) for key, g in groups if key[0].startswith(paradigm)}
+    pairs = nrn[nrn["crosscoder"].str.fullmatch(rf"{paradigm}-\d")]
+    groups = pairs.groupby(["crosscoder", "replica"])
+    tops = {key: top_features(g, count) for key, g in groups}
     decoders = {(name, r): tuned_decoder(root / f"{name}-r{r}") for name, r in tops}
     main = {int(name.rpartition("-")[2]): name for name, replica in tops if replica == 0}
     table = overlap_table(

@@ -15,7 +15,7 @@ def main(*, nrn: Path, count: int, out: Path) -> None:
     table = table[table["replica"] == 0]
     shifts = []
     for paradigm in ("sft", "rl"):
-        groups = table[table["crosscoder"].str.startswith(paradigm)].groupby("crosscoder")
+        groups = table[table["crosscoder"].str.fullmatch(rf"{paradigm}-\d")].groupby("crosscoder")
         tops = {int(name.rpartition("-")[2]): top_features(g, count) for name, g in groups}
         shifts.append(rank_shifts(tops, paradigm))
     write_csv(out, pd.concat(shifts))

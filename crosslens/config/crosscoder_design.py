@@ -11,13 +11,21 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from crosslens.config.sections import FamilyConfig
-from crosslens.config.study_design import FINAL, PARADIGMS, checkpoints, tuned, variants
+from crosslens.config.study_design import (
+    FINAL,
+    N_CHECKPOINTS,
+    PARADIGMS,
+    checkpoints,
+    tuned,
+    variants,
+)
 
-TRIO = "trio"
+TRIO_MODELS = "trio"
 MATCHED = "sft-matched"  # between base and the final SFT model, as far from base as the RL model
 TOPK = "topk"
 INPUTS = ("swapped", "noise", "self", "differences")  # variations, see crosslens.crosscoder.inputs
-PATTERN = rf"((sft|rl)-[1-5]|trio|(sft|rl)-checkpoints|{MATCHED})(-({'|'.join([TOPK, *INPUTS])}))?"
+VARIATION = rf"-(?:{'|'.join([TOPK, *INPUTS])})"
+PATTERN = rf"(?:(?:sft|rl)-(?:[1-{N_CHECKPOINTS}]|checkpoints)|trio|{MATCHED})(?:{VARIATION})?"
 
 
 class Settings(Protocol):
@@ -39,7 +47,8 @@ class Design(NamedTuple):
 
 def design(name: str, family: FamilyConfig, settings: Settings) -> Design:
     """Return what a name without its seed means."""
-    models, variation = re.fullmatch(rf"(.*?)(?:-({'|'.join([TOPK, *INPUTS])}))?", name).groups()
+    models, variation = re.fullmatch(rf"(.*?)({VARIATION})?", name).groups("")
+    variation = variation.removeprefix("-")
     topk = variation == TOPK
     return Design(
         models_of(models, family),
@@ -51,7 +60,7 @@ def design(name: str, family: FamilyConfig, settings: Settings) -> Design:
 
 def models_of(models: str, family: FamilyConfig) -> list[str]:
     """Return the variants that a name's first part aligns, base first."""
-    if models == TRIO:
+    if models == TRIO_MODELS:
         return list(FINAL.values())
     paradigm, _, last = models.partition("-")
     if last == "checkpoints":
@@ -69,29 +78,21 @@ def seeds(name: str, settings: Settings) -> list[str]:
     return [f"{name}-r{r}" for r in range(settings.replicas + 1)]
 
 
-def finals(settings: Settings) -> list[str]:
-    """Return the names of the crosscoders of final models: both pairs and the trio.
-
-    With BatchTopK as evidence, each is there for both activations.
-    """
-    names = [FINAL[p] for p in PARADIGMS] + [TRIO]
-    also = [f"{name}-{TOPK}" for name in names] if "batch_topk" in settings.evidence else []
-    return names + also
-
-
 def trios(settings: Settings) -> list[str]:
     """Return the directories of the crosscoders whose features are selected and edited.
 
-    They are those of three models: every seed, and BatchTopK's first one.
+    They are those of three models: every seed, and BatchTopK's.
     """
-    also = [f"{TRIO}-{TOPK}-r0"] if "batch_topk" in settings.evidence else []
-    return [*seeds(TRIO, settings), *also]
+    also = [f"{TRIO_MODELS}-{TOPK}-r0"] if "batch_topk" in settings.evidence else []
+    return [*seeds(TRIO_MODELS, settings), *also]
 
 
-def nulls(family: FamilyConfig, settings: Settings) -> list[str]:
-    """Return the directories of the crosscoders of one seed that the evidence asks for."""
+def evidence(family: FamilyConfig, settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders that the evidence asks for, one seed of each."""
     pairs, asked = [FINAL[p] for p in PARADIGMS], settings.evidence
-    names = [f"{name}-{k}" for k in ("swapped", "noise") if k in asked for name in [*pairs, TRIO]]
+    variations = {"batch_topk": TOPK, "swapped": "swapped", "noise": "noise"}
+    kinds = [variation for key, variation in variations.items() if key in asked]
+    names = [f"{name}-{kind}" for kind in kinds for name in [*pairs, TRIO_MODELS]]
     if "self" in asked:
         names.append(f"{FINAL['rl']}-self")
     if "differences" in asked:
@@ -105,10 +106,36 @@ def nulls(family: FamilyConfig, settings: Settings) -> list[str]:
 
 
 def crosscoders(family: FamilyConfig, settings: Settings) -> list[str]:
-    """Return the directories of all crosscoders of a family."""
+    """Return the directories of all crosscoders of a family.
+
+    Those of final models, both pairs and the trio, are trained with every seed.
+    """
     first = [f"{variant}-r0" for variant in tuned(family)]
-    several = [directory for name in finals(settings) for directory in seeds(name, settings)]
-    return list(dict.fromkeys([*first, *several, *nulls(family, settings)]))
+    finals = [*(FINAL[p] for p in PARADIGMS), TRIO_MODELS]
+    several = [directory for name in finals for directory in seeds(name, settings)]
+    return list(dict.fromkeys([*first, *several, *evidence(family, settings)]))
+
+
+def with_nrn(family: FamilyConfig, settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders whose features have an NRN: all of two models."""
+    found = {
+        name: design(base_name(name), family, settings) for name in crosscoders(family, settings)
+    }
+    return [
+        name
+        for name, plan in found.items()
+        if len(plan.models) == 2 and plan.inputs != "differences"
+    ]
+
+
+def with_mas(family: FamilyConfig, settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders whose features have a MAS: all of the trio."""
+    return [name for name in crosscoders(family, settings) if name.startswith(TRIO_MODELS)]
+
+
+def over_checkpoints(family: FamilyConfig, settings: Settings) -> list[str]:
+    """Return the directories of the crosscoders of base and all checkpoints of a paradigm."""
+    return [name for name in evidence(family, settings) if "-checkpoints-" in name]
 
 
 def extracted(family: FamilyConfig, settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""The design of a study: which models a family has, and which crosscoders compare them.
+"""The design of the study: which models a family has (crosscoders: `crosscoder_design`).
 
 A family that comes with its own checkpoints of a paradigm (`sft` or `rl` in its entry) is not
 trained in that paradigm. It gives all five checkpoints, or only the last.
@@ -54,36 +54,6 @@ def given(family: FamilyConfig) -> dict[str, ModelSource]:
         numbers = checkpoints(family, paradigm) if sources else []
         models |= {f"{paradigm}-{k}": s for k, s in zip(numbers, sources, strict=True)}
     return models
-
-
-def pairs(family: FamilyConfig, replicas: int) -> list[str]:
-    """Return the crosscoders of base and one tuned model, then other seeds of the final ones."""
-    again = [f"{FINAL[p]}-r{r}" for p in PARADIGMS for r in range(1, replicas + 1)]
-    return [f"{variant}-r0" for variant in tuned(family)] + again
-
-
-def trios(replicas: int) -> list[str]:
-    """Return the crosscoders of base and both final models: TRIO, then its other seeds."""
-    return [f"trio-r{r}" for r in range(replicas + 1)]
-
-
-def crosscoders(family: FamilyConfig, replicas: int) -> list[str]:
-    """Return all crosscoders of a family: the pairs and the trios."""
-    return [*pairs(family, replicas), *trios(replicas)]
-
-
-def models_of(crosscoder: str) -> list[str]:
-    """Return the variants that a crosscoder (`sft-3`, `trio`) aligns, base first."""
-    return list(FINAL.values()) if crosscoder == "trio" else ["base", crosscoder]
-
-
-def reading(variant: str, family: FamilyConfig, replicas: int) -> list[str]:
-    """Return the crosscoders that read a variant's activations."""
-    return [
-        name
-        for name in crosscoders(family, replicas)
-        if variant in models_of(name.rpartition("-r")[0])
-    ]
 
 
 def merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from crosslens.io.errors import InputError
 
 GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the others compute on CPUs
     *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
-    *("train_crosscoder", "evaluate_crosscoder", "score_features", "intervene"),
+    *("match_drift", "train_crosscoder", "evaluate_crosscoder", "score_features"),
+    "intervene",
 )
 
 

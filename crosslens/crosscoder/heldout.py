@@ -5,6 +5,7 @@ grow with L0 and not with d_sparse. Sums over rows are float64. The same rows gi
 one device: no sum depends on the order in which threads finish.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -97,11 +98,12 @@ class Quality(NamedTuple):
     """A crosscoder on held-out activations.
 
     `fve` is of each model; `fve_difference` of each later model's difference from the first one, in
-    the models' own units. `loss` is that of Eqs. 3 and 7, the mean over rows.
+    the models' own units; None where nothing varies. `loss` is that of Eqs. 3 and 7, the mean
+    over rows.
     """
 
-    fve: dict[str, float]
-    fve_difference: dict[str, float]
+    fve: dict[str, float | None]
+    fve_difference: dict[str, float | None]
     l0: float
     loss: float
     rate: Float[torch.Tensor, " k"]  # fraction of rows on which each feature fires
@@ -144,7 +146,8 @@ class QualitySums:
         """Return what the rows so far amount to."""
         n = len(self.models)
         variance = self.square - self.total.square().sum(dim=1) / self.rows
-        fve = (1 - self.error / variance).tolist()
+        explained = torch.where(variance > 0, 1 - self.error / variance, torch.nan)
+        fve = [None if math.isnan(value) else value for value in explained.tolist()]
         loss = (self.error[:n].sum().item() + self.beta * self.sparsity) / self.rows
         return Quality(
             dict(zip(self.models, fve, strict=False)),

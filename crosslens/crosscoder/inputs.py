@@ -5,6 +5,7 @@
   then, while rows differ as much as before: what is still specific to a slot is so by chance.
 - noise: every model but the first is the first plus noise as long as its true difference, row by
   row: what an unstructured change of the same size does.
+- self: every model is the first. Nothing can be specific to any of them.
 - differences: of two models one slot, the second's activation less the first's. A crosscoder of
   this one "model" is a sparse autoencoder of what training changed.
 
@@ -23,7 +24,7 @@ from crosslens.activations.shard_reader import ShardReader
 SAMPLED = 1 << 17  # rows by which the scale of differences is set
 Rows = Int[np.ndarray, " b"]
 View = Callable[[Float[torch.Tensor, "b n d"], Rows], Float[torch.Tensor, "b m d"]]
-KINDS = ("activations", "swapped", "noise", "differences")
+KINDS = ("activations", "swapped", "noise", "self", "differences")
 
 
 def slots(kind: str, models: list[str]) -> list[str]:
@@ -33,6 +34,8 @@ def slots(kind: str, models: list[str]) -> list[str]:
 
 def scales_of(kind: str, reader: ShardReader, batch_size: int) -> Float[torch.Tensor, " m"]:
     """Return what each slot is multiplied by, so that its mean norm is sqrt(d_model)."""
+    if kind == "self":
+        return reader.scales[:1].repeat(len(reader.scales))
     if kind != "differences":
         return reader.scales
     total, rows = 0.0, 0
@@ -57,6 +60,8 @@ def view(kind: str, shard: str, scales: Float[torch.Tensor, " m"]) -> View:
     factors = scales[:, None]
     if kind == "differences":
         return lambda raw, rows: difference(raw).mul_(factors)
+    if kind == "self":
+        return lambda raw, rows: raw[:, :1] * factors
     if kind == "swapped":
         return lambda raw, rows: swapped(raw.mul_(factors), shard, rows)
     if kind == "noise":

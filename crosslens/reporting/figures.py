@@ -45,7 +45,9 @@ def draw_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 def draw_mas(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Figures 3 and 5: distributions of MAS over base, SFT and RL, of one family's first trio."""
     family, path = next(iter(data.sources.items()))
-    counts = specificity.mas_counts(pd.read_csv(path).query("replica == 0"), family)
+    counts = specificity.mas_counts(
+        pd.read_csv(path).query("crosscoder == 'trio' and replica == 0"), family
+    )
     return specificity.draw_mas(counts, data.labels), counts
 
 

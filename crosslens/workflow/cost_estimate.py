@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crosslens.config import study_design
+from crosslens.config import crosscoder_design, study_design
 from crosslens.config.figure_list import FIGURES
 from crosslens.config.locations import is_synthetic, named_paths
 from crosslens.config.model_compatibility import with_common_names
-from crosslens.config.sections import FamilyConfig, ModelSource
+from crosslens.config.sections import CrosscoderConfig, FamilyConfig, ModelSource
 from crosslens.config.study import StudyConfig
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.io.errors import InputError
@@ -92,15 +92,16 @@ def from_fields(fields: Mapping[str, Any]) -> Size:
 def jobs(study: StudyConfig) -> dict[str, int]:
     """Jobs of each rule for the default target, nothing being done yet."""
     families = list(study.families.values())
-    shards, replicas = study.activations.shards, study.crosscoder.replicas
-    variants = sum(len(study_design.variants(family)) for family in families)
-    crosscoders = sum(len(study_design.crosscoders(family, replicas)) for family in families)
+    shards, settings = study.activations.shards, study.crosscoder
+    variants = sum(len(crosscoder_design.extracted(family, settings)) for family in families)
+    crosscoders = sum(len(crosscoder_design.crosscoders(family, settings)) for family in families)
     trained = {
         p: sum(p in study_design.trained(f) for f in families) for p in study_design.PARADIGMS
     }
     once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
     once += ("tokenize_corpus", "report_data_path", "start_family")
-    trios = len(study_design.trios(replicas)) * len(families)
+    trios = len(crosscoder_design.trios(settings)) * len(families)
+    matched = "drift_matched" in settings.evidence
     count = world_jobs(study) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
         "prepare_problems": int(study_design.trains(study.families)),
@@ -111,6 +112,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         "train_grpo": trained["rl"],
         "evaluate_model": len(study_design.FINAL) * len(families),
         **dict.fromkeys(once, len(families)),
+        "match_drift": matched * len(families),
         "extract_activations": variants * (shards + 1),
         "train_crosscoder": crosscoders * shards,
         "evaluate_crosscoder": crosscoders,
@@ -168,13 +170,14 @@ def sampling(size: Size, tokens: float) -> float:
 
 def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
     """GPU-hours of one family, without the start of its jobs."""
-    grpo, replicas = study.grpo, study.crosscoder.replicas
-    trios = len(study_design.trios(replicas))
+    grpo, settings = study.grpo, study.crosscoder
+    trios = len(crosscoder_design.trios(settings))
+    variants = len(crosscoder_design.extracted(family, settings))
     hours = {
         "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
-        "extract_activations": len(study_design.variants(family)) * extraction_hours(study, size),
+        "extract_activations": variants * extraction_hours(study, size),
         "train_crosscoder": sum(
-            crosscoder_hours(study, size, models) for models in models_aligned(family, replicas)
+            crosscoder_hours(study, size, slots) for slots in crosscoder_slots(family, settings)
         ),
         "intervene": 2 * INTERVENTION * trios,
         "score_features": INTERVENTION / 2 * trios,
@@ -209,10 +212,11 @@ def extraction_hours(study: StudyConfig, size: Size) -> float:
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
 
 
-def models_aligned(family: FamilyConfig, replicas: int) -> list[int]:
-    """The number of models in each of a family's crosscoders."""
-    names = study_design.crosscoders(family, replicas)
-    return [len(study_design.models_of(name.rpartition("-r")[0])) for name in names]
+def crosscoder_slots(family: FamilyConfig, settings: CrosscoderConfig) -> list[int]:
+    """The number of decoders of each of a family's crosscoders: one a model, or one in all."""
+    names = map(crosscoder_design.base_name, crosscoder_design.crosscoders(family, settings))
+    designs = [crosscoder_design.design(name, family, settings) for name in names]
+    return [1 if found.inputs == "differences" else len(found.models) for found in designs]
 
 
 def weights(study: StudyConfig, size: Size, models: int) -> float:
@@ -245,13 +249,11 @@ class Disk(NamedTuple):
 def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
     """Bytes that a family takes on disk."""
     corpus, settings = study.corpus, study.activations
-    variants = len(study_design.variants(family))
+    variants = len(crosscoder_design.extracted(family, study.crosscoder))
     kept = 1 - settings.skip_positions / corpus.sequence_length
     token = variants * (2 * size.d_model + ROW) * kept
     whole = token * corpus.tokens
-    counts = [
-        weights(study, size, models) for models in models_aligned(family, study.crosscoder.replicas)
-    ]
+    counts = [weights(study, size, slots) for slots in crosscoder_slots(family, study.crosscoder)]
     return Disk(
         rolling=whole * min(1, settings.shards_on_disk / settings.shards),
         whole=whole,

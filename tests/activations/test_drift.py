@@ -9,6 +9,7 @@ import torch
 from tiny_models import letter_tokenizer, tiny_network
 
 from crosslens.activations.drift import drift, interpolate, match, scaled, without_sinks
+from crosslens.config.sections import ActivationsConfig
 from crosslens.data.corpus import Corpus, write_corpus
 from crosslens.io.records import read_json
 
@@ -65,7 +66,7 @@ def test_the_script_writes_a_model_of_the_rl_models_drift(tmp_path):
         heldout_rows=8,
         shards=1,
     )
-    settings = {"layer": 1, "sink_threshold": 10.0, "batch_size": 4, "skip_positions": 1}
+    settings = ActivationsConfig(layer=1, sink_threshold=10.0, batch_size=4, skip_positions=1)
     match_drift.main(
         corpus=tmp_path / "corpus.h5",
         **{name: tmp_path / name for name in ("base", "sft", "rl")},

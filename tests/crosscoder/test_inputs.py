@@ -52,6 +52,12 @@ def test_random_choices_depend_on_the_row_and_its_shard_alone(kind):
     assert not torch.equal(seen(kind, x), seen(kind, x, shard="1"))
 
 
+def test_every_model_is_the_first():
+    x = raw(3)
+    scales = SCALES[:1].repeat(3)
+    assert torch.equal(view("self", "0", scales)(x, ROWS), (x[:, :1] * 2).expand(-1, 3, -1))
+
+
 def test_bits_are_fair():
     bits = hashes("0", ROWS, 3)[:, :, None] >> torch.arange(64) & 1
     assert (bits.float().mean(dim=(0, 1)) - 0.5).abs().max() < 0.03

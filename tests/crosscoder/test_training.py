@@ -29,6 +29,7 @@ from crosslens.crosscoder.training import (
     variance,
 )
 from crosslens.io.errors import InputError
+from crosslens.io.records import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -92,7 +93,10 @@ def arguments(world, folder, shard):
     return {
         "activations": shards(world, shard),
         "previous": folder / f"state-{shard - 1}.safetensors" if shard else None,
+        "reference": [],
         "models": MODELS,
+        "inputs": "activations",
+        "activation": "relu_l1",
         "settings": SETTINGS,
         "shards": 2,
         "seed": 0,
@@ -114,6 +118,23 @@ def trained(world, tmp_path_factory):
     train(world, folder, 0)
     train(world, folder, 1)
     return folder
+
+
+def finish(world, trained, folder, **changes):
+    """Run the script that measures a trained crosscoder."""
+    given = {
+        "state": trained / "state-1.safetensors",
+        "heldout": shards(world, "heldout"),
+        "histories": [trained / "history-0.csv", trained / "history-1.csv"],
+        "reference": None,
+        "settings": SETTINGS,
+        "threshold": 1e-5,
+        "crosscoder": folder / "crosscoder.safetensors",
+        "quality": folder / "quality.json",
+        "features": folder / "features.csv",
+        "training": folder / "training.csv",
+    }
+    evaluate_crosscoder.main(**given | changes)
 
 
 def test_plan_counts_the_steps_of_all_shards():
@@ -284,17 +305,7 @@ def test_damaged_state_is_a_one_line_error(trained, tmp_path):
 
 
 def test_final_files_agree_with_the_state(world, trained, tmp_path):
-    evaluate_crosscoder.main(
-        state=trained / "state-1.safetensors",
-        heldout=shards(world, "heldout"),
-        histories=[trained / "history-0.csv", trained / "history-1.csv"],
-        settings=SETTINGS,
-        threshold=1e-5,
-        crosscoder=tmp_path / "crosscoder.safetensors",
-        quality=tmp_path / "quality.json",
-        features=tmp_path / "features.csv",
-        training=tmp_path / "training.csv",
-    )
+    finish(world, trained, tmp_path)
     crosscoder = Crosscoder.load(tmp_path / "crosscoder.safetensors")
     assert crosscoder.models == MODELS
     assert crosscoder.metadata["tokens_seen"] == 8000
@@ -308,6 +319,37 @@ def test_final_files_agree_with_the_state(world, trained, tmp_path):
     assert quality["alive"] == features["alive"].sum()
     assert quality["distinct_tokens"] == 3800 and quality["heldout_rows"] == 1960
     assert len(pd.read_csv(tmp_path / "training.csv")) == 80
+
+
+def test_batch_topk_has_the_l0_of_the_crosscoder_that_it_follows(world, trained, tmp_path):
+    """In training up to each shard, and then on held-out rows, by its threshold."""
+    finish(world, trained, tmp_path)
+    wanted = read_json(tmp_path / "quality.json")
+    folder = tmp_path / "topk"
+    folder.mkdir()
+    for shard in (0, 1):
+        reference = [trained / f"history-{i}.csv" for i in range(shard + 1)]
+        train(world, folder, shard, activation="batch_topk", reference=reference)
+    logs = (pd.read_csv(place / "history-1.csv")["l0"] for place in (trained, folder))
+    np.testing.assert_allclose(*logs, rtol=0.02)
+    finish(world, folder, folder, reference=tmp_path / "quality.json")
+    found = read_json(folder / "quality.json")
+    assert found["l0"] == pytest.approx(wanted["l0"], abs=1e-3)
+    assert Crosscoder.load(folder / "crosscoder.safetensors").threshold > 0
+
+
+@pytest.mark.parametrize("inputs", ["swapped", "noise", "self", "differences"])
+def test_a_control_is_trained_and_measured_as_any_crosscoder(world, tmp_path, inputs):
+    for shard in (0, 1):
+        train(world, tmp_path, shard, inputs=inputs)
+    finish(world, tmp_path, tmp_path)
+    crosscoder = Crosscoder.load(tmp_path / "crosscoder.safetensors")
+    fve = read_json(tmp_path / "quality.json")["fve"]
+    assert list(fve) == crosscoder.models
+    assert all(0.3 < value < 1 for value in fve.values())
+    if inputs == "self":
+        base, other = crosscoder.W_dec.detach()[:, crosscoder.W_dec.norm(dim=(0, 2)) > 0.1]
+        assert torch.nn.functional.cosine_similarity(base, other).min() > 0.9
 
 
 def test_features_kept_fall_from_half_of_them_to_k_over_the_warmup():

@@ -10,6 +10,7 @@ from conftest import MINI, ROOT, Study, jobs
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
 OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
 VARIANTS = 11
+EVIDENCE = 3 + 3 + 1  # of the mini study: BatchTopK, rows of random order, matched drift
 
 
 def rules() -> dict[str, str]:
@@ -36,7 +37,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
     output = planned(study)
     count = jobs(output)
     shards, replicas = MINI["activations"]["shards"], MINI["crosscoder"]["replicas"]
-    trained = CROSSCODERS + OTHER_SEEDS * replicas
+    trained = CROSSCODERS + OTHER_SEEDS * replicas + EVIDENCE
     expected = {
         "build_world": 1,
         "pretrain_base": 1,
@@ -50,11 +51,12 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "train_grpo": 1,
         "evaluate_model": 3,
         "tokenize_corpus": 1,
-        "extract_activations": VARIANTS * (shards + 1),
+        "match_drift": 1,
+        "extract_activations": (VARIANTS + 1) * (shards + 1),
         "train_crosscoder": trained * shards,
         "evaluate_crosscoder": trained,
-        "select_features": 1 + replicas,
-        "intervene": 2 * (1 + replicas),
+        "select_features": 1 + replicas + 1,
+        "intervene": 2 * (1 + replicas + 1),
         "write_report": 1,
     }
     assert {rule: count.get(rule) for rule in expected} == expected
@@ -72,6 +74,7 @@ def test_jobs_multiply_with_families_shards_and_replicas(study: Study) -> None:
     study.change("families.other", {"label": "Other", "base": "results/mini/world/base"})
     study.change("activations.shards", 5)
     study.change("crosscoder.replicas", 2)
+    study.change("crosscoder.evidence", [])
     count = jobs(planned(study))
     assert count["build_world"] == 1
     assert count["train_sft"] == 2

@@ -9,10 +9,11 @@ import pytest
 from conftest import MINI, Study
 from given import MODELS, family, given_models, stand_ins
 
-SHARDS, WINDOW, VARIANTS = 7, 2, 11
+SHARDS, WINDOW, VARIANTS = 7, 2, 12
 SEEDS = 1 + MINI["crosscoder"]["replicas"]  # of the last two pairs and of the trio
-CROSSCODERS = 8 + 2 * SEEDS + SEEDS
-READERS = {"base": CROSSCODERS, "sft-5": 2 * SEEDS, "rl-5": 2 * SEEDS}
+FINAL = SEEDS + 2  # BatchTopK, and rows of random order
+CROSSCODERS = 8 + 3 * FINAL + 1  # and the pair of matched drift
+READERS = {"base": CROSSCODERS, "sft-5": 2 * FINAL, "rl-5": 2 * FINAL}
 DIRECTORIES = ("world/tokenizer", "/base", "/sft-5", "/rl-5")  # outputs that are no files
 SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
 STATE = re.compile(r"crosscoders/tiny/(?P<crosscoder>[\w-]+)/state-(?P<shard>\d+)\.safetensors$")

@@ -38,6 +38,7 @@ PAIRS = TRAINING | {
 def three(study: Study) -> Study:
     """A study of three families and two shards, with one other seed."""
     study.change("crosscoder.replicas", 1)
+    study.change("crosscoder.evidence", [])
     base = study.config["families"]["tiny"]["base"]
     entries = {name: {"label": label, "base": base} for name, label in FAMILIES.items()}
     study.change("families", entries)

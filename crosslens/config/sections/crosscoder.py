@@ -1,13 +1,17 @@
 """Activations, and the crosscoders that are trained on them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from crosslens.config.sections.base import BatchSize, Fraction, Section
+from crosslens.config.sections.base import BatchSize, Fraction, Section, without_repeats
+from crosslens.io.errors import InputError
 
 Layer = Annotated[int, Field(ge=1, le=1000)]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
+Evidence = Literal[
+    "batch_topk", "swapped", "noise", "self", "differences", "drift_matched", "checkpoints"
+]
 
 
 class ActivationsConfig(Section):
@@ -79,7 +83,8 @@ class BatchTopKConfig(Section):
 
 
 class CrosscoderConfig(Section):
-    """Crosscoders of ten pairs and the trio, Eqs. 1-3 and 5-7 (train_crosscoder)."""
+    """Crosscoders of ten pairs and the trio, Eqs. 1-3 and 5-7, and the evidence that the method is
+    tested with (train_crosscoder)."""
 
     d_sparse: int = Field(
         32768,
@@ -144,3 +149,36 @@ class CrosscoderConfig(Section):
         "features and interventions are repeated (train_crosscoder, measure_overlap, "
         "score_features, intervene).",
     )
+    activation: Literal["relu_l1", "batch_topk"] = Field(
+        "relu_l1",
+        description="ReLU with an L1 penalty, as in the paper, or BatchTopK (train_crosscoder).",
+    )
+    batch_topk: BatchTopKConfig = BatchTopKConfig()
+    evidence: Annotated[
+        list[Evidence],
+        Field(json_schema_extra={"uniqueItems": True}),
+        AfterValidator(without_repeats),
+    ] = Field(
+        [],
+        description="Further crosscoders that test the method. batch_topk: both final pairs and "
+        "the trio with BatchTopK. swapped: the same with the models of each row in random order, a "
+        "null without model-specific features. noise: the same with noise in place of the "
+        "difference from base. self: base twice. differences: an autoencoder of each final model's "
+        "difference from base. drift_matched: a model between base and SFT that is as far from "
+        "base as RL, and its pair. checkpoints: base and all checkpoints of a paradigm together "
+        "(match_drift, train_crosscoder, score_specificity, measure_overlap).",
+    )
+
+    @model_validator(mode="after")
+    def l0_is_known(self) -> Self:
+        """Raise InputError where BatchTopK should match a crosscoder that is not trained."""
+        if self.activation == "batch_topk" and "batch_topk" in self.evidence:
+            raise InputError(
+                "evidence: batch_topk is the activation of all crosscoders already. Remove it."
+            )
+        if self.activation == "batch_topk" and self.batch_topk.k == "matched":
+            raise InputError(
+                "batch_topk.k: matched needs crosscoders with an L1 penalty. Set a number, or "
+                "activation: relu_l1."
+            )
+        return self

@@ -1,0 +1,74 @@
+"""Names of crosscoders: what each asks for, which there are, and who reads a model."""
+
+import re
+
+import pytest
+
+from crosslens.config import crosscoder_design as designs
+from crosslens.config.crosscoder_design import Design
+from crosslens.config.sections import CrosscoderConfig, FamilyConfig
+
+FAMILY = FamilyConfig(label="A", base="b")
+ALL = ["batch_topk", "swapped", "noise", "self", "differences", "drift_matched", "checkpoints"]
+
+
+def settings(*evidence, replicas=2):
+    return CrosscoderConfig(replicas=replicas, evidence=list(evidence))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sft-3", Design(["base", "sft-3"], "activations", "relu_l1", None)),
+        ("trio-swapped", Design(["base", "sft-5", "rl-5"], "swapped", "relu_l1", None)),
+        ("rl-5-topk", Design(["base", "rl-5"], "activations", "batch_topk", "rl-5")),
+        ("sft-matched", Design(["base", "sft-matched"], "activations", "relu_l1", None)),
+        ("rl-5-differences", Design(["base", "rl-5"], "differences", "relu_l1", None)),
+        (
+            "rl-checkpoints",
+            Design(["base", *(f"rl-{k}" for k in range(1, 6))], "activations", "relu_l1", None),
+        ),
+    ],
+)
+def test_a_name_says_what_a_crosscoder_is_trained_on(name, expected):
+    assert designs.design(name, FAMILY, settings()) == expected
+
+
+def test_every_name_can_be_part_of_a_path():
+    names = designs.crosscoders(FAMILY, settings(*ALL))
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert re.fullmatch(designs.PATTERN, designs.base_name(name)), name
+
+
+def test_evidence_adds_crosscoders_of_one_seed():
+    plain = designs.crosscoders(FAMILY, settings())
+    assert len(plain) == 10 + 2 * 2 + 3
+    asked = designs.crosscoders(FAMILY, settings(*ALL))
+    assert asked[: len(plain)] == plain
+    assert len(asked) - len(plain) == 3 * 3 + 1 + 2 + 1 + 2
+
+
+def test_interventions_follow_every_seed_and_the_other_activation():
+    expected = ["trio-r0", "trio-r1", "trio-topk-r0"]
+    assert designs.trios(settings("batch_topk", "swapped", replicas=1)) == expected
+
+
+def test_scores_are_of_two_models_or_of_the_trio():
+    asked = settings(*ALL, replicas=0)
+    pairs, trios = designs.with_nrn(FAMILY, asked), designs.with_mas(FAMILY, asked)
+    assert trios == ["trio-r0", "trio-topk-r0", "trio-swapped-r0", "trio-noise-r0"]
+    assert len(pairs) == 10 + 3 * 2 + 2
+    assert {"sft-5-swapped-r0", "rl-5-self-r0", "sft-matched-r0"} <= set(pairs)
+
+
+def test_a_family_of_one_checkpoint_has_none_over_checkpoints():
+    family = FamilyConfig(label="A", base="b", sft=["s"], rl=["r"] * 5)
+    assert designs.over_checkpoints(family, settings("checkpoints")) == ["rl-checkpoints-r0"]
+
+
+def test_a_shard_of_the_matched_model_has_one_reader():
+    asked = settings("drift_matched", "swapped", "checkpoints", replicas=0)
+    assert designs.extracted(FAMILY, asked)[-1] == "sft-matched"
+    assert designs.reading("sft-matched", FAMILY, asked) == ["sft-matched-r0"]
+    assert designs.reading("rl-4", FAMILY, asked) == ["rl-4-r0", "rl-checkpoints-r0"]
