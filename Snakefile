@@ -30,6 +30,7 @@ include: "rules/figures.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
 include: "rules/plan.smk"
+include: "rules/doctor.smk"
 
 
 rule all:

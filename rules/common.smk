@@ -43,7 +43,7 @@ GRPO_PROCESSES = [
     f"crosslens/posttraining/grpo/{name}.py"
     for name in ["agent_loop", "cpu_platform", "replay"]
 ]
-RULE_RESOURCES = {}  # what one job of each rule requests, for the rule `plan`
+RULE_RESOURCES = {}  # what one job of each rule requests, for `plan` and `doctor`
 
 
 def either(values):

@@ -15,7 +15,7 @@ GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the oth
 def check_names(study: StudyConfig, rules: set[str]) -> None:
     """Raise InputError for a family that is called as a target of the workflow."""
     numbered = {*(f"figure{n}" for n in FIGURES), *(f"table{n}" for n in TABLES)}
-    for family in {"all", "plan", *rules, *numbered} & study.families.keys():
+    for family in {"all", "doctor", "plan", *rules, *numbered} & study.families.keys():
         raise InputError(f"families.{family}: a target has this name. Choose another.")
 
 

@@ -1,13 +1,11 @@
 """Evaluate a model through lm-eval, with the harness's own task code, on local or hub files."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import lm_eval.tasks
 import torch
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
@@ -20,6 +18,7 @@ from crosslens.config import benchmark_columns
 from crosslens.config.json_files import check_columns
 from crosslens.config.sections import EvaluationConfig
 from crosslens.data.grading import is_correct, user_message
+from crosslens.evaluation.harness_files import task_file
 from crosslens.evaluation.likelihoods import log_likelihoods, trees_agree
 from crosslens.io.errors import InputError
 from crosslens.models.batching import batches_by_length
@@ -27,7 +26,6 @@ from crosslens.models.loading import load_network, loading
 from crosslens.models.sampling import sample, stop_token_ids
 from crosslens.models.tokenizer import load_tokenizer
 
-HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
 SEED = 1234  # Evalchemy's; repetition i adds i
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
@@ -107,14 +105,7 @@ def harness_config(task: str) -> dict[str, Any]:
 
     Raises InputError when the harness has no such task.
     """
-    name = HARNESS_NAMES.get(task, task)
-    line = re.compile(rf"^task: {re.escape(name)}\s*$", re.MULTILINE)
-    root = Path(lm_eval.tasks.__file__).parent
-    likely = sorted(root.glob(f"{name.split('_')[0]}*/*.yaml"))
-    for path in [*likely, *sorted(root.rglob("*.yaml"))]:
-        if line.search(path.read_text(errors="replace")):
-            return load_yaml(path, resolve_func=True, recursive=True)
-    raise InputError(f"evaluation: lm-eval has no task {name}: see `lm-eval ls tasks`")
+    return load_yaml(task_file(task), resolve_func=True, recursive=True)
 
 
 def local(config: dict[str, Any], file: Path, cache: Path) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from crosslens.config.study import StudyConfig
 from crosslens.config.yaml_files import check_repeated_keys
 from crosslens.io.errors import InputError
 from crosslens.workflow import cost_estimate, slurm
+from crosslens.workflow.doctor import interpreters
+from crosslens.workflow.doctor.examination import examine
+from crosslens.workflow.doctor.finding import count_errors, page
 from crosslens.workflow.earlier_runs import wait_for_earlier
 from crosslens.workflow.gpu_locks import check_machine
 from crosslens.workflow.processes import WORKFLOW
@@ -103,7 +106,44 @@ def report_failures(workflow: Any, log: list[str]) -> None:
             print("Failed jobs:", *failed, sep="\n  ", file=sys.stderr)
 
 
-@exit_on_input_error
 def print_plan(study: StudyConfig, requests: Mapping[str, Mapping[str, int]]) -> None:
     """Print what the study will take; `requests` are the resources of one job of each rule."""
-    print(cost_estimate.describe(study, requests))
+    try:
+        print(cost_estimate.describe(study, requests))
+    except InputError as error:
+        fail_rule(str(error))
+
+
+def print_examination(
+    workflow: Any,
+    study: StudyConfig,
+    requests: Mapping[str, Mapping[str, int]],
+    environments: Mapping[str, str],
+    root: Path,
+) -> None:
+    """Print what could stop the study; fail where a check has found an error.
+
+    `environments` names the environment of each kind of rule.
+    """
+    start = interpreter_start(workflow, root)
+    findings = examine(study, requests, environments, root, start)
+    print(page(findings), flush=True)
+    if errors := count_errors(findings):
+        fail_rule(f"doctor: found {errors} errors. See the lines above.")
+
+
+def interpreter_start(workflow: Any, root: Path) -> interpreters.Start:
+    """Return how jobs find the Python of an environment under the deployment method of this run."""
+    methods = {method.name for method in workflow.deployment_settings.deployment_method}
+    if "ENV_MODULES" in methods:
+        return interpreters.start_with_modules
+    if "CONDA" in methods:
+        return interpreters.start_with_conda(workflow, root)
+    return interpreters.start_here
+
+
+def fail_rule(message: str) -> None:
+    """End a rule with a `run` directive: Snakemake never returns from SystemExit in one."""
+    from snakemake.exceptions import WorkflowError
+
+    raise WorkflowError(message)

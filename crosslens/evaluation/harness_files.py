@@ -1,0 +1,37 @@
+"""Where lm-eval describes its tasks, found without importing it, which takes many seconds."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from crosslens.io.errors import InputError
+
+HARNESS_NAMES = {"math500": "hendrycks_math500"}  # where the harness calls a set otherwise
+
+
+def task_file(task: str) -> Path:
+    """Return the YAML file that describes a task. Raises InputError when the harness has none."""
+    name = HARNESS_NAMES.get(task, task)
+    line = re.compile(rf"^task: {re.escape(name)}\s*$", re.MULTILINE)
+    (package,) = find_spec("lm_eval").submodule_search_locations
+    root = Path(package, "tasks")
+    likely = sorted(root.glob(f"{name.split('_')[0]}*/*.yaml"))
+    for path in [*likely, *sorted(root.rglob("*.yaml"))]:
+        if line.search(path.read_text(errors="replace")):
+            return path
+    raise InputError(f"evaluation: lm-eval has no task {name}: see `lm-eval ls tasks`")
+
+
+def hub_dataset(task: str) -> str:
+    """Return the name on the hub of the data set that a task reads.
+
+    Raises InputError when the harness has no such task, or the task names no data set.
+    """
+    path: Path | None = task_file(task)
+    while path:
+        text = path.read_text(errors="replace")
+        if found := re.search(r"^dataset_path: *(\S+)", text, re.MULTILINE):
+            return found[1].strip("\"'")
+        included = re.search(r"^include: *(\S+)", text, re.MULTILINE)
+        path = path.parent / included[1] if included else None
+    raise InputError(f"evaluation: lm-eval names no data set for the task {task}")

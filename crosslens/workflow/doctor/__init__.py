@@ -1,0 +1,1 @@
+"""What could stop a study, checked before its first job: `snakemake doctor`."""

@@ -1,0 +1,161 @@
+"""Ask the hub and its cache about what a study reads from there; print the answers as JSON.
+
+Runs in the analysis environment, which has huggingface_hub and lm-eval's list of tasks:
+python -m crosslens.workflow.doctor.hub_probe < items.json
+"""
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import filter_repo_objects
+
+from crosslens.data.hub import MODEL_FILES, OTHER_COPIES
+from crosslens.evaluation.harness_files import hub_dataset
+from crosslens.io.errors import InputError
+
+SECONDS = 10  # until a request to the hub counts as failed
+TOGETHER = 8  # requests
+WEIGHTS = ".safetensors"
+
+Item = dict[str, Any]  # key, kind (model, dataset or task), name, revision, files
+
+
+def patterns(item: Item) -> dict[str, list[str] | None]:
+    """Return which files of a repository a study downloads."""
+    if item["kind"] == "model":
+        return {"allow_patterns": MODEL_FILES, "ignore_patterns": OTHER_COPIES}
+    return {"allow_patterns": [item["files"]] if item["files"] else None, "ignore_patterns": None}
+
+
+def unreachable() -> str:
+    """Return why the hub does not answer, "" if it does."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().get(constants.ENDPOINT, timeout=SECONDS)
+    except Exception as error:  # those of the HTTP library, whichever this release uses
+        return next(iter(str(error).splitlines()), type(error).__name__) or type(error).__name__
+    return ""
+
+
+def ask(item: Item) -> Item:
+    """Return what the hub says of an item: its files, and those that the cache lacks."""
+    kind = "model" if item["kind"] == "model" else "dataset"
+    api = HfApi()
+    try:
+        info = api.repo_info(
+            item["name"],
+            repo_type=kind,
+            revision=item["revision"],
+            timeout=SECONDS,
+            files_metadata=True,
+        )
+        if getattr(info, "gated", False):
+            api.auth_check(item["name"], repo_type=kind)
+    except GatedRepoError:
+        return {"status": "gated"}
+    except RevisionNotFoundError:
+        return {"status": "no revision"}
+    except RepositoryNotFoundError:
+        return {"status": "no repository"}
+    except Exception as error:  # as above
+        return {"status": "failed", "reason": next(iter(str(error).splitlines()), "")}
+    files = list(filter_repo_objects(info.siblings, key=lambda f: f.rfilename, **patterns(item)))
+    names = [file.rfilename for file in files]
+    missing = [file for file in files if not is_cached(item["name"], file, info.sha, kind)]
+    return {
+        "status": "found",
+        "files": len(files),
+        "missing": len(missing),
+        "bytes": sum(file.size or 0 for file in missing),
+        "script": kind == "dataset" and script_only(item["name"], names),
+    }
+
+
+def is_cached(name: str, file: Any, commit: str, kind: str) -> bool:
+    """Return whether the cache has a file at a commit."""
+    found = try_to_load_from_cache(name, file.rfilename, revision=commit, repo_type=kind)
+    return isinstance(found, str)
+
+
+def script_only(name: str, files: list[str]) -> bool:
+    """Return whether a data set consists of a loading script, which datasets 4 does not run."""
+    return f"{name.rpartition('/')[2]}.py" in files
+
+
+def look(item: Item) -> Item:
+    """Return what the cache has of an item, without asking the hub."""
+    kind = "model" if item["kind"] == "model" else "dataset"
+    try:
+        folder = snapshot_download(
+            item["name"],
+            repo_type=kind,
+            revision=item["revision"],
+            local_files_only=True,
+            **patterns(item),
+        )
+    except LocalEntryNotFoundError:
+        return {"status": "not cached"}
+    files = [path.relative_to(folder).as_posix() for path in Path(folder).rglob("*")]
+    if lacking := incomplete(item, Path(folder), files):
+        return {"status": "not cached", "reason": lacking}
+    script = kind == "dataset" and script_only(item["name"], files)
+    return {"status": "cached", "script": script}
+
+
+def incomplete(item: Item, folder: Path, files: list[str]) -> str:
+    """Return what a folder of the cache lacks, as far as it shows without the hub."""
+    if item["kind"] == "model" and not any(name.endswith(WEIGHTS) for name in files):
+        return "no weights"
+    named = set()
+    for index in folder.glob("*.index.json"):
+        named |= set(json.loads(index.read_text())["weight_map"].values())
+    if lacking := sorted(named - set(files)):
+        return f"{len(lacking)} files of weights are missing"
+    wanted = filter_repo_objects((f for f in files if (folder / f).is_file()), **patterns(item))
+    return "" if any(wanted) else "no file of the pattern"
+
+
+def resolve(item: Item) -> Item:
+    """Return an item with the data set's name in place of the task's."""
+    return item | {"name": hub_dataset(item["name"])} if item["kind"] == "task" else item
+
+
+def answers(items: list[Item]) -> dict[str, Any]:
+    """Return what is known of each item, by its key."""
+    offline = bool(constants.HF_HUB_OFFLINE)
+    reason = "" if offline else unreachable()
+    method = look if offline or reason else ask
+
+    def about(item: Item) -> Item:
+        try:
+            item = resolve(item)
+        except InputError as error:
+            return {"status": "failed", "reason": str(error), "name": item["name"]}
+        return method(item) | {"name": item["name"]}
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        found = dict(zip([item["key"] for item in items], pool.map(about, items), strict=True))
+    return {
+        "endpoint": constants.ENDPOINT,
+        "offline": offline,
+        "unreachable": reason,
+        "cache": constants.HF_HUB_CACHE,
+        "items": found,
+    }
+
+
+if __name__ == "__main__":
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    print(json.dumps(answers(json.load(sys.stdin))))

@@ -1,0 +1,134 @@
+"""The environments of a study: whether each starts, and what its PyTorch sees of the GPUs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from crosslens.config.study import StudyConfig
+from crosslens.config.study_design import trained, trains
+from crosslens.workflow.doctor.finding import Finding, error, ok, warning
+from crosslens.workflow.doctor.machine import Requests
+from crosslens.workflow.environments import ANALYSIS, SFT, TRACES, digest
+
+PROBE = "crosslens.workflow.doctor.torch_probe"
+LOAD = 'module load "$0" && exec python -m "$1"'
+SECONDS = 120  # until an environment counts as one that does not start
+
+Start = Callable[[str, str], list[str]]  # environment, Python module -> command
+
+
+def start_with_modules(environment: str, module: str) -> list[str]:
+    """Return the command that runs a Python module in an environment, as `--sdm env-modules`."""
+    name = f"{environment}/{digest(environment)[:12]}"
+    return ["bash", "-c", LOAD, name, module]
+
+
+def start_with_conda(workflow: Any, root: Path) -> Start:
+    """Return the function that gives the same command as `--sdm conda`."""
+    from snakemake.deployment.conda import Env
+
+    def start(environment: str, module: str) -> list[str]:
+        env = Env(workflow, env_file=str(root / "envs" / f"{environment}.yaml"))
+        return [f"{env.address}/bin/python", "-m", module]
+
+    return start
+
+
+def start_here(environment: str, module: str) -> list[str]:
+    """Return the command that runs a Python module in Snakemake's own environment."""
+    return [sys.executable, "-m", module]
+
+
+def rules_by_environment(
+    study: StudyConfig, names: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the rules that may use GPUs of each environment that the study uses.
+
+    `names` are those of the environments by kind of rule.
+    """
+    found = {names["analysis"]: ANALYSIS}
+    paradigms = {p for family in study.families.values() for p in trained(family)}
+    if trains(study.families):
+        found[names["traces"]] = found.get(names["traces"], ()) + TRACES
+    if "sft" in paradigms:
+        found[names["sft"]] = SFT
+    if "rl" in paradigms:
+        found[names["grpo"]] = found.get(names["grpo"], ()) + ("train_grpo",)
+    return found
+
+
+def run(command: list[str], text: str = "") -> dict[str, Any]:
+    """Run a module that prints JSON; return that, or the reason under the key `error`."""
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except FileNotFoundError:
+        return {"error": f"{command[0]} is missing: run snakemake with --conda-create-envs-only"}
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {SECONDS} s; the file system may be slow: try again"}
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        return {"error": said[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def environment(
+    name: str, found: Mapping[str, Any], needed: int, driver: str | None, *, cluster: bool
+) -> Finding:
+    """Judge what a probe has found in an environment whose jobs request up to `needed` GPUs.
+
+    `driver` is the version of NVIDIA's driver, None where there is none. On a cluster, the machine
+    that Snakemake runs on needs no GPU.
+    """
+    subject = f"environment {name}"
+    if reason := found.get("error"):
+        return error(subject, reason)
+    if not found["pidfd_open"]:
+        return error(subject, f"Python {found['python']} lacks os.pidfd_open. Use another build.")
+    text = f"Python {found['python']}, torch {found['torch']}"
+    if not needed:
+        return ok(subject, f"{text}; no GPU is requested")
+    if found["cuda"] is None:
+        return error(
+            subject, f"{text} is a CPU build. Install PyTorch for CUDA ({name}.yaml, docs)."
+        )
+    if not found["headers"]:
+        return error(subject, f"{text}; Python.h is missing, which Triton needs. Install it.")
+    if problem := gpu_problem(found, needed, driver):
+        return (warning if cluster else error)(subject, f"{text}; {problem}")
+    names = ", ".join(sorted({gpu["name"] for gpu in found["gpus"]}))
+    return ok(subject, f"{text} sees {len(found['gpus'])} GPUs ({names})")
+
+
+def gpu_problem(found: Mapping[str, Any], needed: int, driver: str | None) -> str:
+    """Return why PyTorch cannot use as many GPUs as needed, "" if it can."""
+    gpus, wheel = found["gpus"], f"its wheel is for CUDA {found['cuda']}"
+    if not gpus and driver is None:
+        return f"{wheel}, and this machine has no NVIDIA driver. Run where the GPUs are."
+    if not gpus:
+        said = f": {found['warning']}" if found["warning"] else ""
+        return (
+            f"{wheel} and sees no GPU behind driver {driver}{said}. Update the driver "
+            "(CUDA 13 needs 580), or install a PyTorch for an older CUDA."
+        )
+    if len(gpus) < needed:
+        return f"it sees {len(gpus)} GPUs, and a job requests {needed}. Lower `gpu` in resources."
+    foreign = {gpu["capability"] for gpu in gpus} - set(found["compiled_for"])
+    if foreign and not runs_on(foreign, found["compiled_for"]):
+        return f"{wheel} has no kernels for {', '.join(sorted(foreign))}. Use another PyTorch."
+    return ""
+
+
+def runs_on(capabilities: set[str], compiled_for: list[str]) -> bool:
+    """Return whether code of the same major version, or code to be compiled, covers all GPUs."""
+    majors = {name.rpartition("_")[2][:-1] for name in compiled_for}
+    return all(name.rpartition("_")[2][:-1] in majors for name in capabilities)
+
+
+def most_gpus(rules: tuple[str, ...], requests: Requests) -> int:
+    """Return the most GPUs that a job of some rules requests."""
+    return max((requests.get(rule, {}).get("gpu", 0) for rule in rules), default=0)

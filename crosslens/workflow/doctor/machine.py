@@ -1,0 +1,143 @@
+"""This machine: memory, disk, shared memory, temporary files, compilers, and Snakemake's Python."""
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from crosslens.config.study import StudyConfig
+from crosslens.config.study_design import trained
+from crosslens.io.errors import InputError
+from crosslens.workflow import cost_estimate
+from crosslens.workflow.doctor.finding import Finding, error, ok, warning
+
+GB = 1e9
+SHM = Path("/dev/shm")
+SHM_CPU, SHM_GPU = 0.2 * GB, 8 * GB  # of Ray's object store; of NCCL and vLLM's processes too
+# The longest path of a Unix socket has 107 bytes. The rest of Ray's, below TMPDIR:
+RAY_SOCKET = "/ray12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+LONGEST_TMPDIR = 107 - len(RAY_SOCKET)
+COMPILERS = ("cc", "gcc", "clang")
+PIDFD_KERNEL = (5, 3)
+
+Requests = Mapping[str, Mapping[str, int]]  # rule -> gpu, mem_mb, runtime of one job
+
+
+def memory(requests: Requests, *, cluster: bool) -> Finding:
+    """Compare the machine's memory with the rule that requests most."""
+    here = memory_limit()
+    rule = max(requests, key=lambda name: requests[name].get("mem_mb", 0))
+    most = requests[rule].get("mem_mb", 0) * 1e6
+    text = f"{here / GB:.0f} GB; the largest request is {most / GB:.0f} GB ({rule})"
+    if most <= here:
+        return ok("memory", text)
+    if cluster:
+        return ok("memory", f"{text}, for which SLURM finds a node")
+    fix = f"Use a larger machine, or lower resources.{rule}.mem_mb and the settings that need it."
+    return error("memory", f"{text}. {fix}")
+
+
+def memory_limit() -> float:
+    """Return the bytes of memory of this machine, or of the container that this process is in."""
+    text = Path("/proc/meminfo").read_text()
+    found = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
+    assert found, "Linux lists MemTotal"
+    limit = Path("/sys/fs/cgroup/memory.max")
+    group = limit.read_text().strip() if limit.is_file() else "max"
+    return min(int(found[1]) * 1024, float("inf") if group == "max" else int(group))
+
+
+def disk(study: StudyConfig, results: Path) -> Finding:
+    """Compare the free disk space, and what the study takes already, with the planned peak."""
+    free = shutil.disk_usage(existing(results)).free
+    try:
+        planned = cost_estimate.peak(cost_estimate.disks(study), rolling=True, at_once=False)
+    except InputError as problem:
+        return warning("disk", f"{free / GB:,.0f} GB free; no plan: {problem}")
+    used = sum(entry.stat().st_size for entry in files_below(results))
+    text = f"{free / GB:,.0f} GB free, the study takes {used / GB:,.0f} GB and at its peak "
+    text += f"{planned / GB:,.1f} GB"
+    if planned <= free + used:
+        return ok("disk", text)
+    return error("disk", f"{text}. Free disk space, or lower activations.window (snakemake plan).")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the regular files below a folder."""
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def existing(path: Path) -> Path:
+    """Return a path or the first of its parents that exists."""
+    path = path.absolute()
+    return path if path.exists() else existing(path.parent)
+
+
+def shared_memory(*, gpus: bool, folder: Path = SHM) -> Finding:
+    """Check the size of /dev/shm, which containers limit to 64 MB."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return error(str(folder), "missing or not writable. Mount a tmpfs there.")
+    free, needed = shutil.disk_usage(folder).free, SHM_GPU if gpus else SHM_CPU
+    text = f"{free / GB:.1f} GB free"
+    if free >= needed:
+        return ok(str(folder), text)
+    return warning(
+        str(folder),
+        f"{text}; Ray and NCCL use up to {needed / GB:.1f} GB. Enlarge it (docker --shm-size).",
+    )
+
+
+def temporary_folder(study: StudyConfig) -> Finding:
+    """Check the folder of temporary files, and the length of its path, which Ray's sockets extend.
+
+    The folder is TMPDIR's, or /tmp. Raises nothing if it is missing: Python then takes another one.
+    """
+    folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    if not os.access(folder, os.W_OK):
+        return error("TMPDIR", f"{folder} is missing or not writable. Correct TMPDIR.")
+    grpo = any("rl" in trained(family) for family in study.families.values())
+    text = f"{folder}, {len(folder)} characters, {shutil.disk_usage(folder).free / GB:.0f} GB free"
+    if grpo and study.grpo.engine == "verl" and len(folder) > LONGEST_TMPDIR:
+        return error(
+            "TMPDIR",
+            f"{text}; with more than {LONGEST_TMPDIR}, the paths of Ray's sockets are too long for "
+            "the system (train_grpo). Set TMPDIR to a shorter path, such as /tmp.",
+        )
+    return ok("TMPDIR", text)
+
+
+def c_compiler(*, gpus: bool) -> Finding:
+    """Look for the C compiler, with which Triton builds the launcher of its kernels."""
+    names = [os.environ["CC"]] if os.environ.get("CC") else COMPILERS
+    if found := next(filter(None, map(shutil.which, names)), None):
+        return ok("C compiler", found)
+    text = f"none of {', '.join(names)} is on PATH"
+    if not gpus:
+        return ok("C compiler", f"{text}; only jobs on GPUs need one")
+    return error("C compiler", f"{text}; Triton needs one on GPUs. Install gcc or load its module.")
+
+
+def nvcc(*, gpus: bool) -> Finding:
+    """Look for CUDA's compiler, which no rule needs: DeepSpeed is started without its check."""
+    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    found = shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
+    if found or not gpus:
+        return ok("nvcc", found or "none; only options that you add can need it")
+    return warning(
+        "nvcc",
+        "none on PATH or in CUDA_HOME. The configured backends need none; options that you add "
+        "(offloading, fused kernels) may: load a CUDA module for these.",
+    )
+
+
+def python(version: str = platform.python_version(), release: str | None = None) -> Finding:
+    """Check that a Python can watch processes (`os.pidfd_open`, Linux 5.3), as every job does."""
+    kernel = tuple(map(int, re.findall(r"\d+", release or platform.release())[:2]))
+    if not hasattr(os, "pidfd_open"):
+        return error("Python", f"{version} lacks os.pidfd_open. Use another build of Python.")
+    if kernel < PIDFD_KERNEL:
+        return error("Python", f"Linux {kernel[0]}.{kernel[1]} lacks pidfd_open: 5.3 is needed.")
+    return ok("Python", f"{version} on Linux {kernel[0]}.{kernel[1]}")

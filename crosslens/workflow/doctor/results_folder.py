@@ -1,0 +1,87 @@
+"""The file system of the results: what resuming and atomic writing rely on."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from crosslens.io.atomic import AT_FDCWD, LIBC, RENAME_EXCHANGE
+from crosslens.workflow.doctor.finding import Finding, error, ok, warning
+
+SKEW = 5.0  # seconds between the clocks of machine and file system
+
+
+def results_folder(results: Path) -> list[Finding]:
+    """Check locks, renames, hard links and the clock of a folder, in a temporary folder in it."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".doctor-", dir=results) as folder:
+            return [check(Path(folder)) for check in CHECKS]
+    except OSError as problem:
+        return [error("results", f"{results}: {problem.strerror}. Correct its permissions.")]
+
+
+def file_locks(folder: Path) -> Finding:
+    """Check that a second lock of a file is refused: HDF5 locks the files that it opens."""
+    with (folder / "lock").open("w") as one, (folder / "lock").open("w") as other:
+        try:
+            fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            return error(
+                "file locks",
+                f"refused ({problem.strerror}). Mount the results with locks (Lustre: -o flock), "
+                "or export HDF5_USE_FILE_LOCKING=FALSE.",
+            )
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return ok("file locks", "work")
+    return warning(
+        "file locks", "two locks of one file were granted. Never run a study twice at once here."
+    )
+
+
+def renames(folder: Path) -> Finding:
+    """Check that files replace files, and that two folders can be exchanged in one step."""
+    (folder / "old").write_text("old")
+    (folder / "new").write_text("new")
+    (folder / "new").replace(folder / "old")
+    if (folder / "old").read_text() != "new":
+        return error("renames", "a file does not replace another. Use another file system.")
+    one, other = folder / "one", folder / "other"
+    one.mkdir()
+    other.mkdir()
+    names = (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other))
+    if LIBC.renameat2(*names, RENAME_EXCHANGE):
+        return warning(
+            "renames",
+            "folders cannot be exchanged in one step: a kill in that moment leaves a folder of the "
+            "results under a name that ends in .old.tmp. Rename it then.",
+        )
+    return ok("renames", "files are replaced and folders exchanged in one step")
+
+
+def hard_links(folder: Path) -> Finding:
+    """Check hard links, by which GRPO's checkpoints are published."""
+    (folder / "file").touch()
+    try:
+        os.link(folder / "file", folder / "link")
+    except OSError as problem:
+        text = f"refused ({problem.strerror}): train_grpo needs them. Use another file system."
+        return error("hard links", text)
+    return ok("hard links", "work")
+
+
+def clock(folder: Path) -> Finding:
+    """Compare the clock of the file system, by which Snakemake finds stale files, with ours."""
+    (folder / "now").touch()
+    skew = (folder / "now").stat().st_mtime - time.time()
+    text = f"file system and machine differ by {abs(skew):.1f} s"
+    if abs(skew) <= SKEW:
+        return ok("clock", text)
+    return warning("clock", f"{text}: Snakemake may repeat jobs. Synchronize the clocks (NTP).")
+
+
+CHECKS: tuple[Callable[[Path], Finding], ...] = (file_locks, renames, hard_links, clock)
