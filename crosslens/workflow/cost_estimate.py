@@ -70,7 +70,13 @@ def size_of(key: str, source: ModelSource, study: StudyConfig) -> Size:
     if is_synthetic(source.model, study):
         return from_fields(study.world.model.model_dump())
     if (file := Path(source.model) / "config.json").is_file():
-        return from_fields(read_json(file))
+        try:
+            return from_fields(read_json(file))
+        except KeyError as field:
+            raise InputError(
+                f"{key}: {file} has no {field}, so the model's size is not known. Add it to SIZES "
+                "in crosslens/workflow/cost_estimate.py."
+            ) from field
     raise InputError(
         f"{key}: the size of {source.model} is not known before it is downloaded. Give a local "
         f"directory, or add it to SIZES in crosslens/workflow/cost_estimate.py, which has "

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-SUBJECT = 26  # characters
+SUBJECT = 28  # characters
 
 
 class Finding(NamedTuple):
@@ -38,7 +38,7 @@ def count_errors(findings: Iterable[Finding]) -> int:
 
 def page(findings: list[Finding]) -> str:
     """Return one line for each finding, and their numbers by status."""
-    lines = [f"{f.status:9}{f.subject:{SUBJECT}}{f.text}" for f in findings]
+    lines = [f"{f.status:9}{f.subject:{SUBJECT}}  {f.text}" for f in findings]
     count = Counter(finding.status for finding in findings)
     numbers = ", ".join(f"{count[status]} {status}" for status in (OK, WARNING, ERROR))
     return "\n".join([*lines, f"\n{len(findings)} checks: {numbers}"])

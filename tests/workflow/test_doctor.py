@@ -1,0 +1,292 @@
+"""Each check of `snakemake doctor`: what it finds on a sound machine, and what on a faulty one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from local_hub import COMMIT, make_repositories, serve
+
+from crosslens.config.study import StudyConfig
+from crosslens.workflow.doctor import cluster, gpus, hub, interpreters, machine
+from crosslens.workflow.doctor.finding import count_errors, error, ok, page, warning
+from crosslens.workflow.doctor.results_folder import clock, file_locks, results_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPER = StudyConfig.model_validate(yaml.safe_load((ROOT / "config.yaml").read_text()))
+MINI = StudyConfig.model_validate(yaml.safe_load((ROOT / "mini.yaml").read_text()))
+REQUESTS = {"train_sft": {"gpu": 8, "mem_mb": 1000, "runtime": 60}, "intervene": {"gpu": 1}}
+PROBED = {
+    "python": "3.11.7",
+    "pidfd_open": True,
+    "headers": True,
+    "torch": "2.13.0+cu130",
+    "cuda": "13.0",
+    "compiled_for": ["sm_80", "sm_90", "compute_90"],
+    "gpus": [{"name": "H100", "capability": "sm_90", "memory": 80 * 10**9}] * 8,
+    "warning": "",
+}
+
+
+def test_the_page_has_a_line_for_each_check_and_counts_them() -> None:
+    findings = [ok("disk", "enough"), warning("nvcc", "none"), error("GPUs", "none. Get one.")]
+    assert page(findings).splitlines() == [
+        "ok       disk                          enough",
+        "warning  nvcc                          none",
+        "error    GPUs                          none. Get one.",
+        "",
+        "3 checks: 1 ok, 1 warning, 1 error",
+    ]
+    assert count_errors(findings) == 1
+
+
+def test_without_a_compiler(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    assert machine.c_compiler(gpus=True).status == ("ok" if shutil.which("cc") else "error")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = machine.c_compiler(gpus=True)
+    assert found.status == "error" and "none of cc, gcc, clang is on PATH" in found.text
+    assert machine.c_compiler(gpus=False).status == "ok"
+    compiler = tmp_path / "my-compiler"
+    compiler.touch(mode=0o755)
+    monkeypatch.setenv("CC", compiler.name)
+    assert machine.c_compiler(gpus=True) == ("ok", "C compiler", str(compiler))
+
+
+def test_cudas_compiler_is_never_required(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert machine.nvcc(gpus=True).status == "warning"
+    assert machine.nvcc(gpus=False).status == "ok"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "nvcc").touch(mode=0o755)
+    assert machine.nvcc(gpus=True).status == "ok"
+
+
+def test_a_long_tmpdir_is_an_error_where_ray_makes_sockets_in_it(monkeypatch, tmp_path) -> None:
+    """Ray adds 80 bytes, and a socket's path has 107 (shared/facts: more than 27 fail)."""
+    assert machine.LONGEST_TMPDIR == 27
+    folder = tmp_path / ("x" * 30)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    found = machine.temporary_folder(MINI)
+    assert found.status == "error" and f"{len(str(folder))} characters" in found.text
+    trl = MINI.model_copy(update={"grpo": MINI.grpo.model_copy(update={"engine": "trl"})})
+    assert machine.temporary_folder(trl).status == "ok"
+    monkeypatch.setenv("TMPDIR", str(folder / "missing"))
+    assert "missing or not writable" in machine.temporary_folder(trl).text
+
+
+def test_memory_is_compared_with_the_largest_request() -> None:
+    here = machine.memory_limit() / 1e6
+    requests = {"small": {"mem_mb": 1}, "large": {"mem_mb": int(here / 2)}}
+    assert machine.memory(requests, cluster=False).status == "ok"
+    requests["large"]["mem_mb"] = int(here * 2)
+    found = machine.memory(requests, cluster=False)
+    assert found.status == "error" and "resources.large.mem_mb" in found.text
+    assert machine.memory(requests, cluster=True).status == "ok"
+
+
+def test_disk_is_compared_with_the_plan(tmp_path, monkeypatch) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    assert machine.disk(MINI, tmp_path / "results" / "mini").status == "ok"
+    found = machine.disk(PAPER, tmp_path / "results" / "paper")
+    assert found.status == "error" and "1,000 GB free" in found.text
+    family = {"x": next(iter(PAPER.families.values())).model_copy(update={"base": "org/name"})}
+    found = machine.disk(PAPER.model_copy(update={"families": family}), tmp_path)
+    assert found.status == "warning" and "the size of org/name is not known" in found.text
+
+
+def test_shared_memory(tmp_path, monkeypatch) -> None:
+    assert machine.shared_memory(gpus=False, folder=tmp_path / "shm").status == "error"
+    free = shutil.disk_usage(tmp_path)._replace(free=64 * 2**20)  # docker's
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    assert machine.shared_memory(gpus=False, folder=tmp_path).status == "warning"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free._replace(free=10**9))
+    assert machine.shared_memory(gpus=False, folder=tmp_path).status == "ok"
+    assert machine.shared_memory(gpus=True, folder=tmp_path).status == "warning"
+
+
+def test_python_and_linux_can_watch_processes(monkeypatch) -> None:
+    assert machine.python().status == "ok"
+    assert machine.python(release="5.2.1-generic").status == "error"
+    monkeypatch.delattr(os, "pidfd_open")
+    assert "lacks os.pidfd_open" in machine.python().text
+
+
+def test_the_file_system_of_the_results(tmp_path) -> None:
+    found = {f.subject: f.status for f in results_folder(tmp_path / "results" / "x")}
+    assert found == dict.fromkeys(["file locks", "renames", "hard links", "clock"], "ok")
+    assert not list((tmp_path / "results" / "x").iterdir())
+    (tmp_path / "file").touch()
+    (broken,) = results_folder(tmp_path / "file" / "x")
+    assert broken.status == "error" and "Not a directory" in broken.text
+
+
+def test_a_held_lock_and_a_wrong_clock_are_noticed(tmp_path, monkeypatch) -> None:
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX)"
+    hold += "; print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(tmp_path / "lock")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == b"held\n"
+        assert file_locks(tmp_path).status == "error"
+        process.stdin.close()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 60)
+    assert clock(tmp_path).status == "warning"
+
+
+def test_gpus_of_a_machine_without_any(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
+    assert gpus.driver_version() is None
+    found = gpus.gpus(REQUESTS, None, cluster=False)
+    assert found.status == "error" and "0 GPUs, driver none; train_sft requests 8" in found.text
+    assert gpus.gpus(REQUESTS, None, cluster=True).status == "warning"
+    assert gpus.gpus({"train_sft": {"gpu": 0}}, None, cluster=False).status == "ok"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    assert gpus.gpus(REQUESTS, "580.65", cluster=False).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed", "driver", "status", "text"),
+    [
+        ({}, 8, "580.65", "ok", "sees 8 GPUs (H100)"),
+        ({"cuda": None, "torch": "2.13.0+cpu"}, 0, None, "ok", "no GPU is requested"),
+        ({"cuda": None, "torch": "2.13.0+cpu"}, 1, "580.65", "error", "is a CPU build"),
+        ({"gpus": []}, 1, "570.10", "error", "CUDA 13.0 and sees no GPU behind driver 570.10"),
+        ({"gpus": []}, 1, None, "error", "no NVIDIA driver"),
+        ({"gpus": PROBED["gpus"][:2]}, 8, "580.65", "error", "sees 2 GPUs, and a job requests 8"),
+        ({"compiled_for": ["sm_100"]}, 8, "580.65", "error", "no kernels for sm_90"),
+        ({"compiled_for": ["sm_80"]}, 8, "580.65", "error", "no kernels for sm_90"),
+        ({"headers": False}, 8, "580.65", "error", "Python.h is missing"),
+        ({"pidfd_open": False}, 0, None, "error", "lacks os.pidfd_open"),
+        ({"error": "environment x is missing: run ..."}, 0, None, "error", "is missing: run"),
+    ],
+)
+def test_what_torch_sees(changes, needed, driver, status, text) -> None:
+    found = interpreters.environment("x", PROBED | changes, needed, driver, cluster=False)
+    assert found.status == status and text in found.text
+
+
+def test_this_environments_own_torch_answers() -> None:
+    found = interpreters.run([sys.executable, "-m", interpreters.PROBE])
+    assert found["executable"] == sys.executable and found["torch"][0].isdigit()
+
+
+def test_an_environment_that_does_not_start() -> None:
+    fails = [sys.executable, "-c", "raise SystemExit('no module')"]
+    assert interpreters.run(fails) == {"error": "no module"}
+    assert "conda-create-envs-only" in interpreters.run(["/nowhere/bin/python"])["error"]
+
+
+def test_the_environments_of_the_paper() -> None:
+    names = {"analysis": "analysis-cuda", "traces": "vllm-cuda", "sft": "sft", "grpo": "grpo"}
+    used = interpreters.rules_by_environment(PAPER, names)
+    assert list(used) == ["analysis-cuda", "vllm-cuda", "sft", "grpo"]
+    assert interpreters.most_gpus(used["sft"], REQUESTS) == 8
+    assert interpreters.most_gpus(used["analysis-cuda"], REQUESTS) == 1
+
+
+def test_nodes_and_times_of_slurm() -> None:
+    assert cluster.parse("1-02:00:00|128+|2000000|gpu:h100:8(S:0-1),lscratch:1") == (
+        *(26 * 60, 128, 2_000_000, 8),
+    )
+    assert cluster.parse("30:00|4|1000|(null)") == (30, 4, 1000, 0)
+    assert cluster.parse("infinite|4|1000|gpu:2") == (cluster.UNLIMITED, 4, 1000, 2)
+
+
+def test_rules_that_no_node_can_run() -> None:
+    defaults = {"cpus_per_gpu": 12, "mem_mb": 2000, "runtime": 30}
+    node = cluster.Nodes(minutes=1440, cpus=96, mem_mb=1000, gpus=8)
+    assert list(cluster.unfit({"train_sft": REQUESTS["train_sft"]}, defaults, [node])) == []
+    requests = {"train_sft": {"gpu": 8, "mem_mb": 500, "runtime": 2880}, "x": {"mem_mb": 1}}
+    (found,) = cluster.unfit(requests, defaults, [node])
+    assert "minutes 2880 (largest 1440)" in found.text and "mem_mb" not in found.text
+    small = [node._replace(cpus=48), node._replace(gpus=4)]  # each lacks something else
+    (found,) = cluster.unfit({"train_sft": REQUESTS["train_sft"]}, defaults, small)
+    assert found.subject == "SLURM train_sft" and "no node has all of" in found.text
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return where a hub answers."""
+    with serve(make_repositories(tmp_path_factory.mktemp("hub"))) as found:
+        yield found
+
+
+def item(kind: str, name: str, **changes: str) -> dict:
+    return hub.item(f"{kind} {name}", kind, name, COMMIT) | changes
+
+
+ITEMS = [item("model", "org/model"), item("dataset", "org/data", files="data/*.parquet")]
+
+
+def asked(items: list[dict], cache: Path, endpoint: str, **variables: str) -> dict[str, tuple]:
+    """Return status and text of the hub's findings by their subject."""
+    command = ["env", "-u", "HF_HUB_OFFLINE", f"HF_ENDPOINT={endpoint}", f"HF_HOME={cache}"]
+    command += [f"{name}={value}" for name, value in variables.items()]
+    command += [f"PYTHONPATH={ROOT}", sys.executable, "-m", hub.PROBE]
+    found = interpreters.run(command, json.dumps(items))
+    return {f.subject: (f.status, f.text) for f in hub.judge(found)}
+
+
+def test_what_the_hub_has_and_what_is_missing_here(tmp_path, address) -> None:
+    wrong = [
+        item("model", "org/gated"),  # which does not even say what it holds
+        item("model", "org/licensed"),
+        item("model", "org/model", key="revision", revision="9" * 40),
+    ]
+    found = asked([*ITEMS, *wrong], tmp_path, address, HF_TOKEN="")
+    assert found["hub"][0] == "ok"
+    assert found["model org/model"] == ("ok", "org/model: 3 of 3 files to download, 0.0 GB")
+    assert found["dataset org/data"] == ("ok", "org/data: 2 of 2 files to download, 0.0 GB")
+    for name in ("org/gated", "org/licensed"):
+        assert found[f"model {name}"][0] == "error"
+        assert "licence is not accepted" in found[f"model {name}"][1]
+    assert found["revision"] == ("error", "org/model: the hub has no such revision. Correct it.")
+
+
+def test_without_network_the_cache_counts(tmp_path, address) -> None:
+    download = f"from crosslens.data.hub import model_directory as m; m('org/model', {COMMIT!r})"
+    variables = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", download], env=os.environ | variables, check=True)
+    nowhere = "http://127.0.0.1:9"
+    for variables in ({}, {"HF_HUB_OFFLINE": "1"}):
+        found = asked(ITEMS, tmp_path, nowhere, **variables)
+        assert found["hub"][0] == "warning"
+        assert ("offline" if variables else "does not answer") in found["hub"][1]
+        assert found["model org/model"] == ("ok", "org/model is in the cache")
+        assert found["dataset org/data"][0] == "error"
+        assert "Download it where there is network" in found["dataset org/data"][1]
+    found = asked(ITEMS[:1], tmp_path, address)
+    assert found["model org/model"] == ("ok", "org/model is complete in the cache (3 files)")
+
+
+def test_what_the_paper_reads_from_the_hub() -> None:
+    keys = {entry["key"]: entry["name"] for entry in hub.hub_items(PAPER)}
+    assert keys["families.llama-3.1-8b.base"] == "meta-llama/Llama-3.1-8B-Instruct"
+    assert keys["traces.teacher"] == "Qwen/Qwen3-32B"
+    assert {"problems.sources.math", "problems.exclude.aime24", "corpus.sources.general"} <= {*keys}
+    assert keys["evaluation, piqa"] == "piqa"
+    assert hub.hub_items(MINI) == []
+
+
+def test_the_data_sets_of_benchmarks_and_loading_scripts() -> None:
+    from crosslens.evaluation.harness_files import hub_dataset
+    from crosslens.workflow.doctor.hub_probe import script_only
+
+    assert hub_dataset("math500") == "HuggingFaceH4/MATH-500"
+    assert hub_dataset("arc_challenge") == "allenai/ai2_arc"  # from the file that it includes
+    assert script_only("EleutherAI/logiqa", ["README.md", "logiqa.py"])
+    assert not script_only("baber/piqa", ["piqa/test.parquet"])
+    answer = {"name": "EleutherAI/logiqa", "status": "found", "script": True}
+    assert hub.item_finding("evaluation, logiqa", answer, "").status == "error"
