@@ -1,7 +1,7 @@
 """How specific features are to each model, and how the most specific ones change during training.
 
 INPUTS: <results>/crosscoders/{family}/*/: crosscoder.safetensors, features.csv.
-OUTPUTS: <results>/metrics/{family}/: nrn.csv, mas.csv, overlap.csv, rank-shifts.csv.
+OUTPUTS: <results>/metrics/{family}/: nrn.csv, mas.csv, tails.csv, overlap.csv, rank-shifts.csv.
 """
 
 
@@ -18,6 +18,7 @@ rule score_specificity:
     output:
         nrn="<results>/metrics/{family}/nrn.csv",
         mas="<results>/metrics/{family}/mas.csv",
+        tails="<results>/metrics/{family}/tails.csv",
     log:
         "<logs>/score_specificity/{family}.log",
     benchmark:
@@ -41,6 +42,10 @@ rule measure_overlap:
         pairs=collect(
             "<results>/crosscoders/{{family}}/{pair}/crosscoder.safetensors",
             pair=crosscoders_with_nrn,
+        ),
+        together=collect(
+            "<results>/crosscoders/{{family}}/{crosscoder}/crosscoder.safetensors",
+            crosscoder=crosscoders_over_checkpoints,
         ),
     output:
         "<results>/metrics/{family}/overlap.csv",

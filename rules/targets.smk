@@ -102,6 +102,7 @@ def family_results(family):
         ),
         f"activations/{family}/data-path.json",
         f"metrics/{family}/nrn.csv",
+        f"metrics/{family}/tails.csv",
     ]
     return [f"<results>/{file}" for file in files]
 

@@ -1,5 +1,6 @@
 """Overlap of the top features between checkpoints, by index, by direction, with another seed."""
 
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import torch
 
 from crosslens.analysis.specificity import (
     index_overlap,
+    l1_norms,
     matched_overlap,
     overlap_table,
     top_features,
@@ -48,10 +50,32 @@ def overlaps(
     return pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
 
 
-def main(*, nrn: Path, root: Path, count: int, match_cosine: float, out: Path) -> None:
+def overlaps_in_one(path: Path, count: int) -> pd.DataFrame:
+    """Overlaps of the top features within a crosscoder of base and all checkpoints.
+
+    A feature has the same index in all of them. Its score for a checkpoint is the NRN of base's and
+    the checkpoint's decoder vectors. Rows have the kind "together".
+    """
+    crosscoder = Crosscoder.load(path)
+    features = pd.read_csv(path.with_name("features.csv"))[["feature", "alive"]]
+    norms = l1_norms(crosscoder.W_dec.detach())
+    tops = {}
+    for model, row in zip(crosscoder.models[1:], norms[1:], strict=True):
+        table = features.assign(nrn=(row / (row + norms[0])).numpy())
+        tops[int(model.rpartition("-")[2])] = top_features(table, count)
+    paradigm = crosscoder.models[1].partition("-")[0]
+    pairs = combinations_with_replacement(sorted(tops), 2)
+    rows = [(paradigm, a, b, "together", index_overlap(tops[a], tops[b])) for a, b in pairs]
+    return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
+
+
+def main(
+    *, nrn: Path, root: Path, together: list[Path], count: int, match_cosine: float, out: Path
+) -> None:
     """Write overlap.csv for both paradigms."""
     table = pd.read_csv(nrn)
     parts = [overlaps(p, table, root, count, match_cosine) for p in ("sft", "rl")]
+    parts += [overlaps_in_one(path, count) for path in together]
     write_csv(out, pd.concat(parts))
 
 
@@ -61,6 +85,7 @@ if __name__ == "__main__":
         snakemake,
         nrn=snakemake.input.nrn,
         root=Path(snakemake.input.pairs[0]).parent.parent,
+        together=snakemake.input.together,
         count=snakemake.params.top,
         match_cosine=snakemake.params.match_cosine,
         out=snakemake.output[0],

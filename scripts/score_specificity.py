@@ -1,50 +1,64 @@
-"""NRN of the features of every pair and MAS of those of every trio."""
+"""NRN and NRN* of the features of every pair, MAS and MAS* of every trio's, and their tails."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from crosslens.analysis.specificity import fold, l1_norms, mas, nrn
+from crosslens.analysis.tails import shares_of_pairs, shares_of_trios, tail_table
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
+THRESHOLDS = (0.6, 0.7, 0.8, 0.9)  # of tails
+KEPT = ["crosscoder", "replica", "feature", "alive", "pattern"]  # of features.csv
+
 
 def features_of(directory: Path) -> pd.DataFrame:
-    """Columns crosscoder, replica, feature and alive of the crosscoder in a directory."""
+    """Read the table of the features of the crosscoder in a directory, and name the crosscoder."""
     name, _, replica = directory.name.rpartition("-r")
-    table = pd.read_csv(directory / "features.csv")[["feature", "alive"]]
+    table = pd.read_csv(directory / "features.csv")
     table.insert(0, "crosscoder", name)
     table.insert(1, "replica", int(replica))
     return table
 
 
 def nrn_table(directory: Path) -> pd.DataFrame:
-    """NRN of one pair's features, as trained and with the models' scales folded in."""
+    """NRN of one pair's features, as trained and with the models' scales folded in, and NRN*."""
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
-    table = features_of(directory)
+    features = features_of(directory)
+    table = features[KEPT].copy()
     table["nrn"] = nrn(l1_norms(W_dec)).numpy()
     table["nrn_folded"] = nrn(l1_norms(fold(W_dec, crosscoder.scales))).numpy()
+    table["nrn_star"] = features[f"share_{crosscoder.models[1]}"]
     return table
 
 
 def mas_table(directory: Path) -> pd.DataFrame:
-    """MAS of one trio's features, as trained and with the models' scales folded in."""
+    """MAS of one trio's features, as trained and with the models' scales folded in, and MAS*."""
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
-    table = features_of(directory)
+    features = features_of(directory)
+    table = features[KEPT].copy()
     scores, folded = mas(l1_norms(W_dec)), mas(l1_norms(fold(W_dec, crosscoder.scales)))
     for i, name in enumerate(["base", "sft", "rl"]):
         table[f"mas_{name}"] = scores[i].numpy()
         table[f"mas_{name}_folded"] = folded[i].numpy()
+        table[f"mas_{name}_star"] = features[f"share_{crosscoder.models[i]}"]
     return table
 
 
-def main(*, pairs: list[Path], trios: list[Path], nrn_out: Path, mas_out: Path) -> None:
-    """Write nrn.csv and mas.csv."""
-    write_csv(nrn_out, pd.concat([nrn_table(path.parent) for path in pairs]))
-    write_csv(mas_out, pd.concat([mas_table(path.parent) for path in trios]))
+def main(
+    *, pairs: list[Path], trios: list[Path], nrn_out: Path, mas_out: Path, tails: Path
+) -> None:
+    """Write nrn.csv, mas.csv and tails.csv."""
+    of_pairs = pd.concat([nrn_table(path.parent) for path in pairs])
+    of_trios = pd.concat([mas_table(path.parent) for path in trios])
+    write_csv(nrn_out, of_pairs)
+    write_csv(mas_out, of_trios)
+    shares = [*shares_of_pairs(of_pairs), *shares_of_trios(of_trios)]
+    write_csv(tails, tail_table(shares, THRESHOLDS))
 
 
 if __name__ == "__main__":
@@ -55,4 +69,5 @@ if __name__ == "__main__":
         trios=snakemake.input.trios,
         nrn_out=snakemake.output.nrn,
         mas_out=snakemake.output.mas,
+        tails=snakemake.output.tails,
     )

@@ -5,13 +5,17 @@ alive features whose share exceeds a threshold. Nulls are crosscoders whose inpu
 features that are specific to a model (`crosscoder.inputs`): swapped rows, or noise.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
+
+from crosslens.config.crosscoder_design import VARIATION
+from crosslens.config.study_design import FINAL
 
 NULLS = ("swapped", "noise")
 LEVEL = 0.05  # of the false share from which a tail counts
@@ -76,8 +80,8 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
 
     The null of crosscoder c is c-swapped or c-noise, of any seed. Columns: crosscoder, replica,
     model, measure, threshold; alive, features in all; count, of the tail; specific, of the tail;
-    and for each null null_{kind}, its mean count, and q_{kind}, the largest false share. NaN where
-    there is no such null.
+    and for each null null_{kind}, its mean count; q_{kind}, the largest false share; and
+    start_{kind} and excess_{kind} (`tail_start`). NaN where there is no such null.
     """
     found: dict[tuple[str, str, str], list[np.ndarray]] = {}
     for part in shares:
@@ -93,15 +97,57 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
                 row += compare_with(part.values, nulls, threshold)
             rows.append(row)
     columns = ["crosscoder", "replica", "model", "measure", "threshold", "alive", "count"]
-    columns += ["specific", *(f"{what}_{kind}" for kind in NULLS for what in ("null", "q"))]
+    columns += [
+        "specific",
+        *(f"{what}_{kind}" for kind in NULLS for what in ("null", "q", "start", "excess")),
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def compare_with(
     values: Float[np.ndarray, " k"], nulls: Sequence[np.ndarray], threshold: float
 ) -> list[float]:
-    """Return the mean tail of the nulls, and the largest false share; NaN without nulls."""
+    """Return the mean tail of the nulls, the largest false share, and where the tail starts.
+
+    Of several nulls, the start is the last one. NaN without nulls or without a start.
+    """
     if not nulls:
-        return [np.nan, np.nan]
+        return [np.nan] * 4
     count = float(np.mean([np.sum(null > threshold) for null in nulls]))
-    return [count, max(false_share(values, null, threshold) for null in nulls)]
+    starts = [tail_start(values, null) for null in nulls]
+    start = max(starts) if all(starts) else (np.nan, np.nan)
+    return [count, max(false_share(values, null, threshold) for null in nulls), *start]
+
+
+def shares_of_pairs(table: pd.DataFrame) -> Iterator[Shares]:
+    """Yield NRN and NRN* of both models of every crosscoder in nrn.csv, base's as 1 - NRN."""
+    for (name, replica), part in alive_parts(table):
+        variant = re.sub(rf"{VARIATION}$", "", name)
+        for measure, column in (("NRN", "nrn"), ("NRN*", "nrn_star")):
+            values, pattern = part[column].to_numpy(), part["pattern"].to_numpy()
+            yield Shares(name, replica, "tuned", measure, values, pattern == variant)
+            yield Shares(name, replica, "base", measure, 1 - values, pattern == "base")
+
+
+def shares_of_trios(table: pd.DataFrame) -> Iterator[Shares]:
+    """Yield MAS and MAS* of the three models of every crosscoder in mas.csv."""
+    for (name, replica), part in alive_parts(table):
+        for model, variant in FINAL.items():
+            specific = (part["pattern"] == variant).to_numpy()
+            for measure, suffix in (("MAS", ""), ("MAS*", "_star")):
+                values = part[f"mas_{model}{suffix}"].to_numpy()
+                yield Shares(name, replica, model, measure, values, specific)
+
+
+def alive_parts(table: pd.DataFrame) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
+    """Yield the alive features of each crosscoder and seed."""
+    yield from table[table["alive"] == 1].groupby(["crosscoder", "replica"], sort=False)
+
+
+def seed_interval(counts: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95% t interval of a mean over seeds; None for a single seed."""
+    if len(counts) < 2:
+        return None
+    error = np.std(counts, ddof=1) / len(counts) ** 0.5
+    half, centre = float(t.ppf(0.975, len(counts) - 1) * error), float(np.mean(counts))
+    return centre - half, centre + half

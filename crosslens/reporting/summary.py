@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from crosslens.analysis.tails import NULLS, seed_interval
 from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import TRIO, trained
 from crosslens.io.records import read_json
@@ -94,6 +96,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "replicas": causal,
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
+        "tails": tails_over_seeds(pd.read_csv(root / "metrics" / family / "tails.csv")),
     }
 
 
@@ -181,6 +184,44 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
             **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
         }
     return found
+
+
+def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each tail of each kind of crosscoder: its counts over seeds, and against the nulls.
+
+    `specific` counts features that no other model has, by latent scaling. q is the largest false
+    share over seeds, `start` the threshold from which it is at most 5%, for the first seed.
+    """
+    found = []
+    keys = ["crosscoder", "model", "measure", "threshold"]
+    for values, part in table.groupby(keys, sort=False):
+        part = part.sort_values("replica")
+        first = part.iloc[0]
+        against = {
+            kind: {
+                "null": none_if_nan(first[f"null_{kind}"]),
+                "q": none_if_nan(part[f"q_{kind}"].max()),
+                "start": none_if_nan(first[f"start_{kind}"]),
+                "excess": none_if_nan(first[f"excess_{kind}"]),
+            }
+            for kind in NULLS
+            if part[f"q_{kind}"].notna().any()
+        }
+        counts = part["count"].tolist()
+        entry = dict(zip(keys, values, strict=True)) | {
+            "alive": part["alive"].tolist(),
+            "count": counts,
+            "specific": part["specific"].tolist(),
+            "mean": float(np.mean(counts)),
+            "ci95": seed_interval(counts),
+        }
+        found.append(entry | against)
+    return found
+
+
+def none_if_nan(value: float) -> float | None:
+    """Return a number as JSON has it."""
+    return None if pd.isna(value) else float(value)
 
 
 def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str, float]]:

@@ -124,8 +124,11 @@ def save_crosscoder(folder, models, seed):
         crosscoder.W_dec.copy_(torch.randn(len(models), 6, 4, generator=torch.manual_seed(seed)))
     crosscoder.scales.copy_(torch.arange(1.0, len(models) + 1))
     crosscoder.save(folder / "crosscoder.safetensors")
-    alive = pd.DataFrame({"feature": range(6), "alive": [0, 1, 1, 1, 1, 1]})
-    alive.to_csv(folder / "features.csv", index=False)
+    table = pd.DataFrame({"feature": range(6), "alive": [0, 1, 1, 1, 1, 1]})
+    table["pattern"] = models[-1]
+    for i, model in enumerate(models):
+        table[f"share_{model}"] = (i + 1) / sum(range(1, len(models) + 1))
+    table.to_csv(folder / "features.csv", index=False)
     return folder / "crosscoder.safetensors"
 
 
@@ -136,14 +139,22 @@ def study(tmp_path_factory):
     names = [f"{p}-{k}-r0" for p in ("sft", "rl") for k in range(1, 6)]
     seeds = {name: seed for seed, name in enumerate(names)}
     seeds |= {"sft-5-r1": 99, "rl-5-r1": seeds["rl-5-r0"]}
-    pairs = [save_crosscoder(root / n, ["base", n[:-3]], seed) for n, seed in seeds.items()]
+    seeds |= {"rl-5-swapped-r0": 70}
+    pairs = [
+        save_crosscoder(root / n, ["base", n[:5].rstrip("-")], seed) for n, seed in seeds.items()
+    ]
     trios = [
         save_crosscoder(root / f"trio-r{r}", ["base", "sft-5", "rl-5"], 50 + r) for r in (0, 1)
     ]
     nrn_out, mas_out = root / "nrn.csv", root / "mas.csv"
-    score_specificity.main(pairs=pairs, trios=trios, nrn_out=nrn_out, mas_out=mas_out)
+    outputs = {"nrn_out": nrn_out, "mas_out": mas_out, "tails": root / "tails.csv"}
+    score_specificity.main(pairs=pairs, trios=trios, **outputs)
+    models = ["base", *(f"rl-{k}" for k in range(1, 6))]
+    together = [save_crosscoder(root / "rl-checkpoints-r0", models, 60)]
     overlap = root / "overlap.csv"
-    measure_overlap.main(nrn=nrn_out, root=root, count=3, match_cosine=0.7, out=overlap)
+    measure_overlap.main(
+        nrn=nrn_out, root=root, together=together, count=3, match_cosine=0.7, out=overlap
+    )
     rank_shifts_script.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
     return root
 
@@ -155,10 +166,13 @@ def test_nrn_table(study):
         "replica",
         "feature",
         "alive",
+        "pattern",
         "nrn",
         "nrn_folded",
+        "nrn_star",
     ]
-    assert len(result) == 12 * 6
+    assert len(result) == 13 * 6
+    assert result["nrn_star"].round(3).eq(0.667).all()
     crosscoder = Crosscoder.load(study / "sft-3-r0" / "crosscoder.safetensors")
     base, tuned = crosscoder.W_dec.detach().abs().sum(dim=-1).numpy()
     rows = result[(result["crosscoder"] == "sft-3") & (result["replica"] == 0)]
@@ -175,9 +189,27 @@ def test_mas_table(study):
     assert result["alive"].tolist() == [0, 1, 1, 1, 1, 1] * 2
 
 
+def test_tails_are_held_against_swapped_rows(study):
+    result = pd.read_csv(study / "tails.csv")
+    nrn = pd.read_csv(study / "nrn.csv").query("alive == 1 and replica == 0")
+    rows = result.query("crosscoder == 'rl-5' and measure == 'NRN' and threshold == 0.6")
+    for _, row in rows[rows["replica"] == 0].iterrows():
+        shares = nrn["nrn"] if row["model"] == "tuned" else 1 - nrn["nrn"]
+        count, null = (
+            (shares[nrn["crosscoder"] == name] > 0.6).sum() for name in ("rl-5", "rl-5-swapped")
+        )
+        assert (row["count"], row["null_swapped"]) == (count, null)
+        assert row["q_swapped"] == (min(1, (1 + null) / count) if count else 1)
+        assert row["specific"] == (count if row["model"] == "tuned" else 0)
+    assert result.query("crosscoder == 'trio'")["q_swapped"].isna().all()
+    assert set(result["measure"]) == {"NRN", "NRN*", "MAS", "MAS*"}
+
+
 def test_overlap_file_has_the_checkpoints_and_the_replica_null(study):
     result = pd.read_csv(study / "overlap.csv").set_index(["paradigm", "a", "b", "kind"])["overlap"]
-    assert len(result) == 2 * (15 * 2 + 2)
+    assert len(result) == 2 * (15 * 2 + 2) + 15
+    together = result.xs("together", level="kind")
+    assert (together.loc[[("rl", k, k) for k in range(1, 6)]] == 3).all()
     assert (result.xs("index", level="kind").loc[[("sft", k, k) for k in range(1, 6)]] == 3).all()
     assert result["rl", 5, 5, "replica_index"] == result["rl", 5, 5, "replica_matched"] == 3
     assert result["sft", 5, 5, "replica_matched"] < 3

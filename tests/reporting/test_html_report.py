@@ -121,6 +121,16 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     pd.DataFrame(
         {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
     ).to_csv(root / "metrics" / family / "nrn.csv")
+    tail = {"crosscoder": "rl-5", "model": "tuned", "measure": "NRN*", "threshold": 0.8}
+    tail |= {"alive": 90, "null_swapped": 2.0, "start_swapped": 0.75, "excess_swapped": 20.0}
+    tail |= dict.fromkeys(("null_noise", "q_noise", "start_noise", "excess_noise"))
+    counts = zip((0, 1, 2), (8, 3, 11), (4, 1, 5), (0.375, 1.0, 0.27), strict=True)
+    pd.DataFrame(
+        [
+            tail | dict(zip(("replica", "count", "specific", "q_swapped"), c, strict=True))
+            for c in counts
+        ]
+    ).to_csv(root / "metrics" / family / "tails.csv")
     write_json(
         root / "activations" / family / "data-path.json",
         {
@@ -175,6 +185,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     )
     assert "<td>rows of zeros</td><td>base 3 </td>" in html
     assert "as many random, alive (5 sets)" in html
+    assert "<td>rl-5</td><td>tuned</td><td>NRN*</td><td>8, 3, 11</td>" in html
     assert "<td>1000</td><td>500</td><td>20</td>" in html, "trained on, distinct, not used"
     words = " ".join(text.split())
     assert "Qwen3-4B-Base zeroing −46.2 to −14.0 and amplifying +21.2 to +38.0, with 50" in words
@@ -188,6 +199,12 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     effect = family["interventions"]["rl-5"]["sciq"]["per_task"]
     assert (effect["change"], effect["random_alive"]) == (-30.0, [0, -1, -2, -3, -4])
     assert family["features"]["readouts"]["branch"]["intersection"] == 0
+    (tail,) = family["tails"]
+    assert (tail["count"], tail["specific"]) == ([8, 3, 11], [4, 1, 5])
+    assert tail["mean"] == pytest.approx(22 / 3)
+    assert tail["ci95"] == pytest.approx([22 / 3 - 10.04, 22 / 3 + 10.04], abs=0.01)
+    assert tail["swapped"] == {"null": 2.0, "q": 1.0, "start": 0.75, "excess": 20.0}
+    assert "noise" not in tail
     assert summary["seconds"]["draw_nrn"] == {
         "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mb": 100.0,
     }  # fmt: skip
