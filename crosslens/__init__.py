@@ -14,10 +14,11 @@ __version__ = "0.1.0"
 MODULES = {
     "Context": "crosslens.analysis.contexts",
     "Crosscoder": "crosslens.crosscoder.model",
+    "Dose": "crosslens.analysis.edits",
+    "Editor": "crosslens.analysis.edits",
     "FinishedStudy": "crosslens.analysis.finished_study",
     "InputError": "crosslens.io.errors",
     "ShardReader": "crosslens.activations.shard_reader",
-    "edit": "crosslens.analysis.interventions",
     "encode_rows": "crosslens.analysis.contexts",
     "features_of": "crosslens.analysis.feature_scores",
     "intervene": "crosslens.analysis.interventions",

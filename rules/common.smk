@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from crosslens.config import benchmark_columns, crosscoder_design, study_design
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.config.locations import local_sources
-from crosslens.config.study_design import FINAL, N_CHECKPOINTS, TRIO
+from crosslens.config.study_design import FINAL, N_CHECKPOINTS
 from crosslens.workflow import hooks
 from crosslens.workflow.code_hash import fingerprint
 from crosslens.workflow.environments import digest, environments
@@ -58,7 +58,7 @@ wildcard_constraints:
     replica=r"\d+",
     shard=r"\d+|heldout",
     part=r"\d+",
-    target=either(["base", FINAL["rl"]]),
+    target=either(FINAL.values()),
     curves=either(CURVES),
 
 

@@ -1,11 +1,12 @@
-"""Every figure of the paper with its source data, and the training curves.
+"""Every figure of the paper with its source data, figures of controls, and the training curves.
 
 What a figure shows is listed in crosslens/config/figure_list.py.
 
 INPUTS: <results>/metrics/{family}/: nrn.csv, overlap.csv, mas.csv, rank-shifts.csv;
-<results>/generalization/{family}/trio-r0/features.json; the histories of training.
-OUTPUTS: <results>/figures/: figure{1..13}.{pdf,png,csv}; sft-loss, grpo-curves and
-crosscoder-training in the same formats.
+<results>/generalization/{family}/{trio}/features.json; <results>/interventions/{family}/:
+effects.csv, comparisons.csv; the histories of training.
+OUTPUTS: <results>/figures/: figure{1..13}.{pdf,png,csv}; controls, dose-curves, sft-loss,
+grpo-curves and crosscoder-training in the same formats.
 """
 
 
@@ -14,18 +15,18 @@ rule draw_figure:
         sources=figure_sources,
     output:
         png=report(
-            "<results>/figures/figure{number}.png",
+            "<results>/figures/{figure}.png",
             caption="../crosslens/reporting/templates/caption.rst",
             category="Figures",
         ),
-        pdf="<results>/figures/figure{number}.pdf",
-        csv="<results>/figures/figure{number}.csv",
+        pdf="<results>/figures/{figure}.pdf",
+        csv="<results>/figures/{figure}.csv",
     log:
-        "<logs>/draw_figure/figure{number}.log",
+        "<logs>/draw_figure/{figure}.log",
     benchmark:
-        "<benchmarks>/draw_figure/figure{number}.tsv"
+        "<benchmarks>/draw_figure/{figure}.tsv"
     wildcard_constraints:
-        number=either(FIGURES),
+        figure=either(FIGURES),
     conda:
         env_file("analysis")
     envmodules:

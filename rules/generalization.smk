@@ -1,8 +1,9 @@
 """Generalization features: those active on the samples that RL answers correctly and base does not.
 
-INPUTS: <results>/evaluation/{family}/{base,rl-5}/samples.jsonl, the three-model crosscoders, their models.
-OUTPUTS: <results>/generalization/{family}/: critical.json;
-{crosscoder}-r{replica}/: scores.csv, features.json.
+INPUTS: <results>/evaluation/{family}/{base,sft-5,rl-5}/samples.jsonl, the three-model crosscoders,
+their models.
+OUTPUTS: <results>/generalization/{family}/: critical.json, questions.jsonl, questions.csv,
+states.safetensors; {crosscoder}-r{replica}/: scores.npz, scores.csv, features.json.
 """
 
 
@@ -30,14 +31,47 @@ rule find_critical_samples:
         "../scripts/find_critical_samples.py"
 
 
-rule score_features:
+rule read_questions:
     input:
-        critical="<results>/generalization/{family}/critical.json",
         models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
-        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+        samples=collect(
+            "<results>/evaluation/{{family}}/{variant}/samples.jsonl",
+            variant=FINAL.values(),
+        ),
         files=BENCHMARK_FILES,
     output:
-        "<results>/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
+        questions="<results>/generalization/{family}/questions.jsonl",
+        table="<results>/generalization/{family}/questions.csv",
+        states="<results>/generalization/{family}/states.safetensors",
+    log:
+        "<logs>/read_questions/{family}.log",
+    benchmark:
+        "<benchmarks>/read_questions/{family}.tsv"
+    conda:
+        env_file("analysis")
+    envmodules:
+        env_module("analysis"),
+    resources:
+        gpu=rule_resource("read_questions", "gpu"),
+        mem_mb=rule_resource("read_questions", "mem_mb", 4000),
+        runtime=rule_resource("read_questions", "runtime", 60),
+    params:
+        code=library_hash("scripts/read_questions.py"),
+        evaluation=config["evaluation"],
+        layer=config["activations"]["layer"],
+        seed=config["seed"],
+    script:
+        "../scripts/read_questions.py"
+
+
+rule score_features:
+    input:
+        questions="<results>/generalization/{family}/questions.csv",
+        states="<results>/generalization/{family}/states.safetensors",
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+    output:
+        scores="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.npz",
+        table="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
     log:
         "<logs>/score_features/{family}/{crosscoder}-r{replica}.log",
     benchmark:
@@ -52,16 +86,16 @@ rule score_features:
         runtime=rule_resource("score_features", "runtime", 60),
     params:
         code=library_hash("scripts/score_features.py"),
-        evaluation=config["evaluation"],
         tasks=TASKS,
+        readout=config["generalization"]["readout"],
+        unit=config["causal_protocol"]["dose_unit"],
     script:
         "../scripts/score_features.py"
 
 
 rule select_features:
     input:
-        scores="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
-        critical="<results>/generalization/{family}/critical.json",
+        scores="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.npz",
         features="<results>/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
     output:
         "<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
@@ -80,6 +114,7 @@ rule select_features:
         code=library_hash("scripts/select_features.py"),
         tasks=TASKS,
         generalization=config["generalization"],
+        protocol=protocol_settings("score", "matched_sets", "exploratory_sets"),
         random_sets=config["interventions"]["random_sets"],
         seed=crosscoder_seed,
     script:

@@ -177,6 +177,19 @@ def synthetic(key):
     return lookup(dpath=f"world/{key}", within=config, default=None)
 
 
-def intervention_value(w):
-    """The value that an intervention sets features to: zero in RL, `amplify_to` in base."""
-    return config["interventions"]["amplify_to"] if w.target == "base" else 0.0
+def protocol_settings(*keys):
+    """Some keys of the section `causal_protocol`, so that a change of the others reruns nothing."""
+    return {key: config["causal_protocol"][key] for key in keys}
+
+
+def evaluation_settings(*keys):
+    """Some keys of the section `evaluation`, so that a change of the others reruns nothing."""
+    return {key: config["evaluation"][key] for key in keys}
+
+
+def edited_models():
+    """The seeds and models that features are edited in; SFT only for the first seed."""
+    trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)
+    edited = [f"{trio}/{target}" for trio in trios for target in ["base", FINAL["rl"]]]
+    sft = config["causal_protocol"]["sft_control"]
+    return [*edited, f"{trios[0]}/{FINAL['sft']}"] if sft else edited

@@ -1,20 +1,22 @@
-"""Causal interventions on the critical samples: features zeroed in RL, amplified in base.
+"""Causal interventions: features edited in base, RL and SFT, on all questions, with their controls.
 
 INPUTS: <results>/generalization/{family}/, the three-model crosscoders, their models.
-OUTPUTS: <results>/interventions/{family}/{crosscoder}-r{replica}/{target}.csv: one row for each
-feature set and task.
+OUTPUTS: <results>/interventions/{family}/: {crosscoder}-r{replica}/{target}/: arms.json,
+outcomes.npz; effects.csv, comparisons.csv, evidence.json.
 """
 
 
 rule intervene:
     input:
-        features="<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
-        critical="<results>/generalization/{family}/critical.json",
         models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
+        questions="<results>/generalization/{family}/questions.jsonl",
+        table="<results>/generalization/{family}/questions.csv",
+        states="<results>/generalization/{family}/states.safetensors",
+        features="<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
         crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
-        files=BENCHMARK_FILES,
     output:
-        "<results>/interventions/{family}/{crosscoder}-r{replica}/{target}.csv",
+        records="<results>/interventions/{family}/{crosscoder}-r{replica}/{target}/arms.json",
+        outcomes="<results>/interventions/{family}/{crosscoder}-r{replica}/{target}/outcomes.npz",
     log:
         "<logs>/intervene/{family}/{crosscoder}-r{replica}/{target}.log",
     benchmark:
@@ -29,8 +31,53 @@ rule intervene:
         runtime=rule_resource("intervene", "runtime", 240),
     params:
         code=library_hash("scripts/intervene.py"),
-        evaluation=config["evaluation"],
+        evaluation=evaluation_settings("batch_size", "tasks", "unseen"),
         activations=config["activations"],
-        value=intervention_value,
+        protocol=protocol_settings(
+            *("amplify", "matched_sets", "exploratory_sets"),
+            *("multiply", "clamp", "curve_sets"),
+        ),
+        amplify_to=config["interventions"]["amplify_to"],
+        seed=crosscoder_seed,
     script:
         "../scripts/intervene.py"
+
+
+rule assess_interventions:
+    input:
+        questions="<results>/generalization/{family}/questions.jsonl",
+        table="<results>/generalization/{family}/questions.csv",
+        features=collect(
+            "<results>/generalization/{{family}}/{trio}/features.json",
+            trio=crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER),
+        ),
+        records=collect(
+            "<results>/interventions/{{family}}/{edited}/arms.json",
+            edited=edited_models(),
+        ),
+        outcomes=collect(
+            "<results>/interventions/{{family}}/{edited}/outcomes.npz",
+            edited=edited_models(),
+        ),
+    output:
+        effects="<results>/interventions/{family}/effects.csv",
+        compared="<results>/interventions/{family}/comparisons.csv",
+        evidence="<results>/interventions/{family}/evidence.json",
+    log:
+        "<logs>/assess_interventions/{family}.log",
+    benchmark:
+        "<benchmarks>/assess_interventions/{family}.tsv"
+    conda:
+        env_file("analysis")
+    envmodules:
+        env_module("analysis"),
+    resources:
+        mem_mb=rule_resource("assess_interventions", "mem_mb", 2000),
+        runtime=rule_resource("assess_interventions", "runtime", 30),
+    params:
+        code=library_hash("scripts/assess_interventions.py"),
+        evaluation=evaluation_settings("tasks", "unseen"),
+        protocol=protocol_settings("alpha", "smallest_effect", "hypotheses", "amplify"),
+        seed=config["seed"],
+    script:
+        "../scripts/assess_interventions.py"

@@ -12,7 +12,7 @@ rule write_report:
         figures=ancient(
             collect(
                 "<results>/figures/{name}.csv",
-                name=[*(f"figure{number}" for number in FIGURES), *study_curves()],
+                name=[*FIGURES, *study_curves()],
             )
         ),
         tables=collect("<results>/tables/table{number}.csv", number=TABLES),

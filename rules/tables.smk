@@ -1,7 +1,7 @@
 """Every table of the paper with its source data, our numbers next to the paper's.
 
 INPUTS: <results>/evaluation/{family}/{variant}/: results.json, samples.jsonl;
-<results>/interventions/{family}/trio-r0/{target}.csv; the paper's numbers.
+<results>/interventions/{family}/effects.csv; the paper's numbers.
 OUTPUTS: <results>/tables/table{1..5}.{pdf,png,csv}.
 """
 
@@ -57,12 +57,7 @@ rule tabulate_accuracy:
 
 rule tabulate_interventions:
     input:
-        tables=collect(
-            "<results>/interventions/{family}/{trio}/{target}.csv",
-            family=FAMILIES,
-            trio=TRIO,
-            target=table_target,
-        ),
+        tables=collect("<results>/interventions/{family}/effects.csv", family=FAMILIES),
         paper=workflow.source_path("../crosslens/reporting/templates/paper.json"),
     output:
         png=report(
@@ -89,6 +84,7 @@ rule tabulate_interventions:
         code=library_hash("scripts/tabulate_interventions.py"),
         title=table_title,
         families=list(FAMILIES),
+        target=table_target,
         tasks=table_tasks,
         labels=LABELS,
         caption=table_caption,

@@ -7,19 +7,28 @@ OUTPUTS: none; functions used by the Snakefile and by the rules that draw and re
 
 def figure_families(w):
     """The families in a figure, each once however many of the paper's three it stands for."""
-    shown = [config["figures"]["families"][i] for i in FIGURES[int(w.number)].families]
-    return list(dict.fromkeys(shown))
+    positions = FIGURES[w.figure].families
+    if positions is None:
+        return list(FAMILIES)
+    return list(dict.fromkeys(config["figures"]["families"][i] for i in positions))
 
 
 def figure_sources(w):
-    """The results that a figure is drawn from, one file for each family in it."""
-    source = DRAWINGS[FIGURES[int(w.number)].drawing].source
-    return collect(f"<results>/{source}", family=figure_families(w))
+    """The results that a figure is drawn from, one family after the other."""
+    source = DRAWINGS[FIGURES[w.figure].drawing].source
+    trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)
+    return [
+        file
+        for family in figure_families(w)
+        for file in dict.fromkeys(
+            collect(f"<results>/{source}", family=family, trio=trios)
+        )
+    ]
 
 
 def figure_settings(w):
     """What a figure shows: the drawing, its paradigm and how many checkpoints there are of it."""
-    figure, families = FIGURES[int(w.number)], figure_families(w)
+    figure, families = FIGURES[w.figure], figure_families(w)
     entry = FAMILIES[families[0]]
     return {
         "drawing": figure.drawing,
@@ -30,7 +39,7 @@ def figure_settings(w):
 
 def figure_caption(w):
     """Caption of a figure in Snakemake's report."""
-    figure = FIGURES[int(w.number)]
+    figure = FIGURES[w.figure]
     return f"{figure.title}. {DRAWINGS[figure.drawing].caption}"
 
 
@@ -94,12 +103,8 @@ def family_results(family):
         *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),
         f"generalization/{family}/critical.json",
         *(f"generalization/{family}/{trio}/features.json" for trio in trios),
-        *collect(
-            "interventions/{family}/{trio}/{target}.csv",
-            family=family,
-            trio=trios,
-            target=["base", FINAL["rl"]],
-        ),
+        f"interventions/{family}/effects.csv",
+        f"interventions/{family}/evidence.json",
         f"activations/{family}/data-path.json",
         f"metrics/{family}/nrn.csv",
         f"metrics/{family}/tails.csv",
@@ -132,9 +137,9 @@ def drawn(*names):
     return collect("<results>/{name}.{format}", name=names, format=formats)
 
 
-def figures(*numbers):
-    """Figures of the paper, by number."""
-    return drawn(*(f"figures/figure{number}" for number in numbers))
+def figures(*names):
+    """Figures, by name."""
+    return drawn(*(f"figures/{name}" for name in names))
 
 
 def tables(*numbers):
@@ -143,17 +148,18 @@ def tables(*numbers):
 
 
 def figures_of(family):
-    """Numbers of the figures that show one family and no other."""
+    """The figures of the paper that show one family and no other."""
     positions = config["figures"]["families"]
     shown = {
-        n: {positions[i] for i in figure.families} for n, figure in FIGURES.items()
+        name: {positions[i] for i in figure.families or ()}
+        for name, figure in FIGURES.items()
     }
-    return [number for number, families in shown.items() if families == {family}]
+    return [name for name, families in shown.items() if families == {family}]
 
 
 def named_targets():
     """Targets by name: `snakemake figure2`, `snakemake table1`, and the results of a family."""
-    targets = {f"figure{number}": figures(number) for number in FIGURES}
+    targets = {name: figures(name) for name in FIGURES}
     targets |= {f"table{number}": tables(number) for number in TABLES}
     for family in FAMILIES:
         metrics = collect(

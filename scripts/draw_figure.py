@@ -1,4 +1,4 @@
-"""Draw one figure of the paper from the results of its families."""
+"""Draw one figure from the results of its families."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from crosslens.workflow.job import run_job
 def main(
     *,
     figure: dict[str, Any],
-    sources: dict[str, Path],
+    sources: dict[str, list[Path]],
     labels: dict[str, str],
     tasks: list[str],
     top: int,
@@ -26,11 +26,12 @@ def main(
 
 if __name__ == "__main__":
     families, sources = snakemake.params.families, snakemake.input.sources
+    n = len(sources) // len(families)  # files of each family, one family after the other
     run_job(
         main,
         snakemake,
         figure=snakemake.params.figure,
-        sources=dict(zip(families, sources, strict=True)),
+        sources={family: sources[i * n : (i + 1) * n] for i, family in enumerate(families)},
         labels=snakemake.params.labels,
         tasks=snakemake.params.tasks,
         top=snakemake.params.top,

@@ -1,69 +1,109 @@
-"""Edit feature sets in one model and evaluate it on the critical samples of every task."""
+"""Edit one model by every arm of the causal protocol, and answer all questions each time."""
 
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 
-from crosslens.activations.extract import load_truncated, residual_stream
-from crosslens.analysis.feature_selection import feature_sets
-from crosslens.analysis.intervals import change
-from crosslens.analysis.interventions import effects, intervene
-from crosslens.config.sections import ActivationsConfig, EvaluationConfig
+from crosslens.analysis.arms import Extent, arms
+from crosslens.analysis.causal_protocol import Protocol
+from crosslens.analysis.edited_answers import Bench
+from crosslens.analysis.edits import ZERO, Dose, Editor
+from crosslens.analysis.feature_scores import BASE, RL, SFT
+from crosslens.analysis.question_table import groups_of
+from crosslens.analysis.steering import companions, steering_vectors
+from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.evaluation.harness import load_model, tasks_of
-from crosslens.io.records import read_json, write_csv
+from crosslens.evaluation.questions import read_questions
+from crosslens.evaluation.split_model import SplitModel
+from crosslens.io.atomic import atomic_write
+from crosslens.io.records import read_json, write_json
+from crosslens.models.loading import load_network
+from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
-COLUMNS = ["set", "kind", "index", "task", "size", "n_features", *change(0, 0, 1)]
 
-
-def companions(paths: list[Path], layer: int):
-    """All models' activations on the same tokens, for the readout `joint`."""
-    networks = [load_truncated(path, layer)[0] for path in paths]
-    return lambda **inputs: torch.stack(
-        [residual_stream(n, **inputs).flatten(0, 1) for n in networks], dim=1
+def extent_of(protocol: dict, index: int, replica: int) -> Extent:
+    """Return how much runs: everything for the first seed, the primary arms for others and SFT."""
+    full = replica == 0 and index != SFT
+    return Extent(
+        matched=protocol["exploratory_sets" if index == SFT else "matched_sets"],
+        exploratory=protocol["exploratory_sets"],
+        curves=protocol["curve_sets"],
+        multiply=protocol["multiply"],
+        clamp=protocol["clamp"],
+        full=full,
     )
 
 
 def main(
     *,
     target: str,
+    replica: int,
     models: list[Path],
+    questions: Path,
+    table: Path,
+    states: Path,
     features: Path,
-    critical: Path,
     crosscoder: Path,
-    settings: EvaluationConfig,
+    evaluation: dict,
     activations: ActivationsConfig,
-    value: float,
-    out: Path,
+    protocol: dict,
+    amplify_to: float,
+    seed: int,
+    records: Path,
+    outcomes: Path,
 ) -> None:
-    """Write one row for each feature set and task; a task without critical samples has none."""
+    """Write arms.json, and the choice and margin of every arm and question."""
     torch.set_num_threads(1)
-    trio, chosen = Crosscoder.load(crosscoder), read_json(features)
-    found = {t: v["critical"] for t, v in read_json(critical).items() if v["critical"]}
+    trio, chosen, rows = Crosscoder.load(crosscoder), read_json(features), pd.read_csv(table)
     index, layer = trio.models.index(target), trio.metadata["layer"]
-    readout = chosen["readout"]
-    model = load_model(models[index], settings.batch_size)
-    editing = partial(
-        intervene,
-        model.model,
+    extent = extent_of(protocol, index, replica)
+    network = load_network(models[index], AutoModelForCausalLM)
+    trio = trio.to(network.device).requires_grad_(False)
+    partner = (RL if index == BASE else BASE) if extent.full else None
+    bench = Bench(
+        SplitModel(network, layer),
         trio,
-        index=index,
-        value=value,
-        layer=layer,
-        readout=readout,
-        others=companions(models, layer) if readout == "joint" else None,
+        index,
+        read_questions(questions),
+        list(zip(rows["task"], rows["half"], strict=True)),
+        batch_size=evaluation["batch_size"],
         skip_positions=activations.skip_positions,
         sink_threshold=activations.sink_threshold,
+        companions=companions(models, layer, partner, joint=chosen["readout"] == "joint"),
     )
-    with tasks_of(settings, list(found)) as tasks:
-        sets = feature_sets(chosen, list(found))
-        rows = effects(model, tasks, found, sets, lambda features: editing(features=features))
-        table = pd.DataFrame(list(rows), columns=COLUMNS)
-    table.insert(0, "target", target)
-    write_csv(out, table)
+    groups, inside = groups_of(rows, evaluation["tasks"])
+    final = load_file(states)["states"][inside].float().to(network.device)
+    runner = Protocol(
+        bench,
+        Editor(trio, index, chosen["readout"]),
+        chosen,
+        evaluation["tasks"],
+        steering=steering_vectors(final, groups),
+        toward=1 if index == BASE else -1,
+        seed=seed,
+    )
+    wanted = arms(
+        chosen,
+        evaluation["tasks"],
+        evaluation["unseen"],
+        dose=Dose("clamp", protocol["amplify"]) if index == BASE else ZERO,
+        paper_dose=Dose("set", amplify_to if index == BASE else 0.0),
+        extent=extent,
+    )
+    results = list(runner.run(list(wanted)))
+    with atomic_write(outcomes) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            choice=np.stack([r.outcome.choice for r in results]),
+            margin=np.stack([r.outcome.margin for r in results]),
+            before=bench.unedited.choice,
+            margin_before=bench.unedited.margin,
+        )
+    write_json(records, [r.record() for r in results])
 
 
 if __name__ == "__main__":
@@ -71,12 +111,13 @@ if __name__ == "__main__":
         main,
         snakemake,
         target=snakemake.wildcards.target,
-        models=snakemake.input.models,
-        features=snakemake.input.features,
-        critical=snakemake.input.critical,
-        crosscoder=snakemake.input.crosscoder,
-        settings=snakemake.params.evaluation,
+        replica=snakemake.wildcards.replica,
+        **{name: snakemake.input[name] for name in snakemake.input.keys()},  # noqa: SIM118
+        evaluation=snakemake.params.evaluation,
         activations=snakemake.params.activations,
-        value=snakemake.params.value,
-        out=snakemake.output[0],
+        protocol=snakemake.params.protocol,
+        amplify_to=snakemake.params.amplify_to,
+        seed=snakemake.params.seed,
+        records=snakemake.output.records,
+        outcomes=snakemake.output.outcomes,
     )

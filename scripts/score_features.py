@@ -1,57 +1,75 @@
-"""Score every feature on each task's critical samples, by every readout."""
+"""Score every feature on the questions of each task, by every readout."""
 
 from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 
-from crosslens.activations.extract import load_truncated
-from crosslens.analysis.feature_scores import READOUTS, final_token, score_task
-from crosslens.config.sections import EvaluationConfig
+from crosslens.analysis.critical_samples import CELLS
+from crosslens.analysis.feature_scores import READOUTS, Scores, score, splits_of
+from crosslens.analysis.feature_selection import WON, mean, task_scores
+from crosslens.analysis.question_table import groups_of
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.evaluation.harness import prompts_of, tasks_of
-from crosslens.io.records import read_json, write_csv
-from crosslens.models.tokenizer import load_tokenizer
+from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
-COLUMNS = ["task", "readout", "feature", "score", "rl_rate"]
+KINDS = ("contribution", "contrast", *CELLS[1:])
+
+
+def score_table(scores: Scores, tasks: list[str]) -> pd.DataFrame:
+    """Return one row for each task, readout and feature; none for a task without critical samples.
+
+    `score` is Eq. 11's, `rl_rate` the share of critical samples on which the feature fires in RL;
+    the other scores are contributions: on critical samples, these less all others, other cells.
+    """
+    every = splits_of(tasks)["all"]
+    tables = []
+    for r, readout in enumerate(READOUTS):
+        values = {"score": task_scores(scores, "paper", every, readout)}
+        fires = scores.fires[r, :, :, WON].sum(axis=1)
+        values["rl_rate"] = mean(fires, scores.count[:, :, WON].sum(axis=1))
+        values |= {kind: task_scores(scores, kind, every, readout) for kind in KINDS}
+        tables += [
+            pd.DataFrame({"task": task, "readout": readout} | {k: v[t] for k, v in values.items()})
+            for t, task in enumerate(tasks)
+        ]
+    table = pd.concat([t.rename_axis("feature").reset_index() for t in tables])
+    return table.dropna(subset=["score"])[["task", "readout", "feature", *values]]
 
 
 def main(
     *,
-    critical: Path,
-    models: list[Path],
+    questions: Path,
+    states: Path,
     crosscoder: Path,
-    settings: EvaluationConfig,
     tasks: list[str],
-    out: Path,
+    readout: str,
+    unit: str,
+    scores: Path,
+    table: Path,
 ) -> None:
-    """Write scores.csv; a task without critical samples has no rows."""
+    """Write the sums that scores are made of, and the scores themselves."""
     torch.set_num_threads(1)
-    found = {t: [s["doc_id"] for s in v["critical"]] for t, v in read_json(critical).items()}
-    trio = Crosscoder.load(crosscoder)
-    networks = [load_truncated(path, trio.metadata["layer"])[0] for path in models]
-    tokenizer = load_tokenizer(models[0])
-    tables = [pd.DataFrame(columns=COLUMNS)]
-    with tasks_of(settings, tasks) as harness:
-        for task in tasks:
-            if not found[task]:
-                continue
-            ids = [tokenizer.encode(text) for text in prompts_of(harness[task], found[task])]
-            size = settings.batch_size
-            activations = torch.stack([final_token(n, ids, size) for n in networks], dim=1)
-            tables += [score_task(trio, activations, r).assign(task=task) for r in READOUTS]
-    write_csv(out, pd.concat(tables)[COLUMNS])
+    groups, rows = groups_of(pd.read_csv(questions), tasks)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trio = Crosscoder.load(crosscoder).to(device)
+    activations = load_file(states)["states"][rows].float().to(device)
+    found = score(trio, activations, groups, readout=readout, unit=unit)
+    found.save(scores)
+    write_csv(table, score_table(found, tasks))
 
 
 if __name__ == "__main__":
     run_job(
         main,
         snakemake,
-        critical=snakemake.input.critical,
-        models=snakemake.input.models,
+        questions=snakemake.input.questions,
+        states=snakemake.input.states,
         crosscoder=snakemake.input.crosscoder,
-        settings=snakemake.params.evaluation,
         tasks=snakemake.params.tasks,
-        out=snakemake.output[0],
+        readout=snakemake.params.readout,
+        unit=snakemake.params.unit,
+        scores=snakemake.output.scores,
+        table=snakemake.output.table,
     )

@@ -1,47 +1,36 @@
-"""Select each task's generalization features, their intersection, and random sets as controls."""
+"""Select generalization features, as the paper does and by the causal protocol; draw controls."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from crosslens.analysis.feature_scores import READOUTS
-from crosslens.analysis.feature_selection import select_all
-from crosslens.io.records import read_json, write_json
+from crosslens.analysis.feature_scores import Scores
+from crosslens.analysis.feature_sets import Choice, Counts, feature_sets
+from crosslens.io.records import write_json
 from crosslens.workflow.job import run_job
 
 
 def main(
     *,
     scores: Path,
-    critical: Path,
     features: Path,
     tasks: list[str],
-    readout: str,
-    threshold: float,
-    active_rate: float,
+    generalization: dict,
+    protocol: dict,
     random_sets: int,
     seed: int,
     out: Path,
 ) -> None:
-    """Write features.json: the main readout in full, the others as they compare."""
-    table = pd.read_csv(scores)
-    counts = read_json(critical)
-    alive = pd.read_csv(features).query("alive == 1")["feature"].tolist()
-    chosen = {
-        name: select_all(
-            table[table["readout"] == name],
-            tasks,
-            threshold,
-            alive=alive,
-            active_rate=active_rate,
-            random_sets=random_sets,
-            seed=seed,
-        )
-        for name in READOUTS
-    }
-    for task in tasks:
-        chosen[readout]["tasks"][task]["critical"] = len(counts[task]["critical"])
-    write_json(out, {"readout": readout, **chosen[readout], "readouts": chosen})
+    """Write features.json."""
+    alive = pd.read_csv(features)["alive"].to_numpy() == 1
+    choice = Choice(
+        protocol["score"],
+        generalization["readout"],
+        generalization["threshold"],
+        generalization["active_rate"],
+    )
+    counts = Counts(protocol["matched_sets"], protocol["exploratory_sets"], random_sets)
+    write_json(out, feature_sets(Scores.load(scores), tasks, alive, choice, counts, seed))
 
 
 if __name__ == "__main__":
@@ -49,12 +38,10 @@ if __name__ == "__main__":
         main,
         snakemake,
         scores=snakemake.input.scores,
-        critical=snakemake.input.critical,
         features=snakemake.input.features,
         tasks=snakemake.params.tasks,
-        readout=snakemake.params.generalization["readout"],
-        threshold=snakemake.params.generalization["threshold"],
-        active_rate=snakemake.params.generalization["active_rate"],
+        generalization=snakemake.params.generalization,
+        protocol=snakemake.params.protocol,
         random_sets=snakemake.params.random_sets,
         seed=snakemake.params.seed,
         out=snakemake.output[0],

@@ -7,13 +7,14 @@ import pandas as pd
 from crosslens.io.records import read_json
 from crosslens.reporting.plotting.style import save
 from crosslens.reporting.plotting.tables import draw_table
-from crosslens.reporting.tables import intervention_cells, intervention_rows
+from crosslens.reporting.tables import intervention_cells, intervention_rows, of_model
 from crosslens.workflow.job import run_job
 
 
 def main(
     *,
     interventions: dict[str, Path],
+    target: str,
     number: int,
     title: str,
     tasks: list[str],
@@ -21,8 +22,8 @@ def main(
     paper: Path,
     outputs: dict[str, Path],
 ) -> None:
-    """Write one of Tables 2 to 5. `interventions` maps families to the CSV of one target."""
-    found = {family: pd.read_csv(path) for family, path in interventions.items()}
+    """Write one of Tables 2 to 5. `interventions` maps families to their effects.csv."""
+    found = {f: of_model(pd.read_csv(path), target) for f, path in interventions.items()}
     rows = intervention_rows(found, tasks, labels, read_json(paper)[f"table{number}"])
     cells, rules = intervention_cells(rows, tasks)
     save(draw_table(cells, title, rules), rows, outputs)
@@ -34,6 +35,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         interventions=dict(zip(families, tables, strict=True)),
+        target=snakemake.params.target,
         number=snakemake.wildcards.number,
         title=snakemake.params.title,
         tasks=snakemake.params.tasks,

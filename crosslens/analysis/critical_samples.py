@@ -1,6 +1,14 @@
-"""Find the samples that base gets wrong and the RL model gets right (section 3.2)."""
+"""Find the samples that base gets wrong and the RL model gets right (section 3.2); split them.
+
+The other three cells of base and RL, right and wrong, are what critical samples are compared with.
+"""
+
+import hashlib
 
 from crosslens.io.errors import InputError
+
+CELLS = ("won", "lost", "both_right", "both_wrong")  # "won" are the critical samples
+HALVES = ("A", "B")
 
 
 def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict[str, dict]:
@@ -32,3 +40,19 @@ def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict
 def key(row: dict) -> tuple[int, str]:
     """What identifies a document."""
     return row["doc_id"], row["doc_hash"]
+
+
+def cell_of(base: bool, rl: bool) -> str:
+    """Return the cell of a question from whether base and RL answer it right."""
+    if base:
+        return "both_right" if rl else "lost"
+    return "won" if rl else "both_wrong"
+
+
+def half_of(passage: str, seed: int) -> str:
+    """Return the half of a question: features selected on one half are tested on the other.
+
+    Documents about one passage are in one half, whatever their task and order.
+    """
+    digest = hashlib.sha256(f"{seed} {passage}".encode()).digest()
+    return HALVES[digest[0] % 2]

@@ -1,18 +1,26 @@
-"""Read features from single models, and score them on critical samples (section 3.2, Eq. 11).
+"""Read features from single models at the final token, and score them (section 3.2, Eq. 11).
 
-Scores are in the crosscoder's scaled activations.
+f_k is defined up to a scale: W_enc,k -> c W_enc,k, b_k -> c b_k, D_k -> D_k / c changes neither the
+reconstruction nor the loss, but multiplies the paper's score of feature k by c. A *contribution*
+f_k |D_k| does not change; nor does a dose in multiples of the feature's own values in RL.
 """
 
-import pandas as pd
-import torch
-from jaxtyping import Float
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from crosslens.activations.extract import residual_stream
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from crosslens.analysis.critical_samples import CELLS, HALVES
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.models.batching import batches
+from crosslens.io.atomic import atomic_write
 
 READOUTS = ("branch", "branch_scaled", "joint", "swap")
-BASE, RL = 0, 2  # their places in the trio
+BASE, SFT, RL = 0, 1, 2  # their places in the trio
+UNITS = ("p99", "mean_active")
+ELEMENTS = 4_000_000  # values held at once of one model and readout; nanquantile takes 16 million
 
 
 @torch.no_grad()
@@ -22,7 +30,7 @@ def features_of(
     model: int,
     readout: str,
 ) -> Float[torch.Tensor, "b d_sparse"]:
-    """The features of one model at one token, from all models' activations there (unscaled).
+    """Return the features of one model at one token, from all models' unscaled activations there.
 
     With x^j = s_j a^j and i the model:
     branch         ReLU(W_enc^i x^i + b_enc), the paper's; b_enc was trained for the sum over models
@@ -42,31 +50,146 @@ def features_of(
     return crosscoder.encode(x)
 
 
-def score_task(
-    crosscoder: Crosscoder, activations: Float[torch.Tensor, "b n d_model"], readout: str
-) -> pd.DataFrame:
-    """Score_k = mean over critical samples of f_k^RL - f_k^Base (Eq. 11), and RL's firing rate.
+@torch.no_grad()
+def restrict(crosscoder: Crosscoder, features: Int[torch.Tensor, " k"]) -> Crosscoder:
+    """Return a crosscoder of only some features: the others cost time and change nothing."""
+    n, d, _ = crosscoder.W_enc.shape
+    small = Crosscoder(n, d, max(1, len(features)), metadata=crosscoder.metadata)
+    small.W_enc = torch.nn.Parameter(crosscoder.W_enc[:, :, features])
+    small.b_enc = torch.nn.Parameter(crosscoder.b_enc[features])
+    small.W_dec = torch.nn.Parameter(crosscoder.W_dec[:, features])
+    small.scales = crosscoder.scales.clone()
+    return small.requires_grad_(False)
 
-    `activations` are the trio's at the final token of each critical sample. Columns: feature,
-    score, rl_rate (share of samples, 0 to 1), readout.
+
+class Groups(NamedTuple):
+    """Where each question belongs: indices of its task, its half and its cell."""
+
+    tasks: list[str]
+    task: Int[np.ndarray, " q"]
+    half: Int[np.ndarray, " q"]
+    cell: Int[np.ndarray, " q"]
+
+    def flat(self) -> Int[np.ndarray, " q"]:
+        """Return one index for task, half and cell."""
+        return np.ravel_multi_index((self.task, self.half, self.cell), self.shape())
+
+    def shape(self) -> tuple[int, int, int]:
+        """Return the numbers of tasks, halves and cells."""
+        return len(self.tasks), len(HALVES), len(CELLS)
+
+
+def splits_of(tasks: Sequence[str]) -> dict[str, Bool[np.ndarray, "task half"]]:
+    """Return which tasks and halves features are selected on, by the split's name.
+
+    "all"; "A" and "B", a half of every task; and "without-TASK", all of every other task.
     """
-    rl, base = (features_of(crosscoder, activations, i, readout) for i in (RL, BASE))
-    scores = (rl - base).mean(dim=0)
-    table = pd.DataFrame({"feature": range(len(scores)), "score": scores.numpy()})
-    return table.assign(rl_rate=(rl > 0).float().mean(dim=0).numpy(), readout=readout)
+    every = np.ones((len(tasks), len(HALVES)), dtype=bool)
+    found = {"all": every}
+    for i, half in enumerate(HALVES):
+        found[half] = every & (np.arange(len(HALVES)) == i)
+    for i, task in enumerate(tasks):
+        found[f"without-{task}"] = every & (np.arange(len(tasks)) != i)[:, None]
+    return found
 
 
-@torch.inference_mode()
-def final_token(
-    model: torch.nn.Module, prompts: list[list[int]], batch_size: int
-) -> Float[torch.Tensor, "b d_model"]:
-    """A truncated model's activation at each prompt's last token."""
-    rows = []
-    for batch in batches(prompts, batch_size):
-        ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
-        for row, prompt in zip(ids, batch, strict=True):
-            row[: len(prompt)] = torch.tensor(prompt)  # padding on the right is never attended to
-        x = residual_stream(model, ids.to(model.device))
-        last = torch.tensor([len(prompt) - 1 for prompt in batch])
-        rows.append(x[torch.arange(len(batch)), last].float().cpu())
-    return torch.cat(rows)
+class Scores(NamedTuple):
+    """Sums over questions at the final token, from which all scores, rates and doses follow.
+
+    Axes: readout (as READOUTS), task, half, cell (as CELLS), feature. Features are in the
+    crosscoder's units. `gain` sums f^RL - f^base; `sft_gain` f^SFT - f^base, and `contrast_square`
+    (f^RL - f^SFT)^2 over critical samples; `active` counts f^RL > 0 and `total` sums f^RL, all by
+    the main readout. `units` holds the dose unit of each split, `norms` the L2 norms of W_dec.
+    """
+
+    gain: Float[np.ndarray, "r t h c k"]
+    fires: Float[np.ndarray, "r t h c k"]
+    sft_gain: Float[np.ndarray, "t h c k"]
+    contrast_square: Float[np.ndarray, "t h k"]
+    active: Float[np.ndarray, "t h k"]
+    total: Float[np.ndarray, "t h k"]
+    count: Int[np.ndarray, "t h c"]
+    units: Float[np.ndarray, "s k"]
+    norms: Float[np.ndarray, "n k"]
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to one file."""
+        with atomic_write(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **self._asdict())
+
+    @classmethod
+    def load(cls, path: Path) -> "Scores":
+        """Read what `save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in cls._fields})
+
+
+@torch.no_grad()
+def score(
+    crosscoder: Crosscoder,
+    states: Float[torch.Tensor, "q n d_model"],
+    groups: Groups,
+    *,
+    readout: str,
+    unit: str,
+) -> Scores:
+    """Score every feature on all questions, some features at a time.
+
+    `states` are the models' unscaled activations at each question's final token, `readout` is the
+    main one.
+    """
+    parts = []
+    masks = [mask[groups.task, groups.half] for mask in splits_of(groups.tasks).values()]
+    chunk = max(1, ELEMENTS // max(1, len(states)))
+    for features in torch.arange(crosscoder.W_enc.shape[-1]).split(chunk):
+        small = restrict(crosscoder, features.to(crosscoder.W_enc.device))
+        f = {
+            name: torch.stack([features_of(small, states, i, name) for i in range(states.shape[1])])
+            for name in READOUTS
+        }
+        parts.append(sums(f, groups, readout, [dose_unit(f[readout][RL], m, unit) for m in masks]))
+    joined = {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
+    count = np.bincount(groups.flat(), minlength=np.prod(groups.shape())).reshape(groups.shape())
+    return Scores(**joined, count=count, norms=crosscoder.W_dec.norm(dim=-1).cpu().numpy())
+
+
+def sums(
+    f: Mapping[str, Float[torch.Tensor, "n q k"]],
+    groups: Groups,
+    readout: str,
+    units: list[Float[torch.Tensor, " k"]],
+) -> dict[str, np.ndarray]:
+    """Return the arrays of `Scores` for some features, from each readout's features."""
+    shape = groups.shape()
+    device = f[readout].device
+    member = torch.nn.functional.one_hot(torch.from_numpy(groups.flat()), int(np.prod(shape)))
+    member = member.T.float().to(device)
+
+    def total(values: Float[torch.Tensor, "q k"]) -> np.ndarray:
+        return (member @ values).cpu().numpy().reshape(*shape, -1)
+
+    main = f[readout]
+    square = total((main[RL] - main[SFT]).square())
+    return {
+        "gain": np.stack([total(f[name][RL] - f[name][BASE]) for name in READOUTS]),
+        "fires": np.stack([total((f[name][RL] > 0).float()) for name in READOUTS]),
+        "sft_gain": total(main[SFT] - main[BASE]),
+        "contrast_square": square[:, :, CELLS.index("won")],
+        "active": total((main[RL] > 0).float()).sum(axis=2),
+        "total": total(main[RL]).sum(axis=2),
+        "units": torch.stack(units).cpu().numpy(),
+    }
+
+
+def dose_unit(
+    f: Float[torch.Tensor, "q k"], chosen: Bool[np.ndarray, " q"], unit: str
+) -> Float[torch.Tensor, " k"]:
+    """Return each feature's dose unit over some questions: of its values above 0, the 99th
+    percentile (p99) or the mean (mean_active). 0 where it never fires."""
+    values = f[torch.from_numpy(chosen).to(f.device)]
+    values = torch.where(values > 0, values, torch.nan)
+    if unit == "p99":
+        found = torch.nanquantile(values, 0.99, dim=0) if len(values) else values.sum(dim=0)
+    else:
+        found = values.nanmean(dim=0)
+    return found.nan_to_num(nan=0.0)

@@ -1,25 +1,24 @@
 """The figures and tables of a study: what each shows, of which families, and its caption.
 
 The rules, the targets, the report and the documentation read these lists. Numbers are the paper's.
+Figures without a number are ours.
 """
 
 from typing import NamedTuple
-
-from crosslens.config.study_design import FINAL, TRIO
 
 
 class Drawing(NamedTuple):
     """A kind of figure, under the name of the function that draws it."""
 
-    source: str  # what it is drawn from below results/{study}/, one file for each family
+    source: str  # what it is drawn from below results/{study}/: one file for each family and {trio}
     caption: str
 
 
 class Figure(NamedTuple):
-    """A figure of the paper."""
+    """A figure, under the name of its files."""
 
     drawing: str  # a key of DRAWINGS
-    families: tuple[int, ...]  # positions in `figures.families` of the configuration
+    families: tuple[int, ...] | None  # positions in `figures.families`; None: every family
     title: str
     paradigm: str | None = None  # of figures that show one
 
@@ -66,9 +65,12 @@ DRAWINGS = {
         "three-model crosscoder.",
     ),
     "draw_feature_overlap": Drawing(
-        f"generalization/{{family}}/{TRIO}/features.json",
+        "generalization/{family}/{trio}/features.json",
         "Overlap of the tasks' generalization features: the fraction of the smaller of two sets "
-        "that is also in the other. In brackets: the number of selected features.",
+        "that is also in the other. In brackets: the number of selected features. Below: the mean "
+        "of this fraction for features selected by contributions on other questions, one point for "
+        "each seed. If features that RL raises on questions that it does not win overlap as much, "
+        "the overlap is no sign of winning.",
     ),
     "draw_rank_shifts": Drawing(
         "metrics/{family}/rank-shifts.csv",
@@ -77,55 +79,78 @@ DRAWINGS = {
         "then by rank; the CSV names the features. Blank (grey): outside the top list of one of "
         "the two checkpoints.",
     ),
+    "draw_controls": Drawing(
+        "interventions/{family}/effects.csv",
+        "Net change of accuracy on all questions by the selected features, by matched controls, "
+        "and by other edits of the same size; one point for each edit. The other model's whole "
+        "state is the ceiling.",
+    ),
+    "draw_dose_curves": Drawing(
+        "interventions/{family}/comparisons.csv",
+        "Effect of the selected features by dose, on the selection tasks. Each question is edited "
+        "by features that were selected on other questions. Dashed: the mean of matched controls, "
+        "scaled to the same size of the edit; shaded: their range.",
+    ),
 }
 
 FIGURES = {
-    1: Figure("draw_nrn", (0, 1), "NRN of the final SFT and RL models against base"),
-    2: Figure("draw_overlap", (0, 1), "Overlap of the most specific features between checkpoints"),
-    3: Figure("draw_mas", (0,), "MAS over base, SFT and RL"),
-    4: Figure("draw_feature_overlap", (0, 1), "Overlap of generalization features between tasks"),
-    5: Figure("draw_mas", (1,), "MAS over base, SFT and RL, second family"),
-    6: Figure("draw_nrn", (2,), "NRN of the final SFT and RL models against base, third family"),
-    7: Figure("draw_overlap", (2,), "Overlap between checkpoints, third family"),
-    8: Figure("draw_rank_shifts", (0,), "Rank shifts during SFT", "sft"),
-    9: Figure("draw_rank_shifts", (0,), "Rank shifts during RL", "rl"),
-    10: Figure("draw_rank_shifts", (1,), "Rank shifts during SFT, second family", "sft"),
-    11: Figure("draw_rank_shifts", (1,), "Rank shifts during RL, second family", "rl"),
-    12: Figure("draw_rank_shifts", (2,), "Rank shifts during SFT, third family", "sft"),
-    13: Figure("draw_rank_shifts", (2,), "Rank shifts during RL, third family", "rl"),
+    "figure1": Figure("draw_nrn", (0, 1), "NRN of the final SFT and RL models against base"),
+    "figure2": Figure(
+        "draw_overlap", (0, 1), "Overlap of the most specific features between checkpoints"
+    ),
+    "figure3": Figure("draw_mas", (0,), "MAS over base, SFT and RL"),
+    "figure4": Figure(
+        "draw_feature_overlap", (0, 1), "Overlap of generalization features between tasks"
+    ),
+    "figure5": Figure("draw_mas", (1,), "MAS over base, SFT and RL, second family"),
+    "figure6": Figure(
+        "draw_nrn", (2,), "NRN of the final SFT and RL models against base, third family"
+    ),
+    "figure7": Figure("draw_overlap", (2,), "Overlap between checkpoints, third family"),
+    "figure8": Figure("draw_rank_shifts", (0,), "Rank shifts during SFT", "sft"),
+    "figure9": Figure("draw_rank_shifts", (0,), "Rank shifts during RL", "rl"),
+    "figure10": Figure("draw_rank_shifts", (1,), "Rank shifts during SFT, second family", "sft"),
+    "figure11": Figure("draw_rank_shifts", (1,), "Rank shifts during RL, second family", "rl"),
+    "figure12": Figure("draw_rank_shifts", (2,), "Rank shifts during SFT, third family", "sft"),
+    "figure13": Figure("draw_rank_shifts", (2,), "Rank shifts during RL, third family", "rl"),
+    "controls": Figure("draw_controls", None, "Selected features and their controls"),
+    "dose-curves": Figure("draw_dose_curves", None, "Effect of the selected features by dose"),
 }
 
+_CHANGE = "Change in points of accuracy on critical samples (net: on all questions)"
 _INTERVENTIONS = (
     "Change of accuracy in percentage points on the generalization-critical samples, with 95% "
-    "intervals. For random control sets: the mean over the sets and their range."
+    "intervals. For random control sets: the mean over the sets and their range. Net: on all "
+    "questions. Last set: features selected on other questions than those it is edited in, and its "
+    "matched controls."
 )
 
 TABLES = {
     1: Table("tabulate_accuracy", "Accuracy in percent", "Accuracy in percent, 95% intervals."),
     2: Table(
         "tabulate_interventions",
-        "Change of accuracy (points) on critical samples: features zeroed in RL",
+        f"{_CHANGE}: features zeroed in RL",
         _INTERVENTIONS,
-        FINAL["rl"],
+        "rl",
         "tasks",
     ),
     3: Table(
         "tabulate_interventions",
-        "Change of accuracy (points) on critical samples: features amplified in base",
+        f"{_CHANGE}: features amplified in base",
         _INTERVENTIONS,
         "base",
         "tasks",
     ),
     4: Table(
         "tabulate_interventions",
-        "Change of accuracy (points) on critical samples, unseen tasks: features zeroed in RL",
+        f"{_CHANGE}, unseen tasks: features zeroed in RL",
         _INTERVENTIONS,
-        FINAL["rl"],
+        "rl",
         "unseen",
     ),
     5: Table(
         "tabulate_interventions",
-        "Change of accuracy (points) on critical samples, unseen tasks: features amplified in base",
+        f"{_CHANGE}, unseen tasks: features amplified in base",
         _INTERVENTIONS,
         "base",
         "unseen",

@@ -13,6 +13,7 @@ from crosslens.config import benchmark_columns
 from crosslens.config.messages import first_fault, suggestion
 from crosslens.config.sections import (
     ActivationsConfig,
+    CausalProtocolConfig,
     CorpusConfig,
     CrosscoderConfig,
     EvaluationConfig,
@@ -74,6 +75,7 @@ class StudyConfig(Section):
     metrics: MetricsConfig = MetricsConfig()
     generalization: GeneralizationConfig = GeneralizationConfig()
     interventions: InterventionsConfig = InterventionsConfig()
+    causal_protocol: CausalProtocolConfig = CausalProtocolConfig()
     figures: FiguresConfig
     resources: dict[RuleName, ResourceRequest] = Field(
         {},

@@ -7,15 +7,15 @@ from crosslens.io.errors import InputError
 
 GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the others compute on CPUs
     *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
-    *("match_drift", "train_crosscoder", "evaluate_crosscoder", "score_features"),
-    "intervene",
+    *("match_drift", "train_crosscoder", "evaluate_crosscoder", "read_questions"),
+    *("score_features", "intervene"),
 )
 
 
 def check_names(study: StudyConfig, rules: set[str]) -> None:
     """Raise InputError for a family that is called as a target of the workflow."""
-    numbered = {*(f"figure{n}" for n in FIGURES), *(f"table{n}" for n in TABLES)}
-    for family in {"all", "doctor", "plan", *rules, *numbered} & study.families.keys():
+    drawn = {*FIGURES, *(f"table{n}" for n in TABLES)}
+    for family in {"all", "doctor", "plan", *rules, *drawn} & study.families.keys():
         raise InputError(f"families.{family}: a target has this name. Choose another.")
 
 

@@ -84,15 +84,15 @@ class Model(HFLM):
         return dict(zip(indices, texts, strict=True))
 
 
-def load_model(path: Path, batch_size: int) -> Model:
-    """Load a checkpoint as an lm-eval model.
+def load_model(path: Path, batch_size: int, kind: type[HFLM] = Model) -> HFLM:
+    """Load a checkpoint as an lm-eval model of some kind.
 
     Raises InputError when it does not load or lacks weights.
     """
     network = load_network(path, AutoModelForCausalLM)
     with loading(path):
         tokenizer = load_tokenizer(path)
-    return Model(
+    return kind(
         pretrained=network,
         tokenizer=tokenizer,
         batch_size=batch_size,
@@ -223,18 +223,13 @@ def tasks_of(settings: EvaluationConfig, names: list[str]) -> Iterator[dict[str,
 
 
 def run(
-    model: Model,
-    tasks: dict[str, ConfigurableTask],
-    math: bool = False,
-    only: dict[str, list[int]] | None = None,
+    model: HFLM, tasks: dict[str, ConfigurableTask], math: bool = False
 ) -> dict[str, list[dict]]:
     """Evaluate tasks and return the harness's per-sample records, sorted by document.
 
-    Math sets go through the chat template. `only` restricts each task to some document ids.
+    Math sets go through the chat template.
     """
-    done = evaluate(
-        model, tasks, samples=only, bootstrap_iters=0, log_samples=True, apply_chat_template=math
-    )
+    done = evaluate(model, tasks, bootstrap_iters=0, log_samples=True, apply_chat_template=math)
     return {name: sorted(done["samples"][name], key=lambda s: s["doc_id"]) for name in tasks}
 
 
@@ -258,12 +253,3 @@ def outcomes(name: str, samples: list[dict], repeats: int | None) -> list[dict]:
             right = int(s[f"repetition_{i}"])
             rows.append(key | {"repetition": i, "correct": right, "response": response})
     return rows
-
-
-def prompts_of(task: ConfigurableTask, doc_ids: list[int]) -> list[str]:
-    """The prompts of some documents as the harness feeds them, up to where the answer begins.
-
-    Trailing spaces belong to the answer there, so a prompt's last token is the one before them.
-    """
-    docs, shots = list(task.eval_docs), task.config.num_fewshot or 0
-    return [task.fewshot_context(docs[i], num_fewshot=shots).rstrip() for i in doc_ids]

@@ -44,18 +44,22 @@ def decoder_layers(body: torch.nn.Module) -> torch.nn.ModuleList:
     return getattr(body, layers_name(body))
 
 
+def modules_after_layers(body: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """Return the modules with parameters behind the list of layers: the final norm, by name."""
+    children = list(body.named_children())
+    after = children[[child for child, _ in children].index(layers_name(body)) + 1 :]
+    return {name: module for name, module in after if any(True for _ in module.parameters())}
+
+
 def truncate(body: torch.nn.Module, layer: int) -> torch.nn.Module:
     """Remove, in place, the layers from `layer` on and the final norm; return the body.
 
     The final norm is what has parameters after the list of layers. Raises InputError when the
     layers are not found.
     """
-    name = layers_name(body)
-    children = list(body.named_children())
-    after = children[[child for child, _ in children].index(name) + 1 :]
+    name, after = layers_name(body), modules_after_layers(body)
     setattr(body, name, getattr(body, name)[:layer])
     body.config.num_hidden_layers = layer
-    for child, module in after:
-        if any(True for _ in module.parameters()):
-            setattr(body, child, torch.nn.Identity())
+    for child in after:
+        setattr(body, child, torch.nn.Identity())
     return body.eval()

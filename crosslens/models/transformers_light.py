@@ -5,6 +5,6 @@ import transformers.utils.import_utils as available
 # Importing scikit-learn, SciPy and pandas takes a quarter of the CPU time in which a job starts.
 available._sklearn_available = False
 
-from transformers import AutoConfig, AutoModel  # noqa: E402
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM  # noqa: E402
 
-__all__ = ["AutoConfig", "AutoModel"]
+__all__ = ["AutoConfig", "AutoModel", "AutoModelForCausalLM"]

@@ -1,4 +1,4 @@
-"""The figures of the paper from results on disk: one function for each drawing of the list."""
+"""The figures from results on disk: one function for each drawing of the list."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +8,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from crosslens.io.records import read_json
-from crosslens.reporting.plotting import dynamics, features, specificity
+from crosslens.reporting.plotting import dynamics, features, interventions, specificity
 
 
 class FigureData(NamedTuple):
     """What a figure is drawn from."""
 
-    sources: dict[str, Path]  # by family
+    sources: dict[str, list[Path]]  # by family, the first seed first
     labels: dict[str, str]  # by family
     tasks: list[str]
     top: int  # features in a top list
     paradigm: str | None  # of a figure that shows one
     checkpoints: int  # of that paradigm
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the table of each family, of drawings that have one file for each."""
+        return {family: pd.read_csv(path) for family, (path,) in self.sources.items()}
 
 
 def draw(drawing: str, data: FigureData) -> tuple[Figure, pd.DataFrame]:
@@ -30,39 +34,39 @@ def draw(drawing: str, data: FigureData) -> tuple[Figure, pd.DataFrame]:
 def draw_nrn(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Figures 1 and 6: distributions of NRN, SFT and RL against base."""
     counts = pd.concat(
-        specificity.nrn_counts(pd.read_csv(path), family) for family, path in data.sources.items()
+        specificity.nrn_counts(table, family) for family, table in data.tables().items()
     )
     return specificity.draw_nrn(counts, data.labels), counts
 
 
 def draw_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Figures 2 and 7: overlap of the top features between checkpoints."""
-    tables = [pd.read_csv(path).assign(family=family) for family, path in data.sources.items()]
-    table = pd.concat(tables)
+    table = pd.concat(found.assign(family=family) for family, found in data.tables().items())
     return dynamics.draw_overlap(table, data.labels, data.top), table
 
 
 def draw_mas(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Figures 3 and 5: distributions of MAS over base, SFT and RL, of one family's first trio."""
-    family, path = next(iter(data.sources.items()))
-    counts = specificity.mas_counts(
-        pd.read_csv(path).query("crosscoder == 'trio' and replica == 0"), family
-    )
+    family, table = next(iter(data.tables().items()))
+    counts = specificity.mas_counts(table.query("crosscoder == 'trio' and replica == 0"), family)
     return specificity.draw_mas(counts, data.labels), counts
 
 
 def draw_feature_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Figure 4: overlap of the tasks' generalization features."""
-    selected = {family: read_json(path) for family, path in data.sources.items()}
-    table = pd.concat(features.overlap_rows(found, family) for family, found in selected.items())
-    common = {family: len(found["intersection"]) for family, found in selected.items()}
+    """Figure 4: overlap of the tasks' generalization features, and its null."""
+    selected = {family: list(map(read_json, paths)) for family, paths in data.sources.items()}
+    table = pd.concat(
+        features.overlap_rows(found, family, replica)
+        for family, seeds in selected.items()
+        for replica, found in enumerate(seeds)
+    )
+    common = {family: len(seeds[0]["intersection"]) for family, seeds in selected.items()}
     return features.draw_feature_overlap(table, data.tasks, data.labels, common), table
 
 
 def draw_rank_shifts(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Figures 8 to 13: rank shifts between adjacent checkpoints of one family and paradigm."""
-    family, path = next(iter(data.sources.items()))
-    table = pd.read_csv(path)
+    family, table = next(iter(data.tables().items()))
     table = table[table["paradigm"] == data.paradigm]
     figure = dynamics.draw_rank_shifts(
         table, data.labels[family], data.paradigm, data.top, data.checkpoints
@@ -70,7 +74,24 @@ def draw_rank_shifts(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     return figure, table
 
 
+def draw_controls(data: FigureData) -> tuple[Figure, pd.DataFrame]:
+    """Net change by the selected features, their controls and other edits of the same size."""
+    found = data.tables().items()
+    table = pd.concat(interventions.control_rows(effects, family) for family, effects in found)
+    return interventions.draw_controls(table, data.labels), table
+
+
+def draw_dose_curves(data: FigureData) -> tuple[Figure, pd.DataFrame]:
+    """Net change, directedness and margin by dose, with matched controls."""
+    found = data.tables().items()
+    table = pd.concat(interventions.dose_rows(compared, family) for family, compared in found)
+    return interventions.draw_dose_curves(table, data.labels), table
+
+
 DRAW: dict[str, Callable[[FigureData], tuple[Figure, pd.DataFrame]]] = {
     function.__name__: function
-    for function in (draw_nrn, draw_overlap, draw_mas, draw_feature_overlap, draw_rank_shifts)
+    for function in (
+        *(draw_nrn, draw_overlap, draw_mas, draw_feature_overlap, draw_rank_shifts),
+        *(draw_controls, draw_dose_curves),
+    )
 }

@@ -12,7 +12,7 @@ from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.io.records import sha256
 from crosslens.reporting.findings import findings
 from crosslens.reporting.summary import Study
-from crosslens.reporting.tables import NOTHING, SETS, VARIANTS, control, task_title
+from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
 
 
 def picture(path: Path) -> dict[str, Any]:
@@ -23,21 +23,38 @@ def picture(path: Path) -> dict[str, Any]:
     return {"uri": uri, "width": width // 2}
 
 
+def is_numbered(name: str) -> bool:
+    """Whether a figure is one of the paper's."""
+    return name.startswith("figure")
+
+
 def distinct_figures(study: Study) -> Iterable[dict[str, Any]]:
-    """Each different picture once, with all figure numbers it stands for."""
+    """Each different picture of the paper once, with all figure numbers it stands for."""
     seen: dict[str, dict[str, Any]] = {}
-    for number, figure in FIGURES.items():
-        path = study.root / "figures" / f"figure{number}.png"
-        same = seen.setdefault(sha256(path), {"numbers": [], "figure": figure, "path": path})
-        same["numbers"].append(number)
+    for name in filter(is_numbered, FIGURES):
+        path = study.root / "figures" / f"{name}.png"
+        entry = {"numbers": [], "figure": FIGURES[name], "path": path}
+        same = seen.setdefault(sha256(path), entry)
+        same["numbers"].append(name.removeprefix("figure"))
     for found in seen.values():
-        numbers = [str(n) for n in found["numbers"]]
+        numbers = found["numbers"]
         yield {
             "name": f"Figure{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}",
             "title": found["figure"].title,
             "picture": picture(found["path"]),
             "caption": DRAWINGS[found["figure"].drawing].caption,
         }
+
+
+def own_figures(study: Study) -> Iterable[dict[str, Any]]:
+    """Return our figures, which have no number in the paper."""
+    for name, figure in FIGURES.items():
+        if not is_numbered(name):
+            yield {
+                "title": figure.title,
+                "picture": picture(study.root / "figures" / f"{name}.png"),
+                "caption": DRAWINGS[figure.drawing].caption,
+            }
 
 
 def page(study: Study, summary: dict[str, Any], template: str, paper: dict) -> str:
@@ -56,13 +73,13 @@ def page(study: Study, summary: dict[str, Any], template: str, paper: dict) -> s
         curve_captions={name: curves.caption for name, curves in CURVES.items()},
         variants=VARIANTS,
         tables={n: pd.read_csv(study.root / "tables" / f"table{n}.csv") for n in TABLES},
-        names=SETS,
-        control=control,
+        row_name=row_name,
         nothing=NOTHING,
+        own_figures=list(own_figures(study)),
         curves={
             p.stem: picture(p)
             for p in (path.with_suffix(".png") for path in study.matching("figures/*.csv"))
-            if not p.stem.startswith("figure")
+            if p.stem in CURVES
         },
         config=yaml.safe_dump(study.config.plain(), sort_keys=False),
         repeated=len(set(study.config.figures.families)) < 3,

@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 
 from crosslens.analysis.tails import NULLS, seed_interval
+from crosslens.config.crosscoder_design import TRIO_MODELS
 from crosslens.config.study import StudyConfig
-from crosslens.config.study_design import TRIO, trained
+from crosslens.config.study_design import FINAL, TRIO, trained
 from crosslens.io.records import read_json
-from crosslens.reporting.tables import CONTROLS, SETS, effect_of
+from crosslens.reporting.tables import CONTROLS, SETS, effect_of, of_model
 from crosslens.workflow.provenance import commit, installed
 
 # Of the environment that the summary is made in, as crosscoders and figures are.
 PACKAGES = ("snakemake", "torch", "numba", "triton", "h5py", "numpy", "pandas", "matplotlib")
+GROUPS = ("tasks", "held_out")  # in effects.csv, besides single tasks
 WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
 JOBS = {  # what the names of these rules' benchmark files say
     "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
@@ -82,7 +84,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     root = study.root
     crosscoders = study.matching(f"crosscoders/{family}/*/quality.json")
     results = study.matching(f"evaluation/{family}/*/results.json")
-    trios = study.matching(f"generalization/{family}/*/features.json")
+    trios = study.matching(f"generalization/{family}/{TRIO_MODELS}-r*/features.json")
     causal = {path.parent.name: summarize_trio(study, path.parent) for path in trios}
     critical = read_json(root / "generalization" / family / "critical.json")
     evaluated = {path.parent.name: read_json(path) for path in results}
@@ -94,6 +96,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
         **causal.pop(TRIO),
         "replicas": causal,
+        "evidence": read_json(root / "interventions" / family / "evidence.json"),
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
         "tails": tails_over_seeds(pd.read_csv(root / "metrics" / family / "tails.csv")),
@@ -103,7 +106,8 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
 def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
     """What one trio's features are and do; `directory` has its features.json."""
     features, name = read_json(directory / "features.json"), directory.name
-    tables = study.matching(f"interventions/{directory.parent.name}/{name}/*.csv")
+    table = pd.read_csv(study.root / "interventions" / directory.parent.name / "effects.csv")
+    replica = int(name.rpartition("-r")[2])
     return {
         "features": {
             "readout": features["readout"],
@@ -111,7 +115,9 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
             "pools": features["pools"],
             "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
         },
-        "interventions": {path.stem: effects(pd.read_csv(path)) for path in tables},
+        "interventions": {
+            FINAL[target]: effects(of_model(table, target, replica)) for target in ("base", "rl")
+        },
     }
 
 
@@ -152,7 +158,8 @@ def count_features(found: dict) -> dict[str, Any]:
 def effects(table: pd.DataFrame) -> dict[str, dict]:
     """Per task and kind of set: its change, and those of the random sets of its size."""
     found: dict[str, dict] = {}
-    for task, part in table.groupby("task", sort=False):
+    on_critical = table[(table["n_samples"] > 0) & ~table["task"].isin(GROUPS)]
+    for task, part in on_critical.groupby("task", sort=False):
         found[task] = {"n_samples": int(part["n_samples"].iloc[0])}
         for kind in SETS:
             rows = effect_of(table, task, kind)
@@ -166,9 +173,10 @@ def beside_controls(rows: dict[str, pd.DataFrame]) -> dict[str, Any]:
     row = rows["set"].iloc[0]
     return {
         "n_features": int(row["n_features"]),
-        "change": float(row["change"]),
-        "ci95": [float(row["ci_low"]), float(row["ci_high"])],
-        **{control: rows[control]["change"].tolist() for control in CONTROLS},
+        "change": float(row["critical_change"]),
+        "ci95": [float(row["critical_ci_low"]), float(row["critical_ci_high"])],
+        **{control: rows[control]["critical_change"].tolist() for control in CONTROLS},
+        **{name: float(row[name]) for name in ("net", "won", "lost")},
     }
 
 

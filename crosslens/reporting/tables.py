@@ -15,6 +15,8 @@ SETS = {
     "per_task": "the task's own features",
 }
 CONTROLS = {"random_alive": "as many random, alive", "random_active": "as many random, active"}
+PROTOCOL = "protocol"  # besides SETS: the causal protocol's sets, and their matched controls
+PROTOCOL_NAMES = {"set": "features selected on other questions", "matched": "matched controls"}
 MISSING = "–"
 NOTHING = "no set was edited on any sample"
 TITLES = {  # as the paper writes them; any other task keeps the harness's name
@@ -125,76 +127,119 @@ def beside(paper: float | None, form: str) -> str:
     return "" if pd.isna(paper) else f" (paper {paper:{form}})"
 
 
+def of_model(effects: pd.DataFrame, target: str, replica: int = 0) -> pd.DataFrame:
+    """Return the rows of effects.csv of one edited model, for one seed of the crosscoder."""
+    return effects[(effects["target"] == target) & (effects["replica"] == replica)]
+
+
 def effect_of(table: pd.DataFrame, task: str, kind: str) -> dict[str, pd.DataFrame]:
-    """The rows of a kind of set on a task, under "set", and of the random sets of its size."""
-    on = table[table["task"] == task]
-    part = on[on["kind"] == kind]
-    same = on[on["size"].isin(part["size"])]
-    return {"set": part} | {control: same[same["kind"] == control] for control in CONTROLS}
+    """Return the rows of one of the paper's sets on a task, under "set", and of its random sets."""
+    on = table[(table["task"] == task) & (table["design"] == "paper") & (table["features"] == kind)]
+    return {"set": on[on["kind"] == "selected"]} | {c: on[on["kind"] == c] for c in CONTROLS}
+
+
+def protocol_effect(table: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:
+    """Return the rows of the protocol's set on a task, and of its matched controls.
+
+    At the primary dose, which comes first in effects.csv.
+    """
+    on = table[(table["design"] == PROTOCOL) & (table["features"] == "intersection")]
+    on = on[(on["task"] == task) & (on["dose"] == on["dose"].head(1).squeeze())]
+    return {"set": on[on["kind"] == "selected"], "matched": on[on["kind"] == "matched"]}
 
 
 def intervention_rows(
     found: dict[str, pd.DataFrame], tasks: list[str], labels: dict[str, str], paper: dict
 ) -> pd.DataFrame:
-    """Tables 2 to 5 in long form: one row for each family, kind of set, the set itself or random
-    ones of its size (`edited`), and task.
+    """Return Tables 2 to 5 in long form: one row for each family, kind of set, what was edited (the
+    set itself, or controls of its size) and task.
 
-    For random sets `change` is the mean over the sets and the interval their range; for others it
-    is the 95% interval of the change. `paper` has the paper's changes: label, task.
+    `change` is the paper's, on critical samples; `net` is the change on all questions, with those
+    won and lost. For controls both are means over the sets with their range; for sets the bounds of
+    `change` are its 95% interval. `paper` has the paper's changes: label, task.
     """
     rows = []
     for family, table in found.items():
         label = labels[family]
         published = paper.get(label, {})
-        for kind in SETS:
-            parts = {task: effect_of(table, task, kind) for task in tasks}
-            for edited in parts[tasks[0]]:
-                for task in tasks:
+        for kind in (*SETS, PROTOCOL):
+            for task in tasks:
+                protocol = kind == PROTOCOL
+                parts = protocol_effect(table, task) if protocol else effect_of(table, task, kind)
+                for edited, part in parts.items():
                     main = (kind, edited) == ("intersection", "set")
-                    theirs = published.get(task) if main else None
-                    numbers = effect(parts[task][edited], edited in CONTROLS)
-                    rows.append((family, label, kind, edited, task, *numbers, theirs))
-    columns = ["family", "label", "kind", "edited", "task", "change", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "n_features", "n_samples", "sets", "paper"])
+                    row = {"family": family, "label": label, "kind": kind, "edited": edited}
+                    row |= {"task": task} | effect(part, edited != "set")
+                    rows.append(row | {"paper": published.get(task) if main else None})
+    return pd.DataFrame(rows)
 
 
-def effect(part: pd.DataFrame, control: bool) -> tuple:
-    """Change, its bounds, and how many features, samples and sets it comes from."""
+def effect(part: pd.DataFrame, control: bool) -> dict[str, float | int | None]:
+    """Return change and net with their bounds, and how many features, samples, questions and sets
+    they come from."""
+    numbers = ("change", "low", "high", "net", "net_low", "net_high", "won", "lost")
+    counts = ("n_features", "n_samples", "questions")
     if part.empty:
-        return None, None, None, None, 0, 0
-    low = part["change"].min() if control else part["ci_low"].iloc[0]
-    high = part["change"].max() if control else part["ci_high"].iloc[0]
-    sizes = int(part["n_features"].max()), int(part["n_samples"].iloc[0]), len(part)
-    return part["change"].mean(), low, high, *sizes
+        return dict.fromkeys((*numbers, *counts)) | {"sets": 0}
+    change, net, first = part["critical_change"], part["net"], part.iloc[0]
+    low, high = (
+        (change.min(), change.max())
+        if control
+        else (first["critical_ci_low"], first["critical_ci_high"])
+    )
+    return {
+        **{"change": change.mean(), "low": low, "high": high},
+        **{"net": net.mean(), "net_low": net.min(), "net_high": net.max()},
+        **{"won": part["won"].mean(), "lost": part["lost"].mean()},
+        "n_features": int(part["n_features"].max()),
+        **{name: int(first[name]) for name in counts[1:]},
+        "sets": len(part),
+    }
 
 
 def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
-    """Tables 2 to 5 as strings, and the rows before which another kind of set begins."""
+    """Return Tables 2 to 5 as strings, and the rows before which another kind of set begins."""
     cells, rules = [], []
-    for (label, kind, edited), part in rows.groupby(["label", "kind", "edited"], sort=False):
+    by = ["label", "kind", "edited"]
+    for (label, kind, edited), part in rows.groupby(by, sort=False) if len(rows) else ():
         if not part["sets"].any():
             continue
         if edited == "set" and cells:
             rules.append(len(cells))
-        name = f"{label}: {SETS[kind]}" if edited == "set" else f"    {control(edited, part)}"
-        line = {"Features edited": name}
+        line = {"Features edited": row_name(label, kind, edited, part)}
         for task, at in part.set_index("task").loc[tasks].iterrows():
-            line[task_title(task)] = cell(at)
+            line[task_title(task)] = net_cell(at) if kind == PROTOCOL else cell(at)
         cells.append(line)
     nothing = {"Features edited": NOTHING} | dict.fromkeys(map(task_title, tasks), MISSING)
     return pd.DataFrame(cells or [nothing]), rules
 
 
-def control(edited: str, part: pd.DataFrame) -> str:
-    """What a row of controls is called: their kind, and how many sets there are."""
+def row_name(label: str, kind: str, edited: str, part: pd.DataFrame) -> str:
+    """Return what a row is called: the family and kind of set, or the controls and their number."""
+    names = PROTOCOL_NAMES if kind == PROTOCOL else {"set": SETS[kind], **CONTROLS}
+    if edited == "set":
+        return f"{label}: {names[edited]}"
     low, high = part["sets"].min(), part["sets"].max()
-    return f"{CONTROLS[edited]} ({low if low == high else f'{low} to {high}'} sets)"
+    return f"    {names[edited]} ({low if low == high else f'{low} to {high}'} sets)"
 
 
 def cell(at: pd.Series) -> str:
-    """A change with its bounds, a dash where nothing was edited; the paper's where it has one."""
-    if pd.isna(at["change"]) or at["n_features"] == 0:
-        ours = f"{MISSING} (no feature)" if at["sets"] else MISSING
-    else:
-        ours = f"{at['change']:+z.1f} [{at['low']:+z.0f}, {at['high']:+z.0f}]"
-    return ours + beside(at["paper"], "+.1f")
+    """Return a change with its bounds, a dash where nothing was edited; the paper's where it has
+    one; and the net change on all questions."""
+    if pd.isna(at["net"]) or at["n_features"] == 0:
+        return (f"{MISSING} (no feature)" if at["sets"] else MISSING) + beside(at["paper"], "+.1f")
+    ours = (
+        MISSING
+        if pd.isna(at["change"])
+        else f"{at['change']:+z.1f} [{at['low']:+z.0f}, {at['high']:+z.0f}]"
+    )
+    return f"{ours}{beside(at['paper'], '+.1f')}; net {at['net']:+z.1f}"
+
+
+def net_cell(at: pd.Series) -> str:
+    """Return a net change on all questions: won and lost of one set, the range of several."""
+    if pd.isna(at["net"]) or at["n_features"] == 0:
+        return f"{MISSING} (no feature)" if at["sets"] else MISSING
+    if at["edited"] == "set":
+        return f"net {at['net']:+z.1f} (won {at['won']:.0f}, lost {at['lost']:.0f})"
+    return f"net {at['net']:+z.1f} [{at['net_low']:+z.0f}, {at['net_high']:+z.0f}]"

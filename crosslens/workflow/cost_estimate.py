@@ -31,7 +31,7 @@ TRACE, ANSWER = 8000, 4000  # mean tokens of a teacher's trace, and of an answer
 KEPT = 0.7  # share of the traces that is right
 QUESTIONS, CHOICES, QUESTION = 1500, 4, 120  # of one multiple-choice task; tokens of a prompt
 MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
-INTERVENTION = 1.0  # hours that one job of `intervene` takes, and half of it `score_features`
+BRANCH = 10  # tokens of a choice behind the prompt that it shares
 ROW = 11  # bytes beside a row's activations: token, position, sequence, mask
 ADAM = 12  # bytes a parameter in training: the weight and two moments, in float32
 GRPO_STATE = 2 * ADAM + 4  # of GRPO on disk: the last one, the next and its weights once more
@@ -43,7 +43,8 @@ these extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SA
 crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
 Traces have {TRACE:,} tokens in the mean, {KEPT:.0%} are right; answers in RL have {ANSWER:,}. In
 evaluation a batch of answers takes {DECODE} s a token until its longest ends, at {LONGEST:.0%} of
-what is allowed. Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
+what is allowed. An intervention takes the upper half of a pass over all questions.
+Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
 Wall time is for GPUs that are always busy."""
 
 
@@ -106,7 +107,9 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     }
     once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
     once += ("tokenize_corpus", "report_data_path", "start_family")
+    once += ("read_questions", "assess_interventions")
     trios = len(crosscoder_design.trios(settings)) * len(families)
+    seeds = (1 + settings.replicas) * len(families)
     matched = "drift_matched" in settings.evidence
     count = world_jobs(study) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
@@ -123,7 +126,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         "train_crosscoder": crosscoders * shards,
         "evaluate_crosscoder": crosscoders,
         **dict.fromkeys(("score_features", "select_features"), trios),
-        "intervene": 2 * trios,
+        "intervene": 2 * seeds + len(families) * sft_control(study),
         "draw_figure": len(FIGURES),
         "draw_training_curves": 1 + sum(map(bool, trained.values())),
         **{"tabulate_accuracy": 1, "tabulate_interventions": 4, "write_report": 1, "all": 1},
@@ -177,7 +180,6 @@ def sampling(size: Size, tokens: float) -> float:
 def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
     """GPU-hours of one family, without the start of its jobs."""
     grpo, settings = study.grpo, study.crosscoder
-    trios = len(crosscoder_design.trios(settings))
     variants = len(crosscoder_design.extracted(family, settings))
     hours = {
         "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
@@ -185,8 +187,8 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
         "train_crosscoder": sum(
             crosscoder_hours(study, size, slots) for slots in crosscoder_slots(family, settings)
         ),
-        "intervene": 2 * INTERVENTION * trios,
-        "score_features": INTERVENTION / 2 * trios,
+        "read_questions": len(study_design.FINAL) * questions_hours(study, size),
+        "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
     }
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
@@ -209,6 +211,39 @@ def evaluation_hours(study: StudyConfig, size: Size) -> float:
     reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
     batches = math.ceil(answers / settings.batch_size)
     return batches * LONGEST * settings.max_new_tokens * DECODE / 3600 + reading
+
+
+def questions_hours(study: StudyConfig, size: Size) -> float:
+    """One pass of one model over all multiple-choice questions; choices share their prompt."""
+    tasks = len(study.evaluation.tasks) + len(study.evaluation.unseen)
+    tokens = tasks * QUESTIONS * (QUESTION + CHOICES * BRANCH)
+    return 2 * size.parameters * tokens / (FLOPS * EXTRACTING) / 3600
+
+
+def sft_control(study: StudyConfig) -> int:
+    """1 where features are edited in the SFT model too."""
+    return int(study.causal_protocol.sft_control)
+
+
+def arms(study: StudyConfig) -> int:
+    """Edits of all questions in one family, over models and seeds, if every set has a feature.
+
+    Of base and RL everything for the first seed, the primary arms and the paper's three sets for
+    the others; of SFT these with fewer controls (crosslens.analysis.arms).
+    """
+    protocol, paper = study.causal_protocol, 3
+    matched, exploratory = protocol.matched_sets, protocol.exploratory_sets
+    doses = len(protocol.multiply) + len(protocol.clamp) - 1  # the primary one runs anyway
+    compared = 2 + 3 + exploratory + 1  # other sets, directions, random ones, the whole state
+    whole = (
+        (1 + matched)
+        + compared
+        + 3 * (1 + exploratory)  # majority, contrast, leaving a task out
+        + doses * (1 + protocol.curve_sets)
+        + paper * (1 + 2 * study.interventions.random_sets)
+    )
+    seeds = study.crosscoder.replicas * (1 + matched + paper)
+    return 2 * (whole + seeds) + sft_control(study) * (1 + exploratory + paper)
 
 
 def extraction_hours(study: StudyConfig, size: Size) -> float:

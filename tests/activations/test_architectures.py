@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from crosslens.activations import pass_check
 from crosslens.activations.extract import load_truncated, residual_stream
 from crosslens.activations.pass_check import check_truncated_pass
+from crosslens.analysis.edits import Dose
 from crosslens.analysis.interventions import intervene
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.errors import InputError
@@ -55,7 +56,7 @@ def test_an_architecture_from_loading_to_editing(checkpoint: Path) -> None:
     before = model(input_ids=IDS).logits
     torch.testing.assert_close(before, plain(input_ids=IDS).logits, rtol=1e-4, atol=1e-4)
     crosscoder = Crosscoder(1, 16, 8, decoder_norm=1.0)
-    options = {"index": 0, "layer": LAYER, "readout": "branch", "value": 3.0}
+    options = {"index": 0, "layer": LAYER, "readout": "branch", "dose": Dose("set", 3.0)}
     with intervene(model, crosscoder, features=[], **options):
         torch.testing.assert_close(model(input_ids=IDS).logits, before)
     with intervene(model, crosscoder, features=[1, 4], **options):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crosslens.analysis.critical_samples import critical_samples
+from crosslens.analysis.critical_samples import cell_of, critical_samples, half_of
 from crosslens.io.errors import InputError
 
 
@@ -24,3 +24,15 @@ def test_critical_samples_are_wrong_in_base_and_right_in_rl() -> None:
 def test_different_documents_are_refused() -> None:
     with pytest.raises(InputError, match="different files"):
         critical_samples([outcome(0, 0)], [outcome(0, 1, text="other")], ["t"])
+
+
+def test_the_four_cells() -> None:
+    cells = {(0, 1): "won", (1, 0): "lost", (1, 1): "both_right", (0, 0): "both_wrong"}
+    assert all(cell_of(*map(bool, pair)) == cell for pair, cell in cells.items())
+
+
+def test_halves_are_even_and_depend_on_passage_and_seed_only() -> None:
+    halves = [half_of(f"{i}", seed=0) for i in range(1000)]
+    assert 450 < halves.count("A") < 550
+    assert halves == [half_of(f"{i}", seed=0) for i in range(1000)]
+    assert halves != [half_of(f"{i}", seed=1) for i in range(1000)]

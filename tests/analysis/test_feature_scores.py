@@ -1,11 +1,19 @@
 """Readouts and scores (Eq. 11), by worked numbers."""
 
+import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_network
 
-from crosslens.activations.extract import truncate
-from crosslens.analysis.feature_scores import features_of, final_token, score_task
+from crosslens.analysis.critical_samples import CELLS
+from crosslens.analysis.feature_scores import (
+    READOUTS,
+    Groups,
+    Scores,
+    dose_unit,
+    features_of,
+    score,
+    splits_of,
+)
 from crosslens.crosscoder.model import Crosscoder
 
 
@@ -40,17 +48,56 @@ def test_readouts(readout: str, model: int, expected: list[float]) -> None:
     )
 
 
-def test_score_is_the_mean_difference_of_rl_and_base() -> None:
-    two = torch.cat([ACTIVATIONS, torch.zeros(1, 3, 1)])  # the second: f = (0, 0.5) in both
-    table = score_task(trio(), two, "branch")
-    assert table["score"].tolist() == pytest.approx([(8 - 1) / 2, (0 - 0.5) / 2])
-    assert table["rl_rate"].tolist() == [0.5, 0.5]
+def groups_of(*places: tuple[int, int, str], tasks: int = 2) -> Groups:
+    """Groups from (task, half, cell) of each question."""
+    task, half, cell = zip(*places, strict=True)
+    cells = [CELLS.index(name) for name in cell]
+    return Groups([f"t{i}" for i in range(tasks)], *map(np.array, (task, half, cells)))
 
 
-def test_the_final_token_is_the_prompts_last() -> None:
-    model = truncate(tiny_network().model, 2)
-    prompts = [[5, 6, 7, 8], [9, 10], [11]]
-    together = final_token(model, prompts, batch_size=2)
-    for row, prompt in zip(together, prompts, strict=True):
-        alone = model(input_ids=torch.tensor([prompt])).last_hidden_state[0, -1]
-        torch.testing.assert_close(row, alone, atol=1e-5, rtol=1e-4)
+def test_score_sums_differences_of_rl_and_base_by_hand() -> None:
+    crosscoder = trio()
+    crosscoder.W_dec.data = torch.tensor([[[1.0], [2.0]], [[1.0], [1.0]], [[3.0], [4.0]]])
+    states = torch.cat([ACTIVATIONS, ACTIVATIONS, torch.zeros(1, 3, 1)])  # the last: f = (0, 0.5)
+    groups = groups_of((0, 0, "won"), (1, 1, "both_right"), (0, 0, "won"))
+    found = score(crosscoder, states, groups, readout="branch", unit="p99")
+    won, branch = CELLS.index("won"), READOUTS.index("branch")
+    assert found.gain[branch, 0, 0, won].tolist() == [7.0, -0.5]  # (8 - 1) + 0, (0 - .5) + 0
+    assert found.fires[branch, 0, 0, won].tolist() == [1.0, 1.0]
+    assert found.gain[branch, 1, 1, CELLS.index("both_right")].tolist() == [7.0, -0.5]
+    assert found.count[0, 0, won] == 2 and found.count.sum() == 3
+    assert found.total[1, 1].tolist() == [8.0, 0.0] and found.active[0, 0].tolist() == [1.0, 1.0]
+    sft = [2 * 1 - 1 - 1, 1.5 - 0.5]  # f^SFT = (1, 1.5), f^base = (1, 0.5)
+    assert found.sft_gain[1, 1, CELLS.index("both_right")].tolist() == sft
+    assert found.contrast_square[0, 0].tolist() == [7.0**2, 1.5**2]
+    assert found.norms.tolist() == [[1, 2], [1, 1], [3, 4]]
+
+
+def test_dose_units_are_of_values_above_zero_in_the_split() -> None:
+    f = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 0.0], [9.0, 5.0]])
+    chosen = np.array([True, True, True, False])
+    assert dose_unit(f, chosen, "mean_active").tolist() == [2.0, 0.0]
+    assert dose_unit(f, chosen, "p99").tolist() == pytest.approx([2.98, 0.0])
+    assert dose_unit(f, ~chosen, "p99").tolist() == [9.0, 5.0]
+    assert dose_unit(f, np.zeros(4, dtype=bool), "p99").tolist() == [0.0, 0.0]
+
+
+def test_splits_are_what_is_selected_on() -> None:
+    splits = splits_of(["a", "b"])
+    assert list(splits) == ["all", "A", "B", "without-a", "without-b"]
+    assert splits["A"].tolist() == [[True, False], [True, False]]
+    assert splits["without-a"].tolist() == [[False, False], [True, True]]
+
+
+def test_some_features_at_a_time_give_the_same_and_survive_writing(tmp_path, monkeypatch) -> None:
+    torch.manual_seed(0)
+    crosscoder = Crosscoder(3, 4, 7, decoder_norm=1.0)
+    states = torch.randn(6, 3, 4)
+    groups = groups_of(*[(i % 2, i // 3, "won") for i in range(6)])
+    whole = score(crosscoder, states, groups, readout="swap", unit="p99")
+    monkeypatch.setattr("crosslens.analysis.feature_scores.ELEMENTS", 6)
+    single = score(crosscoder, states, groups, readout="swap", unit="p99")
+    whole.save(tmp_path / "scores.npz")
+    for a, b, c in zip(whole, single, Scores.load(tmp_path / "scores.npz"), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_array_equal(a, c)

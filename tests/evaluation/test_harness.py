@@ -15,7 +15,6 @@ from crosslens.evaluation.harness import (
     harness_config,
     load_model,
     outcomes,
-    prompts_of,
     run,
     tasks_of,
 )
@@ -109,25 +108,6 @@ def test_two_graders_are_compared() -> None:
     found = compare_graders([same, same, other, reordered, contradiction])
     assert found == (2, 1, [reordered], [contradiction])
     assert compare_graders([]) == (0, 0, [], [])
-
-
-def test_only_some_documents(model: Model, tmp_path: Path) -> None:
-    with tasks_of(settings(tmp_path), ["openbookqa"]) as tasks:
-        whole = run(model, tasks)["openbookqa"]
-        some = run(model, tasks, only={"openbookqa": [4, 1]})["openbookqa"]
-        assert prompts_of(tasks["openbookqa"], [4, 1]) == ["a f", "a c"]
-    assert {r["doc_hash"]: r["acc"] for r in some} == {
-        whole[i]["doc_hash"]: whole[i]["acc"] for i in (1, 4)
-    }
-
-
-def test_prompts_are_the_contexts_of_the_harness(model: Model, tmp_path: Path) -> None:
-    spaced = [{**doc, "question_stem": doc["question_stem"] + "  "} for doc in DOCS]
-    with tasks_of(settings(tmp_path, spaced), ["openbookqa"]) as tasks:
-        run(model, tasks)
-        fed = {i.doc_id: model._encode_pair(*i.args)[0] for i in tasks["openbookqa"].instances}
-        ids = [model.tokenizer.encode(p) for p in prompts_of(tasks["openbookqa"], list(fed))]
-    assert ids == list(fed.values())
 
 
 @pytest.mark.parametrize("first", [0, 3])

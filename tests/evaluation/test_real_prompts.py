@@ -4,22 +4,21 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from lm_eval.evaluator import evaluate
 from real_material import FAMILIES, real, written_prompt
 from tiny_models import tiny_network
 
+from crosslens.config.sections import EvaluationConfig
 from crosslens.data.grading import user_message
-from crosslens.evaluation.harness import Model, prompts_of, run, tasks_of
+from crosslens.evaluation.harness import Model, tasks_of
+from crosslens.evaluation.harness_questions import Recorder, questions_of
 from crosslens.io.records import read_jsonl
 from crosslens.models.tokenizer import load_tokenizer
 
 CHOICES = ["arc_challenge", "openbookqa", "piqa", "commonsense_qa", "logiqa"]
 SOME = [0, 3]  # documents
 MATH = ["math500", "aime24", "aime25"]
-SETTINGS = {
-    "math": {name: {"repeats": 1} for name in MATH},
-    "temperature": 0.7,
-    "max_new_tokens": 1,
-}
+SETTINGS = {"math": {name: {"repeats": 1} for name in MATH}, "max_new_tokens": 1}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -46,14 +45,16 @@ def model(family: str) -> Model:
 def tasks() -> Iterator[dict]:
     """The harness's tasks over the real files."""
     files = {name: str(real(f"benchmarks/{name}.jsonl")) for name in [*MATH, *CHOICES]}
-    with tasks_of(SETTINGS | {"files": files}, list(files)) as found:
+    settings = EvaluationConfig.model_validate(SETTINGS | {"files": files})
+    with tasks_of(settings, list(files)) as found:
         yield found
 
 
 def read_in(model: Model, task, math: bool) -> list[list[int]]:
     """Return the token ids of every forward pass over some documents of a task."""
     model.seen.clear()
-    run(model, {"task": task}, math=math, only={"task": SOME})
+    options = {"bootstrap_iters": 0, "apply_chat_template": math}
+    evaluate(model, {"task": task}, samples={"task": SOME}, **options)
     return model.seen
 
 
@@ -74,9 +75,10 @@ def test_real_choices_and_features_read_the_same_final_token(
     """Features are scored on the last token of the prompt that the harness scores choices after."""
     start = FAMILIES[family].start
     seen = read_in(model, tasks[name], math=False)
-    for prompt in prompts_of(tasks[name], SOME):
-        ids = model.tokenizer.encode(prompt)  # as score_features
+    options = {"tokenizer": model.tokenizer, "batch_size": 1, "max_length": 2048}
+    recorder = Recorder(pretrained=model.model, **options)
+    questions = questions_of(recorder, name, tasks[name])
+    for ids in (questions[i].prompt for i in SOME):  # as read_questions
         names = model.tokenizer.convert_ids_to_tokens(ids)
-        assert prompt.endswith(model.tokenizer.decode(ids[-1]))
         assert names.count(start) == (start is not None)
         assert any(row[: len(ids)] == ids for row in seen)

@@ -6,12 +6,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from helpers_effects import effect_row
 
 from crosslens.config.figure_list import DRAWINGS, FIGURES
 from crosslens.io.records import write_csv, write_json
 from crosslens.reporting.figures import DRAW, FigureData, draw
 
 LABELS = {"a": "A", "b": "B"}
+TRIOS = ("trio-r0", "trio-r1")
 
 
 @pytest.fixture(autouse=True)
@@ -35,18 +37,31 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     shift = {"feature": 3, "from": 1, "to": 2, "shift": 4}
     shifts = [{"paradigm": p} | shift for p in ("sft", "rl")]
+    pair = {"a": "sciq", "b": "piqa", "jaccard": 0.5, "share": 1.0, "chance": 0.1}
     features = {
         "tasks": {"sciq": {"selected": [1, 2]}, "piqa": {"selected": [2]}},
-        "overlap": [{"a": "sciq", "b": "piqa", "jaccard": 0.5, "share": 1.0}],
+        "overlap": [pair],
+        "cells": {"won": {"sizes": {"sciq": 2, "piqa": 1}, "overlap": [pair]}},
         "intersection": [2],
     }
+    named = {"target": "base", "design": "protocol", "dose": "clamp 1", "task": "tasks"}
+    named |= {"flips": 0.1, "directedness": 0.5, "margin": 0.1}
+    effects = [effect_row("intersection", "selected", 0, 0.0, **named)]
+    compared = {
+        "target": "base", "design": "protocol", "features": "intersection", "dose": "clamp 1",
+        "against": "matched", "questions": "tasks", "measure": "net", "value": 1.0,
+        "control_mean": 0.0, "control_low": -1.0, "control_high": 1.0,
+    }  # fmt: skip
+    tables = {"metrics": {"nrn": nrn, "mas": mas, "overlap": overlap, "rank-shifts": shifts}}
+    tables["interventions"] = {"effects": effects, "comparisons": [compared]}
     for family in LABELS:
-        tables = {"nrn": nrn, "mas": mas, "overlap": overlap, "rank-shifts": shifts}
-        for name, rows in tables.items():
-            path = root / "metrics" / family / f"{name}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_csv(path, pd.DataFrame(rows))
-        write_json(root / "generalization" / family / "trio-r0" / "features.json", features)
+        for folder, found in tables.items():
+            for name, rows in found.items():
+                path = root / folder / family / f"{name}.csv"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_csv(path, pd.DataFrame(rows))
+        for trio in TRIOS:
+            write_json(root / "generalization" / family / trio / "features.json", features)
     return root
 
 
@@ -54,12 +69,15 @@ def test_the_list_names_the_drawings_that_exist() -> None:
     assert set(DRAW) == set(DRAWINGS) == {figure.drawing for figure in FIGURES.values()}
 
 
-@pytest.mark.parametrize("number", FIGURES)
-def test_a_figure_comes_with_its_source_data(number: int, results: Path) -> None:
-    figure = FIGURES[number]
-    families = list(LABELS)[: len(figure.families)]
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_comes_with_its_source_data(name: str, results: Path) -> None:
+    figure = FIGURES[name]
+    families = list(LABELS)[: len(figure.families or LABELS)]
     source = DRAWINGS[figure.drawing].source
-    sources = {family: results / source.format(family=family) for family in families}
+    sources = {
+        family: list(dict.fromkeys(results / source.format(family=family, trio=t) for t in TRIOS))
+        for family in families
+    }
     data = FigureData(sources, LABELS, ["sciq", "piqa"], 50, figure.paradigm, 5)
     drawn, table = draw(figure.drawing, data)
     assert len(table) > 0 and drawn.axes
@@ -67,5 +85,7 @@ def test_a_figure_comes_with_its_source_data(number: int, results: Path) -> None
         assert list(dict.fromkeys(table["family"])) == families
     if figure.paradigm:
         assert set(table["paradigm"]) == {figure.paradigm}
+    if "{trio}" in source:
+        assert set(table["replica"]) == {0, 1}
     if "mas" in source:
         assert table["all"].sum() == 3, "the first trio only: one feature in each model"

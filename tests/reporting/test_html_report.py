@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from helpers_effects import effect_row
 
+from crosslens.config.figure_list import FIGURES
 from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json
 from crosslens.reporting import html_report
@@ -56,19 +58,11 @@ def task(accuracy: float, kind: str) -> dict:
     return {"accuracy": accuracy, "ci95": [accuracy, accuracy], "n": 10, "kind": kind}
 
 
-def intervention(kind: str, index: int, name: str, value: float, features: int) -> dict:
-    return {
-        "kind": kind, "index": index, "task": name, "size": features, "n_features": features,
-        "n_samples": 20,
-        "change": value, "ci_low": value, "ci_high": value,
-    }  # fmt: skip
-
-
 def results_tree(root: Path) -> Study:
     """A whole results tree of two families, with an empty intersection."""
-    rows = [intervention("intersection", 0, "sciq", 0.0, 0)]
-    rows += [intervention("per_task", 0, "sciq", -30.0, 1)]
-    rows += [intervention("random_alive", i, "sciq", -float(i), 1) for i in range(5)]
+    rows = [effect_row("intersection", "selected", 0, 0.0, count=0)]
+    rows += [effect_row("per_task", "selected", 0, -30.0, count=1)]
+    rows += [effect_row("per_task", "random_alive", i, -float(i), count=1) for i in range(5)]
     evaluated, inputs = {}, []
     for family in LABELS:
         inputs += write_family(root, family, pd.DataFrame(rows))
@@ -108,10 +102,10 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     for trio in ("trio-r0", "trio-r1"):
         inputs.append(generalization / trio / "features.json")
         write_json(inputs[-1], features)
-        for target in ("base", "rl-5"):
-            inputs.append(root / "interventions" / family / trio / f"{target}.csv")
-            inputs[-1].parent.mkdir(parents=True, exist_ok=True)
-            interventions.to_csv(inputs[-1])
+    every = [interventions.assign(target=t, replica=r) for t in ("base", "rl") for r in (0, 1)]
+    (root / "interventions" / family).mkdir(parents=True)
+    pd.concat(every).to_csv(root / "interventions" / family / "effects.csv")
+    write_json(root / "interventions" / family / "evidence.json", {"hypotheses": {}})
     critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
     write_json(generalization / "critical.json", critical)
     quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
@@ -156,10 +150,10 @@ def write_tables(root: Path, evaluated: dict, interventions: pd.DataFrame) -> No
 
 def write_figures(directory: Path) -> None:
     directory.mkdir()
-    for n in range(1, 14):
+    for name in FIGURES:
         figure = plt.figure(figsize=(1, 1))
-        figure.text(0.5, 0.5, "same" if n in (3, 5) else str(n))
-        figure.savefig(directory / f"figure{n}.png")
+        figure.text(0.5, 0.5, "same" if name in ("figure3", "figure5") else name)
+        figure.savefig(directory / f"{name}.png")
         plt.close(figure)
 
 
@@ -178,6 +172,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     text = re.sub(r'data:image[^"]*', "", html)
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
+    assert "<figcaption>Selected features and their controls. Net change" in html
     assert "None in every task." in html
     assert "<td>train_sft</td><td>Python 3, llamafactory 1.0, 0.9</td>" in html
     assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active: a set of more" in " ".join(
@@ -198,6 +193,8 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     assert family["critical"] == {"sciq": {"documents": 9, "critical": 0, "lost": 1}}
     effect = family["interventions"]["rl-5"]["sciq"]["per_task"]
     assert (effect["change"], effect["random_alive"]) == (-30.0, [0, -1, -2, -3, -4])
+    assert (effect["net"], effect["won"], effect["lost"]) == (-5.0, 1, 4)
+    assert family["evidence"] == {"hypotheses": {}}
     assert family["features"]["readouts"]["branch"]["intersection"] == 0
     (tail,) = family["tails"]
     assert (tail["count"], tail["specific"]) == ([8, 3, 11], [4, 1, 5])
@@ -247,7 +244,6 @@ def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -
     before = summarize(study)
     for name in ("crosscoders/tiny/sft-5-r9/quality.json", "evaluation/tiny/rl-1/results.json"):
         write_json(study.root / name, {})
-    (study.root / "interventions" / "tiny" / "trio-r0" / "old.csv").write_text("")
     (study.root / "benchmarks" / "train_sft").mkdir()
     (study.root / "benchmarks" / "train_sft" / "gone.tsv").write_text("")
     assert summarize(study) == before

@@ -6,10 +6,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers_effects import effect_row
 
 from crosslens.reporting.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
 from crosslens.reporting.plotting.dynamics import draw_overlap, draw_rank_shifts, square
 from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows
+from crosslens.reporting.plotting.interventions import (
+    control_rows,
+    dose_rows,
+    draw_controls,
+    draw_dose_curves,
+)
 from crosslens.reporting.plotting.specificity import draw_mas, draw_nrn, mas_counts, nrn_counts
 from crosslens.reporting.plotting.style import save
 from crosslens.reporting.plotting.tables import draw_table
@@ -130,10 +137,17 @@ def test_no_rank_shifts_are_explained(checkpoints: int, reason: str) -> None:
     assert not axes.images
 
 
-def found(selected: dict[str, list[int]], overlap: list[dict]) -> dict:
+PAIR = {"a": "a", "b": "b", "jaccard": 0.5, "share": 0.25, "chance": 0.1}
+
+
+def found(selected: dict[str, list[int]], overlap: list[dict], **shares: float | None) -> dict:
     return {
         "tasks": {task: {"selected": features} for task, features in selected.items()},
         "overlap": overlap,
+        "cells": {
+            cell: {"sizes": dict.fromkeys(selected, 2), "overlap": [PAIR | {"share": share}]}
+            for cell, share in shares.items()
+        },
     }
 
 
@@ -141,7 +155,7 @@ def found(selected: dict[str, list[int]], overlap: list[dict]) -> dict:
 def test_overlap_of_features_is_in_percent_with_the_sizes(common: int, count: str) -> None:
     pair = {"a": "a", "b": "b", "jaccard": 0.5, "share": 0.25}
     table = overlap_rows(found({"a": [1, 2], "b": [2], "c": []}, [pair]), "tiny")
-    (axes,) = draw_feature_overlap(table, ["a", "b", "c"], LABELS, {"tiny": common}).axes
+    axes, _ = draw_feature_overlap(table, ["a", "b", "c"], LABELS, {"tiny": common}).axes
     assert words(axes) == ["100%", "25%", "–", "25%", "100%", "–", "–", "–", "–"]
     assert names(axes.get_xticklabels()) == ["a (2)", "b (1)", "c (0)"]
     assert names(axes.get_yticklabels()) == names(axes.get_xticklabels())
@@ -150,9 +164,60 @@ def test_overlap_of_features_is_in_percent_with_the_sizes(common: int, count: st
 
 def test_no_feature_of_any_task_is_said() -> None:
     table = overlap_rows(found({"a": [], "b": []}, []), "tiny")
-    (axes,) = draw_feature_overlap(table, ["a", "b"], LABELS, {"tiny": 0}).axes
+    axes, _ = draw_feature_overlap(table, ["a", "b"], LABELS, {"tiny": 0}).axes
     assert words(axes) == ["no task has selected features"] and not axes.images
     assert axes.get_title() == "Tiny: 0 features in all tasks"
+
+
+def test_the_null_of_the_overlap_has_a_point_a_seed() -> None:
+    seeds = [found({"a": [1], "b": [1]}, [], won=0.8, both_right=share) for share in (0.6, None)]
+    table = pd.concat(overlap_rows(seed, "tiny", r) for r, seed in enumerate(seeds))
+    _, below = draw_feature_overlap(table, ["a", "b"], LABELS, {"tiny": 0}).axes
+    shares = [line.get_xdata().tolist() for line in below.lines[::2]]
+    assert shares[0] == [0.8, 0.8] and shares[1][0] == 0.6 and np.isnan(shares[1][1])
+    assert [line.get_xdata().tolist() for line in below.lines[1::2]] == [[0.1, 0.1]] * 2
+    assert names(below.get_yticklabels())[:2] == ["base wrong, RL right", "both right"]
+
+
+def comparison(dose: str, value: float, **changes) -> dict:
+    return {
+        "target": "base", "design": "protocol", "features": "intersection", "dose": dose,
+        "against": "matched", "questions": "tasks", "measure": "net", "value": value,
+        "control_mean": 0.0, "control_low": -1.0, "control_high": 1.0,
+    } | changes  # fmt: skip
+
+
+def test_dose_curves() -> None:
+    rows = [comparison(f"multiply {x:g}", y) for x, y in ((4, 3.0), (0, 1.0), (2, 2.0))]
+    rows += [comparison("multiply 9", 9.0, **{key: "other"}) for key in ("against", "design")]
+    rows += [comparison("clamp 1", 5.0, measure="margin", questions="held_out")]
+    table = dose_rows(pd.DataFrame(rows), "tiny")
+    assert table["dose"].tolist() == [1, 0, 2, 4]
+    axes = draw_dose_curves(table, LABELS).axes[0]
+    _, own, controls = axes.lines
+    assert own.get_xdata().tolist() == [0, 2, 4] and own.get_ydata().tolist() == [1, 2, 3]
+    assert controls.get_ydata().tolist() == [0, 0, 0]
+    nothing = dose_rows(pd.DataFrame(columns=list(rows[0])), "tiny")
+    assert words(draw_dose_curves(nothing, LABELS).axes[0]) == ["nothing selected"]
+
+
+def test_edits_beside_their_controls() -> None:
+    named = {"target": "base", "design": "protocol", "dose": "clamp 1", "task": "tasks"}
+    named |= {"flips": 0.1, "directedness": 0.5, "margin": 0.1}
+    rows = [effect_row("intersection", "selected", 0, 0.0, **named, net=4.0)]
+    rows += [effect_row("intersection", "matched", i, 0.0, **named, net=i) for i in range(3)]
+    rows += [effect_row("intersection", "matched", 0, 0.0, **{**named, "dose": "clamp 2"})]
+    rows += [effect_row("whole state", "patch", 0, 0.0, **{**named, "design": "everywhere"}, net=9)]
+    table = control_rows(pd.DataFrame(rows), "tiny")
+    assert len(table) == 5 and set(table["dose"]) == {"clamp 1"}
+    axes = draw_controls(table, LABELS).axes[0]
+    drawn = {
+        line.get_ydata()[0]: sorted(line.get_xdata())
+        for line in axes.lines[1:]
+        if len(line.get_xdata())
+    }
+    assert drawn == {0: [4.0], 1: [0, 1, 2], 8: [9]}
+    assert words(axes) == ["won 1, lost 4"]
 
 
 STEPS = pd.DataFrame({"family": "tiny", "step": [1, 2]})

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from helpers_effects import effect_row
 
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
@@ -13,6 +14,7 @@ from crosslens.reporting.tables import (
     accuracy_rows,
     intervention_cells,
     intervention_rows,
+    of_model,
     paired,
 )
 
@@ -24,20 +26,6 @@ PUBLISHED = read_json(ROOT / "crosslens" / "reporting" / "templates" / "paper.js
 
 def found(value: float) -> dict:
     return {"math500": {"accuracy": value, "ci95": [value - 0.1, value + 0.1], "n": 10}}
-
-
-def change(kind: str, index: int, value: float, features: int = 2) -> dict:
-    return {
-        "kind": kind,
-        "index": index,
-        "task": "sciq",
-        "size": features,
-        "n_features": features,
-        "n_samples": 20,
-        "change": value,
-        "ci_low": value - 5,
-        "ci_high": value + 5,
-    }
 
 
 def test_table_1_has_the_difference_of_rl_and_sft_and_the_papers_numbers() -> None:
@@ -80,7 +68,7 @@ def test_other_tasks_in_another_order_keep_the_papers_numbers() -> None:
     theirs = rows[rows["model"] == "RL"].set_index("task")["paper"]
     assert theirs["sciq"] == 89.5 and theirs["openbookqa"] == 27.2
     assert pd.isna(theirs["social_iqa"])
-    table = pd.DataFrame([change("intersection", 0, -1.0) | {"task": t} for t in tasks])
+    table = pd.DataFrame([effect_row("intersection", "selected", 0, -1.0, task=t) for t in tasks])
     rows = intervention_rows({"tiny": table}, tasks, LABELS, PUBLISHED["table2"])
     theirs = rows[rows["edited"] == "set"].groupby("task")["paper"].first()
     assert theirs["sciq"] == -14.0 and theirs["openbookqa"] == -46.2
@@ -103,24 +91,59 @@ def test_the_difference_of_two_models_is_paired_by_document() -> None:
 
 
 def test_controls_are_a_mean_with_their_range() -> None:
-    table = pd.DataFrame(
-        [change("intersection", 0, -40.0)] + [change("random_alive", i, -i) for i in range(5)]
-    )
+    own = effect_row("intersection", "selected", 0, -40.0)
+    draws = [effect_row("intersection", "random_alive", i, -i, net=i) for i in range(5)]
+    table = pd.DataFrame([own, *draws])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {"Qwen3-4B-Base": {"sciq": -14.0}})
     cells, _ = intervention_cells(rows, ["sciq"])
     assert cells["Features edited"].tolist()[1:] == ["    as many random, alive (5 sets)"]
-    assert cells["SciQ"].tolist() == ["-40.0 [-45, -35] (paper -14.0)", "-2.0 [-4, +0]"]
+    assert cells["SciQ"].tolist() == [
+        "-40.0 [-45, -35] (paper -14.0); net -5.0",
+        "-2.0 [-4, +0]; net +2.0",
+    ]
     rows = rows.set_index(["kind", "edited"])
     main, control = (rows.loc["intersection", which] for which in ("set", "random_alive"))
     assert (main["change"], main["low"], main["high"], main["paper"]) == (-40, -45, -35, -14)
     assert (control["change"], control["low"], control["high"]) == (-2, -4, 0)
-    assert control["sets"] == 5
+    assert (control["net"], control["net_low"], control["net_high"]) == (2, 0, 4)
+    assert (control["sets"], control["questions"]) == (5, 60)
+
+
+def test_the_protocols_sets_stand_below_at_the_primary_dose() -> None:
+    named = {"design": "protocol", "dose": "multiply 0"}
+    own = effect_row("intersection", "selected", 0, -40.0, **named)
+    other = effect_row("intersection", "selected", 0, -1.0, design="protocol", dose="multiply 0.5")
+    draws = [effect_row("intersection", "matched", i, 0.0, net=-i, **named) for i in range(3)]
+    table = pd.DataFrame([own, other, *draws, effect_row("majority", "selected", 0, -2.0, **named)])
+    rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
+    cells, _ = intervention_cells(rows, ["sciq"])
+    assert cells.to_dict("list") == {
+        "Features edited": [
+            "Qwen3-4B-Base: features selected on other questions",
+            "    matched controls (3 sets)",
+        ],
+        "SciQ": ["net -5.0 (won 1, lost 4)", "net -1.0 [-2, +0]"],
+    }
+
+
+def test_rows_of_one_model_and_seed() -> None:
+    rows = [effect_row("intersection", "selected", 0, 0.0, target=t, replica=r)
+            for t in ("rl", "base") for r in (0, 1)]  # fmt: skip
+    assert of_model(pd.DataFrame(rows), "base").index.tolist() == [2]
+    assert of_model(pd.DataFrame(rows), "rl", 1).index.tolist() == [1]
 
 
 def test_nothing_is_minus_zero() -> None:
-    table = pd.DataFrame([change("intersection", 0, -0.04) | {"ci_low": -9.6, "ci_high": -0.2}])
+    table = pd.DataFrame(
+        [
+            effect_row(
+                *("intersection", "selected", 0, -0.04),
+                **{"critical_ci_low": -9.6, "critical_ci_high": -0.2, "net": -0.01},
+            )
+        ]
+    )
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
-    assert intervention_cells(rows, ["sciq"])[0]["SciQ"][0] == "+0.0 [-10, +0]"
+    assert intervention_cells(rows, ["sciq"])[0]["SciQ"][0] == "+0.0 [-10, +0]; net +0.0"
     gains = {"tiny": {"math500": (-0.04, 0.1)}}
     results = {("tiny", v): found(0.5) for v in ("base", "sft-5", "rl-5")}
     rows = accuracy_rows(results, gains, ["math500"], LABELS, {"table1": {}})
@@ -128,7 +151,7 @@ def test_nothing_is_minus_zero() -> None:
 
 
 def test_an_empty_set_is_a_dash_with_its_reason() -> None:
-    table = pd.DataFrame([change("intersection", 0, 0.0, features=0)])
+    table = pd.DataFrame([effect_row("intersection", "selected", 0, 0.0, count=0)])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
     cells, _ = intervention_cells(rows, ["sciq"])
     assert cells["SciQ"].tolist() == ["– (no feature)"], "no row for what was not tried"
@@ -136,7 +159,7 @@ def test_an_empty_set_is_a_dash_with_its_reason() -> None:
 
 def test_no_set_at_all_is_said() -> None:
     """As where base answers nothing wrong that RL answers right."""
-    table = pd.DataFrame(columns=list(change("intersection", 0, 0.0)))
+    table = pd.DataFrame(columns=list(effect_row("intersection", "selected", 0, 0.0)))
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
     cells, rules = intervention_cells(rows, ["sciq"])
     assert cells.to_dict("records") == [
@@ -145,9 +168,14 @@ def test_no_set_at_all_is_said() -> None:
     assert rules == []
 
 
-def test_only_random_sets_of_the_same_size_stand_beside_a_set() -> None:
-    kinds = [change("intersection", 0, -9.0), change("per_task", 0, -8.0, features=3)]
-    draws = [change("random_alive", i, -i, size) for size in (2, 3) for i in range(size)]
+def test_only_its_own_random_sets_stand_beside_a_set() -> None:
+    kinds = [effect_row("intersection", "selected", 0, -9.0)]
+    kinds += [effect_row("per_task", "selected", 0, -8.0, count=3)]
+    draws = [
+        effect_row(features, "random_alive", i, -i, count=size)
+        for features, size in (("intersection", 2), ("per_task", 3))
+        for i in range(size)
+    ]
     rows = intervention_rows({"tiny": pd.DataFrame(kinds + draws)}, ["sciq"], LABELS, {})
     rows = rows.set_index(["kind", "edited"])
     assert rows.loc[("intersection", "random_alive"), "sets"] == 2

@@ -56,12 +56,14 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "train_crosscoder": trained * shards,
         "evaluate_crosscoder": trained,
         "select_features": 1 + replicas + 1,
-        "intervene": 2 * (1 + replicas + 1),
+        "read_questions": 1,
+        "intervene": 2 * (1 + replicas) + 1,  # SFT for the first seed only
+        "assess_interventions": 1,
         "write_report": 1,
     }
     assert {rule: count.get(rule) for rule in expected} == expected
-    for number in range(1, 14):
-        assert f"results/mini/figures/figure{number}.pdf" in output
+    for name in (*(f"figure{number}" for number in range(1, 14)), "controls", "dose-curves"):
+        assert f"results/mini/figures/{name}.pdf" in output
     for number in range(1, 6):
         assert f"results/mini/tables/table{number}.pdf" in output
 

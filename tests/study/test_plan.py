@@ -49,10 +49,12 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "measure_overlap": 3,
         "rank_shifts": 3,
         "find_critical_samples": 3,
+        "read_questions": 3,
         "score_features": 12,
         "select_features": 12,
-        "intervene": 24,
-        "draw_figure": 13,
+        "intervene": 21,
+        "assess_interventions": 3,
+        "draw_figure": 15,
         "draw_training_curves": 3,
         "tabulate_accuracy": 1,
         "tabulate_interventions": 4,
@@ -132,6 +134,15 @@ def test_the_papers_extraction() -> None:
         writing = tokens * (2 * size.d_model + cost_estimate.ROW) / cost_estimate.DISK / 3600
         hours += 11 * (cost_estimate.extraction_hours(PAPER, size) - writing)
     assert 58 < hours < 64
+
+
+def test_the_edits_of_the_paper() -> None:
+    """200 of the primary set, 25 others, 60 of three more sets, 8 doses with 5 controls each, 33 of
+    the paper's sets: 366; two other seeds of 203; in base and RL. 23 in SFT."""
+    assert cost_estimate.arms(PAPER) == 2 * (366 + 2 * 203) + 23
+    hours = cost_estimate.gpu_hours(PAPER, cost_estimate.jobs(PAPER))
+    protocol = sum(hours[rule] for rule in ("read_questions", "score_features", "intervene"))
+    assert protocol < 0.15 * (sum(hours.values()) - protocol)
 
 
 def test_a_size_that_nobody_knows() -> None:

@@ -22,7 +22,9 @@ PER_FAMILY = {
     "find_critical_samples": 1,
     "score_features": 2,
     "select_features": 2,
-    "intervene": 4,
+    "read_questions": 1,
+    "intervene": 5,
+    "assess_interventions": 1,
 }
 TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo": 1}
 PAIRS = TRAINING | {
@@ -63,6 +65,7 @@ def times(count: int, table: dict[str, int]) -> dict[str, int]:
 
 def test_every_figure_and_table_is_a_target(three: Study) -> None:
     targets = [f"figure{n}" for n in range(1, 14)] + [f"table{n}" for n in range(1, 6)]
+    targets += ["controls", "dose-curves"]
     done = three.snakemake("--dry-run", "--cores", "2", "--quiet", "rules", "--", *targets)
     assert done.returncode == 0, done.stdout
     assert {target: jobs(done.stdout).get(target) for target in targets} == dict.fromkeys(

@@ -13,6 +13,7 @@ from crosslens.config.sections.analysis import (
     MetricsConfig,
 )
 from crosslens.config.sections.base import Section
+from crosslens.config.sections.causal import CausalProtocolConfig
 from crosslens.config.sections.crosscoder import (
     ActivationsConfig,
     BatchTopKConfig,
@@ -28,6 +29,7 @@ from crosslens.config.sections.synthetic import SyntheticConfig
 __all__ = [
     "ActivationsConfig",
     "BatchTopKConfig",
+    "CausalProtocolConfig",
     "CorpusConfig",
     "CrosscoderConfig",
     "DatasetSource",

@@ -4,35 +4,77 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from crosslens.reporting.plotting.style import say, text_color
+from crosslens.reporting.plotting.style import COLORS, say, text_color
 from crosslens.reporting.tables import task_title
 
+CELLS = {  # what base and RL do with the questions that features are selected on
+    "won": "base wrong, RL right",
+    "both_right": "both right",
+    "both_wrong": "both wrong",
+    "lost": "base right, RL wrong",
+    "contrast": "won less all others",
+}
 
-def overlap_rows(features: dict, family: str) -> pd.DataFrame:
-    """One row for each two tasks: sizes, Jaccard index, share of the smaller set."""
-    sizes = {task: len(found["selected"]) for task, found in features["tasks"].items()}
-    rows = [{"a": t, "b": t, "jaccard": 1.0, "share": 1.0} for t, size in sizes.items() if size]
-    rows += features["overlap"]
-    table = pd.DataFrame(rows, columns=["a", "b", "jaccard", "share"])
-    table.insert(0, "family", family)
-    return table.assign(size_a=table["a"].map(sizes), size_b=table["b"].map(sizes))
+
+def overlap_rows(features: dict, family: str, replica: int = 0) -> pd.DataFrame:
+    """Return one row for each two tasks: sizes, Jaccard index, share of the smaller set.
+
+    `cell` is "paper" for the sets of the paper's score; for the others features were selected by
+    contributions on the questions of that cell. `chance` is the share of random sets.
+    """
+    found = features["tasks"]
+    papers = {"sizes": {task: len(entry["selected"]) for task, entry in found.items()}}
+    papers["overlap"] = [
+        *({"a": t, "b": t, "jaccard": 1.0, "share": 1.0} for t, n in papers["sizes"].items() if n),
+        *features["overlap"],
+    ]
+    tables = []
+    for cell, entry in {"paper": papers, **features["cells"]}.items():
+        table = pd.DataFrame(entry["overlap"], columns=["a", "b", "jaccard", "share", "chance"])
+        sizes = {f"size_{side}": table[side].map(entry["sizes"]) for side in "ab"}
+        tables.append(table.assign(cell=cell, **sizes))
+    rows = pd.concat(tables).astype(dict.fromkeys(("jaccard", "share", "chance"), float))
+    rows.insert(0, "family", family)
+    rows.insert(1, "replica", replica)
+    return rows
 
 
 def draw_feature_overlap(
     table: pd.DataFrame, tasks: list[str], labels: dict[str, str], common: dict[str, int]
 ) -> plt.Figure:
-    """One heatmap a family: the share of the smaller of two tasks' sets found in the other."""
+    """Draw one heatmap a family: the share of the smaller of two tasks' sets found in the other;
+    below it the null, the same for features selected on other questions."""
     families = list(dict.fromkeys(common))
-    figure, row = plt.subplots(1, len(families), figsize=(3.9 * len(families), 3.6), squeeze=False)
-    for axes, family in zip(row[0], families, strict=True):
+    figure, grid = plt.subplots(
+        *(2, len(families)),
+        figsize=(3.9 * len(families), 5.4),
+        squeeze=False,
+        height_ratios=[3.6, 1.6],
+    )
+    for axes, below, family in zip(*grid, families, strict=True):
         features = "feature" if common[family] == 1 else "features"
         axes.set_title(f"{labels[family]}: {common[family]} {features} in all tasks")
         part = table[table["family"] == family]
-        if part["share"].notna().any():
-            draw_shares(axes, part, tasks)
+        papers = part[(part["cell"] == "paper") & (part["replica"] == 0)]
+        if papers["share"].notna().any():
+            draw_shares(axes, papers, tasks)
         else:
             say(axes, "no task has selected features")
+        draw_null(below, part[part["cell"] != "paper"])
     return figure
+
+
+def draw_null(axes: plt.Axes, part: pd.DataFrame) -> None:
+    """Draw the mean share over pairs of tasks, a point a seed, and the share of random sets."""
+    means = part.groupby(["cell", "replica"])[["share", "chance"]].mean()
+    for place, cell in enumerate(CELLS):
+        if cell in means.index:
+            own = means.loc[cell]
+            axes.plot(own["share"], [place] * len(own), "o", color=COLORS["rl"], ms=4, alpha=0.7)
+            axes.plot(own["chance"], [place] * len(own), "|", color="black", ms=8)
+    axes.set_yticks(range(len(CELLS)), list(CELLS.values()))
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(CELLS) - 0.5, -0.5))
+    axes.set_xlabel("mean share in common (bar: of random sets)")
 
 
 def draw_shares(axes: plt.Axes, part: pd.DataFrame, tasks: list[str]) -> None:

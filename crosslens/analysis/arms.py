@@ -1,0 +1,149 @@
+"""The arms of the causal protocol: which features are edited where, by what dose, against what.
+
+An arm answers every question once. Within it the set depends on where the question is:
+
+paper       the set selected on all tasks, on every question (a task's own set on its own questions)
+protocol    on a half what was selected on the other half; on held-out tasks what all tasks selected
+leave_out   on a task what the other tasks selected
+everywhere  no set: one and the same on every question
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from crosslens.analysis.controls import of_size
+from crosslens.analysis.edits import ZERO, Dose
+
+Part = tuple[str, str]  # a task and a half of it
+SELECTED, MATCHED = "selected", "matched"
+PATCH = "patch"
+DIRECTIONS = ("steering", "steering_in_span", "steering_outside_span")
+RANDOM_DIRECTION = "random_direction"
+
+
+class Arm(NamedTuple):
+    """One edit of all questions.
+
+    features: the kind of set, "intersection" or another. kind: `selected` or what it is compared
+    with; `draw` numbers the draws of one kind. `sets` has the features by the place that
+    `place_of` names.
+    """
+
+    design: str
+    features: str
+    kind: str
+    dose: Dose
+    draw: int
+    sets: Mapping[str, Sequence[int]]
+
+
+def place_of(design: str, part: Part, tasks: Sequence[str]) -> str | None:
+    """Return which of an arm's sets applies to a part of the questions; None for no edit.
+
+    `tasks` are those that features are selected on.
+    """
+    task, half = part
+    if design == "everywhere":
+        return "all"
+    if design == "paper":
+        return task
+    if design == "leave_out":
+        return f"without-{task}" if task in tasks else None
+    return {"A": "B", "B": "A"}[half] if task in tasks else "all"
+
+
+class Extent(NamedTuple):
+    """How much of the protocol runs.
+
+    matched, exploratory: control sets of the primary arm and of others; curves: control sets of
+    each dose of a curve; multiply, clamp: the doses of the curves. `full`: everything; else the
+    primary arms and the paper's sets without their controls, for further seeds of a crosscoder.
+    """
+
+    matched: int
+    exploratory: int
+    curves: int
+    multiply: Sequence[float]
+    clamp: Sequence[float]
+    full: bool
+
+
+def arms(
+    chosen: Mapping[str, Any],
+    tasks: Sequence[str],
+    unseen: Sequence[str],
+    *,
+    dose: Dose,
+    paper_dose: Dose,
+    extent: Extent,
+) -> Iterator[Arm]:
+    """List the arms of one model. `chosen` is the content of features.json."""
+    splits = chosen["protocol"]
+    yield from with_controls(splits, "protocol", "intersection", dose, extent.matched)
+    if extent.full:
+        yield from comparisons(splits, dose, extent)
+        for kind in ("majority", "contrast"):
+            yield from with_controls(splits, "protocol", kind, dose, extent.exploratory)
+        yield from with_controls(splits, "leave_out", "intersection", dose, extent.exploratory)
+        for curve in curve_doses(extent, dose):
+            yield from with_controls(splits, "protocol", "intersection", curve, extent.curves)
+    yield from paper_arms(chosen, tasks, unseen, paper_dose, controls=extent.full)
+
+
+def curve_doses(extent: Extent, primary: Dose) -> list[Dose]:
+    """Return the doses of the curves, without the primary one, which runs anyway."""
+    doses = [Dose("multiply", v) for v in extent.multiply]
+    doses += [Dose("clamp", v) for v in extent.clamp]
+    return [dose for dose in doses if dose != primary]
+
+
+def with_controls(
+    splits: Mapping[str, Any], design: str, kind: str, dose: Dose, count: int
+) -> Iterator[Arm]:
+    """List the arm of a kind of set and those of its matched controls."""
+    here = {
+        name: found
+        for name, found in splits.items()
+        if name.startswith("without-") == (design == "leave_out")
+    }
+    yield Arm(design, kind, SELECTED, dose, 0, {n: found[kind] for n, found in here.items()})
+    drawn = {name: found["controls"].get(kind, []) for name, found in here.items()}
+    wanted = [len(drawn[name]) for name, found in here.items() if found[kind]]
+    for draw in range(min([count, *wanted]) if wanted else 0):
+        sets = {name: sets[draw] if sets else [] for name, sets in drawn.items()}
+        yield Arm(design, kind, MATCHED, dose, draw, sets)
+
+
+def comparisons(splits: Mapping[str, Any], dose: Dose, extent: Extent) -> Iterator[Arm]:
+    """List what the primary set is compared with besides matched features."""
+    kind = "intersection"
+    own = {name: found[kind] for name, found in splits.items()}
+    for other in ("next_best", "sft"):
+        sets = {name: found[other] for name, found in splits.items()}
+        yield Arm("protocol", kind, other, dose, 0, sets)
+    for direction in DIRECTIONS:
+        yield Arm("protocol", kind, direction, dose, 0, own)
+    for draw in range(extent.exploratory):
+        yield Arm("protocol", kind, RANDOM_DIRECTION, dose, draw, own)
+    yield Arm("everywhere", "whole state", PATCH, ZERO, 0, {"all": []})
+
+
+def paper_arms(
+    chosen: Mapping[str, Any],
+    tasks: Sequence[str],
+    unseen: Sequence[str],
+    dose: Dose,
+    *,
+    controls: bool,
+) -> Iterator[Arm]:
+    """List the paper's sets, and for each random ones of its size."""
+    everywhere = [*tasks, *unseen]
+    sets = {kind: dict.fromkeys(everywhere, chosen[kind]) for kind in ("intersection", "majority")}
+    sets["per_task"] = {task: found["selected"] for task, found in chosen["tasks"].items()}
+    for kind, by_task in sets.items():
+        yield Arm("paper", kind, SELECTED, dose, 0, by_task)
+        for name, draws in chosen["controls"].items() if controls else ():
+            drawn = {task: of_size(draws, len(own)) for task, own in by_task.items() if own}
+            for i in range(max(map(len, drawn.values()), default=0)):
+                some = {task: found[i] for task, found in drawn.items() if i < len(found)}
+                yield Arm("paper", kind, name, dose, i, some)

@@ -1,0 +1,140 @@
+"""Compare sets of features with their controls, over seeds of the crosscoder and over questions."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from crosslens.analysis.arms import MATCHED, SELECTED
+from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects, features_edited
+from crosslens.analysis.significance import (
+    Effects,
+    benjamini_hochberg,
+    bootstrap,
+    excess,
+    permutation_p,
+)
+
+POINTS = {"net": 100.0, "critical": 100.0}  # what these measures are multiplied with for reading
+
+
+class Rule(NamedTuple):
+    """Numbers of the verdict: error rate, smallest effect of interest as a fraction of what RL
+    gained on the same questions, and of the bootstrap."""
+
+    alpha: float
+    smallest: float
+    draws: int
+    seed: int
+
+
+class Compared(NamedTuple):
+    """A set against one kind of comparison, over seeds.
+
+    values: the set's and its controls', a row a seed; `draws` the bootstrap's of the mean excess.
+    """
+
+    values: list[Float[np.ndarray, " arms"]]
+    draws: Float[np.ndarray, " draws"]
+
+    def per_seed(self) -> list[float]:
+        """Return the excess of each seed."""
+        return [float(excess(values)) for values in self.values]
+
+    def p(self, sign: int) -> float:
+        """Return the permutation p-value: means over seeds, of as many controls as all have."""
+        count = min(len(values) for values in self.values)
+        means = np.mean([values[:count] for values in self.values], axis=0)
+        return permutation_p(means[0], means[1:], sign)
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95% interval of the mean excess."""
+        known = self.draws[~np.isnan(self.draws)]
+        if not len(known):
+            return np.nan, np.nan
+        low, high = np.quantile(known, [0.025, 0.975])
+        return float(low), float(high)
+
+
+def compare(
+    runs: Sequence[Run],
+    benchmark: Benchmark,
+    group: str,
+    measure: str,
+    rule: Rule,
+    *,
+    against: str = MATCHED,
+    **which: Any,
+) -> Compared | None:
+    """Compare a set with its controls of one kind in every seed that has both; None without any.
+
+    On the questions of a group; `which` names the arms: design, features, dose.
+    """
+    chosen = benchmark.groups()[group]
+    found: list[Effects] = []
+    for run in runs:
+        own = run.find(kind=SELECTED, **which)
+        others = run.find(kind=against, **which)
+        if own and others and features_edited(run.arms[own[0]], group, benchmark):
+            found.append(effects(run, benchmark, [*own, *others], measure, chosen))
+    if not found or not chosen.any():
+        return None
+    values = [e.values() for e in found]
+    scale = POINTS.get(measure, 1.0)
+    cluster, stratum = codes(benchmark.passage, chosen), codes(benchmark.task, chosen)
+    drawn = bootstrap(found, cluster, stratum, draws=rule.draws, seed=rule.seed)
+    return Compared([scale * v for v in values], scale * drawn)
+
+
+def codes(names: Sequence[str], chosen: Bool[np.ndarray, " q"]) -> Int[np.ndarray, " q"]:
+    """Return small integers for the names of some questions."""
+    return np.unique(np.asarray(names)[chosen], return_inverse=True)[1]
+
+
+def comparison_rows(
+    runs: Sequence[Run], benchmark: Benchmark, rule: Rule
+) -> Iterator[dict[str, Any]]:
+    """Yield every set against every kind of comparison, on each group of questions, by each
+    measure: all that is not a primary hypothesis is exploratory."""
+    first = runs[0]
+    names = ("design", "features", "dose")
+    for values in dict.fromkeys(tuple(arm[n] for n in names) for arm in first.arms):
+        which = dict(zip(names, values, strict=True))
+        kinds = dict.fromkeys(first.arms[i]["kind"] for i in first.find(**which))
+        for against in kinds:
+            if against == SELECTED:
+                continue
+            for group in benchmark.groups():
+                for measure in MEASURES:
+                    found = compare(runs, benchmark, group, measure, rule, against=against, **which)
+                    if found:
+                        key = {"target": first.target, **which, "against": against}
+                        yield key | {"questions": group, "measure": measure} | numbers(found)
+
+
+def numbers(found: Compared) -> dict[str, Any]:
+    """Return a comparison's numbers; p is two-sided where the set has more than one control."""
+    controls = np.concatenate([values[1:] for values in found.values])
+    controls = controls[~np.isnan(controls)]
+    low, high = found.interval()
+    count = min(len(values) for values in found.values) - 1
+    two_sided = min(1.0, 2 * min(found.p(+1), found.p(-1))) if count > 1 else np.nan
+    return {
+        "value": float(np.mean([values[0] for values in found.values])),
+        "control_mean": float(controls.mean()) if len(controls) else np.nan,
+        "control_low": float(controls.min()) if len(controls) else np.nan,
+        "control_high": float(controls.max()) if len(controls) else np.nan,
+        "controls": count,
+        "excess": float(np.mean(found.per_seed())),
+        "low": low,
+        "high": high,
+        "seeds": len(found.values),
+        "p": two_sided,
+    }
+
+
+def with_q(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add Benjamini and Hochberg's adjusted p-values, over all rows that have a p-value."""
+    adjusted = benjamini_hochberg([row["p"] for row in rows]) if rows else []
+    return [row | {"q": float(q)} for row, q in zip(rows, adjusted, strict=True)]

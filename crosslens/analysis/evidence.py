@@ -1,0 +1,137 @@
+"""What interventions show, small enough to read: the content of evidence.json.
+
+Keys:
+questions   by task and group: number, chance, accuracy of base, SFT and RL
+features    by seed: how many features the paper's and the protocol's sets have, how well controls
+            match, how stable the halves' sets are, how RL's scores compare with SFT's
+hypotheses  by name: the claim (target, features, dose, questions, measure, sign), n_questions,
+            estimate, controls (count, mean, low, high), excess (estimate less the controls' mean),
+            interval (95%, over seeds, questions and controls), seed_interval (t, over seeds),
+            detectable (excess found in four studies of five), ceiling (the other model's whole
+            state patched in), rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures
+            with won, lost, McNemar's p and the mean of controls
+overlap     Figure 4 and its null: by cell of base and RL, the mean share over pairs of tasks, by
+            seed, and `chance`
+doses       by target: for each dose, net, directedness and margin with their controls
+comparisons by target: the primary set against each kind of comparison, by the same measures
+
+Effects are in points of accuracy, margins in nats, directedness and shares in [0, 1]. All but
+`hypotheses` is exploratory; effects.csv and comparisons.csv have all of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from crosslens.analysis.arms import MATCHED
+from crosslens.analysis.feature_selection import none_if_nan
+from crosslens.analysis.outcomes import Benchmark
+
+SHOWN = ("net", "directedness", "margin")
+
+
+def question_numbers(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
+    """Return the number of questions and the accuracies, of each task and group."""
+    groups = {t: benchmark.among([t]) for t in (*benchmark.tasks, *benchmark.held_out)}
+    chance = benchmark.right.sum(axis=1) / benchmark.choices
+    return {
+        name: {
+            "questions": int(chosen.sum()),
+            "critical": int(benchmark.critical[chosen].sum()),
+            "chance": float(chance[chosen].mean()),
+            **{model: benchmark.accuracy(model, chosen) for model in ("base", "sft", "rl")},
+        }
+        for name, chosen in (groups | benchmark.groups()).items()
+        if chosen.any()
+    }
+
+
+def feature_numbers(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what one seed's features.json says, in numbers."""
+    every = chosen["protocol"]["all"]
+    known = [found for found in every["rl_less_sft"] if found["mean"] is not None]
+    return {
+        "paper": len(chosen["intersection"]),
+        "protocol": {
+            name: {"intersection": len(s["intersection"]), "majority": len(s["majority"])}
+            for name, s in chosen["protocol"].items()
+        },
+        "same_as_paper": len({*every["intersection"]} & {*chosen["intersection"]}),
+        "stability": chosen["stability"],
+        "matching": every["matching"].get("intersection"),
+        "rl_less_sft": {
+            "mean": float(np.mean([found["mean"] for found in known])) if known else None,
+            # Features are correlated: the mean of their standard errors is the most it can be.
+            "stderr": float(np.mean([found["stderr"] for found in known])) if known else None,
+            "above_sft": sum(found["mean"] > 1.96 * found["stderr"] for found in known),
+        },
+        "why_empty": every["why_empty"],
+    }
+
+
+def overlap_numbers(seeds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the mean overlap of two tasks for each cell, by seed; None where sets are empty."""
+    found = {}
+    for cell in seeds[0]["cells"]:
+        entries = [seed["cells"][cell] for seed in seeds]
+        pairs = [entry["overlap"] for entry in entries]
+        found[cell] = {
+            "share": [mean_of(pair["share"] for pair in some) for some in pairs],
+            "chance": [mean_of(pair["chance"] for pair in some) for some in pairs],
+            "features": [float(np.mean(list(entry["sizes"].values()))) for entry in entries],
+        }
+    return found
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are there."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def doses(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the dose curves from the rows of comparisons.csv."""
+    kept = ("dose", "questions", "measure")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        own = row["design"] == "protocol" and row["features"] == "intersection"
+        if own and row["against"] == MATCHED and row["measure"] in SHOWN:
+            found.setdefault(row["target"], []).append(
+                {k: row[k] for k in kept} | comparison_numbers(row)
+            )
+    return found
+
+
+def comparisons(
+    rows: Sequence[Mapping[str, Any]], primary: Mapping[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the primary sets against all they are compared with. `primary` has each target's
+    dose."""
+    kept = ("design", "features", "against", "questions", "measure")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["measure"] in SHOWN and row["dose"] == primary.get(row["target"]):
+            found.setdefault(row["target"], []).append(
+                {k: row[k] for k in kept} | comparison_numbers(row)
+            )
+    return found
+
+
+def comparison_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a comparison's numbers, None for NaN."""
+    names = ("value", "control_mean", "control_low", "control_high", "excess", "low", "high")
+    return {name: none_if_nan(row[name]) for name in names} | {
+        "controls": row["controls"],
+        "p": none_if_nan(row["p"]),
+        "q": none_if_nan(row["q"]),
+    }
+
+
+def without_nan(value: Any) -> Any:
+    """Return a nested value with None for every NaN, as JSON has it."""
+    if isinstance(value, Mapping):
+        return {k: without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,194 @@
+"""Primary hypotheses: their numbers, corrected for how many there are, and a verdict by a rule.
+
+The rule. A hypothesis is *supported* when its Holm-adjusted p-value is at most alpha, the interval
+of the excess over matched controls lies on the claimed side of 0, and so do the net effect itself
+and the excess of every seed. It is *not supported* when that interval excludes the smallest effect
+of interest. Else it is *undecided at this size*.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from crosslens.analysis.arms import MATCHED, PATCH, SELECTED
+from crosslens.analysis.comparisons import POINTS, Compared, Rule, compare, numbers
+from crosslens.analysis.edits import ZERO, Dose
+from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects
+from crosslens.analysis.significance import holm, mcnemar, t_interval
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided at this size"
+POWER = 2.8  # standard errors of an effect that a two-sided test of 5% finds in four cases of five
+
+
+class Hypothesis(NamedTuple):
+    """A primary hypothesis: an edit of one model does more than its matched controls.
+
+    questions: "tasks" (each edited by what was selected on other questions) or "held_out"; `sign`
+    is the claimed one.
+    """
+
+    target: str
+    features: str
+    dose: str
+    questions: str
+    measure: str
+    sign: int
+
+
+def hypotheses_of(protocol: Mapping[str, Any]) -> dict[str, Hypothesis]:
+    """Return the primary hypotheses of a configuration's section.
+
+    "zero" edits RL and "amplify" base. Of answers right and of margins the claim is that zeroing
+    lowers and amplifying raises them; that changed answers are the other model's, of both.
+    """
+    edits = {"zero": ("rl", ZERO, -1), "amplify": ("base", Dose("clamp", protocol["amplify"]), +1)}
+    found = {}
+    for name, entry in protocol["hypotheses"].items():
+        target, dose, sign = edits[entry["edit"]]
+        sign = +1 if entry["measure"] == "directedness" else sign
+        found[name] = Hypothesis(
+            target, entry["features"], str(dose), entry["questions"], entry["measure"], sign
+        )
+    return found
+
+
+def judge(
+    hypotheses: Mapping[str, Hypothesis],
+    runs: Mapping[str, Sequence[Run]],
+    benchmark: Benchmark,
+    rule: Rule,
+) -> dict[str, dict[str, Any]]:
+    """Return the numbers and the verdict of each primary hypothesis.
+
+    `runs` are those of each target, a seed each.
+    """
+    gaps = gains(benchmark)
+    compared = {
+        name: compare(
+            runs.get(h.target, ()),
+            benchmark,
+            h.questions,
+            h.measure,
+            rule,
+            design="protocol",
+            features=h.features,
+            dose=h.dose,
+        )
+        for name, h in hypotheses.items()
+    }
+    p_values = {
+        name: found.p(hypotheses[name].sign) if found else 1.0 for name, found in compared.items()
+    }
+    adjusted = holm(p_values)
+    return {
+        name: h._asdict()
+        | evidence(h, compared[name], runs.get(h.target, ()), benchmark)
+        | {"rl_gain": gaps[h.questions], "p": p_values[name], "p_holm": adjusted[name]}
+        | verdict(h, compared[name], adjusted[name], gaps[h.questions], rule)
+        for name, h in hypotheses.items()
+    }
+
+
+def gains(benchmark: Benchmark) -> dict[str, float]:
+    """Return what RL gained over base on each group of questions, in points; NaN without any."""
+    return {
+        group: 100 * (benchmark.accuracy("rl", chosen) - benchmark.accuracy("base", chosen))
+        if chosen.any()
+        else np.nan
+        for group, chosen in benchmark.groups().items()
+    }
+
+
+def evidence(
+    hypothesis: Hypothesis, found: Compared | None, runs: Sequence[Run], benchmark: Benchmark
+) -> dict[str, Any]:
+    """Return the numbers of one hypothesis, by seed and together.
+
+    `ceiling` is the net effect of the other model's whole state in place of this one's.
+    """
+    chosen = benchmark.groups()[hypothesis.questions]
+    seeds = [seed_numbers(hypothesis, run, benchmark, chosen) for run in runs]
+    patches = [(run, run.find(kind=PATCH)) for run in runs]
+    ceilings = [
+        100 * float(effects(run, benchmark, arms, "net", chosen).values()[0])
+        for run, arms in patches
+        if arms
+    ]
+    together: dict[str, Any] = {
+        "n_questions": int(chosen.sum()),
+        "per_seed": seeds,
+        "ceiling": float(np.mean(ceilings)) if ceilings else None,
+    }
+    if found is None:
+        return together
+    low, high = found.interval()
+    seed_low, seed_high = t_interval(found.per_seed())
+    total = numbers(found)
+    return together | {
+        "estimate": total["value"],
+        "controls": {
+            "count": total["controls"],
+            "mean": total["control_mean"],
+            "low": total["control_low"],
+            "high": total["control_high"],
+        },
+        "excess": total["excess"],
+        "interval": [low, high],
+        "seed_interval": [seed_low, seed_high],
+        "detectable": float(POWER * np.nanstd(found.draws)),
+    }
+
+
+def seed_numbers(
+    hypothesis: Hypothesis, run: Run, benchmark: Benchmark, chosen: Bool[np.ndarray, " q"]
+) -> dict[str, Any]:
+    """Return what one seed's set does: features, won and lost questions, McNemar's p-value."""
+    which = {"design": "protocol", "features": hypothesis.features, "dose": hypothesis.dose}
+    own = run.find(kind=SELECTED, **which)[:1]
+    row: dict[str, Any] = {"replica": run.replica}
+    if not own:
+        return row | {"n_features": {}}
+    net = effects(run, benchmark, own, "net", chosen).part[0]
+    won, lost = int((net > 0).sum()), int((net < 0).sum())
+    row |= {"n_features": dict(run.arms[own[0]]["n_features"]), "won": won, "lost": lost}
+    row |= {"p_mcnemar": mcnemar(won, lost).p(won + lost), "size": run.arms[own[0]]["size"]}
+    for measure in MEASURES:
+        found = effects(
+            run, benchmark, [*own, *run.find(kind=MATCHED, **which)], measure, chosen
+        ).values()
+        scale = POINTS.get(measure, 1.0)
+        row[measure] = float(scale * found[0])
+        row[f"{measure}_controls"] = (
+            float(scale * np.nanmean(found[1:])) if len(found) > 1 else None
+        )
+    return row
+
+
+def verdict(
+    hypothesis: Hypothesis, found: Compared | None, p: float, gap: float, rule: Rule
+) -> dict[str, str]:
+    """Return the verdict by the rule of this module, and its reason."""
+    if found is None:
+        return {"verdict": UNDECIDED, "reason": "no seed has both a selected set and controls"}
+    sign = hypothesis.sign
+    low, high = sorted(sign * bound for bound in found.interval())
+    net = sign * float(np.mean([values[0] for values in found.values]))
+    agree = all(sign * value > 0 for value in found.per_seed())
+    if p <= rule.alpha and low > 0 and net > 0 and agree:
+        return {"verdict": SUPPORTED, "reason": f"Holm-adjusted p {p:.3f}, in every seed"}
+    smallest = rule.smallest * abs(gap) if hypothesis.measure in POINTS else 0.0
+    if high < smallest or (high <= 0 and not smallest):
+        return {
+            "verdict": NOT_SUPPORTED,
+            "reason": f"the interval excludes {smallest:.1f} points, {rule.smallest:.0%} of what "
+            "RL gained",
+        }
+    reasons = [
+        (p > rule.alpha, f"Holm-adjusted p {p:.3f}"),
+        (low <= 0, "the interval includes 0"),
+        (net <= 0, "the effect itself has the other sign"),
+        (not agree, "seeds differ in sign"),
+    ]
+    return {"verdict": UNDECIDED, "reason": "; ".join(text for failed, text in reasons if failed)}

@@ -1,0 +1,104 @@
+"""The table of all questions: where each belongs, what every model chooses, what is right."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int
+
+from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
+from crosslens.analysis.feature_scores import Groups
+from crosslens.analysis.outcomes import Benchmark
+from crosslens.evaluation.questions import Question, right_choices
+from crosslens.io.errors import InputError
+
+MODELS = ("base", "sft", "rl")  # their order in the trio
+MOST_DIFFERENT = 0.05  # of answers: rounding in bfloat16 turns one in a hundred, another model more
+
+
+def question_table(
+    questions: Sequence[Question],
+    samples: Mapping[str, list[dict]],
+    choices: Mapping[str, Int[np.ndarray, " q"]],
+    seed: int,
+) -> pd.DataFrame:
+    """Return one row a question.
+
+    Columns: task, doc_id, doc_hash, passage, half, cell, choices (how many), and for each of
+    MODELS the unedited choice and, as NAME_right, whether lm-eval counted its answer as right.
+
+    `samples` are the records of each model's samples.jsonl. Raises InputError when they are of
+    other documents, or when a model's choices agree with them too rarely to be the same model's.
+    """
+    rows = [
+        {
+            "task": q.task,
+            "doc_id": q.doc_id,
+            "doc_hash": q.doc_hash,
+            "passage": q.passage,
+            "half": half_of(q.passage, seed),
+            "choices": len(q.right),
+        }
+        for q in questions
+    ]
+    table = pd.DataFrame(rows)
+    right = right_choices(list(questions))
+    for name in MODELS:
+        found = {(s["task"], s["doc_id"], s["doc_hash"]): s["correct"] for s in samples[name]}
+        keys = [(q.task, q.doc_id, q.doc_hash) for q in questions]
+        if missing := [key for key in keys if key not in found]:
+            raise InputError(
+                f"{missing[0][0]}: {len(missing)} questions of lm-eval are not those that {name} "
+                "was evaluated on. Evaluate all models again."
+            )
+        table[name] = choices[name]
+        table[f"{name}_right"] = [int(found[key]) for key in keys]
+        check_agreement(name, right, choices[name], table[f"{name}_right"].to_numpy() == 1)
+    pairs = zip(table["base_right"], table["rl_right"], strict=True)
+    table.insert(5, "cell", [cell_of(bool(b), bool(r)) for b, r in pairs])
+    return table
+
+
+def check_agreement(
+    name: str,
+    right: Bool[np.ndarray, "q m"],
+    choice: Int[np.ndarray, " q"],
+    expected: Bool[np.ndarray, " q"],
+) -> None:
+    """Raise InputError when a model's answers are too rarely right where lm-eval's were."""
+    answered = right[np.arange(len(right)), choice]
+    different = int((answered != expected).sum())
+    print(f"{name}: {different} of {len(right)} answers are not right or wrong as lm-eval's were")
+    if different > MOST_DIFFERENT * len(right):
+        raise InputError(
+            f"{name}: {different} of {len(right)} answers differ from samples.jsonl: these are of "
+            "another model, or of other packages. Evaluate the model again."
+        )
+
+
+def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, np.ndarray]:
+    """Return where the questions of some tasks belong, and their rows of the table."""
+    rows = np.flatnonzero(table["task"].isin(list(tasks)))
+    part = table.iloc[rows]
+    places = (("task", list(tasks)), ("half", list(HALVES)), ("cell", list(CELLS)))
+    columns = [part[name].map(values.index).to_numpy(dtype=np.int64) for name, values in places]
+    return Groups(list(tasks), *columns), rows
+
+
+def benchmark_of(
+    table: pd.DataFrame,
+    questions: Sequence[Question],
+    tasks: Sequence[str],
+    held_out: Sequence[str],
+) -> Benchmark:
+    """Return what the statistics know of the questions."""
+    return Benchmark(
+        tasks=list(tasks),
+        held_out=list(held_out),
+        task=table["task"].tolist(),
+        passage=table["passage"].tolist(),
+        right=right_choices(list(questions)),
+        choices=table["choices"].to_numpy(),
+        answers={name: table[name].to_numpy() for name in MODELS},
+        critical=(table["cell"] == "won").to_numpy(),
+    )

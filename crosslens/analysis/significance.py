@@ -1,0 +1,161 @@
+"""Tests and intervals for the effects of edits: exact, paired, and corrected for their number.
+
+Sources: McNemar (1947) and Fagerland, Lydersen and Laake (2013) for the mid-p variant; Phipson and
+Smyth (2010) for the permutation p-value; Holm (1979); Benjamini and Hochberg (1995).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+FEW = 25  # discordant pairs below which the mid-p value is the better one (Fagerland et al.)
+
+
+class McNemar(NamedTuple):
+    """Two-sided p-values of H0: an edit wins as many questions as it loses."""
+
+    exact: float
+    mid_p: float
+
+    def p(self, discordant: int) -> float:
+        """Return the mid-p value where few questions changed, else the exact one."""
+        return self.mid_p if discordant < FEW else self.exact
+
+
+def mcnemar(won: int, lost: int) -> McNemar:
+    """Return McNemar's exact test of `won` against `lost` questions; 1 where neither occurred."""
+    discordant, fewer = won + lost, min(won, lost)
+    if not discordant:
+        return McNemar(1.0, 1.0)
+    exact = float(stats.binomtest(fewer, discordant).pvalue)
+    if won == lost:
+        return McNemar(exact, 1.0)
+    return McNemar(exact, exact - float(stats.binom.pmf(fewer, discordant, 0.5)))
+
+
+def permutation_p(observed: float, controls: Sequence[float], sign: int) -> float:
+    """Return (1 + #{controls at least as extreme}) / (1 + #controls).
+
+    `sign` is +1 when the claim is that `observed` is larger, -1 when it is that it is smaller. A
+    control without a value (NaN) counts as more extreme; an observed NaN gives 1.
+    """
+    values = np.asarray(controls, dtype=float)
+    if np.isnan(observed):
+        return 1.0
+    extreme = np.isnan(values) | (sign * values >= sign * observed)
+    return float((1 + extreme.sum()) / (1 + len(values)))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return Holm's step-down adjusted p-values: the family-wise error stays below each."""
+    ordered = sorted(p_values, key=p_values.__getitem__)
+    adjusted, highest = {}, 0.0
+    for rank, name in enumerate(ordered):
+        highest = max(highest, min(1.0, (len(ordered) - rank) * p_values[name]))
+        adjusted[name] = highest
+    return {name: adjusted[name] for name in p_values}
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> Float[np.ndarray, " p"]:
+    """Return adjusted p-values whose threshold bounds the false discovery rate; NaN stays NaN."""
+    values = np.asarray(p_values, dtype=float)
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = stats.false_discovery_control(values[known])
+    return values
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the t interval of a mean over a few seeds; NaN for fewer than two."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+class Effects(NamedTuple):
+    """One seed's effects on every question, for a set of features and for its controls.
+
+    An arm's value is sum(part) / sum(whole): for a net change `part` is +1, 0 or -1 and `whole` 1.
+    Row 0 is the set itself, the others are controls.
+    """
+
+    part: Float[np.ndarray, "arms q"]
+    whole: Float[np.ndarray, "arms q"]
+
+    def values(self) -> Float[np.ndarray, " arms"]:
+        """Return each arm's value, NaN where its `whole` is 0."""
+        return ratio(self.part.sum(axis=1), self.whole.sum(axis=1))
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where whole is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole == 0, np.nan, part / whole)
+
+
+def excess(values: Float[np.ndarray, "... arms"]) -> Float[np.ndarray, "..."]:
+    """Return the set's value less the mean of its controls' values; NaN ones are left out."""
+    controls = values[..., 1:]
+    known = ~np.isnan(controls)
+    mean = ratio(np.where(known, controls, 0.0).sum(axis=-1), known.sum(axis=-1))
+    return values[..., 0] - mean
+
+
+def bootstrap(
+    seeds: Sequence[Effects],
+    cluster: Int[np.ndarray, " q"],
+    stratum: Int[np.ndarray, " q"],
+    *,
+    draws: int,
+    seed: int,
+) -> Float[np.ndarray, " draws"]:
+    """Draw again the crosscoder seeds, the questions and the controls; return mean excesses.
+
+    Questions are drawn in clusters (those about one passage together), within strata (tasks), the
+    same ones for all arms and seeds. With one seed only questions and controls vary.
+    """
+    rng = np.random.default_rng(seed)
+    weights = cluster_weights(cluster, stratum, draws, rng)
+    columns = [drawn(effects, cluster, weights, rng) for effects in seeds]
+    excesses = np.stack(columns, axis=1)
+    chosen = rng.integers(len(seeds), size=(draws, len(seeds)))
+    picked = np.take_along_axis(excesses, chosen, axis=1)
+    known = ~np.isnan(picked)
+    return ratio(np.where(known, picked, 0.0).sum(axis=1), known.sum(axis=1))
+
+
+def cluster_weights(
+    cluster: Int[np.ndarray, " q"],
+    stratum: Int[np.ndarray, " q"],
+    draws: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "draws c"]:
+    """Return how often each draw has each cluster; as many of a stratum as it has."""
+    weights = np.zeros((draws, cluster.max() + 1), dtype=np.float32)
+    for value in np.unique(stratum):
+        members = np.unique(cluster[stratum == value])
+        even = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), even, size=draws)
+    return weights
+
+
+def drawn(
+    effects: Effects,
+    cluster: Int[np.ndarray, " q"],
+    weights: Float[np.ndarray, "draws c"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " draws"]:
+    """Return one seed's excess under drawn questions and drawn controls."""
+    sums = []
+    for values in effects:
+        totals = np.zeros((len(values), weights.shape[1]), dtype=np.float32)
+        np.add.at(totals.T, cluster, values.T.astype(np.float32))
+        sums.append(weights @ totals.T)
+    values = ratio(*sums)
+    controls = rng.integers(1, values.shape[1], size=(len(values), values.shape[1] - 1))
+    again = np.concatenate([values[:, :1], np.take_along_axis(values, controls, axis=1)], axis=1)
+    return excess(again)

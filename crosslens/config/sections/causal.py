@@ -1,0 +1,100 @@
+"""The causal protocol: doses, controls, and the hypotheses that are primary."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crosslens.config.sections.base import Fraction, Key, Section
+
+Dose = Annotated[float, Field(ge=0, le=10**6)]
+SetCount = Annotated[int, Field(ge=1, le=9999)]
+
+
+class HypothesisConfig(Section):
+    """A claim about one edit, tested against matched controls (assess_interventions)."""
+
+    edit: Literal["zero", "amplify"] = Field(
+        description="Zero the features in the RL model, or amplify them in the base model.",
+    )
+    questions: Literal["tasks", "held_out"] = Field(
+        description="The selection tasks, each question edited by features that were selected on "
+        "other questions, or the held-out tasks of evaluation.unseen.",
+    )
+    features: Literal["intersection", "majority", "contrast"] = Field(
+        "intersection",
+        description="Features selected in all tasks, in most of them, or in all of them by the "
+        "contrast of critical samples with all others.",
+    )
+    measure: Literal["net", "margin", "directedness", "critical"] = Field(
+        "net",
+        description="Net change of accuracy, mean change of the margin of the correct choice, "
+        "fraction of changed answers that are the other model's, or change on critical samples.",
+    )
+
+
+PAPERS_CLAIMS = {
+    f"{edit}_{questions}": HypothesisConfig(edit=edit, questions=questions)
+    for questions in ("tasks", "held_out")
+    for edit in ("zero", "amplify")
+}
+
+
+class CausalProtocolConfig(Section):
+    """Whether selected features cause what RL gained: doses, controls, primary hypotheses
+    (score_features, select_features, intervene, assess_interventions)."""
+
+    score: Literal["contribution", "paper"] = Field(
+        "contribution",
+        description="Score that the protocol selects features by: contributions f|D|, which do "
+        "not depend on the scale of a feature, or the paper's (select_features).",
+    )
+    dose_unit: Literal["p99", "mean_active"] = Field(
+        "p99",
+        description="Unit of amplification: the 99th percentile or the mean of a feature's "
+        "activations above 0 in RL, at final tokens (score_features).",
+    )
+    amplify: Dose = Field(
+        1.0,
+        description="Value that features are set to in the base model, in dose units (intervene).",
+    )
+    matched_sets: SetCount = Field(
+        99,
+        description="Control sets of each primary set, matched feature by feature and scaled to "
+        "the same size of the edit; the least p-value is 1 / (1 + this) (select_features, "
+        "intervene).",
+    )
+    exploratory_sets: SetCount = Field(
+        19,
+        description="Control sets of all other sets and of edits of SFT, and random directions "
+        "(select_features, intervene).",
+    )
+    multiply: list[Dose] = Field(
+        [0.0, 0.25, 0.5, 2.0, 4.0],
+        description="Dose curve: factors of a feature's own activation (intervene).",
+    )
+    clamp: list[Dose] = Field(
+        [0.25, 0.5, 1.0, 2.0],
+        description="Dose curve: values that features are set to, in dose units (intervene).",
+    )
+    curve_sets: SetCount = Field(
+        5, description="Control sets of each dose of the curves (intervene)."
+    )
+    sft_control: bool = Field(
+        True,
+        description="Whether features selected for RL are zeroed in the SFT model too (intervene).",
+    )
+    alpha: Fraction = Field(
+        0.05,
+        description="Family-wise error rate of the primary hypotheses (assess_interventions).",
+    )
+    smallest_effect: Fraction = Field(
+        0.1,
+        description="Smallest effect of interest, as a fraction of what RL gained over base on the "
+        "same questions; a hypothesis whose interval excludes it is not supported "
+        "(assess_interventions).",
+    )
+    hypotheses: Annotated[dict[Key, HypothesisConfig], Field(min_length=1)] = Field(
+        PAPERS_CLAIMS,
+        description="The primary hypotheses, corrected for their number; all else is exploratory "
+        "(assess_interventions).",
+    )

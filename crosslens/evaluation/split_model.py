@@ -1,0 +1,74 @@
+"""A causal language model cut after a layer, so that its upper part alone can run again."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+
+from crosslens.evaluation.token_trees import Scores, TreeBatch, score
+from crosslens.io.errors import InputError
+from crosslens.models.decoder import body_of, decoder_layers, layers_name, modules_after_layers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def tree_inputs(batch: TreeBatch, dtype: torch.dtype) -> dict[str, Any]:
+    """Return mask and positions of trees, none where every row is one sequence."""
+    mask = batch.mask(dtype)
+    return {} if mask is None else {"attention_mask": mask, "position_ids": batch.positions}
+
+
+@torch.inference_mode()
+def tree_states(body: torch.nn.Module, batch: TreeBatch) -> Float[torch.Tensor, "b t d"]:
+    """Return the last hidden states of a model without its head on trees of tokens."""
+    inputs = tree_inputs(batch, body.dtype)
+    return body(input_ids=batch.ids, use_cache=False, **inputs).last_hidden_state
+
+
+class SplitModel:
+    """Run the layers up to `layer`, and those after it with the final norm and the head.
+
+    It takes the model over: its layers are swapped in place, which needs no second copy of them.
+    """
+
+    def __init__(self, network: "PreTrainedModel", layer: int) -> None:
+        self.network, self.body, self.layer = network.eval(), body_of(network), layer
+        self.name, self.layers = layers_name(self.body), decoder_layers(self.body)
+        self.after = modules_after_layers(self.body)
+        self.device = network.device
+
+    def use(self, layers: torch.nn.ModuleList, *, norm: bool) -> None:
+        """Leave the model these layers, and the final norm or none."""
+        setattr(self.body, self.name, layers)
+        for name, module in self.after.items():
+            setattr(self.body, name, module if norm else torch.nn.Identity())
+        self.body.config.num_hidden_layers = len(layers)
+
+    def check(self, batch: TreeBatch) -> None:
+        """Raise InputError unless both parts together answer as the model does.
+
+        Of some architectures the upper part does not: GPT-2 adds positions to its input.
+        """
+        split = self.scores(batch, self.states(batch)).log_probs
+        self.use(self.layers, norm=True)
+        with torch.inference_mode():
+            complete = score(self.network, batch, tree_states(self.body, batch)).log_probs
+        if not torch.allclose(split, complete, rtol=1e-3, atol=1e-3):
+            raise InputError(
+                f"{self.body.config.model_type}: a model of this architecture cannot continue from "
+                "the states after a layer. Give models of another one."
+            )
+
+    def states(self, batch: TreeBatch) -> Float[torch.Tensor, "b t d"]:
+        """Return the residual stream after `layer` layers."""
+        self.use(self.layers[: self.layer], norm=False)
+        return tree_states(self.body, batch)
+
+    @torch.inference_mode()
+    def scores(self, batch: TreeBatch, states: Float[torch.Tensor, "b t d"]) -> Scores:
+        """Return the log-probabilities of all choices from the states after the layer."""
+        self.use(self.layers[self.layer :], norm=True)
+        inputs = tree_inputs(batch, states.dtype)
+        hidden = self.body(inputs_embeds=states, use_cache=False, **inputs).last_hidden_state
+        return score(self.network, batch, hidden)

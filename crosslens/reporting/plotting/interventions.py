@@ -1,0 +1,128 @@
+"""Edits beside their controls: dose curves, and what every comparison of the primary set gives."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from crosslens.reporting.plotting.style import COLORS, LIGHT, say
+
+TARGETS = {"base": "base edited", "rl": "RL edited"}
+MEASURES = {
+    "net": "net change (points)",
+    "directedness": "changed answers that are\nthe other model's",
+    "margin": "change of margin (nats)",
+}
+DOSES = {"multiply": "times a feature's own activation", "clamp": "set to, in dose units"}
+KINDS = {
+    "selected": "selected features",
+    "matched": "matched controls",
+    "next_best": "next best features",
+    "sft": "SFT's features",
+    "random_direction": "random directions",
+    "steering": "steering vector",
+    "steering_in_span": "    in the features' span",
+    "steering_outside_span": "    outside of it",
+    "patch": "other model's whole state",
+}
+GROUPS = {"tasks": "selection tasks", "held_out": "held-out tasks"}
+
+
+def dose_rows(comparisons: pd.DataFrame, family: str) -> pd.DataFrame:
+    """Return the dose curves of one family's comparisons.csv, the dose split in kind and value."""
+    own = comparisons[
+        (comparisons["design"] == "protocol")
+        & (comparisons["features"] == "intersection")
+        & (comparisons["against"] == "matched")
+        & comparisons["measure"].isin(MEASURES)
+    ].drop(columns=["design", "features", "against"])
+    parts = own["dose"].astype(str).str.split(" ", expand=True).reindex(columns=[0, 1])
+    own = own.assign(kind=parts[0], dose=pd.to_numeric(parts[1]))
+    own.insert(0, "family", family)
+    return own.sort_values(["target", "kind", "questions", "measure", "dose"])
+
+
+def draw_dose_curves(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
+    """Draw net change, directedness and margin over the dose, on the selection tasks; controls
+    dashed, with their range."""
+    columns = [(target, kind) for target in TARGETS for kind in DOSES]
+    figure, grid = plt.subplots(len(MEASURES), len(columns), figsize=(9.2, 5.6), sharex="col")
+    shown = table[table["questions"] == "tasks"]
+    for line, (measure, name) in zip(grid, MEASURES.items(), strict=True):
+        for axes, (target, kind) in zip(line, columns, strict=True):
+            part = shown[(shown["target"] == target) & (shown["kind"] == kind)]
+            draw_curve(axes, part[part["measure"] == measure], labels)
+            if measure == "net":
+                axes.set_title(TARGETS[target])
+            if measure == "margin":
+                axes.set_xlabel(DOSES[kind])
+        line[0].set_ylabel(name)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=4)
+    return figure
+
+
+def draw_curve(axes: plt.Axes, part: pd.DataFrame, labels: dict[str, str]) -> None:
+    """Draw one measure of all families over the dose."""
+    axes.axhline(0, color=LIGHT, lw=0.8)
+    if part.empty:
+        say(axes, "nothing selected")
+        return
+    for i, (family, one) in enumerate(part.groupby("family", sort=False)):
+        color = f"C{i}"
+        axes.plot(one["dose"], one["value"], "o-", color=color, ms=3, label=labels[family])
+        axes.plot(one["dose"], one["control_mean"], "--", color=color, lw=0.9)
+        axes.fill_between(
+            one["dose"], one["control_low"], one["control_high"], color=color, alpha=0.15, lw=0
+        )
+
+
+def control_rows(effects: pd.DataFrame, family: str) -> pd.DataFrame:
+    """Return the primary arm and all it is compared with, of one family's effects.csv.
+
+    The first seed of the crosscoder, at the primary dose, which comes first.
+    """
+    first = effects[(effects["replica"] == 0) & effects["target"].isin(TARGETS)]
+    own = first[(first["design"] == "protocol") & (first["features"] == "intersection")]
+    doses = own.groupby("target", sort=False)["dose"].first()
+    chosen = own[own["dose"] == own["target"].map(doses)]
+    rows = pd.concat([chosen, first[first["kind"] == "patch"]])
+    kept = ["target", "task", "kind", "draw", "dose", "n_features", "questions", "won", "lost"]
+    kept += ["net", "flips", "directedness", "margin", "size"]
+    rows = rows[rows["task"].isin(GROUPS)][kept]
+    rows.insert(0, "family", family)
+    return rows
+
+
+def draw_controls(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
+    """Draw the net change of the selected features, of their controls and of other edits of the
+    same size: one row a family, a point an edit."""
+    families = list(labels)
+    columns = [(target, group) for target in TARGETS for group in GROUPS]
+    figure, grid = plt.subplots(
+        len(families), 4, figsize=(9.6, 2.5 * len(families)), sharey=True, squeeze=False
+    )
+    for line, family in zip(grid, families, strict=True):
+        for axes, (target, group) in zip(line, columns, strict=True):
+            part = table[
+                (table["family"] == family) & (table["target"] == target) & (table["task"] == group)
+            ]
+            axes.set_title(f"{labels[family]}, {TARGETS[target]}\n{GROUPS[group]}")
+            draw_edits(axes, part)
+    for axes in grid[-1]:
+        axes.set_xlabel("net change (points)")
+    return figure
+
+
+def draw_edits(axes: plt.Axes, part: pd.DataFrame) -> None:
+    """Draw one point for each edit, and how many questions the selected features won and lost."""
+    axes.axvline(0, color=LIGHT, lw=0.8)
+    axes.set_yticks(range(len(KINDS)), list(KINDS.values()))
+    axes.set_ylim(len(KINDS) - 0.5, -0.5)
+    for place, kind in enumerate(KINDS):
+        found = part[part["kind"] == kind]
+        color = COLORS["rl"] if kind == "selected" else COLORS["base"]
+        axes.plot(found["net"], [place] * len(found), "o", color=color, ms=3, alpha=0.5)
+        if kind == "selected" and len(found):
+            own = found.iloc[0]
+            text = f"won {own['won']:.0f}, lost {own['lost']:.0f}" if own["n_features"] else "none"
+            axes.annotate(text, (own["net"], place), (0, 5), textcoords="offset points", fontsize=6)

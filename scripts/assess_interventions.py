@@ -1,0 +1,102 @@
+"""Compare all edits with their controls, over seeds, and judge the primary hypotheses."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crosslens.analysis.comparisons import Rule, comparison_rows, with_q
+from crosslens.analysis.evidence import (
+    comparisons,
+    doses,
+    feature_numbers,
+    overlap_numbers,
+    question_numbers,
+    without_nan,
+)
+from crosslens.analysis.hypotheses import hypotheses_of, judge
+from crosslens.analysis.outcomes import Run, effect_rows
+from crosslens.analysis.question_table import benchmark_of
+from crosslens.config.study_design import PARADIGMS
+from crosslens.evaluation.questions import read_questions
+from crosslens.io.progress import track
+from crosslens.io.records import read_json, write_csv, write_json
+from crosslens.workflow.job import run_job
+
+DRAWS = 1000  # of the bootstrap
+
+
+def read_run(records: Path, outcomes: Path) -> Run:
+    """Return one model's outcomes for one seed. Paths end in trio-rREPLICA/TARGET/FILE."""
+    target, trio = records.parent.name, records.parent.parent.name
+    name = next((p for p in PARADIGMS if target.startswith(p)), "base")
+    with np.load(outcomes) as arrays:
+        return Run(
+            int(trio.rpartition("-r")[2]),
+            name,
+            "rl" if name == "base" else "base",
+            read_json(records),
+            *(arrays[key] for key in ("choice", "margin", "before", "margin_before")),
+        )
+
+
+def main(
+    *,
+    questions: Path,
+    table: Path,
+    features: list[Path],
+    records: list[Path],
+    outcomes: list[Path],
+    evaluation: dict,
+    protocol: dict,
+    seed: int,
+    effects: Path,
+    compared: Path,
+    evidence: Path,
+) -> None:
+    """Write effects.csv, comparisons.csv and evidence.json of one family."""
+    benchmark = benchmark_of(
+        pd.read_csv(table), read_questions(questions), evaluation["tasks"], evaluation["unseen"]
+    )
+    rule = Rule(protocol["alpha"], protocol["smallest_effect"], DRAWS, seed)
+    runs: dict[str, list[Run]] = {}
+    for pair in zip(records, outcomes, strict=True):
+        run = read_run(*pair)
+        runs.setdefault(run.target, []).append(run)
+    hypotheses = hypotheses_of(protocol)
+    every = [run for found in runs.values() for run in found]
+    each = [row for run in track(every, "effects") for row in effect_rows(run, benchmark)]
+    write_csv(effects, pd.DataFrame(each))
+    rows = [row for found in runs.values() for row in comparison_rows(found, benchmark, rule)]
+    rows = with_q(rows)
+    write_csv(compared, pd.DataFrame(rows))
+    seeds = [read_json(path) for path in features]
+    found = {
+        "questions": question_numbers(benchmark),
+        "features": [feature_numbers(chosen) for chosen in seeds],
+        "alpha": rule.alpha,
+        "smallest_effect": rule.smallest,
+        "hypotheses": judge(hypotheses, runs, benchmark, rule),
+        "overlap": overlap_numbers(seeds),
+        "doses": doses(rows),
+        "comparisons": comparisons(rows, {h.target: h.dose for h in hypotheses.values()}),
+    }
+    write_json(evidence, without_nan(found))
+
+
+if __name__ == "__main__":
+    run_job(
+        main,
+        snakemake,
+        questions=snakemake.input.questions,
+        table=snakemake.input.table,
+        features=snakemake.input.features,
+        records=snakemake.input.records,
+        outcomes=snakemake.input.outcomes,
+        evaluation=snakemake.params.evaluation,
+        protocol=snakemake.params.protocol,
+        seed=snakemake.params.seed,
+        effects=snakemake.output.effects,
+        compared=snakemake.output.compared,
+        evidence=snakemake.output.evidence,
+    )

@@ -1,0 +1,153 @@
+"""Which arms run, on which questions, by edits of what size."""
+
+import numpy as np
+import pytest
+import torch
+from planted import (
+    AMPLIFY,
+    EXTENT,
+    HELD_OUT,
+    RAISED,
+    TASKS,
+    bench_of,
+    benchmark_of,
+    chosen_of,
+    make_world,
+    run_arms,
+)
+
+from crosslens.analysis.arms import DIRECTIONS, Extent, arms, curve_doses, place_of
+from crosslens.analysis.causal_protocol import MOST, match
+from crosslens.analysis.edited_answers import Size
+from crosslens.analysis.edits import ZERO, Dose
+
+PAPER = Dose("set", 3.0)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_world("cause", seed=1, questions=20)
+
+
+@pytest.fixture(scope="module")
+def bench(world):
+    return bench_of(world, "base")
+
+
+@pytest.fixture(scope="module")
+def chosen(world, bench) -> dict:
+    return chosen_of(world, benchmark_of(world, {"base": bench, "rl": bench_of(world, "rl")}), 9)
+
+
+def listed(chosen: dict, extent: Extent = EXTENT) -> list:
+    return list(arms(chosen, TASKS, HELD_OUT, dose=AMPLIFY, paper_dose=PAPER, extent=extent))
+
+
+@pytest.fixture(scope="module")
+def results(world, bench, chosen) -> list:
+    wanted = [arm for arm in listed(chosen) if arm.kind != "patch"]
+    return run_arms(world, "base", bench, chosen, wanted)
+
+
+def test_a_question_is_edited_by_what_was_selected_without_it() -> None:
+    assert place_of("protocol", ("t0", "A"), TASKS) == "B"
+    assert place_of("protocol", ("t0", "B"), TASKS) == "A"
+    assert place_of("protocol", ("t3", "A"), TASKS) == "all"
+    assert place_of("leave_out", ("t1", "B"), TASKS) == "without-t1"
+    assert place_of("leave_out", ("t3", "B"), TASKS) is None
+    assert place_of("paper", ("t3", "B"), TASKS) == "t3"
+
+
+def test_the_arms_of_a_full_run(chosen) -> None:
+    found = listed(chosen)
+
+    def count(**wanted) -> int:
+        return sum(all(getattr(arm, k) == v for k, v in wanted.items()) for arm in found)
+
+    primary = {"design": "protocol", "features": "intersection", "dose": AMPLIFY}
+    assert count(**primary, kind="selected") == 1 and count(**primary, kind="matched") == 9
+    assert all(count(**primary, kind=kind) == 1 for kind in (*DIRECTIONS, "next_best", "sft"))
+    assert count(**primary, kind="random_direction") == 4
+    assert count(design="leave_out", kind="matched") == 4
+    for dose in (Dose("multiply", 0.0), Dose("multiply", 2.0), Dose("clamp", 0.5)):
+        assert count(dose=dose, design="protocol", kind="matched") == 2
+    assert count(kind="patch") == 1
+    for kind in ("intersection", "majority", "per_task"):
+        assert count(design="paper", features=kind, kind="selected", dose=PAPER) == 1
+        assert count(design="paper", features=kind, kind="random_alive") == 2
+    assert found[0].kind == "selected", "a set comes before its controls"
+
+
+def test_the_arms_of_a_further_seed(chosen) -> None:
+    found = listed(chosen, EXTENT._replace(full=False))
+    kinds = [(arm.design, arm.kind) for arm in found]
+    assert kinds.count(("protocol", "matched")) == 9 and len(kinds) == 1 + 9 + 3
+    assert kinds.count(("paper", "selected")) == 3
+
+
+def test_the_primary_dose_is_no_second_time_on_the_curve() -> None:
+    assert curve_doses(EXTENT, ZERO) == [Dose("multiply", 2.0), Dose("clamp", 0.5)]
+
+
+def test_controls_are_scaled_to_the_sets_size(results) -> None:
+    sizes = {
+        kind: [
+            r.size
+            for r in results
+            if (r.arm.kind, r.arm.dose) == (kind, AMPLIFY)
+            and r.arm.design == "protocol"
+            and r.arm.features == "intersection"
+        ]
+        for kind in ("selected", "matched", "random_direction", *DIRECTIONS)
+    }
+    own = sizes.pop("selected")[0]
+    assert own > 0
+    for kind, found in sizes.items():
+        np.testing.assert_allclose(found, own, rtol=1e-3, err_msg=kind)
+
+
+def test_scaling_has_its_limits() -> None:
+    def size(edit: float) -> Size:
+        return Size(edit, 1.0, 1)
+
+    wanted = {"A": size(2.0), "B": size(2.0), "C": size(2.0), "D": size(0.0)}
+    sizes = {"A": size(1.0), "B": size(0.1), "C": size(80.0), "D": size(1.0), "E": size(1.0)}
+    found = match(wanted, sizes)
+    assert found == {"A": 2.0, "B": MOST, "C": 1 / MOST, "D": 0.0, "E": 0.0}
+
+
+def test_an_arm_edits_its_own_questions_only(world, bench, chosen) -> None:
+    own = {
+        **chosen,
+        "protocol": {**chosen["protocol"], "A": {**chosen["protocol"]["A"], "intersection": []}},
+    }
+    primary = listed(own)[0]
+    found = run_arms(world, "base", bench, own, [primary])[0]
+    changed = found.outcome.margin != bench.unedited.margin
+    edited = {
+        (world.questions[i].task in HELD_OUT, world.halves[i]) for i in np.flatnonzero(changed)
+    }
+    assert edited == {(True, "A"), (True, "B"), (False, "A")}, "B is edited by what A selected"
+
+
+def test_the_cause_and_its_direction_move_margins_more_than_controls(results, bench) -> None:
+    moved = {
+        r.arm.kind: (r.outcome.margin - bench.unedited.margin).mean()
+        for r in results
+        if r.arm.dose == AMPLIFY
+        and (r.arm.design, r.arm.features, r.arm.draw) == ("protocol", "intersection", 0)
+    }
+    controls = [
+        (r.outcome.margin - bench.unedited.margin).mean()
+        for r in results
+        if (r.arm.dose, r.arm.features, r.arm.kind) == (AMPLIFY, "intersection", "matched")
+    ]
+    assert moved["selected"] > 0.1 > max(controls)
+    assert moved["steering"] > max(controls)
+
+
+def test_the_records_say_what_was_edited(results) -> None:
+    record = next(r for r in results if r.arm.kind == "matched").record()
+    assert record["n_features"] == {"all": RAISED, "A": RAISED, "B": RAISED}
+    assert record["dose"] == "clamp 1" and set(record["factors"]) == {"all", "A", "B"}
+    assert torch.tensor(record["size"]) > 0

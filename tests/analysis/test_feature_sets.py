@@ -1,0 +1,148 @@
+"""Sets selected on splits, their controls and doses; nothing depends on the scale gauge."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from planted import (
+    FEATURES,
+    HELD_OUT,
+    MODELS,
+    RAISED,
+    TASKS,
+    bench_of,
+    benchmark_of,
+    chosen_of,
+    make_world,
+    scores_of,
+)
+
+from crosslens.analysis.critical_samples import CELLS
+from crosslens.analysis.feature_scores import Scores, splits_of
+from crosslens.analysis.feature_sets import (
+    Choice,
+    Counts,
+    cell_overlap,
+    feature_sets,
+    rl_less_sft,
+    traits_of,
+)
+from crosslens.crosscoder.model import Crosscoder
+
+CHOICE = Choice("contribution", "branch", threshold=0.2, active_rate=0.1)
+WON = CELLS.index("won")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_world("cause", seed=0)
+
+
+@pytest.fixture(scope="module")
+def benchmark(world):
+    return benchmark_of(world, {name: bench_of(world, name) for name in ("base", "rl")})
+
+
+@pytest.fixture(scope="module")
+def scores(world, benchmark) -> Scores:
+    return scores_of(world, benchmark)
+
+
+def select(scores: Scores, counts: Counts = Counts(19, 5, 2), alive=None) -> dict:  # noqa: B008
+    alive = np.ones(FEATURES, dtype=bool) if alive is None else alive
+    return feature_sets(scores, TASKS, alive, CHOICE, counts, seed=3)
+
+
+def test_what_rl_raises_is_selected_on_every_split(scores) -> None:
+    found = select(scores)
+    assert set(found["protocol"]) == {"all", "A", "B", *(f"without-{t}" for t in TASKS)}
+    for split in found["protocol"].values():
+        assert split["intersection"] == list(range(RAISED))
+    assert found["intersection"] == list(range(RAISED)) and found["stability"] == 1.0
+    assert set(found["readouts"]) == {"branch", "branch_scaled", "joint", "swap"}
+    json.dumps(found, allow_nan=False)
+
+
+def test_controls_are_as_many_as_asked_and_no_selected_feature(scores) -> None:
+    splits = select(scores)["protocol"]
+    for name, split in splits.items():
+        sets = split["controls"]["intersection"]
+        assert len(sets) == split["matching"]["intersection"]["sets"] == (5 if "-" in name else 19)
+        used = {k for features in sets for k in features}
+        assert not used & set(range(RAISED)) and used <= {int(k) for k in split["units"]}
+    alive = np.arange(FEATURES) < 30
+    limited = select(scores, alive=alive)["protocol"]["all"]["controls"]["intersection"]
+    assert {k for features in limited for k in features} <= set(range(RAISED, 30))
+
+
+def test_a_half_knows_nothing_of_the_other(scores) -> None:
+    changed = scores.gain.copy()
+    changed[:, :, 1] = np.random.default_rng(0).normal(size=changed[:, :, 1].shape) * 1e3
+    before, after = select(scores), select(scores._replace(gain=changed))
+    assert before["protocol"]["A"] == after["protocol"]["A"]
+    assert before["protocol"]["B"] != after["protocol"]["B"]
+
+
+def test_a_task_left_out_decides_nothing(scores) -> None:
+    changed = scores.gain.copy()
+    changed[:, 0] = 1e3 * np.arange(FEATURES)
+    before, after = select(scores), select(scores._replace(gain=changed))
+    assert before["protocol"]["without-t0"] == after["protocol"]["without-t0"]
+    assert before["protocol"]["without-t1"] != after["protocol"]["without-t1"]
+
+
+@pytest.mark.parametrize("base", [2.0, 10.0])
+def test_rescaling_features_changes_no_set_control_score_or_dose(world, benchmark, base) -> None:
+    factors = base ** torch.randint(-3, 4, (FEATURES,), generator=torch.Generator().manual_seed(0))
+    same = Crosscoder.of({k: v.clone() for k, v in world.crosscoder.state_dict().items()}, {})
+    same.W_enc.data *= factors
+    same.b_enc.data *= factors
+    same.W_dec.data /= factors[:, None]
+    one = chosen_of(world, benchmark, controls=19)["protocol"]
+    other = chosen_of(world._replace(crosscoder=same), benchmark, controls=19)["protocol"]
+    for name in one:
+        for kind in ("intersection", "majority", "contrast", "next_best", "sft", "controls"):
+            assert one[name][kind] == other[name][kind], (name, kind)
+        for k, unit in one[name]["units"].items():
+            assert other[name]["units"][k] == pytest.approx(unit * factors[int(k)].item(), rel=1e-5)
+        assert one[name]["scores"] == pytest.approx(other[name]["scores"], rel=1e-5)
+        for a, b in zip(one[name]["rl_less_sft"], other[name]["rl_less_sft"], strict=True):
+            assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_rl_less_sft_by_hand(scores) -> None:
+    found = rl_less_sft(scores, splits_of(TASKS)["all"], 0, CHOICE)
+    count = scores.count[:, :, WON].sum()
+    assert found["mean"] == pytest.approx(
+        scores.gain[0, :, :, WON, 0].sum() / count * scores.norms[2, 0]
+    )
+    assert 0 < found["stderr"] < found["mean"] / 10, "SFT is base: all of the score is RL's"
+
+
+def test_traits_leave_the_norm_out(scores) -> None:
+    traits = traits_of(scores, splits_of(TASKS)["all"])
+    np.testing.assert_allclose(traits.share, 1 / len(MODELS))
+    np.testing.assert_allclose(traits.rate, 1.0)
+    np.testing.assert_allclose(traits.contribution, 0.5 * 1.5, rtol=0.05)  # |D| f, U(1, 2)
+
+
+def test_features_raised_everywhere_overlap_in_every_cell(scores) -> None:
+    cells = {kind: cell_overlap(scores, TASKS, kind, CHOICE) for kind in ("won", "both_right")}
+    for found in cells.values():
+        assert [pair["share"] for pair in found["overlap"]] == [1.0] * 3
+        assert found["overlap"][0]["chance"] == pytest.approx(RAISED / FEATURES)
+    assert cells["won"]["questions"] != cells["both_right"]["questions"]
+    assert not set(HELD_OUT) & set(cells["won"]["questions"])
+
+
+def test_without_critical_samples_nothing_is_selected(scores) -> None:
+    count = scores.count.copy()
+    count[:, :, WON] = 0
+    found = select(scores._replace(count=count))
+    assert found["intersection"] == [] == found["protocol"]["all"]["intersection"]
+    assert found["protocol"]["all"]["controls"] == {
+        k: [] for k in ("intersection", "majority", "contrast")
+    }
+    assert found["why_empty"].count("no critical sample") == 3
+    json.dumps(found, allow_nan=False)
