@@ -106,8 +106,10 @@ def family_results(family):
         f"interventions/{family}/effects.csv",
         f"interventions/{family}/evidence.json",
         f"activations/{family}/data-path.json",
-        f"metrics/{family}/nrn.csv",
-        f"metrics/{family}/tails.csv",
+        *(
+            f"metrics/{family}/{table}.csv"
+            for table in ["nrn", "mas", "overlap", "tails"]
+        ),
     ]
     return [f"<results>/{file}" for file in files]
 
@@ -165,7 +167,7 @@ def named_targets():
         metrics = collect(
             "<results>/metrics/{family}/{table}.csv",
             family=family,
-            table=["mas", "overlap", "rank-shifts"],
+            table="rank-shifts",
         )
         targets[family] = [
             *family_results(family),

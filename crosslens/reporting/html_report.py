@@ -8,11 +8,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.io.records import sha256
 from crosslens.reporting.findings import findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
+from crosslens.reporting.verdicts import RULE
 
 
 def picture(path: Path) -> dict[str, Any]:
@@ -21,6 +23,13 @@ def picture(path: Path) -> dict[str, Any]:
     width = int.from_bytes(data[16:20], "big")  # of the header chunk
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
     return {"uri": uri, "width": width // 2}
+
+
+VERDICT_CLASSES = {
+    SUPPORTED: "supported",
+    NOT_SUPPORTED: "not-supported",
+    UNDECIDED: "undecided",
+}
 
 
 def is_numbered(name: str) -> bool:
@@ -76,6 +85,8 @@ def page(study: Study, summary: dict[str, Any], template: str, paper: dict) -> s
         row_name=row_name,
         nothing=NOTHING,
         own_figures=list(own_figures(study)),
+        rule=RULE,
+        verdict_classes=VERDICT_CLASSES,
         curves={
             p.stem: picture(p)
             for p in (path.with_suffix(".png") for path in study.matching("figures/*.csv"))

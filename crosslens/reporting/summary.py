@@ -15,6 +15,7 @@ from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import FINAL, TRIO, trained
 from crosslens.io.records import read_json
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of, of_model
+from crosslens.reporting.verdicts import verdicts
 from crosslens.workflow.provenance import commit, installed
 
 # Of the environment that the summary is made in, as crosscoders and figures are.
@@ -59,12 +60,14 @@ class Study(NamedTuple):
 
 def summarize(study: Study) -> dict[str, Any]:
     """All numbers of the report, for machines."""
+    families = {family: summarize_family(study, family) for family in study.families}
     return {
         "study": study.config.study,
         "seed": study.config.seed,
+        "verdicts": verdicts(families),
         "commit": commit(),
         "versions": versions_by_rule(study),
-        "families": {family: summarize_family(study, family) for family in study.families},
+        "families": families,
         "training_data": training_data(study.root / "data") if study.trained else None,
         "seconds": seconds_by_rule(study.root / "benchmarks", study.config),
         "config": study.config.plain(),
@@ -100,6 +103,8 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
         "tails": tails_over_seeds(pd.read_csv(root / "metrics" / family / "tails.csv")),
+        "attribution": attribution(pd.read_csv(root / "metrics" / family / "mas.csv")),
+        "turnover": turnover(pd.read_csv(root / "metrics" / family / "overlap.csv")),
     }
 
 
@@ -230,6 +235,40 @@ def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
 def none_if_nan(value: float) -> float | None:
     """Return a number as JSON has it."""
     return None if pd.isna(value) else float(value)
+
+
+def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Per seed of the trio: alive features that have more than half of their norm in one model."""
+    trios = mas[mas["crosscoder"] == TRIO_MODELS]
+    return {
+        f"r{replica}": {"alive": len(part)}
+        | {f"{m}_above_0.5": int((part[f"mas_{m}"] > 0.5).sum()) for m in ("base", "sft", "rl")}
+        for replica, part in trios[trios["alive"] == 1].groupby("replica")
+    }
+
+
+def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Per paradigm: top features that two checkpoints have in common by direction, of how many.
+
+    `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces.
+    """
+    found = {}
+    for paradigm, part in overlap.groupby("paradigm"):
+        kinds = {kind: rows.set_index(["a", "b"])["overlap"] for kind, rows in part.groupby("kind")}
+        by_index, matched = kinds["index"], kinds["matched"]
+        sizes = {a: int(n) for (a, b), n in by_index.items() if a == b}
+        last = max(sizes)
+        others = kinds.get("replica_matched", [])
+        found[paradigm] = {
+            "checkpoints": sorted(sizes),
+            "common": {
+                f"{a}-{b}": [int(n), min(sizes[a], sizes[b])]
+                for (a, b), n in matched.items()
+                if a != b
+            },
+            "other_seed": [n / sizes[last] for n in others] if sizes[last] else [],
+        }
+    return found
 
 
 def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str, float]]:

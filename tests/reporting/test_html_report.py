@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers_effects import effect_row
 
+from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.figure_list import FIGURES
 from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json
@@ -36,6 +37,16 @@ CONFIG = StudyConfig.model_validate(
         "grpo": {"device": "cpu"},
     }
 )
+NOTHING = {name: {"share": [None]} for name in ("won", "both_right", "both_wrong", "lost")}
+ZEROED = {
+    "target": "rl", "features": "intersection", "questions": "held_out", "measure": "net",
+    "verdict": UNDECIDED, "reason": "no seed has both a selected set and controls",
+}  # fmt: skip
+EVIDENCE = {
+    "hypotheses": {"zero": ZEROED},
+    "overlap": NOTHING,
+    "features": [{"protocol": {"all": {"intersection": 0}}}],
+}
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
@@ -105,7 +116,7 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     every = [interventions.assign(target=t, replica=r) for t in ("base", "rl") for r in (0, 1)]
     (root / "interventions" / family).mkdir(parents=True)
     pd.concat(every).to_csv(root / "interventions" / family / "effects.csv")
-    write_json(root / "interventions" / family / "evidence.json", {"hypotheses": {}})
+    write_json(root / "interventions" / family / "evidence.json", EVIDENCE)
     critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
     write_json(generalization / "critical.json", critical)
     quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
@@ -125,6 +136,18 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
             for c in counts
         ]
     ).to_csv(root / "metrics" / family / "tails.csv")
+    mas = {
+        "crosscoder": "trio",
+        "replica": [0, 1],
+        "alive": 1,
+        "mas_base": 0.2,
+        "mas_sft": 0.6,
+        "mas_rl": 0.2,
+    }
+    pd.DataFrame(mas).to_csv(root / "metrics" / family / "mas.csv")
+    overlap = {"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7}
+    kinds = [pd.DataFrame(overlap).assign(kind=kind) for kind in ("index", "matched")]
+    pd.concat(kinds).to_csv(root / "metrics" / family / "overlap.csv")
     write_json(
         root / "activations" / family / "data-path.json",
         {
@@ -174,6 +197,11 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
     assert "<figcaption>Selected features and their controls. Net change" in html
     assert "None in every task." in html
+    assert html.index('id="claims"') < html.index('id="findings"'), "claims come first"
+    claims = html[html.index('id="claims"') : html.index('id="findings"')]
+    assert "Zeroing them in RL hurts on unseen tasks too" in claims and "Holm" in claims
+    assert claims.count('class="verdict ') == 6 and "no seed has both" in claims
+    assert "+100.00 [+100.00, +100.00]" in claims, "MAS of both seeds"
     assert "<td>train_sft</td><td>Python 3, llamafactory 1.0, 0.9</td>" in html
     assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active: a set of more" in " ".join(
         html.split()
@@ -194,7 +222,13 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     effect = family["interventions"]["rl-5"]["sciq"]["per_task"]
     assert (effect["change"], effect["random_alive"]) == (-30.0, [0, -1, -2, -3, -4])
     assert (effect["net"], effect["won"], effect["lost"]) == (-5.0, 1, 4)
-    assert family["evidence"] == {"hypotheses": {}}
+    assert family["evidence"] == EVIDENCE
+    assert [entry["verdict"] for entry in summary["verdicts"]] == [
+        *[UNDECIDED] * 3,
+        SUPPORTED,
+        NOT_SUPPORTED,
+        UNDECIDED,
+    ]
     assert family["features"]["readouts"]["branch"]["intersection"] == 0
     (tail,) = family["tails"]
     assert (tail["count"], tail["specific"]) == ([8, 3, 11], [4, 1, 5])

@@ -1,0 +1,249 @@
+"""The paper's claims and what this study says of each: estimate, interval, null, verdict.
+
+RULE states how a verdict follows from an interval. The numbers are those of summary.json. Claims
+about interventions keep the verdict of their primary hypothesis (crosslens.analysis.hypotheses).
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import mean
+from typing import Any, NamedTuple
+
+from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
+from crosslens.analysis.intervals import wilson
+from crosslens.analysis.significance import t_interval
+from crosslens.config.crosscoder_design import MATCHED, TOPK
+from crosslens.config.study_design import FINAL
+
+RULE = (
+    "A claim is supported if the 95% interval of its estimate lies on the claimed side of the "
+    "null, not supported if it lies on the other side or at the null, and undecided at this size "
+    "otherwise. Without an interval (fewer than two seeds) it is undecided. A list of top features "
+    "that another seed of the crosscoder does not reproduce by half decides nothing. Intervals "
+    "over seeds are Student's t; those of interventions are a bootstrap over seeds, questions and "
+    "controls. An intervention is supported if also its p-value, corrected by Holm for the number "
+    "of primary hypotheses, is small enough and every seed agrees; it is not supported if its "
+    "interval excludes the smallest effect of interest. Several families must agree."
+)
+COMPARED = {"swapped": "rows swapped at random", "noise": "base and noise", TOPK: "BatchTopK"}
+HALF = 0.5  # of a top list
+ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not win
+
+
+class Verdict(NamedTuple):
+    """What one family says of a claim.
+
+    `null` is the value that the interval is compared with, `against` says what it stands for.
+    `seeds` are the estimates of single seeds, or of steps from checkpoint to checkpoint.
+    """
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    null: float
+    against: str
+    seeds: list[float]
+    verdict: str
+    reason: str
+
+
+def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
+    """Return the verdict on an estimate that is claimed to be above `null`, by RULE."""
+    if low is None or high is None or low != low:
+        return UNDECIDED
+    return SUPPORTED if low > null else NOT_SUPPORTED if high <= null else UNDECIDED
+
+
+def over_seeds(values: Sequence[float], unit: str, against: str, few: str) -> Verdict:
+    """Return the verdict on a difference that is claimed to be above 0, from a value a seed.
+
+    `few` is the reason where fewer than two values give no interval.
+    """
+    low, high = t_interval(values) if len(values) > 1 else (None, None)
+    estimate = mean(values) if values else None
+    found = decide(low, high)
+    reason = few if low is None else ""
+    return Verdict(estimate, low, high, unit, 0.0, against, list(values), found, reason)
+
+
+def specific_features(family: Mapping[str, Any]) -> Verdict:
+    """SFT makes more specific features than RL: by NRN, in each seed of the final pairs."""
+    tails = family["specificity"]
+
+    def far(name: str) -> float:
+        found = tails[name]
+        return 100 * (found["below_0.3"] + found["above_0.7"]) / max(1, found["alive"])
+
+    seeds = [name.rpartition("-r")[2] for name in tails if name.startswith(f"{FINAL['sft']}-r")]
+    pairs = [[far(f"{FINAL[p]}-r{seed}") for p in ("sft", "rl")] for seed in seeds]
+    against = (
+        f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
+    )
+    for kind, what in COMPARED.items():
+        names = [f"{FINAL[p]}-{kind}-r0" for p in ("sft", "rl")]
+        if all(name in tails for name in names):
+            sft, rl = map(far, names)
+            against += f"; {what}: SFT {sft:.1f}%, RL {rl:.1f}%"
+    if f"{MATCHED}-r0" in tails:
+        against += f"; SFT no farther from base than RL: {far(f'{MATCHED}-r0'):.1f}%"
+    unit = "points: alive features with NRN below 0.3 or above 0.7, SFT less RL"
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed")
+
+
+def attributed_features(family: Mapping[str, Any]) -> Verdict:
+    """MAS says the same: features of which one tuned model has most, in each seed of the trio."""
+    found = family["attribution"].values()
+    pairs = [
+        [100 * seed[f"{p}_above_0.5"] / max(1, seed["alive"]) for p in ("sft", "rl")]
+        for seed in found
+    ]
+    against = (
+        f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
+    )
+    unit = "points: alive features with MAS above 0.5, SFT less RL"
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed")
+
+
+def early_features(family: Mapping[str, Any]) -> Verdict:
+    """SFT's features come early and stay: the final top list, at the first checkpoint already."""
+    found = family["turnover"]["sft"]
+    unit = "of the final top list, in that of the first checkpoint already, by decoder direction"
+    against = f"half; another seed of the last checkpoint: {shares(found['other_seed'])}"
+    first, last = found["checkpoints"][0], found["checkpoints"][-1]
+    if first == last:
+        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "one checkpoint")
+    count, size = found["common"][f"{first}-{last}"]
+    if not size:
+        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "no feature")
+    low, high = wilson(count, size)
+    share = count / size
+    verdict = decide(low, high, HALF)
+    stated = Verdict(share, low, high, unit, HALF, against, [share], verdict, "")
+    return if_reproduced(stated, found["other_seed"])
+
+
+def turnover(family: Mapping[str, Any]) -> Verdict:
+    """RL keeps turning over: the part of the top list that each checkpoint replaces, less SFT's."""
+    sft, rl = (family["turnover"][p] for p in ("sft", "rl"))
+    steps = [f"{a}-{b}" for a, b in pairwise(rl["checkpoints"])]
+    pairs = [[found["common"].get(step, (0, 0)) for found in (sft, rl)] for step in steps]
+    values = [100 * (s / of - r / size) for (s, of), (r, size) in pairs if of and size]
+    unit = "points: part of the top list replaced between adjacent checkpoints, RL less SFT"
+    against = "0; another seed of the last checkpoint keeps " + ", ".join(
+        f"{name} {shares(found['other_seed'])}" for name, found in (("SFT", sft), ("RL", rl))
+    )
+    stated = over_seeds(values, unit, against, "fewer than three checkpoints of both")
+    return if_reproduced(stated, [*sft["other_seed"], *rl["other_seed"]])
+
+
+def if_reproduced(found: Verdict, other_seed: Sequence[float]) -> Verdict:
+    """Return a verdict on top lists, undecided unless other seeds reproduce half of each list."""
+    if found.verdict == UNDECIDED or (other_seed and min(other_seed) >= HALF):
+        return found
+    reason = "another seed does not reproduce half of the list" if other_seed else "one seed"
+    return found._replace(verdict=UNDECIDED, reason=reason)
+
+
+def shared_features(family: Mapping[str, Any]) -> Verdict:
+    """Few features pass in all tasks: tasks share more where RL wins than on other questions."""
+    cells, seeds = family["evidence"]["overlap"], family["evidence"]["features"]
+    counts = [seed["protocol"]["all"]["intersection"] for seed in seeds]
+    values = []
+    for seed, own in enumerate(cells["won"]["share"]):
+        others = [cells[cell]["share"][seed] for cell in ELSEWHERE]
+        known = [share for share in others if share is not None]
+        if own is not None and known:
+            values.append(100 * (own - max(known)))
+    unit = "points: overlap of two tasks' features where RL wins, less the most on other questions"
+    against = f"0; features that pass in all tasks, by seed: {', '.join(map(str, counts))}"
+    found = over_seeds(values, unit, against, "fewer than two seeds with features to compare")
+    if not any(counts):
+        return found._replace(verdict=NOT_SUPPORTED, reason="no feature passes in all tasks")
+    if not all(counts) and found.verdict == SUPPORTED:
+        return found._replace(verdict=UNDECIDED, reason="a seed has no such feature")
+    return found
+
+
+def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
+    """Return what a primary hypothesis says: the excess over matched controls."""
+    found = family["evidence"]["hypotheses"][name]
+    unit = "points" if found["measure"] in ("net", "critical") else ""
+    unit = f"{unit}: {MEASURES[found['measure']]}, less the mean of matched controls".lstrip(": ")
+    if "excess" not in found:
+        return Verdict(None, None, None, unit, 0.0, "", [], found["verdict"], found["reason"])
+    controls, (low, high) = found["controls"], found["interval"]
+    against = (
+        f"0; {controls['count']} matched control sets have a mean of {controls['mean']:+.2f} "
+        f"({controls['low']:+.2f} to {controls['high']:+.2f}); "
+        f"the features {found['estimate']:+.2f}"
+    )
+    values = [
+        seed[found["measure"]] - seed[f"{found['measure']}_controls"]
+        for seed in found["per_seed"]
+        if seed.get(found["measure"]) is not None
+        and seed.get(f"{found['measure']}_controls") is not None
+    ]
+    numbers = (found["excess"], low, high, unit, 0.0, against, values)
+    return Verdict(*numbers, found["verdict"], found["reason"])
+
+
+MEASURES = {
+    "net": "net change of accuracy",
+    "margin": "change of the right choice's margin in nats",
+    "directedness": "fraction of changed answers that are the other model's",
+    "critical": "change of accuracy on critical samples",
+}
+CLAIMS = {
+    "SFT makes more specific features than RL": specific_features,
+    "SFT's specific features come early and stay": early_features,
+    "RL's specific features keep turning over": turnover,
+    "MAS says the same: more features are SFT's than RL's": attributed_features,
+    "A few features pass in all tasks": shared_features,
+}
+
+
+def claim_of(hypothesis: Mapping[str, Any]) -> str:
+    """Return a primary hypothesis as a claim."""
+    base = hypothesis["target"] == "base"
+    claim = "Amplifying them in base helps" if base else "Zeroing them in RL hurts"
+    claim += " on unseen tasks too" if hypothesis["questions"] == "held_out" else ""
+    kinds = {"intersection": "", "majority": "features of most tasks"}
+    details = [kinds.get(hypothesis["features"], hypothesis["features"])]
+    details.append("" if hypothesis["measure"] == "net" else MEASURES[hypothesis["measure"]])
+    stated = ", ".join(detail for detail in details if detail)
+    return f"{claim} ({stated})" if stated else claim
+
+
+def verdicts(families: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the claims in the paper's order, with the verdict of each family and of all.
+
+    `families` are those of summary.json.
+    """
+    found = [
+        entry(claim, {name: judge(family) for name, family in families.items()})
+        for claim, judge in CLAIMS.items()
+    ]
+    hypotheses = next(iter(families.values()))["evidence"]["hypotheses"]
+    for name, hypothesis in hypotheses.items():
+        each = {family: intervention(name, numbers) for family, numbers in families.items()}
+        found.append(entry(claim_of(hypothesis), each))
+    return found
+
+
+def entry(claim: str, each: Mapping[str, Verdict]) -> dict[str, Any]:
+    """Return a claim with the verdict that all families agree on; undecided if they differ."""
+    every = {found.verdict for found in each.values()}
+    together = every.pop() if len(every) == 1 else UNDECIDED
+    families = {name: found._asdict() for name, found in each.items()}
+    return {"claim": claim, "verdict": together, "families": families}
+
+
+def listed(values: Any) -> str:
+    """Return percentages as text."""
+    return ", ".join(f"{value:.1f}" for value in values) + "%"
+
+
+def shares(values: Sequence[float]) -> str:
+    """Return fractions as text."""
+    return ", ".join(f"{value:.0%}" for value in values) or "none"

@@ -1,0 +1,263 @@
+"""Each claim's verdict follows from its interval by the rule, with worked numbers."""
+
+import copy
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
+from crosslens.reporting.summary import attribution
+from crosslens.reporting.summary import turnover as turnover_numbers
+from crosslens.reporting.verdicts import (
+    attributed_features,
+    claim_of,
+    decide,
+    early_features,
+    intervention,
+    shared_features,
+    specific_features,
+    turnover,
+    verdicts,
+)
+
+
+def tail(far: int) -> dict[str, int]:
+    return {"alive": 200, "below_0.3": far // 2, "above_0.7": far - far // 2}
+
+
+def specificity(sft: list[int], rl: list[int]) -> dict[str, dict]:
+    """Features far from shared, of 200, by seed; earlier checkpoints do not count."""
+    found = {f"sft-5-r{i}": tail(far) for i, far in enumerate(sft)}
+    found |= {f"rl-5-r{i}": tail(far) for i, far in enumerate(rl)}
+    return found | {"sft-1-r0": tail(200)}
+
+
+def top_lists(kept: list[int], first_last: int, other_seed: list[float]) -> dict[str, Any]:
+    """Overlaps of lists of 50 at five checkpoints."""
+    common = {f"{i}-{i + 1}": [n, 50] for i, n in enumerate(kept, 1)}
+    return {
+        "checkpoints": [1, 2, 3, 4, 5],
+        "common": common | {"1-5": [first_last, 50]},
+        "other_seed": other_seed,
+    }
+
+
+def cell(*shares: float | None) -> dict[str, list]:
+    return {"share": list(shares)}
+
+
+def hypothesis(**changes: Any) -> dict[str, Any]:
+    return {
+        "target": "base", "features": "intersection", "questions": "tasks", "measure": "net",
+        "estimate": 4.0, "controls": {"count": 99, "mean": 1.0, "low": -2.0, "high": 3.0},
+        "excess": 3.0, "interval": [0.5, 6.0], "verdict": SUPPORTED, "reason": "p 0.01",
+        "per_seed": [{"net": 5.0, "net_controls": 1.0}, {"net": 3.0, "net_controls": 1.0}, {}],
+    } | changes  # fmt: skip
+
+
+def family(**changes: Any) -> dict[str, Any]:
+    """The numbers of summary.json that claims are judged by."""
+    elsewhere = {name: cell(0.2, 0.3) for name in ("both_right", "both_wrong", "lost")}
+    return {
+        "specificity": specificity([60, 64, 62], [10, 12, 14]),
+        "attribution": {
+            f"r{i}": {"alive": 100, "sft_above_0.5": 20 + i, "rl_above_0.5": 5} for i in range(3)
+        },
+        "turnover": {
+            "sft": top_lists([46, 47, 48, 49], 45, [0.8, 0.9]),
+            "rl": top_lists([30, 25, 35, 30], 20, [0.7, 0.6]),
+        },
+        "evidence": {
+            "overlap": {"won": cell(0.6, 0.7), **elsewhere},
+            "features": [{"protocol": {"all": {"intersection": n}}} for n in (4, 6)],
+            "hypotheses": {"amplify": hypothesis()},
+        },
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "verdict"),
+    [
+        (0.1, 2.0, 0.0, SUPPORTED),
+        (-1.0, 2.0, 0.0, UNDECIDED),
+        (-2.0, -1.0, 0.0, NOT_SUPPORTED),
+        (0.0, 0.0, 0.0, NOT_SUPPORTED),  # no difference in any seed
+        (0.4, 0.6, 0.5, UNDECIDED),
+        (0.6, 0.7, 0.5, SUPPORTED),
+        (None, None, 0.0, UNDECIDED),
+        (float("nan"), float("nan"), 0.0, UNDECIDED),
+    ],
+)
+def test_the_rule(low: float | None, high: float | None, null: float, verdict: str) -> None:
+    assert decide(low, high, null) == verdict
+
+
+def test_specific_features_by_seed() -> None:
+    """30, 32, 31% less 5, 6, 7%: 25, 26, 24 points, whose t interval is 25 -+ 4.30 / sqrt 3."""
+    found = specific_features(family())
+    assert found.seeds == pytest.approx([25, 26, 24]) and found.estimate == pytest.approx(25)
+    assert (found.low, found.high) == pytest.approx((25 - 2.484, 25 + 2.484), abs=1e-3)
+    assert found.verdict == SUPPORTED
+    assert "SFT 30.0, 32.0, 31.0%, RL 5.0, 6.0, 7.0% by seed" in found.against
+
+
+def test_specific_features_beside_nulls_and_the_other_activation() -> None:
+    tails = specificity([60, 64, 62], [10, 12, 14])
+    tails |= {"sft-5-swapped-r0": tail(20), "rl-5-swapped-r0": tail(4)}
+    tails |= {"sft-matched-r0": tail(30), "sft-5-topk-r0": tail(8), "rl-5-topk-r0": tail(6)}
+    found = specific_features(family(specificity=tails))
+    assert found.seeds == pytest.approx([25, 26, 24])
+    assert "; rows swapped at random: SFT 10.0%, RL 2.0%" in found.against
+    assert "; SFT no farther from base than RL: 15.0%" in found.against
+    assert "; BatchTopK: SFT 4.0%, RL 3.0%" in found.against
+
+
+@pytest.mark.parametrize(
+    ("sft", "rl", "verdict"),
+    [
+        ([10, 12, 14], [60, 64, 62], NOT_SUPPORTED),
+        ([0, 0, 0], [0, 0, 0], NOT_SUPPORTED),
+        ([60, 10, 12], [10, 60, 10], UNDECIDED),
+        ([60], [10], UNDECIDED),
+    ],
+)
+def test_specific_features_otherwise(sft: list[int], rl: list[int], verdict: str) -> None:
+    assert specific_features(family(specificity=specificity(sft, rl))).verdict == verdict
+
+
+def test_mas_over_the_seeds_of_the_trio() -> None:
+    found = attributed_features(family())
+    assert found.seeds == [15, 16, 17] and found.verdict == SUPPORTED
+
+
+def test_an_early_list_that_stays() -> None:
+    """45 of 50: Wilson's interval is .786 to .957."""
+    found = early_features(family())
+    assert found.estimate == 0.9
+    assert (found.low, found.high) == pytest.approx((0.786, 0.957), abs=1e-3)
+    assert found.verdict == SUPPORTED and "another seed of the last checkpoint: 80%, 90%" in (
+        found.against
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "other_seed", "verdict"),
+    [
+        (10, [0.8], NOT_SUPPORTED),
+        (26, [0.8], UNDECIDED),
+        (45, [0.8, 0.4], UNDECIDED),  # not the same features with another seed
+        (45, [], UNDECIDED),
+    ],
+)
+def test_an_early_list_otherwise(count: int, other_seed: list[float], verdict: str) -> None:
+    lists = family()["turnover"] | {"sft": top_lists([40] * 4, count, other_seed)}
+    assert early_features(family(turnover=lists)).verdict == verdict
+
+
+def test_turnover_of_rl_less_that_of_sft() -> None:
+    """RL replaces 40, 50, 30, 40%, SFT 8, 6, 4, 2%: 32, 44, 26, 38 points more."""
+    found = turnover(family())
+    assert found.seeds == pytest.approx([32, 44, 26, 38]) and found.estimate == pytest.approx(35)
+    assert found.verdict == SUPPORTED and found.low == pytest.approx(35 - 3.182 * 3.873, abs=0.01)
+
+
+def test_turnover_of_lists_that_no_seed_reproduces() -> None:
+    lists = family()["turnover"]
+    lists["rl"] = lists["rl"] | {"other_seed": [0.1]}
+    found = turnover(family(turnover=lists))
+    assert (found.verdict, found.reason) == (
+        UNDECIDED,
+        "another seed does not reproduce half of the list",
+    )
+
+
+def test_one_checkpoint_has_no_history() -> None:
+    one = {"checkpoints": [5], "common": {}, "other_seed": [0.9]}
+    alone = family(turnover={"sft": one, "rl": one})
+    assert early_features(alone).verdict == turnover(alone).verdict == UNDECIDED
+    assert early_features(alone).reason == "one checkpoint"
+
+
+def test_tasks_share_more_where_rl_wins() -> None:
+    found = shared_features(family())
+    assert found.seeds == pytest.approx([40, 40]) and found.verdict == SUPPORTED
+    assert "by seed: 4, 6" in found.against
+
+
+def test_tasks_that_share_as_much_elsewhere() -> None:
+    """The most on other questions counts: 60 and 70 points less 80 and 90."""
+    same = copy.deepcopy(family())
+    same["evidence"]["overlap"]["both_wrong"] = cell(0.8, 0.9)
+    found = shared_features(same)
+    assert found.seeds == pytest.approx([-20, -20]) and found.verdict == NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(("counts", "verdict"), [((0, 0), NOT_SUPPORTED), ((4, 0), UNDECIDED)])
+def test_no_feature_passes_in_all_tasks(counts: tuple[int, int], verdict: str) -> None:
+    none = copy.deepcopy(family())
+    none["evidence"]["features"] = [{"protocol": {"all": {"intersection": n}}} for n in counts]
+    assert shared_features(none).verdict == verdict
+
+
+def test_an_intervention_keeps_the_verdict_of_its_hypothesis() -> None:
+    found = intervention("amplify", family())
+    assert (found.estimate, found.low, found.high, found.verdict) == (3.0, 0.5, 6.0, SUPPORTED)
+    assert found.seeds == [4.0, 2.0] and "99 matched control sets have a mean of +1.00" in (
+        found.against
+    )
+
+
+def test_an_intervention_without_features() -> None:
+    bare = {k: v for k, v in hypothesis().items() if k in ("target", "questions", "measure")}
+    bare |= {"verdict": UNDECIDED, "reason": "no seed has both", "features": "intersection"}
+    none = copy.deepcopy(family())
+    none["evidence"]["hypotheses"] = {"amplify": bare}
+    found = intervention("amplify", none)
+    assert (found.estimate, found.verdict, found.reason) == (None, UNDECIDED, "no seed has both")
+
+
+@pytest.mark.parametrize(
+    ("changes", "claim"),
+    [
+        ({}, "Amplifying them in base helps"),
+        ({"target": "rl", "questions": "held_out"}, "Zeroing them in RL hurts on unseen tasks too"),
+        ({"features": "majority"}, "Amplifying them in base helps (features of most tasks)"),
+    ],
+)
+def test_a_hypothesis_as_a_claim(changes: dict[str, str], claim: str) -> None:
+    assert claim_of(hypothesis(**changes)) == claim
+
+
+def test_families_must_agree() -> None:
+    other = family(specificity=specificity([10, 12, 14], [60, 64, 62]))
+    found = verdicts({"one": family(), "other": other})
+    assert [entry["verdict"] for entry in found] == [UNDECIDED, *[SUPPORTED] * 5]
+    assert found[0]["families"]["other"]["verdict"] == NOT_SUPPORTED
+    assert len(verdicts({"one": family()})) == 6
+
+
+def test_norms_by_model_and_seed() -> None:
+    rows = [
+        (0, 1, 0.1, 0.6, 0.3),
+        (0, 1, 0.3, 0.1, 0.6),
+        (0, 0, 0.0, 0.9, 0.1),
+        (1, 1, 0.9, 0, 0.1),
+    ]
+    columns = ["replica", "alive", "mas_base", "mas_sft", "mas_rl"]
+    table = pd.DataFrame(rows, columns=columns).assign(crosscoder="trio")
+    found = attribution(pd.concat([table, table.assign(crosscoder="trio-swapped")]))
+    assert found["r0"] == {
+        "alive": 2, "base_above_0.5": 0, "sft_above_0.5": 1, "rl_above_0.5": 1,
+    }  # fmt: skip
+    assert found["r1"]["base_above_0.5"] == 1
+
+
+def test_lists_in_common() -> None:
+    rows = [("sft", 1, 1, "index", 40), ("sft", 5, 5, "index", 50), ("sft", 1, 5, "index", 3)]
+    rows += [("sft", 1, 5, "matched", 20), ("sft", 5, 5, "matched", 50)]
+    rows += [("sft", 5, 5, "replica_matched", 30), ("sft", 5, 5, "replica_index", 0)]
+    table = pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
+    assert turnover_numbers(table)["sft"] == {
+        "checkpoints": [1, 5], "common": {"1-5": [20, 40]}, "other_seed": [0.6],
+    }  # fmt: skip
