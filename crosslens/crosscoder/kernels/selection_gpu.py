@@ -45,7 +45,7 @@ def count_digits(
     DIGITS: tl.constexpr, BASE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Count the next digit of a row's entries that begin with the threshold's first digits."""
-    prefix, _ = digits_so_far(counts, keep, done, BASE)
+    prefix = digits_so_far(counts, keep, done, BASE)[0]
     length = tl.load(lengths + tl.program_id(0))
     d = tl.arange(0, BASE)
     shift = 4 * (DIGITS - 1 - done)
