@@ -45,8 +45,11 @@ DRAWINGS = {
         "metrics/{family}/nrn.csv",
         "Distribution of the normalized relative norm (NRN, Eq. 4) over the features of the "
         "crosscoders of base and the final SFT or RL model. 1: only in the tuned model; 0: only in "
-        "base. Bars: features that are alive on held-out text. Grey: all features. Line: the same "
-        "crosscoder trained with another seed.",
+        "base. Bars: features that are alive on held-out text. Grey: all features. Black line: the "
+        "same crosscoder trained with another seed. Purple: NRN*, without the shrinkage of the L1 "
+        "penalty (latent scaling). Dotted: the same crosscoder where the models of each row are in "
+        "random order, so that nothing is specific to a model. False share: which fraction of the "
+        "features above 0.8 that null has, too, (1 + its count) / count.",
     ),
     "draw_overlap": Drawing(
         "metrics/{family}/overlap.csv",
@@ -62,7 +65,9 @@ DRAWINGS = {
     "draw_mas": Drawing(
         "metrics/{family}/mas.csv",
         "Distribution of the model attribution score (MAS, Eqs. 8 to 10) over the features of the "
-        "three-model crosscoder.",
+        "three-model crosscoder. Purple: MAS*, without the shrinkage of the L1 penalty. Dotted: "
+        "the same crosscoder where the models of each row are in random order. False share: which "
+        "fraction of the features above 0.8 that null has, too.",
     ),
     "draw_feature_overlap": Drawing(
         "generalization/{family}/{trio}/features.json",

@@ -48,7 +48,7 @@ def draw_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 def draw_mas(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Figures 3 and 5: distributions of MAS over base, SFT and RL, of one family's first trio."""
     family, table = next(iter(data.tables().items()))
-    counts = specificity.mas_counts(table.query("crosscoder == 'trio' and replica == 0"), family)
+    counts = specificity.mas_counts(table, family)
     return specificity.draw_mas(counts, data.labels), counts
 
 

@@ -27,9 +27,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results that figures are drawn from, of two families."""
     root = tmp_path_factory.mktemp("results")
     one = {"crosscoder": "sft-5", "replica": 0, "feature": 0, "alive": 1}
-    nrn = [one | {"crosscoder": name, "nrn": 0.4, "nrn_folded": 0.4} for name in ("sft-5", "rl-5")]
+    nrn = [
+        one | {"crosscoder": name, "nrn": 0.4, "nrn_folded": 0.4, "nrn_star": 0.4}
+        for name in ("sft-5", "rl-5")
+    ]
     trio = one | {"crosscoder": "trio"}
-    mas = [trio | {"replica": r, "mas_base": 0.2, "mas_sft": 0.3, "mas_rl": 0.5} for r in (0, 1)]
+    shares = {"mas_base": 0.2, "mas_sft": 0.3, "mas_rl": 0.5}
+    shares |= {f"{score}_star": share for score, share in shares.items()}
+    mas = [trio | shares | {"replica": r} for r in (0, 1)]
     overlap = [
         {"paradigm": p, "a": 5, "b": 5, "kind": kind, "overlap": 7}
         for p in ("sft", "rl")

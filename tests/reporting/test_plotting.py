@@ -27,7 +27,7 @@ LABELS = {"tiny": "Tiny"}
 def nrn(values: list[float], alive: list[int]) -> pd.DataFrame:
     part = pd.DataFrame(
         {"feature": range(len(values)), "nrn": values, "nrn_folded": values, "alive": alive}
-    )
+    ).assign(nrn_star=values)
     return pd.concat(
         part.assign(crosscoder=f"{p}-5", replica=r) for p in ("sft", "rl") for r in (0, 1)
     )
@@ -59,6 +59,22 @@ def test_histograms_count_alive_and_all_features() -> None:
     assert sft["alive"].iloc[0] == 1 and sft["alive"].iloc[-1] == 1
 
 
+def test_a_tail_is_held_against_that_of_swapped_rows() -> None:
+    """Five features above 0.8, one on swapped rows: 2 in 5 may be false."""
+    null = nrn([0.5, 0.9], [1, 1]).query("replica == 0")
+    null["crosscoder"] += "-swapped"
+    tail = nrn([0.81, 0.85, 0.9, 0.95, 0.99, 0.5, 0.9], [1] * 6 + [0])
+    counts = nrn_counts(pd.concat([tail, null]), "tiny")
+    assert set(counts["beyond"]) == {5} and set(counts["q"]) == {0.4}
+    assert counts["swapped"].sum() == 2 * 2
+    for axes in draw_nrn(counts, LABELS).axes:
+        assert axes.get_xlabel().endswith("5 above 0.8, false share 0.40")
+    counts = nrn_counts(tail, "tiny")
+    assert counts["q"].isna().all()
+    for axes in draw_nrn(counts, LABELS).axes:
+        assert axes.get_xlabel().endswith("5 above 0.8")
+
+
 def test_a_figure_is_pdf_png_and_csv_and_repeats_byte_for_byte(tmp_path) -> None:
     counts = nrn_counts(nrn([0.1, 0.5, 0.9], [1, 1, 1]), "tiny")
     written = []
@@ -74,14 +90,15 @@ def test_no_alive_feature_is_drawn_all_the_same() -> None:
     figure = draw_nrn(nrn_counts(nrn([0.5], [0]), "tiny"), LABELS)
     for axes, name in zip(figure.axes, ("SFT", "RL"), strict=True):
         heights = {bars.get_label(): bars.get_data().values.sum() for bars in axes.patches}
-        assert heights == {"all features": 1, "alive features": 0}
+        assert heights == {"all features": 1, "alive features": 0, "alive, NRN*": 0}
         assert axes.get_title() == f"Tiny: {name} against base"
         assert axes.get_ylim()[0] < 1, "one feature is seen on the logarithmic axis"
 
 
 def test_mas(tmp_path) -> None:
     table = pd.DataFrame({"mas_base": [0.2], "mas_sft": [0.5], "mas_rl": [0.3], "alive": [1]})
-    counts = mas_counts(table, "tiny")
+    table = table.join(table.filter(like="mas_").add_suffix("_star"))
+    counts = mas_counts(table.assign(crosscoder="trio", replica=0), "tiny")
     assert counts.groupby("model")["alive"].sum().to_dict() == {"base": 1, "rl": 1, "sft": 1}
     save(draw_mas(counts, LABELS), counts, outputs(tmp_path))
 

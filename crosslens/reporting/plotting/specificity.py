@@ -1,13 +1,17 @@
 """Figures 1, 3, 5 and 6: how specific features are to a model."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from crosslens.analysis.tails import false_share
 from crosslens.config.study_design import FINAL
 from crosslens.reporting.plotting.style import COLORS, LIGHT, NAMES
 
 BINS = np.linspace(0, 1, 51)
+TAIL = 0.8  # the score above which a panel counts features
 
 
 def count(values: pd.Series) -> np.ndarray:
@@ -16,11 +20,19 @@ def count(values: pd.Series) -> np.ndarray:
 
 
 def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
-    """Histograms of NRN of the two final pairs: alive features, all, and alive of the replica."""
+    """Return histograms of NRN of the two final pairs.
+
+    Columns: `alive` features, `all`, alive ones of another seed (`alive_replica`); alive ones by
+    NRN with scales folded in, and by NRN* (`alive_star`); alive ones of the crosscoder on `swapped`
+    rows. `beyond` counts alive features above TAIL; `q` is their false share, NaN without that
+    crosscoder.
+    """
     tables = []
     for paradigm in ("sft", "rl"):
         pair = nrn[nrn["crosscoder"] == FINAL[paradigm]]
         main, other = pair[pair["replica"] == 0], pair[pair["replica"] == 1]
+        null = nrn[(nrn["crosscoder"] == f"{FINAL[paradigm]}-swapped") & (nrn["alive"] == 1)]
+        alive = main[main["alive"] == 1]
         tables.append(
             pd.DataFrame(
                 {
@@ -28,14 +40,29 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
                     "paradigm": paradigm,
                     "left": BINS[:-1],
                     "right": BINS[1:],
-                    "alive": count(main.loc[main["alive"] == 1, "nrn"]),
+                    "alive": count(alive["nrn"]),
                     "all": count(main["nrn"]),
                     "alive_replica": count(other.loc[other["alive"] == 1, "nrn"]),
-                    "alive_folded": count(main.loc[main["alive"] == 1, "nrn_folded"]),
+                    "alive_folded": count(alive["nrn_folded"]),
+                    "alive_star": count(alive["nrn_star"]),
+                    **against_null(alive["nrn"], null["nrn"]),
                 }
             )
         )
     return pd.concat(tables)
+
+
+def against_null(values: pd.Series, null: pd.Series) -> dict[str, Any]:
+    """Return the columns swapped, beyond and q of a histogram's table."""
+    q = false_share(values, null, TAIL) if len(null) else np.nan
+    return {"swapped": count(null), "beyond": int((values > TAIL).sum()), "q": q}
+
+
+def note_tail(axes: plt.Axes, part: pd.DataFrame, score: str) -> None:
+    """Write how many alive features lie above TAIL, and which share of them the null has, too."""
+    beyond, q = part["beyond"].iloc[0], part["q"].iloc[0]
+    share = "" if np.isnan(q) else f", false share {q:.2f}"
+    axes.set_xlabel(f"{score}\n{beyond} above {TAIL}{share}")
 
 
 def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
@@ -54,11 +81,10 @@ def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
             part = counts[(counts["family"] == family) & (counts["paradigm"] == paradigm)]
             draw_histogram(axes, part, paradigm)
             axes.set_title(f"{labels[family]}: {NAMES[paradigm]} against base")
+            note_tail(axes, part, "NRN   (0: base only, 1: tuned only)")
         count_axis(row[0], counts.loc[counts["family"] == family, "all"].max())
         row[0].set_ylabel("features")
-    for axes in grid[-1]:
-        axes.set_xlabel("NRN   (0: base only, 1: tuned only)")
-    grid[0, 1].legend(loc="upper right", handlelength=1.2)  # RL's distribution is the narrower one
+    legend_below(figure)
     return figure
 
 
@@ -69,8 +95,24 @@ def draw_histogram(axes: plt.Axes, part: pd.DataFrame, paradigm: str) -> None:
     axes.stairs(part["alive"], edges, color=COLORS[paradigm], fill=True, label="alive features")
     if part["alive_replica"].any():
         axes.stairs(part["alive_replica"], edges, color="black", lw=0.7, label="alive, other seed")
+    draw_corrections(axes, part, "NRN*")
     axes.axvline(0.5, color="black", lw=0.5, ls=":")
     axes.set_xlim(0, 1)
+
+
+def draw_corrections(axes: plt.Axes, part: pd.DataFrame, star: str) -> None:
+    """Alive features by their score without shrinkage, and those of the null, as outlines."""
+    edges = [*part["left"], 1.0]
+    axes.stairs(part["alive_star"], edges, color="tab:purple", lw=0.9, label=f"alive, {star}")
+    if part["swapped"].any():
+        axes.stairs(part["swapped"], edges, color="black", lw=0.9, ls=":", label="swapped rows")
+
+
+def legend_below(figure: plt.Figure) -> None:
+    """One legend of all panels, in a row below them."""
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    named = {name: h for handles, names in found for h, name in zip(handles, names, strict=True)}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=5, handlelength=1.2)
 
 
 def count_axis(axes: plt.Axes, highest: int) -> None:
@@ -79,8 +121,11 @@ def count_axis(axes: plt.Axes, highest: int) -> None:
     axes.set_ylim(0.7, 1.5 * max(1, highest))
 
 
-def mas_counts(mas: pd.DataFrame, family: str) -> pd.DataFrame:
-    """Histograms of MAS for base, SFT and RL."""
+def mas_counts(every: pd.DataFrame, family: str) -> pd.DataFrame:
+    """Return histograms of MAS for base, SFT and RL of the first trio, as those of NRN."""
+    first = every[every["replica"] == 0]
+    mas = first[first["crosscoder"] == "trio"]
+    null = first[(first["crosscoder"] == "trio-swapped") & (first["alive"] == 1)]
     alive = mas[mas["alive"] == 1]
     return pd.concat(
         pd.DataFrame(
@@ -91,6 +136,8 @@ def mas_counts(mas: pd.DataFrame, family: str) -> pd.DataFrame:
                 "right": BINS[1:],
                 "alive": count(alive[f"mas_{model}"]),
                 "all": count(mas[f"mas_{model}"]),
+                "alive_star": count(alive[f"mas_{model}_star"]),
+                **against_null(alive[f"mas_{model}"], null[f"mas_{model}"]),
             }
         )
         for model in ("base", "sft", "rl")
@@ -109,9 +156,10 @@ def draw_mas(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
         axes.axvline(1 / 3, color="black", lw=0.5, ls=":")
         axes.set_xlim(0, 1)
         axes.set_title(NAMES[model])
-        axes.set_xlabel("MAS")
+        draw_corrections(axes, part, "MAS*")
+        note_tail(axes, part, "MAS")
     count_axis(row[0], counts["all"].max())
     row[0].set_ylabel("features")
-    row[2].legend(loc="upper right")
+    legend_below(figure)
     figure.suptitle(labels[family], fontsize=9)
     return figure
