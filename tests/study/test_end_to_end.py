@@ -57,6 +57,7 @@ def python(program: str, *arguments: Path) -> str:
 def test_every_figure_and_table_is_there(results: Path) -> None:
     for name in [
         *(f"figures/figure{number}" for number in range(1, 14)),
+        *("figures/controls", "figures/dose-curves"),
         *(f"tables/table{number}" for number in range(1, 6)),
     ]:
         for kind in ("pdf", "png", "csv"):
@@ -85,6 +86,7 @@ def test_the_summary_for_machines(results: Path) -> None:
     assert {"Python", "lm-eval", "torch"} <= used["evaluate_model"]
     assert {"Python", "snakemake", "torch"} <= used["write_report"]
     assert summary["commit"] == "unknown: not a git checkout"  # of the copy that the test made
+    assert len(summary["verdicts"]) == 5 + 4, "the claims and the four primary hypotheses"
     family = summary["families"]["tiny"]
     assert {
         "accuracy",
