@@ -148,3 +148,13 @@ def test_the_edits_of_the_paper() -> None:
 def test_a_size_that_nobody_knows() -> None:
     with pytest.raises(InputError, match="families.x.base: the size of org/name is not known"):
         cost_estimate.size_of("families.x.base", ModelSource(model="org/name"), PAPER)
+
+
+def test_a_plan_that_cannot_be_made_ends_with_the_reason(tmp_path) -> None:
+    """Snakemake does not return from SystemExit in a `run` directive."""
+    study = Study(tmp_path, TINY)
+    study.change("families.tiny.base", "org/name")
+    study.change("families.tiny.revision", "main")
+    done = study.snakemake("--cores", "1", "--", "plan")
+    assert done.returncode == 1
+    assert "families.tiny.base: the size of org/name is not known" in done.stdout

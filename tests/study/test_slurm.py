@@ -21,6 +21,8 @@ from comparing import TEMPORARY, differing, final_files
 from conftest import ROOT, Study
 from given import Finished, begun
 
+from crosslens.workflow.doctor.cluster import slurm_limits
+
 PATIENCE = 600  # seconds; a machine may be busy
 SHARES = {"share-0": 1, "share-1": 1, "share-2": 2, "share-3": 2, "share-4": 3}  # GPUs
 RESULTS = "results/tiny/"
@@ -226,6 +228,9 @@ def made(files: Iterable[Path], study: Study) -> set[str]:
 def test_a_cluster_leaves_nothing_behind() -> None:
     """Also when what it was started for fails."""
     with pytest.raises(ZeroDivisionError), slurm.running(nodes=1) as cluster:
+        assert [f.status for f in slurm_limits({"x": {"gpu": 8, "runtime": 600}}, ROOT)] == ["ok"]
+        (found,) = slurm_limits({"x": {"gpu": 9}}, ROOT)
+        assert "no node has gpus 9 (largest 8)" in found.text
         cluster.occupy("n1")
         wait(processes, PATIENCE, "a job runs")
         raise ZeroDivisionError
