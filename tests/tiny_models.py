@@ -25,10 +25,8 @@ from crosslens.data.grading import user_message
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.synthetic.tokenizer import build_tokenizer
 
-NETWORKS = {
-    "qwen3": Qwen3Config,
-    "qwen2": Qwen2Config,
-    "llama": LlamaConfig,
+CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}  # trained here too
+NETWORKS = CONFIGS | {
     "mistral": MistralConfig,
     "gemma2": Gemma2Config,
     "gemma3": Gemma3TextConfig,
