@@ -17,6 +17,7 @@ from crosslens.analysis.evidence import (
 from crosslens.analysis.hypotheses import hypotheses_of, judge
 from crosslens.analysis.outcomes import Run, effect_rows
 from crosslens.analysis.question_table import benchmark_of
+from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
 from crosslens.config.study_design import PARADIGMS
 from crosslens.evaluation.questions import read_questions
 from crosslens.io.progress import track
@@ -47,8 +48,8 @@ def main(
     features: list[Path],
     records: list[Path],
     outcomes: list[Path],
-    evaluation: dict,
-    protocol: dict,
+    evaluation: EvaluationConfig,
+    protocol: CausalProtocolConfig,
     seed: int,
     effects: Path,
     compared: Path,
@@ -56,9 +57,9 @@ def main(
 ) -> None:
     """Write effects.csv, comparisons.csv and evidence.json of one family."""
     benchmark = benchmark_of(
-        pd.read_csv(table), read_questions(questions), evaluation["tasks"], evaluation["unseen"]
+        pd.read_csv(table), read_questions(questions), evaluation.tasks, evaluation.unseen
     )
-    rule = Rule(protocol["alpha"], protocol["smallest_effect"], DRAWS, seed)
+    rule = Rule(protocol.alpha, protocol.smallest_effect, DRAWS, seed)
     runs: dict[str, list[Run]] = {}
     for pair in zip(records, outcomes, strict=True):
         run = read_run(*pair)

@@ -14,7 +14,7 @@ from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.feature_scores import BASE, RL, SFT
 from crosslens.analysis.question_table import groups_of
 from crosslens.analysis.steering import companions, steering_vectors
-from crosslens.config.sections import ActivationsConfig
+from crosslens.config.sections import ActivationsConfig, CausalProtocolConfig, EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import read_questions
 from crosslens.evaluation.split_model import SplitModel
@@ -25,15 +25,15 @@ from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 
-def extent_of(protocol: dict, index: int, replica: int) -> Extent:
+def extent_of(protocol: CausalProtocolConfig, index: int, replica: int) -> Extent:
     """Return how much runs: everything for the first seed, the primary arms for others and SFT."""
     full = replica == 0 and index != SFT
     return Extent(
-        matched=protocol["exploratory_sets" if index == SFT else "matched_sets"],
-        exploratory=protocol["exploratory_sets"],
-        curves=protocol["curve_sets"],
-        multiply=protocol["multiply"],
-        clamp=protocol["clamp"],
+        matched=protocol.exploratory_sets if index == SFT else protocol.matched_sets,
+        exploratory=protocol.exploratory_sets,
+        curves=protocol.curve_sets,
+        multiply=protocol.multiply,
+        clamp=protocol.clamp,
         full=full,
     )
 
@@ -48,9 +48,9 @@ def main(
     states: Path,
     features: Path,
     crosscoder: Path,
-    evaluation: dict,
+    evaluation: EvaluationConfig,
     activations: ActivationsConfig,
-    protocol: dict,
+    protocol: CausalProtocolConfig,
     amplify_to: float,
     seed: int,
     records: Path,
@@ -70,27 +70,27 @@ def main(
         index,
         read_questions(questions),
         list(zip(rows["task"], rows["half"], strict=True)),
-        batch_size=evaluation["batch_size"],
+        batch_size=evaluation.batch_size,
         skip_positions=activations.skip_positions,
         sink_threshold=activations.sink_threshold,
         companions=companions(models, layer, partner, joint=chosen["readout"] == "joint"),
     )
-    groups, inside = groups_of(rows, evaluation["tasks"])
+    groups, inside = groups_of(rows, evaluation.tasks)
     final = load_file(states)["states"][inside].float().to(network.device)
     runner = Protocol(
         bench,
         Editor(trio, index, chosen["readout"]),
         chosen,
-        evaluation["tasks"],
+        evaluation.tasks,
         steering=steering_vectors(final, groups),
         toward=1 if index == BASE else -1,
         seed=seed,
     )
     wanted = arms(
         chosen,
-        evaluation["tasks"],
-        evaluation["unseen"],
-        dose=Dose("clamp", protocol["amplify"]) if index == BASE else ZERO,
+        evaluation.tasks,
+        evaluation.unseen,
+        dose=Dose("clamp", protocol.amplify) if index == BASE else ZERO,
         paper_dose=Dose("set", amplify_to if index == BASE else 0.0),
         extent=extent,
     )

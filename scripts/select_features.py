@@ -6,6 +6,7 @@ import pandas as pd
 
 from crosslens.analysis.feature_scores import Scores
 from crosslens.analysis.feature_sets import Choice, Counts, feature_sets
+from crosslens.config.sections import CausalProtocolConfig, GeneralizationConfig
 from crosslens.io.records import write_json
 from crosslens.workflow.job import run_job
 
@@ -15,8 +16,8 @@ def main(
     scores: Path,
     features: Path,
     tasks: list[str],
-    generalization: dict,
-    protocol: dict,
+    generalization: GeneralizationConfig,
+    protocol: CausalProtocolConfig,
     random_sets: int,
     seed: int,
     out: Path,
@@ -24,12 +25,12 @@ def main(
     """Write features.json."""
     alive = pd.read_csv(features)["alive"].to_numpy() == 1
     choice = Choice(
-        protocol["score"],
-        generalization["readout"],
-        generalization["threshold"],
-        generalization["active_rate"],
+        protocol.score,
+        generalization.readout,
+        generalization.score_fraction,
+        generalization.min_firing_rate,
     )
-    counts = Counts(protocol["matched_sets"], protocol["exploratory_sets"], random_sets)
+    counts = Counts(protocol.matched_sets, protocol.exploratory_sets, random_sets)
     write_json(out, feature_sets(Scores.load(scores), tasks, alive, choice, counts, seed))
 
 

@@ -17,6 +17,7 @@ from crosslens.analysis.comparisons import POINTS, Compared, Rule, compare, numb
 from crosslens.analysis.edits import ZERO, Dose
 from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects
 from crosslens.analysis.significance import holm, mcnemar, t_interval
+from crosslens.config.sections import CausalProtocolConfig
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided at this size"
 POWER = 2.8  # standard errors of an effect that a two-sided test of 5% finds in four cases of five
@@ -37,19 +38,19 @@ class Hypothesis(NamedTuple):
     sign: int
 
 
-def hypotheses_of(protocol: Mapping[str, Any]) -> dict[str, Hypothesis]:
+def hypotheses_of(protocol: CausalProtocolConfig) -> dict[str, Hypothesis]:
     """Return the primary hypotheses of a configuration's section.
 
     "zero" edits RL and "amplify" base. Of answers right and of margins the claim is that zeroing
     lowers and amplifying raises them; that changed answers are the other model's, of both.
     """
-    edits = {"zero": ("rl", ZERO, -1), "amplify": ("base", Dose("clamp", protocol["amplify"]), +1)}
+    edits = {"zero": ("rl", ZERO, -1), "amplify": ("base", Dose("clamp", protocol.amplify), +1)}
     found = {}
-    for name, entry in protocol["hypotheses"].items():
-        target, dose, sign = edits[entry["edit"]]
-        sign = +1 if entry["measure"] == "directedness" else sign
+    for name, entry in protocol.hypotheses.items():
+        target, dose, sign = edits[entry.edit]
+        sign = +1 if entry.measure == "directedness" else sign
         found[name] = Hypothesis(
-            target, entry["features"], str(dose), entry["questions"], entry["measure"], sign
+            target, entry.features, str(dose), entry.questions, entry.measure, sign
         )
     return found
 

@@ -3,14 +3,13 @@
 A name is {models} or {models}-{variation}, where models is a tuned variant (a pair with base),
 "trio" (base and both final models), or "sft-checkpoints" and "rl-checkpoints" (base and all
 checkpoints of a paradigm). Its directory has the number of the seed, {name}-r{replica}. `settings`
-has the fields of the section `crosscoder` of the configuration that matter here.
+is the section `crosscoder` of the configuration.
 """
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from crosslens.config.sections import FamilyConfig
+from crosslens.config.sections import CrosscoderConfig, FamilyConfig
 from crosslens.config.study_design import (
     FINAL,
     N_CHECKPOINTS,
@@ -28,14 +27,6 @@ VARIATION = rf"-(?:{'|'.join([TOPK, *INPUTS])})"
 PATTERN = rf"(?:(?:sft|rl)-(?:[1-{N_CHECKPOINTS}]|checkpoints)|trio|{MATCHED})(?:{VARIATION})?"
 
 
-class Settings(Protocol):
-    """What the names follow from."""
-
-    replicas: int  # further seeds
-    activation: str  # relu_l1 or batch_topk, where a name does not say which
-    evidence: Sequence[str]  # further crosscoders: batch_topk, nulls and others
-
-
 class Design(NamedTuple):
     """What a crosscoder is trained on, and how."""
 
@@ -45,7 +36,7 @@ class Design(NamedTuple):
     reference: str | None  # the crosscoder whose L0 it follows
 
 
-def design(name: str, family: FamilyConfig, settings: Settings) -> Design:
+def design(name: str, family: FamilyConfig, settings: CrosscoderConfig) -> Design:
     """Return what a name without its seed means."""
     models, variation = re.fullmatch(rf"(.*?)({VARIATION})?", name).groups("")
     variation = variation.removeprefix("-")
@@ -73,12 +64,12 @@ def base_name(directory: str) -> str:
     return directory.rpartition("-r")[0]
 
 
-def seeds(name: str, settings: Settings) -> list[str]:
+def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of a crosscoder for every seed."""
     return [f"{name}-r{r}" for r in range(settings.replicas + 1)]
 
 
-def trios(settings: Settings) -> list[str]:
+def trios(settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders whose features are selected and edited.
 
     They are those of three models: every seed, and BatchTopK's.
@@ -87,7 +78,7 @@ def trios(settings: Settings) -> list[str]:
     return [*seeds(TRIO_MODELS, settings), *also]
 
 
-def evidence(family: FamilyConfig, settings: Settings) -> list[str]:
+def evidence(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders that the evidence asks for, one seed of each."""
     pairs, asked = [FINAL[p] for p in PARADIGMS], settings.evidence
     variations = {"batch_topk": TOPK, "swapped": "swapped", "noise": "noise"}
@@ -105,7 +96,7 @@ def evidence(family: FamilyConfig, settings: Settings) -> list[str]:
     return [f"{name}-r0" for name in names]
 
 
-def crosscoders(family: FamilyConfig, settings: Settings) -> list[str]:
+def crosscoders(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of all crosscoders of a family.
 
     Those of final models, both pairs and the trio, are trained with every seed.
@@ -116,7 +107,7 @@ def crosscoders(family: FamilyConfig, settings: Settings) -> list[str]:
     return list(dict.fromkeys([*first, *several, *evidence(family, settings)]))
 
 
-def with_nrn(family: FamilyConfig, settings: Settings) -> list[str]:
+def with_nrn(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders whose features have an NRN: all of two models."""
     found = {
         name: design(base_name(name), family, settings) for name in crosscoders(family, settings)
@@ -128,23 +119,23 @@ def with_nrn(family: FamilyConfig, settings: Settings) -> list[str]:
     ]
 
 
-def with_mas(family: FamilyConfig, settings: Settings) -> list[str]:
+def with_mas(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders whose features have a MAS: all of the trio."""
     return [name for name in crosscoders(family, settings) if name.startswith(TRIO_MODELS)]
 
 
-def over_checkpoints(family: FamilyConfig, settings: Settings) -> list[str]:
+def over_checkpoints(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders of base and all checkpoints of a paradigm."""
     return [name for name in evidence(family, settings) if "-checkpoints-" in name]
 
 
-def extracted(family: FamilyConfig, settings: Settings) -> list[str]:
+def extracted(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the variants whose activations are extracted, base first."""
     matched = [MATCHED] if "drift_matched" in settings.evidence else []
     return [*variants(family), *matched]
 
 
-def reading(variant: str, family: FamilyConfig, settings: Settings) -> list[str]:
+def reading(variant: str, family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders that read a variant's activations."""
     return [
         directory

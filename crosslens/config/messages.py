@@ -46,6 +46,8 @@ RENAMED = {  # old key -> new name
     "traces.engine": "vllm_engine",
     "activations.window": "shards_on_disk",
     "crosscoder.path": "kernel",
+    "generalization.threshold": "score_fraction",
+    "generalization.active_rate": "min_firing_rate",
     "metrics.top": "top_features",
     "metrics.same_cosine": "match_cosine",
 }

@@ -78,6 +78,6 @@ def test_section_4_and_appendix_a4_benchmarks() -> None:
 
 def test_sections_5_and_7_features_and_interventions() -> None:
     assert CONFIG["metrics"]["top_features"] == 50  # section 5.2
-    assert CONFIG["generalization"]["threshold"] == 0.2  # section 7, experimental setup
+    assert CONFIG["generalization"]["score_fraction"] == 0.2  # section 7, experimental setup
     assert CONFIG["generalization"]["readout"] == "branch"  # section 3.2
     assert CONFIG["interventions"]["amplify_to"] == 3.0  # section 7.1

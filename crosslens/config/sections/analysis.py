@@ -38,12 +38,12 @@ class GeneralizationConfig(Section):
         description="What the encoder reads of a model; branch is the paper's, the others are "
         "controls (score_features, intervene).",
     )
-    threshold: Fraction = Field(
+    score_fraction: Fraction = Field(
         0.2,
         description="Fraction of the task's maximum score above which a feature is selected "
         "(select_features).",
     )
-    active_rate: Fraction = Field(
+    min_firing_rate: Fraction = Field(
         0.1,
         description="Least firing rate in RL on the tasks' critical samples of the features that "
         "active controls are drawn from (select_features).",
