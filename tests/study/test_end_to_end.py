@@ -98,7 +98,7 @@ def test_the_summary_for_machines(results: Path) -> None:
         "specificity",
     } <= family.keys()
     assert set(family["accuracy"]) == {"base", "sft-5", "rl-5"}
-    assert len(family["crosscoders"]) == 14
+    assert len(family["crosscoders"]) == 21
     assert set(family["interventions"]) == {"base", "rl-5"}
 
 
