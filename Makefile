@@ -83,7 +83,7 @@ pretrained: environments # the models of mini.yaml, made by its rules: pretraine
 	for model in base teacher; do rm -rf pretrained/$$model; cp -r results/mini/world/$$model pretrained/$$model; \
 	rm -f pretrained/$$model/.snakemake_timestamp; done
 
-rulegraph: # in the README, drawn from the workflow
+rulegraph: # in docs/workflow-graph.md, drawn from the workflow
 	$(SNAKEMAKE) --configfile mini.yaml --rulegraph mermaid-js | $(VENVS)/workflow/bin/python docs/rulegraph.py
 
 reference: # of all configuration keys, and the JSON schema for editors

@@ -1,10 +1,10 @@
-"""Write the graph of rules into the README; see `make rulegraph`."""
+"""Write the graph of rules into docs/workflow-graph.md; see `make rulegraph`."""
 
 import re
 import sys
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parent / "workflow-graph.md"
 BEGIN, END = "<!-- rule graph -->\n", "<!-- end of the rule graph -->\n"
 
 
@@ -43,11 +43,11 @@ def drawing(mermaid: str) -> str:
     return f"```mermaid\nflowchart TB\n{lines}```\n"
 
 
-def placed(readme: str, graph: str) -> str:
-    """The README with the graph between its marks."""
-    before, rest = readme.split(BEGIN)
+def placed(page: str, graph: str) -> str:
+    """The page with the graph between its marks."""
+    before, rest = page.split(BEGIN)
     return before + BEGIN + graph + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":
-    README.write_text(placed(README.read_text(), drawing(sys.stdin.read())))
+    PAGE.write_text(placed(PAGE.read_text(), drawing(sys.stdin.read())))

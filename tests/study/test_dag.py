@@ -128,11 +128,9 @@ def test_the_linter_finds_nothing(study: Study) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_rule_graph_in_the_readme(study: Study) -> None:
+def test_the_page_has_the_graph_of_rules(study: Study) -> None:
     done = study.snakemake("--rulegraph", "mermaid-js")
     assert done.returncode == 0, done.stdout
     rulegraph = runpy.run_path(str(ROOT / "docs" / "rulegraph.py"))
-    readme = (ROOT / "README.md").read_text()
-    assert rulegraph["placed"](readme, rulegraph["drawing"](done.stdout)) == readme, (
-        "make rulegraph"
-    )
+    page = rulegraph["PAGE"].read_text()
+    assert rulegraph["placed"](page, rulegraph["drawing"](done.stdout)) == page, "make rulegraph"
