@@ -14,7 +14,7 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills notebook own_models slurm)
-.PHONY: help pretrained environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference clean
+.PHONY: help pretrained environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference docs clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
 	@echo "make check         ruff, snakefmt, snakemake --lint, then the tests"
+	@echo "make docs          build the documentation site, in an environment of its own: site/index.html"
 	@echo "make environments  build the environments of the mini study under $(VENVS), or find them up to date;"
 	@echo "                   ENVS=config.yaml: those of a configuration; ENVS='sft-cuda vllm': those named"
 	@echo "make locks         pin every package of the environments in envs/locks, after an edit of envs/*.yaml"
@@ -89,6 +90,10 @@ rulegraph: # in docs/workflow-graph.md, drawn from the workflow
 reference: # of all configuration keys, and the JSON schema for editors
 	$(VENVS)/workflow/bin/python -m crosslens.config.reference
 
+docs: # the site; a broken link or any other warning is an error
+	@$(MAKE_ENVIRONMENTS) docs
+	@NO_MKDOCS_2_WARNING=1 $(VENVS)/docs/bin/mkdocs build --strict && echo "site/index.html"
+
 clean:
-	rm -rf results/mini .pytest_cache .ruff_cache
+	rm -rf site results/mini .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENVS)/*' -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ def table(lines: list[dict]) -> str:
 def run(module: ModuleType) -> dict[str, float]:
     """Print a module's table; its ratios."""
     print(f"\n## {module.TITLE}\n{module.__doc__}", flush=True)
-    print(table(module.rows()), flush=True)
+    print(f"\n{table(module.rows())}", flush=True)
     return module.ratios()
 
 

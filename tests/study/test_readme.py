@@ -7,6 +7,8 @@ import pytest
 from conftest import ROOT
 from test_dag import RULES
 
+import crosslens
+
 README = (ROOT / "README.md").read_text()
 TABLE = README.split("## From a figure to its code")[1].split("\n## ")[0]
 ROWS = [row.strip("|").split(" | ") for row in TABLE.partition("|---")[2].splitlines()[1:] if row]
@@ -51,8 +53,16 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
-def test_the_index_names_every_page() -> None:
+def test_the_index_and_the_navigation_name_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
     linked = set(re.findall(r"\]\(([^)#:]+)\)", index))
     pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]}
     assert linked == pages - {"index.md"}
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    assert set(re.findall(r"[\w/-]+\.md", navigation)) == pages
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text()
+    listed = re.findall(r"^::: (\S+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(f"{crosslens.MODULES[n]}.{n}" for n in crosslens.__all__)
