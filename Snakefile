@@ -17,6 +17,7 @@ pathvars:
 include: "rules/inputs.smk"
 include: "rules/targets.smk"
 include: "rules/world.smk"
+include: "rules/downloads.smk"
 include: "rules/data.smk"
 include: "rules/sft.smk"
 include: "rules/grpo.smk"

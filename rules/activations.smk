@@ -14,6 +14,7 @@ rule tokenize_corpus:
     input:
         model="<results>/models/{family}/base",
         sources=local_sources(config["corpus"]["sources"].values()),
+        downloads=source_downloads("corpus.sources"),
     output:
         corpus="<results>/activations/{family}/corpus.h5",
     log:

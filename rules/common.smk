@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from crosslens.config import benchmark_columns, crosscoder_design, study_design
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
-from crosslens.config.locations import local_sources
+from crosslens.config.locations import benchmark_files, downloads, local_sources
 from crosslens.config.study_design import FINAL, N_CHECKPOINTS
 from crosslens.workflow import hooks
 from crosslens.workflow.code_hash import fingerprint
@@ -34,7 +34,9 @@ TRACES = config.get("traces", {"teacher": [], "shards": 0})
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]
-BENCHMARK_FILES = list(config["evaluation"].get("files", {}).values())
+BENCHMARK_FILES = benchmark_files(STUDY)
+EVALUATION = {**config["evaluation"], "files": BENCHMARK_FILES}  # without the hub
+DOWNLOADS = downloads(STUDY)
 SYNTHETIC_TASKS = [t for t in [*TASKS, *UNSEEN, *MATH] if t in benchmark_columns.TASKS]
 ENVIRONMENTS = environments(config)  # by kind of rule
 # Modules that training backends import in processes of their own: a change reruns training too.

@@ -10,6 +10,7 @@ between sources), traces/{part}.jsonl, sft, grpo.parquet, manifest.json; <result
 rule import_model:
     input:
         model=model_directory,
+        download=model_download,
         base=base_of_tuned,
     output:
         directory("<results>/models/{family}/{variant}"),
@@ -38,6 +39,7 @@ rule prepare_problems:
     input:
         sources=local_sources(PROBLEMS["sources"].values()),
         exclude=local_sources(PROBLEMS["exclude"].values()),
+        downloads=source_downloads("problems.sources", "problems.exclude"),
     output:
         problems="<results>/data/problems.jsonl",
         overlaps="<results>/data/overlaps.csv",
@@ -63,6 +65,7 @@ rule prepare_problems:
 rule generate_traces:
     input:
         teacher=teacher_directory(),
+        download=downloaded("traces.teacher"),
         problems="<results>/data/problems.jsonl",
     output:
         traces="<results>/data/traces/{part}.jsonl",

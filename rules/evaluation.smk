@@ -8,7 +8,7 @@ OUTPUTS: <results>/evaluation/{family}/{variant}/: results.json (accuracies), sa
 rule evaluate_model:
     input:
         model="<results>/models/{family}/{variant}",
-        files=BENCHMARK_FILES,
+        files=BENCHMARK_FILES.values(),
     output:
         results="<results>/evaluation/{family}/{variant}/results.json",
         samples="<results>/evaluation/{family}/{variant}/samples.jsonl",
@@ -27,6 +27,6 @@ rule evaluate_model:
         runtime=rule_resource("evaluate_model", "runtime", 240),
     params:
         code=library_hash("scripts/evaluate_model.py"),
-        evaluation=config["evaluation"],
+        evaluation=EVALUATION,
     script:
         "../scripts/evaluate_model.py"

@@ -38,7 +38,7 @@ rule read_questions:
             "<results>/evaluation/{{family}}/{variant}/samples.jsonl",
             variant=FINAL.values(),
         ),
-        files=BENCHMARK_FILES,
+        files=BENCHMARK_FILES.values(),
     output:
         questions="<results>/generalization/{family}/questions.jsonl",
         table="<results>/generalization/{family}/questions.csv",
@@ -57,7 +57,7 @@ rule read_questions:
         runtime=rule_resource("read_questions", "runtime", 60),
     params:
         code=library_hash("scripts/read_questions.py"),
-        evaluation=config["evaluation"],
+        evaluation=EVALUATION,
         layer=config["activations"]["layer"],
         seed=config["seed"],
     script:

@@ -30,6 +30,34 @@ def base_of_tuned(w):
     return [] if w.variant == "base" else "<results>/models/{family}/base"
 
 
+def downloaded(*keys):
+    """Record that what some keys name is in the hub's cache; no file where it is local."""
+    return [f"{RESULTS}/downloads/{key}.json" for key in keys if key in DOWNLOADS]
+
+
+def model_download(w):
+    """Record of the download of a user-supplied model."""
+    return downloaded(f"families.{w.family}.{w.variant}")
+
+
+def source_downloads(*sections):
+    """Records of the downloads of the data sets below some sections."""
+    parts = tuple(f"{section}." for section in sections)
+    return downloaded(*(key for key in DOWNLOADS if key.startswith(parts)))
+
+
+def prepared_benchmarks():
+    """The benchmarks that are made from the hub's or other local data."""
+    sources = config["evaluation"]["files"]
+    return [f for t, f in BENCHMARK_FILES.items() if f != sources[t]["dataset"]]
+
+
+def benchmark_source(w):
+    """A local data set that a benchmark is made from, or the record of its download."""
+    key = f"evaluation.files.{w.task}"
+    return downloaded(key) or config["evaluation"]["files"][w.task]["dataset"]
+
+
 def teacher_directory():
     """Directory of the teacher; no file for one of the hub."""
     return [] if "revision" in TRACES else TRACES["teacher"]

@@ -24,7 +24,7 @@ def main(
     """
     identity = {"model": str(model), "model_hash": sha256(model)}
     versions = installed(*PACKAGES)
-    files = {name: sha256(file) for name, file in settings.files.items()}
+    files = {name: sha256(source.dataset) for name, source in settings.files.items()}
     stand = {"settings": settings.plain(), "files": files, "code": code, "versions": versions}
     journal = RowJournal(samples, identity | stand)
     done = {row["task"] for row in journal.rows}

@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -28,6 +25,8 @@ class Hub(BaseHTTPRequestHandler):
             self.reply(b"", {})
         elif parts[-1] == "auth-check":
             self.refuse(403, "GatedRepo")
+        elif parts[0] == "api" and len(parts) < 6:  # of no repository
+            self.refuse(404, "EntryNotFound")
         elif parts[0] == "api":
             asked = parts[4:]  # revision/COMMIT, and from huggingface_hub 1 on tree/COMMIT?...
             self.describe("/".join(parts[1:4]), asked[0], asked[1].partition("?")[0])
@@ -45,13 +44,15 @@ class Hub(BaseHTTPRequestHandler):
             self.refuse(404, "RevisionNotFound")
         else:
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-            files = [{"rfilename": name} for name in sorted(names)]
+            sizes = {name: (folder / name).stat().st_size for name in sorted(names)}
+            files = [{"rfilename": name, "size": size} for name, size in sizes.items()]
             told = {"id": repository.partition("/")[2], "sha": COMMIT, "siblings": files}
             told["gated"] = "manual" if repository.endswith("/licensed") else False
+            told["tags"] = ["license:mit", "region:us"]
             if asked == "tree":
                 told = [
-                    {"type": "file", "path": name, "oid": COMMIT, "size": 1}
-                    for name in sorted(names)
+                    {"type": "file", "path": name, "oid": COMMIT, "size": size}
+                    for name, size in sizes.items()
                 ]
             self.reply(json.dumps(told).encode(), {"Content-Type": "application/json"})
 
@@ -79,6 +80,8 @@ class Hub(BaseHTTPRequestHandler):
 
 def make_repositories(root: Path) -> Path:
     """Write a data set and three models, two of them gated, as they lie on the hub."""
+    import pyarrow.parquet  # not in every environment
+
     data = root / "datasets" / "org" / "data"
     for part in range(2):
         table = pyarrow.Table.from_pylist([{"problem": f"p{part}", "answer": str(part)}])

@@ -15,6 +15,12 @@ TASKS = {  # what lm-eval 0.4.13's task code reads of each document
     "aime24": ("Problem", "Answer"),
     "aime25": ("problem", "answer"),
 }
+ANSWERS = {  # the column that has the answer, hidden in some data sets' test splits
+    **dict.fromkeys(("openbookqa", "commonsense_qa", "arc_challenge"), "answerKey"),
+    **dict.fromkeys(("logiqa", "piqa"), "label"),
+    **{"headqa_en": "ra", "sciq": "correct_answer", "math500": "answer", "aime24": "Answer"},
+    "aime25": "answer",
+}
 MATH = ("math500", "aime24", "aime25")
 HUB_TASKS = (  # multiple-choice tasks of lm-eval with an accuracy `acc`, loaded from the hub
     *("arc_easy", "boolq", "copa", "headqa_es", "hellaswag", "logiqa2", "mathqa", "medmcqa"),

@@ -94,9 +94,10 @@ def check_source(key: str, source: DatasetSource, study: StudyConfig) -> str | N
 
 def check_benchmarks(study: StudyConfig) -> None:
     """Raise InputError unless every local benchmark file has the columns its task reads."""
-    for task, path in study.evaluation.files.items():
-        if not is_synthetic(path, study):
-            check_columns(f"evaluation.files.{task}", path, benchmark_columns.TASKS.get(task, ()))
+    for task, source in study.evaluation.files.items():
+        key = f"evaluation.files.{task}"
+        if path := check_source(key, source, study):
+            check_columns(key, path, benchmark_columns.TASKS.get(task, ()))
 
 
 def check_corpus(study: StudyConfig) -> None:

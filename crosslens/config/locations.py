@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
 
 from crosslens.config.sections import DatasetSource
 from crosslens.config.study import StudyConfig
@@ -15,21 +16,57 @@ def named_paths(study: StudyConfig) -> Iterator[tuple[str, str]]:
     for family, entry in study.families.items():
         for variant, source in given(entry).items():
             yield f"families.{family}.{variant}", source.model
-    for task, path in study.evaluation.files.items():
-        yield f"evaluation.files.{task}", path
     for key, source in named_sources(study):
         yield key, source.dataset
 
 
 def named_sources(study: StudyConfig) -> Iterator[tuple[str, DatasetSource]]:
     """Yield (key, source) of every data set that the study reads."""
-    parts = {"corpus.sources": study.corpus.sources}
+    parts = {"corpus.sources": study.corpus.sources, "evaluation.files": study.evaluation.files}
     if study.problems:
         parts["problems.sources"] = study.problems.sources
         parts["problems.exclude"] = study.problems.exclude
     for part, sources in parts.items():
         for name, source in sources.items():
             yield f"{part}.{name}", source
+
+
+class Download(NamedTuple):
+    """What is taken from the hub: a repository at a revision, or those of its files that match."""
+
+    repository: str
+    revision: str
+    kind: Literal["model", "dataset"]
+    files: str | None = None
+
+
+def downloads(study: StudyConfig) -> dict[str, Download]:
+    """Return everything that the study takes from the hub, by the key that names it."""
+    models = {
+        f"families.{family}.{variant}": (source.model, source.revision)
+        for family, entry in study.families.items()
+        for variant, source in given(entry).items()
+    }
+    if study.traces:
+        models["traces.teacher"] = study.traces.teacher, study.traces.revision
+    found = {key: Download(*model, "model") for key, model in models.items() if model[1]}
+    for key, source in named_sources(study):
+        if source.revision:
+            found[key] = Download(source.dataset, source.revision, "dataset", source.files)
+    return found
+
+
+def benchmark_files(study: StudyConfig) -> dict[str, str]:
+    """Return the local file that evaluation reads for each task.
+
+    It is the user's where that is JSON lines, and else the one that prepare_benchmark makes.
+    """
+    return {
+        task: source.dataset
+        if source.revision is None and source.dataset.endswith(".jsonl")
+        else f"results/{study.study}/data/benchmarks/{task}.jsonl"
+        for task, source in study.evaluation.files.items()
+    }
 
 
 def local_sources(sources: Iterable[Mapping[str, str]]) -> list[str]:

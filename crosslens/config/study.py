@@ -155,16 +155,28 @@ class StudyConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def every_task_has_its_data(self) -> Self:
+        """Raise InputError for a task without a file or data set."""
+        evaluation = self.evaluation
+        for task in [*evaluation.tasks, *evaluation.unseen, *evaluation.math]:
+            if task not in evaluation.files:
+                raise InputError(
+                    f"evaluation.files.{task}: missing. Give a local file, or a data set of the "
+                    "hub with its revision and the files of one split."
+                )
+        return self
+
+    @model_validator(mode="after")
     def world_makes_what_is_read(self) -> Self:
         """Raise InputError for a benchmark or a corpus that the synthetic data do not have."""
         folder = f"results/{self.study}/world"
-        for task, file in self.evaluation.files.items():
-            made = file.startswith(f"{folder}/benchmarks/")
+        for task, source in self.evaluation.files.items():
+            made = source.dataset.startswith(f"{folder}/benchmarks/")
             if made and task not in benchmark_columns.TASKS:
                 raise InputError(
                     f"evaluation.files.{task}: the world has no {task}, only "
-                    f"{', '.join(sorted(benchmark_columns.TASKS))}. Give another file, or remove "
-                    "the key to load the hub's data set."
+                    f"{', '.join(sorted(benchmark_columns.TASKS))}. Give another file, or the "
+                    "hub's data set."
                 )
         for name, source in self.corpus.sources.items():
             if self.world and source.dataset.startswith(f"{folder}/corpora/"):

@@ -15,7 +15,8 @@ GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the oth
 def check_names(study: StudyConfig, rules: set[str]) -> None:
     """Raise InputError for a family that is called as a target of the workflow."""
     drawn = {*FIGURES, *(f"table{n}" for n in TABLES)}
-    for family in {"all", "doctor", "plan", *rules, *drawn} & study.families.keys():
+    targets = {"all", "doctor", "downloads", "plan", *rules, *drawn}
+    for family in targets & study.families.keys():
         raise InputError(f"families.{family}: a target has this name. Choose another.")
 
 

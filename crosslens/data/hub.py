@@ -4,41 +4,127 @@ Through huggingface_hub, so its settings hold: HF_TOKEN, HF_HOME, HF_ENDPOINT (a
 HF_HUB_OFFLINE (only what was downloaded before).
 """
 
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from crosslens.io.errors import InputError
+from crosslens.io.progress import log
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]  # no second copy as .bin
 OTHER_COPIES = ["original/*", "metal/*"]
 
 
 def model_directory(model: str, revision: str | None) -> Path:
-    """The directory of a model: of the hub's at `revision`, in its cache, or the path `model`."""
-    if revision is None:
-        return Path(model)
-    return snapshot(model, revision, "model", MODEL_FILES, OTHER_COPIES)
+    """Return the directory of a model: of the hub's at `revision`, in its cache, or the path."""
+    return snapshot(model, revision, "model", None) if revision else Path(model)
 
 
 def dataset_directory(dataset: str, revision: str, files: str | None) -> Path:
-    """The directory of the files of a data set of the hub that match a pattern, in the cache."""
-    return snapshot(dataset, revision, "dataset", [files] if files else None, None)
+    """Return the directory in the cache of those files of a data set that match a pattern."""
+    return snapshot(dataset, revision, "dataset", files)
 
 
-def snapshot(
-    name: str, revision: str, kind: str, wanted: list[str] | None, unwanted: list[str] | None
-) -> Path:
+def patterns(kind: str, files: str | None) -> dict[str, list[str] | None]:
+    """Return which files of a repository are downloaded and which are not."""
+    if kind == "model":
+        return {"allow_patterns": MODEL_FILES, "ignore_patterns": OTHER_COPIES}
+    return {"allow_patterns": [files] if files else None, "ignore_patterns": None}
+
+
+def download(repository: str, revision: str, kind: str, files: str | None) -> dict[str, Any]:
+    """Download what is not in the cache yet; return what is there now.
+
+    The record has repository, kind, revision, commit, licence, whether it is gated (None where the
+    hub does not say), and the files with their sizes in bytes. Without an answer of the hub it
+    is the cache's. Raises InputError where the disk is too small, the download fails, or a file is
+    not as long as on the hub.
+    """
+    info = describe(repository, revision, kind)
+    siblings = {file.rfilename: file.size for file in info.siblings} if info else {}
+    expected = matching(siblings, kind, files)
+    if info:
+        check_disk(repository, info.sha, kind, expected)
+    folder = snapshot(repository, revision, kind, files)
+    found = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    record = matching(found, kind, files)
+    wrong = sorted(name for name, size in expected.items() if record.get(name) != size)
+    if wrong or not record:
+        what = f"{wrong[0]} is incomplete" if wrong else f"no file matches {files}"
+        raise InputError(
+            f"{repository} at {revision}: {what} in {folder}. Delete it, or correct "
+            "the pattern, and run again."
+        )
+    return {
+        "repository": repository,
+        "kind": kind,
+        "revision": revision,
+        "commit": folder.name,
+        "licence": licence_of(info),
+        "gated": bool(info.gated) if info else None,
+        "files": record,
+    }
+
+
+def matching(sizes: dict[str, int], kind: str, files: str | None) -> dict[str, int]:
+    """Return the files of a repository that are downloaded."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    return {name: sizes[name] for name in filter_repo_objects(sizes, **patterns(kind, files))}
+
+
+def licence_of(info: "ModelInfo | DatasetInfo | None") -> str:
+    """Return the licence that the hub's tags name."""
+    tags = (info and info.tags) or []
+    found = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
+    return ", ".join(found) or "unknown"
+
+
+def describe(repository: str, revision: str, kind: str) -> "ModelInfo | DatasetInfo | None":
+    """Return what the hub says of a repository; None where it does not answer."""
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().repo_info(repository, revision=revision, repo_type=kind, files_metadata=True)
+    except Exception as error:  # as in `snapshot`
+        log(f"{repository}: the hub does not describe it ({type(error).__name__})")
+        return None
+
+
+def check_disk(repository: str, commit: str, kind: str, sizes: dict[str, int]) -> None:
+    """Raise InputError where the cache's disk has no room for the files that are not there yet."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    place = {"revision": commit, "repo_type": kind}
+    missing = [
+        n for n in sizes if not isinstance(try_to_load_from_cache(repository, n, **place), str)
+    ]
+    needed = sum(sizes[name] for name in missing)
+    cache = Path(constants.HF_HUB_CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    log(f"{repository}: {needed / 1e9:.3f} GB to download, {free / 1e9:.0f} GB free in {cache}")
+    if needed > free:
+        raise InputError(
+            f"{repository}: {needed / 1e9:.1f} GB to download, but {cache} has {free / 1e9:.1f} GB "
+            "free. Free some space, or set HF_HOME to another disk."
+        )
+
+
+def snapshot(name: str, revision: str, kind: str, files: str | None) -> Path:
     """Download what is not in the cache yet. Raises InputError, in one line, when it cannot."""
     from huggingface_hub import snapshot_download
 
     try:
         return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                repo_type=kind,
-                allow_patterns=wanted,
-                ignore_patterns=unwanted,
-            )
+            snapshot_download(name, revision=revision, repo_type=kind, **patterns(kind, files))
         )
     except Exception as error:  # its releases raise those of three HTTP libraries, and hf_xet's
         reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)

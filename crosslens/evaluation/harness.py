@@ -1,4 +1,4 @@
-"""Evaluate a model through lm-eval, with the harness's own task code, on local or hub files."""
+"""Evaluate a model through lm-eval, with the harness's own task code, on local files."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -214,11 +214,9 @@ def tasks_of(settings: EvaluationConfig, names: list[str]) -> Iterator[dict[str,
                 if math
                 else harness_config(name)
             )
-            if file := settings.files.get(name):
-                needed = benchmark_columns.TASKS.get(name, ())
-                check_columns(f"evaluation.files.{name}", file, needed)
-                config = local(config, Path(file), Path(cache))
-            tasks[name] = ConfigurableTask(config=config)
+            file = settings.files[name].dataset
+            check_columns(f"evaluation.files.{name}", file, benchmark_columns.TASKS.get(name, ()))
+            tasks[name] = ConfigurableTask(config=local(config, Path(file), Path(cache)))
         yield tasks
 
 

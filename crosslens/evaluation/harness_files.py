@@ -20,18 +20,3 @@ def task_file(task: str) -> Path:
         if line.search(path.read_text(errors="replace")):
             return path
     raise InputError(f"evaluation: lm-eval has no task {name}: see `lm-eval ls tasks`")
-
-
-def hub_dataset(task: str) -> str:
-    """Return the name on the hub of the data set that a task reads.
-
-    Raises InputError when the harness has no such task, or the task names no data set.
-    """
-    path: Path | None = task_file(task)
-    while path:
-        text = path.read_text(errors="replace")
-        if found := re.search(r"^dataset_path: *(\S+)", text, re.MULTILINE):
-            return found[1].strip("\"'")
-        included = re.search(r"^include: *(\S+)", text, re.MULTILINE)
-        path = path.parent / included[1] if included else None
-    raise InputError(f"evaluation: lm-eval names no data set for the task {task}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from crosslens.config import crosscoder_design, study_design
 from crosslens.config.figure_list import FIGURES
-from crosslens.config.locations import is_synthetic, named_paths
+from crosslens.config.locations import benchmark_files, downloads, is_synthetic, named_paths
 from crosslens.config.model_compatibility import with_common_names
 from crosslens.config.sections import CrosscoderConfig, FamilyConfig, ModelSource
 from crosslens.config.study import StudyConfig
@@ -113,6 +113,11 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     matched = "drift_matched" in settings.evidence
     count = world_jobs(study) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
+        "download_source": len(downloads(study)),
+        "prepare_benchmark": sum(
+            file != study.evaluation.files[task].dataset
+            for task, file in benchmark_files(study).items()
+        ),
         "prepare_problems": int(study_design.trains(study.families)),
         "generate_traces": study.traces.shards if study_design.trains(study.families) else 0,
         "filter_traces": int(study_design.trains(study.families)),

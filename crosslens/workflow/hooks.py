@@ -16,7 +16,7 @@ from crosslens.config.loading import load_study
 from crosslens.config.study import StudyConfig
 from crosslens.config.yaml_files import check_repeated_keys
 from crosslens.io.errors import InputError
-from crosslens.workflow import cost_estimate, slurm
+from crosslens.workflow import cost_estimate, downloads, slurm
 from crosslens.workflow.doctor import interpreters
 from crosslens.workflow.doctor.examination import examine
 from crosslens.workflow.doctor.finding import count_errors, page
@@ -147,3 +147,12 @@ def fail_rule(message: str) -> None:
     from snakemake.exceptions import WorkflowError
 
     raise WorkflowError(message)
+
+
+def list_downloads(records: list[str], out: str) -> None:
+    """Print what was taken from the hub, how much disk it needs and which licences; write it, too.
+
+    `records` are the files of download_source.
+    """
+    print(downloads.describe(records))
+    downloads.write_table(records, Path(out))

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from local_hub import COMMIT, make_repositories, serve
 
+from crosslens.data.hub import check_disk
+from crosslens.io.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = """
 import json
@@ -17,6 +20,11 @@ from crosslens.config.sections import DatasetSource
 from crosslens.data.datasets import files_of, rows
 source = DatasetSource(dataset="org/data", revision=REVISION, files="data/*.parquet")
 print(json.dumps(list(rows(files_of(source)))))
+"""
+RECORD = """
+import json
+from crosslens.data.hub import download
+print(json.dumps(download("org/data", REVISION, "dataset", "data/*.parquet")))
 """
 MODEL = """
 from crosslens.data.hub import model_directory
@@ -26,9 +34,15 @@ print(*sorted(path.name for path in folder.iterdir()))
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with repositories as they lie on the hub."""
+    return make_repositories(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="module")
+def address(repositories: Path) -> Iterator[str]:
     """Return where a hub answers."""
-    with serve(make_repositories(tmp_path_factory.mktemp("hub"))) as found:
+    with serve(repositories) as found:
         yield found
 
 
@@ -79,3 +93,35 @@ def test_what_cannot_be_had_is_one_line(tmp_path, address, program, environment,
     last = done.stderr.splitlines()[-1]
     assert done.returncode and last.startswith("crosslens.io.errors.InputError: ") and said in last
     assert "HF_ENDPOINT and HF_HUB_OFFLINE, or give a local path" in last
+
+
+def test_a_download_is_recorded_with_licence_and_sizes(tmp_path, address, repositories) -> None:
+    """And again without network, from the cache alone."""
+    online = ask(RECORD, tmp_path, address)
+    record = json.loads(online.stdout)
+    folder = repositories / "datasets" / "org" / "data"
+    sizes = {f"data/train-{i}.parquet": 0 for i in range(2)}
+    assert record["files"] == {name: (folder / name).stat().st_size for name in sizes}
+    assert (record["commit"], record["licence"], record["gated"]) == (COMMIT, "mit", False)
+    assert "GB to download" in online.stderr
+    offline = json.loads(ask(RECORD, tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout)
+    assert offline == record | {"licence": "unknown", "gated": None}
+
+
+def test_an_incomplete_file_of_the_cache_is_noticed(tmp_path, address) -> None:
+    assert ask(RECORD, tmp_path, address).returncode == 0
+    (file,) = tmp_path.rglob("snapshots/*/data/train-1.parquet")
+    file.resolve().write_bytes(b"PAR1")
+    done = ask(RECORD, tmp_path, address)
+    assert done.returncode
+    assert "data/train-1.parquet is incomplete in" in done.stderr.splitlines()[-1]
+
+
+def test_a_pattern_without_files_is_refused(tmp_path, address) -> None:
+    done = ask(RECORD.replace("data/*.parquet", "test/*.parquet"), tmp_path, address)
+    assert done.returncode and "no file matches test/*.parquet" in done.stderr.splitlines()[-1]
+
+
+def test_a_disk_without_room_is_noticed_before_the_download() -> None:
+    with pytest.raises(InputError, match="org/data: 1000000000.0 GB to download, but .* free"):
+        check_disk("org/data", COMMIT, "dataset", {"data/train-0.parquet": 10**18})

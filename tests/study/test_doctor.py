@@ -35,7 +35,7 @@ def test_a_bare_machine(monkeypatch, tmp_path) -> None:
     study.change("families.tiny.revision", "main")
     study.change("grpo.device", "cuda")
     study.change("resources.train_grpo", {"gpu": 1})
-    study.change("evaluation.files", {})
+    study.change("evaluation.files.piqa", {"dataset": "baber/piqa", "revision": "main"})
     bare, temporary = tmp_path / "bin", tmp_path / ("long" * 10)
     bare.mkdir()
     temporary.mkdir()
@@ -58,7 +58,7 @@ def test_a_bare_machine(monkeypatch, tmp_path) -> None:
         "C compiler": "Triton needs one",
         "TMPDIR": "Ray's sockets",
         "families.tiny.base": "org/base: not complete in the cache",
-        "evaluation, piqa": "baber/piqa: not complete in the cache",
+        "evaluation.files.piqa": "baber/piqa: not complete in the cache",
     }
     for subject, text in errors.items():
         assert found[subject][0] == "error" and text in found[subject][1]

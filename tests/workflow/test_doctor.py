@@ -276,17 +276,14 @@ def test_what_the_paper_reads_from_the_hub() -> None:
     assert keys["families.llama-3.1-8b.base"] == "meta-llama/Llama-3.1-8B-Instruct"
     assert keys["traces.teacher"] == "Qwen/Qwen3-32B"
     assert {"problems.sources.math", "problems.exclude.aime24", "corpus.sources.general"} <= {*keys}
-    assert keys["evaluation, piqa"] == "piqa"
+    assert keys["evaluation.files.piqa"] == "baber/piqa"
     assert hub.hub_items(MINI) == []
 
 
-def test_the_data_sets_of_benchmarks_and_loading_scripts() -> None:
-    from crosslens.evaluation.harness_files import hub_dataset
+def test_loading_scripts() -> None:
     from crosslens.workflow.doctor.hub_probe import script_only
 
-    assert hub_dataset("math500") == "HuggingFaceH4/MATH-500"
-    assert hub_dataset("arc_challenge") == "allenai/ai2_arc"  # from the file that it includes
     assert script_only("EleutherAI/logiqa", ["README.md", "logiqa.py"])
     assert not script_only("baber/piqa", ["piqa/test.parquet"])
     answer = {"name": "EleutherAI/logiqa", "status": "found", "script": True}
-    assert hub.item_finding("evaluation, logiqa", answer, "").status == "error"
+    assert hub.item_finding("evaluation.files.logiqa", answer, "").status == "error"

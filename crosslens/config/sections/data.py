@@ -34,7 +34,8 @@ class DatasetSource(Section):
     )
 
 
-Sources = dict[SourceName, Annotated[DatasetSource, section_from_text("dataset", DatasetSource)]]
+Source = Annotated[DatasetSource, section_from_text("dataset", DatasetSource)]
+Sources = dict[SourceName, Source]
 
 
 class ProblemsConfig(Section):

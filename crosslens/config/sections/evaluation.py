@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from crosslens.config import benchmark_columns
 from crosslens.config.messages import suggestion
-from crosslens.config.sections.base import BatchSize, Key, Section, Tasks, Text, TokenCount
+from crosslens.config.sections.base import BatchSize, Key, Section, Tasks, TokenCount
+from crosslens.config.sections.data import Source
 from crosslens.io.errors import InputError
 
 
@@ -56,10 +57,11 @@ class EvaluationConfig(Section):
         description="Longest completion of the math sets, in tokens (evaluate_model); Evalchemy "
         "has 32768.",
     )
-    files: dict[Key, Text] = Field(
+    files: dict[Key, Source] = Field(
         {},
-        description="Local file of a task, one JSON object a line in the columns of the hub's data "
-        "set; lm-eval loads a task without an entry from the hub (evaluate_model, intervene).",
+        description="Data of every task, in the columns that lm-eval reads: a local file, or a "
+        "data set of the hub with revision and the files of one split; it becomes one local file "
+        "(prepare_benchmark) that evaluate_model, score_features and intervene read.",
     )
 
     @model_validator(mode="after")

@@ -21,12 +21,7 @@ def hub_items(study: StudyConfig) -> list[dict[str, Any]]:
     for key, source in named_sources(study):
         if trains(study.families) or not key.startswith("problems."):
             items.append(item(key, "dataset", source.dataset, source.revision, source.files))
-    items = [entry for entry in items if entry["revision"]]
-    settings = study.evaluation
-    for task in [*settings.tasks, *settings.unseen, *settings.math]:
-        if task not in settings.files:
-            items.append(item(f"evaluation, {task}", "task", task))
-    return items
+    return [entry for entry in items if entry["revision"]]
 
 
 def item(
@@ -76,8 +71,8 @@ def item_finding(key: str, answer: Mapping[str, Any], endpoint: str) -> Finding:
     if answer.get("script"):
         return error(
             key,
-            f"{name} is a loading script, which datasets 4 does not run. Give its rows as a local "
-            "file in evaluation.files.",
+            f"{name} is a loading script, which datasets 4 does not run. Set revision: "
+            "refs/convert/parquet, the hub's own conversion, and its files; or give a local file.",
         )
     if status == "cached":
         return ok(key, f"{name} is in the cache")

@@ -1,6 +1,6 @@
 """Ask the hub and its cache about what a study reads from there; print the answers as JSON.
 
-Runs in the analysis environment, which has huggingface_hub and lm-eval's list of tasks:
+Runs in the analysis environment, which has huggingface_hub:
 python -m crosslens.workflow.doctor.hub_probe < items.json
 """
 
@@ -21,14 +21,12 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import filter_repo_objects
 
 from crosslens.data.hub import MODEL_FILES, OTHER_COPIES
-from crosslens.evaluation.harness_files import hub_dataset
-from crosslens.io.errors import InputError
 
 SECONDS = 10  # until a request to the hub counts as failed
 TOGETHER = 8  # requests
 WEIGHTS = ".safetensors"
 
-Item = dict[str, Any]  # key, kind (model, dataset or task), name, revision, files
+Item = dict[str, Any]  # key, kind (model or dataset), name, revision, files
 
 
 def patterns(item: Item) -> dict[str, list[str] | None]:
@@ -72,14 +70,16 @@ def ask(item: Item) -> Item:
     except Exception as error:  # as above
         return {"status": "failed", "reason": next(iter(str(error).splitlines()), "")}
     files = list(filter_repo_objects(info.siblings, key=lambda f: f.rfilename, **patterns(item)))
-    names = [file.rfilename for file in files]
+    names = [file.rfilename for file in info.siblings]
+    if not files and not script_only(item["name"], names):
+        return {"status": "failed", "reason": f"no file matches {item['files']}"}
     missing = [file for file in files if not is_cached(item["name"], file, info.sha, kind)]
     return {
         "status": "found",
         "files": len(files),
         "missing": len(missing),
         "bytes": sum(file.size or 0 for file in missing),
-        "script": kind == "dataset" and script_only(item["name"], names),
+        "script": not files,
     }
 
 
@@ -127,11 +127,6 @@ def incomplete(item: Item, folder: Path, files: list[str]) -> str:
     return "" if any(wanted) else "no file of the pattern"
 
 
-def resolve(item: Item) -> Item:
-    """Return an item with the data set's name in place of the task's."""
-    return item | {"name": hub_dataset(item["name"])} if item["kind"] == "task" else item
-
-
 def answers(items: list[Item]) -> dict[str, Any]:
     """Return what is known of each item, by its key."""
     offline = bool(constants.HF_HUB_OFFLINE)
@@ -139,10 +134,6 @@ def answers(items: list[Item]) -> dict[str, Any]:
     method = look if offline or reason else ask
 
     def about(item: Item) -> Item:
-        try:
-            item = resolve(item)
-        except InputError as error:
-            return {"status": "failed", "reason": str(error), "name": item["name"]}
         return method(item) | {"name": item["name"]}
 
     with ThreadPoolExecutor(TOGETHER) as pool:

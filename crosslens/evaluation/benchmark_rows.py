@@ -1,0 +1,35 @@
+"""The rows of a benchmark as they are written to its local file."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from crosslens.io.errors import InputError
+
+HIDDEN = (None, "", -1, "-1")
+
+
+def json_rows(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return rows without the columns that JSON does not have (images, dates), and their names."""
+    found = list(rows)
+    dropped = sorted({key for row in found for key, value in row.items() if not is_json(value)})
+    return [{k: v for k, v in row.items() if k not in dropped} for row in found], dropped
+
+
+def is_json(value: Any) -> bool:
+    """Return whether a value can be written as JSON."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def check_answers(key: str, rows: list[dict[str, Any]], column: str | None) -> None:
+    """Raise InputError where answers are hidden, as in some data sets' test splits."""
+    hidden = sum(row.get(column) in HIDDEN for row in rows if column in row)
+    if hidden:
+        raise InputError(
+            f"{key}: {hidden} of {len(rows)} rows have no answer in the column {column}. Give the "
+            "files of a split with answers."
+        )

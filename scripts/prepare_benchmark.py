@@ -1,0 +1,41 @@
+"""Make one local file of a benchmark, from the hub's cache or from local data."""
+
+from pathlib import Path
+
+from crosslens.config import benchmark_columns
+from crosslens.config.json_files import check_columns
+from crosslens.config.sections import DatasetSource
+from crosslens.data.datasets import files_of, rows
+from crosslens.evaluation.benchmark_rows import check_answers, json_rows
+from crosslens.io.records import sha256, write_json, write_jsonl
+from crosslens.workflow.job import run_job
+
+
+def main(*, task: str, source: DatasetSource, out: Path, manifest: Path) -> None:
+    """Write the rows as JSON lines in the data set's columns, and where they are from."""
+    key, files = f"evaluation.files.{task}", files_of(source)
+    found, dropped = json_rows(rows(files))
+    check_answers(key, found, benchmark_columns.ANSWERS.get(task))
+    write_jsonl(out, found)
+    check_columns(key, str(out), benchmark_columns.TASKS.get(task, ()))
+    write_json(
+        manifest,
+        {
+            "rows": len(found),
+            "sha256": sha256(out),
+            "source": source.plain(),
+            "files": {path.name: sha256(path) for path in files},
+            "dropped_columns": dropped,
+        },
+    )
+
+
+if __name__ == "__main__":
+    run_job(
+        main,
+        snakemake,
+        task=snakemake.wildcards.task,
+        source=snakemake.params.source,
+        out=snakemake.output.benchmark,
+        manifest=snakemake.output.manifest,
+    )

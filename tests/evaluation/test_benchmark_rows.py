@@ -1,0 +1,88 @@
+"""Benchmarks as local files: the hub's Parquet and JSON, in the columns that lm-eval reads."""
+
+import datetime
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from real_material import real
+
+from crosslens.config.benchmark_columns import TASKS
+from crosslens.config.sections import DatasetSource, EvaluationConfig
+from crosslens.evaluation.harness import tasks_of
+from crosslens.io.errors import InputError
+from crosslens.io.records import read_json, read_jsonl, sha256
+
+HEADQA = {
+    "qid": "1",
+    "qtext": "Which is a bone?",
+    "ra": 2,
+    "answers": [{"aid": 1, "atext": "skin"}, {"aid": 2, "atext": "tibia"}],
+    "image": b"\x89PNG",
+    "date": datetime.date(2013, 1, 1),
+}
+
+
+@pytest.fixture
+def prepare(monkeypatch, tmp_path: Path):
+    """Run the script on a Parquet file of some rows; its output and manifest."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "scripts")
+
+    def run(task: str, rows: list[dict]) -> tuple[Path, dict]:
+        folder = tmp_path / "en" / "test"
+        folder.mkdir(parents=True)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "0000.parquet")
+        out = tmp_path / f"{task}.jsonl"
+        __import__("prepare_benchmark").main(
+            task=task,
+            source=DatasetSource(dataset=str(tmp_path), files="en/test/*.parquet"),
+            out=out,
+            manifest=tmp_path / "manifest.json",
+        )
+        return out, read_json(tmp_path / "manifest.json")
+
+    return run
+
+
+def document(task: str, file: Path) -> tuple[str, list[str], int]:
+    """Prompt, choices and right choice of the first document, by lm-eval's own code."""
+    with tasks_of(EvaluationConfig(files={task: str(file)}), [task]) as tasks:
+        found = tasks[task]
+        doc = next(iter(found.eval_docs))
+        return found.doc_to_text(doc), found.doc_to_choice(doc), int(found.doc_to_target(doc))
+
+
+def test_a_hub_file_becomes_what_the_harness_reads(prepare) -> None:
+    """HeadQA's conversion has images, which JSON does not have."""
+    out, manifest = prepare("headqa_en", [HEADQA])
+    assert manifest["dropped_columns"] == ["date", "image"]
+    assert (manifest["rows"], manifest["sha256"]) == (1, sha256(out))
+    assert list(manifest["files"]) == ["0000.parquet"]
+    expected = ("Question: Which is a bone?\nAnswer:", ["skin", "tibia"], 1)
+    assert document("headqa_en", out) == expected
+
+
+@pytest.mark.parametrize("label", [-1, None])
+def test_a_split_with_hidden_answers_is_refused(prepare, label) -> None:
+    rows = [{"goal": "open it", "sol1": "key", "sol2": "spoon", "label": label}] * 2
+    with pytest.raises(InputError, match="evaluation.files.piqa: 2 of 2 rows have no answer"):
+        prepare("piqa", rows)
+
+
+def test_a_column_that_the_harness_needs_is_missing(prepare) -> None:
+    with pytest.raises(InputError, match="evaluation.files.piqa: .*lacks the column sol1"):
+        prepare("piqa", [{"goal": "open it", "solution": "key", "label": 0}])
+
+
+@pytest.mark.parametrize("task", ["arc_challenge", "openbookqa", "piqa", "logiqa"])
+def test_real_benchmarks_survive_parquet(prepare, task: str) -> None:
+    """Real rows through Parquet and back are the documents of the file itself."""
+    file = real(f"benchmarks/{task}.jsonl")
+    rows = read_jsonl(file)
+    out, manifest = prepare(task, rows)
+    assert manifest["rows"] == len(rows)
+    assert [[row[c] for c in TASKS[task]] for row in read_jsonl(out)] == [
+        [row[c] for c in TASKS[task]] for row in rows
+    ]
+    assert document(task, out) == document(task, file)

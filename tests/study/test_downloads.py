@@ -1,0 +1,67 @@
+"""`snakemake downloads`: all of the hub, once with network, then from the cache alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Study
+from local_hub import COMMIT, serve
+
+PIQA = [{"goal": "open it", "sol1": "key", "sol2": "spoon", "label": i % 2} for i in range(3)]
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """A benchmark and a corpus as they lie on the hub."""
+    for name, rows in {"piqa": PIQA, "text": [{"text": "a b"}]}.items():
+        folder = tmp_path / "hub" / "datasets" / "org" / name
+        folder.mkdir(parents=True)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "validation.jsonl").write_text(text)
+        (folder / "README.md").write_text("no data")
+    return tmp_path / "hub"
+
+
+def test_all_of_the_hub_is_had_once_and_needs_no_network_again(
+    tmp_path: Path, study: Study, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"revision": COMMIT, "files": "*.jsonl"}
+    study.change("evaluation.files.piqa", {"dataset": "org/piqa", **source})
+    study.change("corpus.sources.general", {"dataset": "org/text", **source})
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    arguments = ("--cores", "2", "--sdm", "env-modules", "--", "downloads")
+    with serve(hub) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        done = study.snakemake(*arguments)
+    assert done.returncode == 0, done.stdout
+    size = (hub / "datasets" / "org" / "piqa" / "validation.jsonl").stat().st_size
+    results = tmp_path / "results" / "mini"
+    record = json.loads((results / "downloads" / "evaluation.files.piqa.json").read_text())
+    assert (record["licence"], record["files"]) == ("mit", {"validation.jsonl": size})
+    for line in (r"evaluation.files.piqa  org/piqa", "corpus.sources.general", "in all: 0.000 GB"):
+        assert line in done.stdout
+    made = results / "data" / "benchmarks" / "piqa.jsonl"
+    assert [json.loads(line) for line in made.read_text().splitlines()] == PIQA
+    assert len((results / "downloads.csv").read_text().splitlines()) == 3
+
+    shutil.rmtree(results)
+    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
+    again = study.snakemake(*arguments)
+    assert again.returncode == 0, again.stdout
+    assert len(made.read_text().splitlines()) == len(PIQA)
+
+
+def test_evaluation_reads_local_files_only(study: Study) -> None:
+    """A task of the hub is a file that prepare_benchmark makes; the hub is asked by one rule."""
+    source = {"dataset": "org/piqa", "revision": COMMIT, "files": "*.jsonl"}
+    study.change("evaluation.files.piqa", source)
+    done = study.snakemake("--dry-run", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    made = "results/mini/data/benchmarks/piqa.jsonl"
+    for rule in ("evaluate_model", "score_features", "intervene"):
+        block = done.stdout.partition(f"rule {rule}:")[2].partition("output:")[0]
+        assert made in block, rule
+    block = done.stdout.partition("rule prepare_benchmark:")[2].partition("output:")[0]
+    assert "results/mini/downloads/evaluation.files.piqa.json" in block
