@@ -20,6 +20,8 @@ MINI = yaml.safe_load((ROOT / "mini.yaml").read_text())
 # Studies of these tests lie in other folders and pretrain the models that mini.yaml has ready.
 MINI["families"]["tiny"]["base"] = "results/mini/world/base"
 MINI["traces"]["teacher"] = "results/mini/world/teacher"
+# A benchmark of the hub, so that the graph has the rules that take it from there.
+HUB_PIQA = {"dataset": "org/piqa", "revision": "0" * 40, "files": "*.jsonl"}
 TINY = yaml.safe_load((ROOT / "tests" / "config" / "tiny.yaml").read_text())
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}

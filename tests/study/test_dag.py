@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from conftest import MINI, ROOT, Study, jobs
+from conftest import HUB_PIQA, MINI, ROOT, Study, jobs
 
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
 OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
@@ -69,6 +69,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
 
 
 def test_every_rule_of_the_default_target_is_in_the_graph(study: Study) -> None:
+    study.change("evaluation.files.piqa", HUB_PIQA)
     assert set(jobs(planned(study))) == {*RULES, "start_family", "all"}
 
 

@@ -30,6 +30,8 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
     other seeds of both final pairs and of the trio, and 9 as evidence; 100 shards."""
     found = dry_run(Study(tmp_path, CONFIG))
     assert found == {
+        "download_source": 21,
+        "prepare_benchmark": 10,
         "import_model": 3,
         "prepare_problems": 1,
         "generate_traces": 48,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MINI, ROOT
+from conftest import HUB_PIQA, MINI, ROOT
 from pydantic import TypeAdapter
 from snakemake.api import (
     ConfigSettings,
@@ -39,7 +39,8 @@ TYPES = {"Path": Path, "Any": Any, "StudyConfig": StudyConfig} | {
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """One job of each rule of the mini study, by rule."""
     file = tmp_path_factory.mktemp("study") / "config.yaml"
-    file.write_text(yaml.safe_dump(MINI))
+    evaluation = MINI["evaluation"] | {"files": MINI["evaluation"]["files"] | {"piqa": HUB_PIQA}}
+    file.write_text(yaml.safe_dump(MINI | {"evaluation": evaluation}))
     with SnakemakeApi(OutputSettings(verbose=False)) as api:
         study = api.workflow(
             resource_settings=ResourceSettings(cores=1),

@@ -232,8 +232,9 @@ def test_a_chat_template_is_needed_for_math_sets_and_training(study: Study) -> N
     (study.model("base") / "chat_template.jinja").unlink()
     study.change("families.tiny.base", "base")
     assert "families.tiny.base: the tokenizer of base has no chat template" in refusal(study)
+    for task in study.config["evaluation"].pop("math"):
+        del study.config["evaluation"]["files"][task]
     study.change("evaluation.math", {})
-    study.change("evaluation.files", {})
     study.change("problems.exclude", {})
     assert "has no chat template" in refusal(study)
     study.change(
@@ -308,6 +309,15 @@ def test_a_held_out_shard_without_a_sequence_of_each_source(study: Study) -> Non
 
 def test_a_task_of_the_hub_with_an_accuracy(study: Study) -> None:
     study.config["evaluation"]["tasks"].append("social_iqa")
+    assert "evaluation.files.social_iqa: missing. Give a local file, or a data set" in refusal(
+        study
+    )
+    source = {
+        "dataset": "org/social_i_qa",
+        "revision": "refs/convert/parquet",
+        "files": "*/x.parquet",
+    }
+    study.change("evaluation.files.social_iqa", source)
     load_study(study.config, SCRIPTS)
 
 
