@@ -61,7 +61,7 @@ def test_evaluation_reads_local_files_only(study: Study) -> None:
     done = study.snakemake("--dry-run", "--cores", "1")
     assert done.returncode == 0, done.stdout
     made = "results/mini/data/benchmarks/piqa.jsonl"
-    for rule in ("evaluate_model", "score_features", "intervene"):
+    for rule in ("evaluate_model", "read_questions"):
         block = done.stdout.partition(f"rule {rule}:")[2].partition("output:")[0]
         assert made in block, rule
     block = done.stdout.partition("rule prepare_benchmark:")[2].partition("output:")[0]
