@@ -130,6 +130,8 @@ def test_the_linter_finds_nothing(study: Study) -> None:
 
 
 def test_the_page_has_the_graph_of_rules(study: Study) -> None:
+    study.change("families.tiny.base", str(ROOT / "pretrained" / "base"))  # as mini.yaml has it
+    study.change("traces.teacher", str(ROOT / "pretrained" / "teacher"))
     done = study.snakemake("--rulegraph", "mermaid-js")
     assert done.returncode == 0, done.stdout
     rulegraph = runpy.run_path(str(ROOT / "docs" / "rulegraph.py"))
