@@ -11,6 +11,7 @@ from tiny_models import letter_tokenizer, tiny_network
 from crosslens.analysis.edited_answers import Bench, Companions
 from crosslens.analysis.edits import ZERO, Dose, Editor, patch, scaled
 from crosslens.analysis.interventions import intervene
+from crosslens.config.sections import EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.harness import run, tasks_of
 from crosslens.evaluation.harness_questions import Recorder, questions_of
@@ -31,10 +32,10 @@ PARTS = [("openbookqa", "AB"[i % 2]) for i in range(len(DOCS))]
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory) -> dict:
+def settings(tmp_path_factory) -> EvaluationConfig:
     file = tmp_path_factory.mktemp("tasks") / "openbookqa.jsonl"
     file.write_text("".join(json.dumps(doc) + "\n" for doc in DOCS))
-    return {"math": {}, "files": {"openbookqa": str(file)}}
+    return EvaluationConfig(math={}, files={"openbookqa": str(file)})
 
 
 @pytest.fixture(scope="module")
