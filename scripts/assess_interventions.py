@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crosslens.analysis.comparisons import Rule, comparison_rows, with_q
+from crosslens.analysis.comparisons import KEYS, NUMBERS, Rule, comparison_rows, with_q
 from crosslens.analysis.evidence import (
     comparisons,
     doses,
@@ -70,7 +70,7 @@ def main(
     write_csv(effects, pd.DataFrame(each))
     rows = [row for found in runs.values() for row in comparison_rows(found, benchmark, rule)]
     rows = with_q(rows)
-    write_csv(compared, pd.DataFrame(rows))
+    write_csv(compared, pd.DataFrame(rows, columns=[*KEYS, *NUMBERS]))
     seeds = [read_json(path) for path in features]
     found = {
         "questions": question_numbers(benchmark),

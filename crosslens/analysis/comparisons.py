@@ -16,6 +16,11 @@ from crosslens.analysis.significance import (
     permutation_p,
 )
 
+KEYS = ("target", "design", "features", "dose", "against", "questions", "measure")
+NUMBERS = (
+    *("value", "control_mean", "control_low", "control_high", "controls"),
+    *("excess", "low", "high", "seeds", "p", "q"),
+)
 POINTS = {"net": 100.0, "critical": 100.0}  # what these measures are multiplied with for reading
 
 

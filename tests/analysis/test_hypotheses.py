@@ -16,7 +16,15 @@ from planted import (
 )
 
 from crosslens.analysis.arms import with_controls
-from crosslens.analysis.comparisons import Compared, Rule, compare, comparison_rows, with_q
+from crosslens.analysis.comparisons import (
+    KEYS,
+    NUMBERS,
+    Compared,
+    Rule,
+    compare,
+    comparison_rows,
+    with_q,
+)
 from crosslens.analysis.hypotheses import (
     NOT_SUPPORTED,
     SUPPORTED,
@@ -154,6 +162,7 @@ def test_every_comparison_has_an_adjusted_p_value() -> None:
         for m in ("net", "flips", "directedness", "margin", "critical")
     }
     assert all(row["q"] >= row["p"] for row in rows)
+    assert {tuple(row) for row in rows} == {(*KEYS, *NUMBERS)}
     margin = next(r for r in rows if (r["questions"], r["measure"]) == ("tasks", "margin"))
     assert margin["excess"] == pytest.approx(margin["value"] - margin["control_mean"])
     assert margin["low"] < margin["excess"] < margin["high"] and margin["controls"] == CONTROLS

@@ -27,6 +27,7 @@ def given_models(folder: Path) -> Study:
     study.change("figures.families", ["own"] * 3)
     study.change("activations", {"shards": 1, "shards_on_disk": 1})
     study.change("crosscoder.replicas", 0)
+    study.change("crosscoder.evidence", [])
     study.change("crosscoder.d_sparse", 64)
     return study
 

@@ -14,7 +14,13 @@ SEEDS = 1 + MINI["crosscoder"]["replicas"]  # of the last two pairs and of the t
 FINAL = SEEDS + 2  # BatchTopK, and rows of random order
 CROSSCODERS = 8 + 3 * FINAL + 1  # and the pair of matched drift
 READERS = {"base": CROSSCODERS, "sft-5": 2 * FINAL, "rl-5": 2 * FINAL}
-DIRECTORIES = ("world/tokenizer", "/base", "/sft-5", "/rl-5")  # outputs that are no files
+DIRECTORIES = (
+    "world/tokenizer",
+    "/base",
+    "/sft-5",
+    "/rl-5",
+    "/sft-matched",
+)  # outputs that are no files
 SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
 STATE = re.compile(r"crosscoders/tiny/(?P<crosscoder>[\w-]+)/state-(?P<shard>\d+)\.safetensors$")
 
