@@ -18,8 +18,7 @@ from crosslens.config.sections import ActivationsConfig, CausalProtocolConfig, E
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import read_questions
 from crosslens.evaluation.split_model import SplitModel
-from crosslens.io.atomic import atomic_write
-from crosslens.io.records import read_json, write_json
+from crosslens.io.records import read_json, write_arrays, write_json
 from crosslens.models.loading import load_network
 from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
@@ -95,14 +94,13 @@ def main(
         extent=extent,
     )
     results = list(runner.run(list(wanted)))
-    with atomic_write(outcomes) as partial, partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            choice=np.stack([r.outcome.choice for r in results]),
-            margin=np.stack([r.outcome.margin for r in results]),
-            before=bench.unedited.choice,
-            margin_before=bench.unedited.margin,
-        )
+    arrays = {
+        "choice": np.stack([r.outcome.choice for r in results]),
+        "margin": np.stack([r.outcome.margin for r in results]),
+        "before": bench.unedited.choice,
+        "margin_before": bench.unedited.margin,
+    }
+    write_arrays(outcomes, arrays)
     write_json(records, [r.record() for r in results])
 
 

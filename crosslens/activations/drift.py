@@ -6,15 +6,19 @@ theta = base + alpha (SFT - base). Distance, or drift, is the mean squared dista
 activations, E |x - x^O|^2, on some held-out sequences.
 """
 
+import copy
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt32
 
-from crosslens.activations.extract import residual_stream
+from crosslens.activations.extract import load_truncated, residual_stream
+from crosslens.config.sections import ActivationsConfig
+from crosslens.data.corpus import read_shard
 from crosslens.models.batching import batches
 
 TOKENS = 1 << 17  # at least so many are measured, as far as the held-out shard has them
@@ -105,3 +109,23 @@ def interpolate(
             common = min(len(one), len(weight))
             weight[:common] = torch.lerp(one[:common], other[:common], alpha)
             weight[common:] = other[common : len(weight)]
+
+
+def match_drift(
+    corpus: Path, base: Path, sft: Path, rl: Path, settings: ActivationsConfig
+) -> Measured:
+    """Return alpha and the drifts, measured at the layer on held-out rows of the corpus."""
+    rows, _ = read_shard(corpus, "heldout")
+    rows = rows[: math.ceil(TOKENS / rows.shape[1])]
+    options = {"batch_size": settings.batch_size, "skip_positions": settings.skip_positions}
+    networks = [load_truncated(path, settings.layer)[0] for path in (base, sft, rl)]
+    x, tuned, target = parts = [activations(network, rows, **options) for network in networks]
+    kept = without_sinks(parts, settings.sink_threshold)
+    between = copy.deepcopy(networks[0])
+
+    def drift_at(alpha: float) -> float:
+        interpolate(between, *networks[:2], alpha)
+        return drift(activations(between, rows, **options)[kept], x[kept])
+
+    wanted, at_one = drift(target[kept], x[kept]), drift(tuned[kept], x[kept])
+    return Measured(*match(wanted, at_one, drift_at), wanted, at_one, int(kept.sum()))

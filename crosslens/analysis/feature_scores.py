@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.critical_samples import CELLS, HALVES
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.io.atomic import atomic_write
+from crosslens.io.records import write_arrays
 
 READOUTS = ("branch", "branch_scaled", "joint", "swap")
 BASE, SFT, RL = 0, 1, 2  # their places in the trio
@@ -114,8 +114,7 @@ class Scores(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Write all arrays to one file."""
-        with atomic_write(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, **self._asdict())
+        write_arrays(path, self._asdict())
 
     @classmethod
     def load(cls, path: Path) -> "Scores":

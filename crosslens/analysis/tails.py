@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.stats import binomtest, t
+from scipy.stats import t
 
 from crosslens.config.crosscoder_design import VARIATION
 from crosslens.config.study_design import FINAL
@@ -52,16 +52,6 @@ def tail_start(
         return None
     first = int(np.argmax(low))
     return TailStart(float(shares[first]), int(above[first] - null_above[first]))
-
-
-def asymmetry(right: int, left: int) -> float:
-    """Return the p-value of a right tail that is not longer than the left one (sign test).
-
-    If the identity of a model does not matter, a feature is as likely in either tail.
-    """
-    if right + left == 0:
-        return 1.0
-    return float(binomtest(right, right + left, 0.5, alternative="greater").pvalue)
 
 
 class Shares(NamedTuple):

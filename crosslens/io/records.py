@@ -1,7 +1,8 @@
-"""Read and write text, JSON, JSON lines and CSV, and hash what identifies a file."""
+"""Read and write text, JSON, JSON lines, CSV and arrays, and hash what identifies a file."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def write_csv(path: str | Path, table: Any) -> None:
     """Write a pandas data frame as CSV atomically, without its index."""
     with atomic_write(path) as partial:
         table.to_csv(partial, index=False)
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write NumPy arrays to one compressed .npz file atomically."""
+    import numpy as np
+
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_json(path: str | Path) -> Any:

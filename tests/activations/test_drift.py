@@ -9,6 +9,7 @@ import torch
 from tiny_models import letter_tokenizer, tiny_network
 
 from crosslens.activations.drift import drift, interpolate, match, scaled, without_sinks
+from crosslens.activations.drift import match_drift as drift_of
 from crosslens.config.sections import ActivationsConfig
 from crosslens.data.corpus import Corpus, write_corpus
 from crosslens.io.records import read_json
@@ -76,12 +77,9 @@ def test_the_script_writes_a_model_of_the_rl_models_drift(tmp_path):
     )
     found = read_json(tmp_path / "drift.json")
     assert found["drift"] == pytest.approx(found["rl"], rel=0.01) and found["sft"] > found["rl"]
-    again = match_drift.find(
+    again = drift_of(
         tmp_path / "corpus.h5",
         *(tmp_path / name for name in ("base", "sft", "matched")),
-        layer=1,
-        sink_threshold=10.0,
-        batch_size=4,
-        skip_positions=1,
+        settings,
     )
     assert again.rl == pytest.approx(found["drift"], rel=1e-3), "as it is read back"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crosslens.analysis.tails import Shares, asymmetry, false_share, tail_start, tail_table
+from crosslens.analysis.tails import Shares, false_share, tail_start, tail_table
 
 OBSERVED = [0.5, 0.55, 0.62, 0.7, 0.81, 0.83, 0.9, 0.95]
 NULL = [0.48, 0.5, 0.52, 0.55, 0.6, 0.66, 0.7, 0.82]
@@ -32,13 +32,6 @@ def test_a_tail_start_is_rare_without_specific_features():
     generator = np.random.default_rng(0)
     draws = generator.beta(8, 8, (200, 2, 300))
     assert np.mean([tail_start(*pair) is not None for pair in draws]) <= 0.05
-
-
-def test_the_tails_of_swapped_rows_are_symmetric():
-    """16 features right and none left are no chance, 11 and 10 are."""
-    assert asymmetry(16, 0) == pytest.approx(2**-16)
-    assert asymmetry(11, 10) == pytest.approx(0.5)
-    assert asymmetry(0, 0) == 1.0
 
 
 def shares(name, replica, values, specific=()):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
+from tiny_grpo import TINY_GRPO
 from tiny_models import tiny_problems, tiny_solver
 
-from crosslens.config.sections import GRPOConfig
 from crosslens.data.traces import grpo_rows
 from crosslens.io import atomic
 from crosslens.io.errors import InputError
@@ -28,22 +28,7 @@ sys.path.insert(0, str(SCRIPTS))
 import train_grpo  # noqa: E402
 
 STEPS, EVERY = 10, 2
-SETTINGS = GRPOConfig(
-    engine="verl",
-    device="cpu",
-    learning_rate=5.0e-3,
-    batch_size=4,
-    mini_batch_size=2,
-    rollouts=4,
-    clip_low=0.22,
-    clip_high=0.28,
-    max_prompt_length=32,
-    max_response_length=8,
-    temperature=1.0,
-    tokens_per_device=512,
-    save_every=EVERY,
-    options={},
-)
+SETTINGS = TINY_GRPO.model_copy(update={"engine": "verl", "save_every": EVERY})
 WEIGHTS = "model.safetensors"
 MARK = "CROSSLENS_TEST_ATTEMPT"
 

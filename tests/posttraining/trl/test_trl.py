@@ -9,30 +9,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
+from tiny_grpo import TINY_GRPO
 from tiny_models import CONFIGS, tiny_model, tiny_problems, tiny_solver
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
-from crosslens.config.sections import GRPOConfig as Settings
 from crosslens.data.traces import grpo_rows
 from crosslens.io.errors import InputError
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.grpo import reward, trl
 
-SETTINGS = Settings(
-    device="cpu",
-    learning_rate=5.0e-3,
-    batch_size=4,
-    mini_batch_size=2,
-    rollouts=4,
-    clip_low=0.22,
-    clip_high=0.28,
-    max_prompt_length=32,
-    max_response_length=8,
-    temperature=1.0,
-    save_every=2,
-    options={},
-)
+SETTINGS = TINY_GRPO
 
 
 @pytest.fixture

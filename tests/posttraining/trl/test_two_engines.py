@@ -10,31 +10,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_grpo import TINY_GRPO
 from tiny_models import tiny_problems, tiny_solver
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from crosslens.config.sections import GRPOConfig as Settings
 from crosslens.data.traces import grpo_rows
 from crosslens.posttraining.grpo import trl
 from crosslens.posttraining.grpo.reward import trl_reward
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLLOUTS, UPDATES = 8, 2
-SETTINGS = Settings(
-    device="cpu",
-    learning_rate=1.0e-3,
-    batch_size=16,
-    mini_batch_size=8,
-    rollouts=ROLLOUTS,
-    clip_low=0.22,
-    clip_high=0.28,
-    max_prompt_length=32,
-    max_response_length=8,
-    temperature=1.0,
-    save_every=1,
-    tokens_per_device=18432,
+SETTINGS = TINY_GRPO.model_copy(
+    update={
+        "learning_rate": 1.0e-3,
+        "batch_size": 16,
+        "mini_batch_size": 8,
+        "rollouts": ROLLOUTS,
+        "save_every": 1,
+        "tokens_per_device": 18432,
+    }
 )
 VERL = """
 import sys
