@@ -30,7 +30,12 @@ CONFIG = StudyConfig.model_validate(
         "figures": {"families": ["tiny", "other", "tiny"]},
         "problems": {"sources": {"given": "problems.jsonl"}},
         "traces": {"teacher": "teacher"},
-        "evaluation": {"tasks": ["sciq"], "unseen": ["piqa"]},
+        "evaluation": {
+            "tasks": ["sciq"],
+            "unseen": ["piqa"],
+            "math": {"math500": {"repeats": 1}},
+            "files": {task: f"{task}.jsonl" for task in ("sciq", "piqa", "math500")},
+        },
         "corpus": {"sources": {"given": "corpus.jsonl"}, "tokens": 10000, "heldout_tokens": 2048},
         "activations": {"shards": 2},
         "crosscoder": {"replicas": 1},

@@ -303,7 +303,7 @@ def test_the_cluster_computes_what_one_machine_computes(
     }
     assert made >= {
         "generalization/own/trio-r0/features.json",
-        "interventions/own/trio-r0/base.csv",
+        "interventions/own/trio-r0/base/outcomes.npz",
     }
     assert "crosscoders/own/trio-r0/crosscoder.safetensors" in made
     assert differing(study, undisturbed.study) == []
