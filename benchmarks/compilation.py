@@ -1,4 +1,4 @@
-"""What Numba costs a short job: a training step in a new process, cold and with its cache."""
+"""Time of importing the kernels and of a step in a new process, without and with Numba's cache."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ TITLE = "First steps of a new process"
 CODE = """
 import time, torch
 torch.set_num_threads(1)
-from crosslens.crosscoder import Crosscoder
+from crosslens.crosscoder.model import Crosscoder
 started = time.process_time()
-from crosslens.crosscoder.kernels.train_step import Moments, Settings, Stepper
+from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 c = Crosscoder(2, 64, 256)
 for dtype in (torch.float32, torch.bfloat16):
-    s = Stepper(c, Moments.zero(c), 64, Settings((0.9, 0.999), 1.0, dtype, "sparse"))
+    s = TrainStep(c, Moments.zero(c), 64, StepSettings((0.9, 0.999), 1.0, dtype, "sparse"))
     s.take(torch.randn(64, 2, 64), 2.0, 1e-3, 0)
 print(time.process_time() - started)
 """

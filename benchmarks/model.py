@@ -1,8 +1,8 @@
-"""A GPU's sparse step at the paper's sizes, by bytes and FLOP: a model, nothing here ran on a GPU.
+"""Estimate a GPU's sparse step at the paper's sizes from bytes and FLOP. Nothing ran on a GPU.
 
-A kernel takes the time of its FLOP or of its bytes, whichever is longer, and kernels follow each
-other. Bytes that features or rows share, gathered from the second-level cache, add to those of
-memory, as if the two never overlapped. Launches and latencies are not counted. In bfloat16, L0 60.
+A kernel takes the time of its FLOP or of its bytes, whichever is longer, and kernels run one after
+the other. Bytes gathered from the second-level cache add to those of memory, as if the two never
+overlapped. Launches and latencies are not counted. Products are in bfloat16, L0 is 60.
 The limit is the encoder's product and fused Adam, 28 bytes a parameter.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks.step import ADAM_BYTES, BATCH, Size
 
-TITLE = "A GPU's step, by a model"
+TITLE = "Estimate of a step on a GPU"
 MEMORY, CACHE = 4.3e12, 8.6e12  # bytes a second
 VECTOR = 60e12  # FLOP a second, float32
 PRODUCT = {2: 790e12, 4: VECTOR}  # of a matrix product, by bytes of its type

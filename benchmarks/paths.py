@@ -1,4 +1,4 @@
-"""The sparse path over the dense one as features become denser: where `auto` should change."""
+"""Time of the sparse path divided by the dense path's: at 1, `auto` should change paths."""
 
 from functools import cache
 

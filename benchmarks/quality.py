@@ -1,7 +1,7 @@
-"""Whole trainings by each path and dtype on the mini study's activations: loss, FVE, L0, time.
+"""Loss, FVE, L0 and time of complete trainings by each path and dtype.
 
-The models are base and the final RL model that `make mini` left in results/mini.
-Seed 1 of the dense path in float32, the reference, shows what a seed changes.
+The activations are the mini study's: base and the final RL model that `make mini` left in
+results/mini. The reference is the dense path in float32; its seed 1 shows what a seed changes.
 """
 
 import tempfile

@@ -1,13 +1,14 @@
-"""A training step: ours, dense PyTorch, and peers, beside the dense roofline and our own limit.
+"""Time of a training step: crosslens, dense PyTorch, other implementations, and two lower bounds.
 
-- dense roofline: five matrix products for each model at the speed of a large float32 product, and
-  28 bytes for each parameter (fused Adam) at the speed of a large copy;
-- own limit: the encoder's product alone, in the dtype in which the step takes it (bfloat16 where
-  the float32 step screens), and the same bytes;
-- autograd: `Crosscoder.loss`, clip, fused Adam; `autocast` the same in bfloat16;
-- einsum: one product for each model by einsum, and Adam as is, the form of public crosscoders;
-- sae-lens: its SAETrainer on the models' activations side by side, which is a crosscoder but for
-  its L1 norm over all models together.
+- ours: crosslens, with float32 or bfloat16 products;
+- autograd: `Crosscoder.loss`, clip, fused Adam; autocast: the same in bfloat16;
+- einsum: one product for each model by einsum, and plain Adam, as in public crosscoders;
+- sae-lens: its SAETrainer on the models' concatenated activations, which differs from a crosscoder
+  only in its L1 norm, taken over all models together;
+- roofline, of the dense step: five matrix products for each model at the speed of a large float32
+  product, and 28 bytes for each parameter (fused Adam) at the speed of a large copy;
+- limit, of the sparse step: the encoder's product alone, in the dtype that the step uses (bfloat16
+  where the float32 step screens), and the same bytes.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whole training, reading included, against its bare steps, over x1, x4 and x16 tokens."""
+"""Time of a complete training, with reading, and of its steps alone, at 1, 4 and 16 x tokens."""
 
 import resource
 import tempfile
@@ -18,7 +18,7 @@ from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.schedules import TrainingPlan, make_plan
 from crosslens.crosscoder.training import TrainingState, take_step, train_shard
 
-TITLE = "Whole training"
+TITLE = "Complete training"
 MODELS, D_MODEL, D_SPARSE, BATCH, L0 = ["base", "rl-5"], 256, 4096, 1024, 60
 ROUNDS = {20: 1, 80: 1, 320: 3}  # the longest has as many steps as a shard of the mini study
 SETTINGS = CrosscoderConfig(
