@@ -1,4 +1,4 @@
-"""Wrong inputs, what each is told in one line, and when; as a program it writes docs/bad-input.md.
+"""Invalid inputs, the error message of each, and when it is reported; writes docs/bad-input.md.
 
     python tests/study/bad_inputs.py
 
@@ -21,14 +21,14 @@ from conftest import ENVIRONMENT, MINI, ROOT, Study
 DOCS = ROOT / "docs" / "bad-input.md"
 BEFORE = "before any job"
 PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
-HEAD = """# Wrong inputs, and what they are told
+HEAD = """# Error messages for invalid input
 
-Each is tried by `tests/study/test_bad_input.py` with the real Snakefile, and this table is made
-from what came: `.venvs/workflow/bin/python tests/study/bad_inputs.py`. "Before any job" is while
-Snakemake reads the configuration, in a second or two; else the rule is named whose job found it,
-and the line stands in its log too. The base is `mini.yaml`, with a few sizes fixed.
+`tests/study/test_bad_input.py` runs each case with the real Snakefile. The table is generated from the
+output, by `.venvs/workflow/bin/python tests/study/bad_inputs.py`. "Before any job" means while Snakemake
+reads the configuration, within a second or two. Otherwise the table names the rule whose job reports
+the error; its log has the message, too. All cases change `mini.yaml`, with a few sizes fixed.
 
-| kind | wrong input | when | the line |
+| kind | invalid input | reported | message |
 |---|---|---|---|
 """
 

@@ -1,4 +1,4 @@
-"""Wrong inputs are told one clear line, as docs/bad-input.md says."""
+"""Each invalid input is reported by the message in docs/bad-input.md."""
 
 import pytest
 from bad_inputs import CASES, DOCS, HEAD, Case, row, run_all
