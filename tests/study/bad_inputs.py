@@ -23,10 +23,11 @@ BEFORE = "before any job"
 PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
 HEAD = """# Error messages for invalid input
 
-`tests/study/test_bad_input.py` runs each case with the real Snakefile. The table is generated from the
-output, by `.venvs/workflow/bin/python tests/study/bad_inputs.py`. "Before any job" means while Snakemake
-reads the configuration, within a second or two. Otherwise the table names the rule whose job reports
-the error; its log has the message, too. All cases change `mini.yaml`, with a few sizes fixed.
+`tests/study/test_bad_input.py` runs each case with the real Snakefile. The table is generated from
+the output, by `.venvs/workflow/bin/python tests/study/bad_inputs.py`. "Before any job" means while
+Snakemake reads the configuration, within a second or two. Otherwise the table names the rule whose
+job reports the error; its log has the message, too. All cases change `mini.yaml`, with a few sizes
+fixed.
 
 | kind | invalid input | reported | message |
 |---|---|---|---|
