@@ -21,7 +21,8 @@ help:
 	@echo "make test          build the environments, then run every test in its environment"
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
-	@echo "make check         ruff, snakefmt, snakemake --lint, then the tests"
+	@echo "make lint          format, style, spelling and import contracts: CONTRIBUTING.md"
+	@echo "make check         make lint, then the tests"
 	@echo "make docs          build the documentation site, in an environment of its own: site/index.html"
 	@echo "make environments  build the environments of the mini study under $(VENVS), or find them up to date;"
 	@echo "                   ENVS=config.yaml: those of a configuration; ENVS='sft-cuda vllm': those named"
@@ -78,6 +79,9 @@ lint:
 	$(VENVS)/workflow/bin/ruff format --check .
 	$(VENVS)/workflow/bin/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
+	@$(MAKE_ENVIRONMENTS) lint
+	$(VENVS)/lint/bin/lint-imports --no-cache
+	$(VENVS)/lint/bin/codespell
 
 pretrained: environments # the models of mini.yaml, made by its rules: pretrained/README.md
 	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) results/mini/world/base results/mini/world/teacher
