@@ -30,7 +30,7 @@ CROSSCODER = STUDY.crosscoder
 SHARDS = range(config["activations"]["shards"])
 # Absent where every family comes with its tuned models.
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
-TRACES = config.get("traces", {"teacher": [], "shards": 0})
+TRACES = config.get("traces", {"shards": 0})
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
 UNSEEN = config["evaluation"]["unseen"]

@@ -59,8 +59,8 @@ def benchmark_source(w):
 
 
 def teacher_directory():
-    """Directory of the teacher; no file for one of the hub."""
-    return [] if "revision" in TRACES else TRACES["teacher"]
+    """Directory of the teacher; no file for one of the hub, or without a teacher."""
+    return [] if "revision" in TRACES else TRACES.get("teacher", [])
 
 
 def extracted_variants(w):

@@ -1,4 +1,4 @@
-"""Keep the teacher's right traces; write the training data of SFT and RL, and what they are."""
+"""Keep the right traces; write the training data of SFT and RL, and what they are."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def main(
     listed = library.read_problems(problems)
     sampled = [row for part in traces for row in read_jsonl(part)]
     grpo_rows = library.grpo_rows(listed, batch_size)
-    kept = library.keep_correct(sampled, settings.teacher)
+    kept = library.keep_correct(sampled, settings)
     library.assert_same_problems(kept, grpo_rows)
     with atomic_write(sft) as partial:
         partial.mkdir()

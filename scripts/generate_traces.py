@@ -1,4 +1,4 @@
-"""Sample the teacher's worked solutions of one share of the training problems."""
+"""Write a worked solution of each problem of one share: a teacher's, or the problems' own."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from crosslens.config.sections import TracesConfig
 from crosslens.data.grading import user_message
 from crosslens.data.hub import model_directory
 from crosslens.data.teacher import sampler
-from crosslens.data.traces import read_problems
+from crosslens.data.traces import read_problems, solutions_as_traces, without_solution
 from crosslens.io.progress import track
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
@@ -30,12 +30,16 @@ def main(
     """Write one row per problem of share `part`: its columns, response, tokens, ended;
     and to `versions` what was installed.
 
-    Every `shards`-th problem belongs to a share. A killed attempt's whole batches are kept, and
-    each batch has a seed of its own: the traces are those of an attempt that was not killed.
+    Every `shards`-th problem belongs to a share. The problems' own solutions have no `tokens`; a
+    problem without one has no row.
     """
     rows = read_problems(problems)[part :: settings.shards]
-    messages = [user_message(row["problem"]) for row in rows]
-    batches = list(batches_by_length(dict(enumerate(messages)), settings.batch_size))
+    if settings.backend == "solutions":
+        traces = solutions_as_traces(rows)
+        write_jsonl(out, traces)
+        write_json(versions, installed())
+        print(f"{len(traces)} of {len(rows)} problems have a solution")
+        return
     identity = {
         "problems": sha256(problems),
         "part": part,
@@ -43,6 +47,23 @@ def main(
         "settings": settings.plain(),
     }
     journal = RowJournal(out, identity)
+    sample_rows(rows, journal, settings, (seed + SEEDS * part) % 2**31, gpus)
+    found = {row.pop("row"): row for row in journal.rows}
+    write_jsonl(out, [{**without_solution(row), **found[i]} for i, row in enumerate(rows)])
+    write_json(versions, installed(settings.backend, "transformers", "torch"))
+    journal.delete()
+
+
+def sample_rows(
+    rows: list[dict], journal: RowJournal, settings: TracesConfig, seed: int, gpus: int
+) -> None:
+    """Append the teacher's answers to the journal, but for those that it already has.
+
+    A killed attempt's whole batches are kept, and each batch has a seed of its own: the traces are
+    those of an attempt that was not killed.
+    """
+    messages = [user_message(row["problem"]) for row in rows]
+    batches = list(batches_by_length(dict(enumerate(messages)), settings.batch_size))
     done = {row["row"] for row in journal.rows}
     left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
     if done:
@@ -57,18 +78,13 @@ def main(
         engine=settings.vllm_engine,
     )
     for k, batch in track(left, "sampling", unit="batches"):
-        first = (seed + SEEDS * part + k * settings.batch_size) % 2**31
-        answers = draw([messages[i] for i in batch], first)
+        answers = draw([messages[i] for i in batch], (seed + k * settings.batch_size) % 2**31)
         journal.append(
             [
                 {"row": i, "response": a.text, "tokens": a.tokens, "ended": a.ended}
                 for i, a in zip(batch, answers, strict=True)
             ]
         )
-    found = {row.pop("row"): row for row in journal.rows}
-    write_jsonl(out, [{**row, **found[i]} for i, row in enumerate(rows)])
-    write_json(versions, installed(settings.backend, "transformers", "torch"))
-    journal.delete()
 
 
 if __name__ == "__main__":

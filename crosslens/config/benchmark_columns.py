@@ -1,7 +1,10 @@
 """What is read from a row of each kind of file; light, for the checks before any job."""
 
 PROBLEMS = ("problem", "answer", "source")
-GIVEN_PROBLEMS = (("problem",), ("answer", "solution"))  # one of each, before they are prepared
+PROBLEM_COLUMNS = ("problem", "Problem", "question")  # question: GSM8K's
+ANSWER_COLUMNS = ("answer", "Answer")
+GIVEN_PROBLEMS = (PROBLEM_COLUMNS, (*ANSWER_COLUMNS, "solution"))  # one of each, before preparation
+GSM8K_MARK = "####"  # begins the last line of its solutions, which has the answer
 CORPUS = ("text", "conversations")  # RedPajama's or OpenThoughts-114k's: one of them
 TASKS = {  # what lm-eval 0.4.13's task code reads of each document
     "openbookqa": ("question_stem", "choices", "answerKey"),

@@ -1,9 +1,16 @@
 """Data that a configuration names: files that exist, with the columns that are read."""
 
 from pathlib import Path
+from typing import Any
 
 from crosslens.config import benchmark_columns
-from crosslens.config.json_files import check_any_column, check_columns, count_lines, existing
+from crosslens.config.json_files import (
+    check_any_column,
+    check_columns,
+    count_lines,
+    existing,
+    first_row,
+)
 from crosslens.config.local_models import check_hub_name
 from crosslens.config.locations import is_synthetic, named_paths
 from crosslens.config.messages import suggestion
@@ -41,6 +48,7 @@ def check_problems(study: StudyConfig) -> None:
         count_problems(f"problems.sources.{name}", source, study, enough)
         for name, source in study.problems.sources.items()
     )
+    check_solutions(study)
     for name, source in study.problems.exclude.items():
         check_source(f"problems.exclude.{name}", source, study)
     if (count := sum(counts.values())) < enough:
@@ -67,6 +75,33 @@ def count_problems(
     if source.revision is None and is_synthetic(source.dataset, study):
         return "world.problems", study.world.problems
     return "problems.expected_count", study.problems.expected_count[0]
+
+
+def check_solutions(study: StudyConfig) -> None:
+    """Raise InputError where the problems' solutions are the traces, and no source has any.
+
+    Data sets that cannot be read here are judged by filter_traces.
+    """
+    if study.traces.backend != "solutions":
+        return
+    for name, source in study.problems.sources.items():
+        key = f"problems.sources.{name}"
+        path = check_source(key, source, study)
+        if path and has_solution(first_row(key, path)):
+            return
+        if path is None and not is_synthetic(source.dataset, study):
+            return
+    raise InputError(
+        "traces.backend: solutions needs problems with a column solution or GSM8K's answers, which "
+        f"no source of problems.sources has ({', '.join(study.problems.sources)}). Add such a "
+        "source, or sample from a teacher."
+    )
+
+
+def has_solution(row: dict[str, Any]) -> bool:
+    """Return whether a problem comes with a worked solution."""
+    answers = (str(row.get(column) or "") for column in benchmark_columns.ANSWER_COLUMNS)
+    return bool(row.get("solution")) or any(benchmark_columns.GSM8K_MARK in a for a in answers)
 
 
 def check_expected_count(made: int, expected: list[int]) -> None:

@@ -18,8 +18,9 @@ HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 def check_models(study: StudyConfig) -> None:
     """Raise InputError unless the teacher and every family's models can be used."""
-    if study.traces and trains(study.families):
-        check_model("traces.teacher", study.traces.teacher, study.traces.revision, study)
+    traces = study.traces
+    if traces and traces.teacher and trains(study.families):
+        check_model("traces.teacher", traces.teacher, traces.revision, study)
     for family, entry in study.families.items():
         for variant, source in given(entry).items():
             key = f"families.{family}.{variant}"

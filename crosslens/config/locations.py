@@ -11,7 +11,7 @@ from crosslens.config.study_design import given
 
 def named_paths(study: StudyConfig) -> Iterator[tuple[str, str]]:
     """Yield (key, path or name on the hub) of everything that the study reads."""
-    if study.traces:
+    if study.traces and study.traces.teacher:
         yield "traces.teacher", study.traces.teacher
     for family, entry in study.families.items():
         for variant, source in given(entry).items():
@@ -47,7 +47,7 @@ def downloads(study: StudyConfig) -> dict[str, Download]:
         for family, entry in study.families.items()
         for variant, source in given(entry).items()
     }
-    if study.traces:
+    if study.traces and study.traces.teacher:
         models["traces.teacher"] = study.traces.teacher, study.traces.revision
     found = {key: Download(*model, "model") for key, model in models.items() if model[1]}
     for key, source in named_sources(study):

@@ -209,7 +209,8 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
     `where` is put before the keys of the sections sft and grpo.
     """
     sft, grpo = settings.sft, settings.grpo
-    longest = study.traces.max_new_tokens if study.traces else 0
+    samples = study.traces and study.traces.backend != "solutions"
+    longest = study.traces.max_new_tokens if samples else 0
     if trains(study.families) and sft.max_length < longest:
         raise InputError(
             f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "

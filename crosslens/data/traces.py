@@ -1,12 +1,14 @@
 """From one list of problems to the training data of both paradigms.
 
-SFT learns the teacher's traces whose final answer is right; RL gets the problems and their answers.
+SFT learns the traces, a teacher's or the problems' own solutions, whose final answer is right; RL
+gets the problems and their answers.
 """
 
 from pathlib import Path
 from typing import Any
 
 from crosslens.config.benchmark_columns import PROBLEMS
+from crosslens.config.sections import TracesConfig
 from crosslens.data.conversations import with_think_block
 from crosslens.data.grading import is_correct, user_message
 from crosslens.io.errors import InputError
@@ -31,7 +33,21 @@ def read_problems(path: Path) -> list[dict]:
     return problems
 
 
-def keep_correct(traces: list[dict], teacher: str) -> list[dict]:
+def solutions_as_traces(problems: list[dict]) -> list[dict]:
+    """Return the problems' own solutions as complete traces; a problem without one has no trace."""
+    return [
+        {**without_solution(row), "response": row["solution"], "ended": True}
+        for row in problems
+        if row.get("solution")
+    ]
+
+
+def without_solution(problem: dict) -> dict:
+    """Return a problem's columns but its own solution."""
+    return {column: value for column, value in problem.items() if column != "solution"}
+
+
+def keep_correct(traces: list[dict], settings: TracesConfig) -> list[dict]:
     """Traces that ended by themselves and whose final answer is right (rejection sampling).
 
     Raises InputError when none is: the data, or the teacher, cannot be right.
@@ -42,12 +58,22 @@ def keep_correct(traces: list[dict], teacher: str) -> list[dict]:
         if trace["ended"] and is_correct(trace["response"], trace["answer"])
     ]
     if not kept:
-        ended = sum(trace["ended"] for trace in traces)
-        raise InputError(
-            f"the teacher {teacher} solves none of {len(traces)} problems ({ended} answers ended "
-            "before traces.max_new_tokens): check traces.teacher and its chat template"
-        )
+        raise none_correct(traces, settings)
     return kept
+
+
+def none_correct(traces: list[dict], settings: TracesConfig) -> InputError:
+    """Return the error for traces of which none is right."""
+    if settings.teacher is None:
+        return InputError(
+            f"traces.backend: of the problems' own {len(traces)} solutions none ends in a box with "
+            "the problem's answer. Correct problems.sources, or sample from a teacher."
+        )
+    ended = sum(trace["ended"] for trace in traces)
+    return InputError(
+        f"the teacher {settings.teacher} solves none of {len(traces)} problems ({ended} answers "
+        "ended before traces.max_new_tokens): check traces.teacher and its chat template"
+    )
 
 
 def sft_rows(traces: list[dict]) -> list[dict]:
@@ -124,12 +150,13 @@ def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
 
 
 def counts(problems: list[dict], traces: list[dict], kept: list[dict]) -> dict[str, float]:
-    """What the manifest tells of the selection."""
+    """What the manifest tells of the selection; tokens are known of sampled traces only."""
+    tokens = [trace["tokens"] for trace in kept if "tokens" in trace]
     return {
         "problems": len(problems),
         "traces": len(traces),
         "ended": sum(trace["ended"] for trace in traces),
         "kept": len(kept),
         "share_kept": len(kept) / len(traces),
-        "mean_tokens_kept": sum(trace["tokens"] for trace in kept) / len(kept),
+        **({"mean_tokens_kept": sum(tokens) / len(tokens)} if tokens else {}),
     }

@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from crosslens.config.benchmark_columns import ANSWER_COLUMNS, PROBLEM_COLUMNS
 from crosslens.data.grading import extract_answer
 from crosslens.data.overlaps import Overlap, ProblemIndex, words, written_form
+from crosslens.data.solutions import split_solution
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 from crosslens.io.records import is_unicode
 
-COLUMNS = {"problem": ("problem", "Problem"), "answer": ("answer", "Answer")}
+COLUMNS = {"problem": PROBLEM_COLUMNS, "answer": ANSWER_COLUMNS, "solution": ("solution",)}
 DOUBTFUL = 10  # comparisons that are shown on either side of the line
 
 OVERLAP_COLUMNS = [
@@ -46,7 +48,7 @@ class ProblemList:
             add_benchmark(self.benchmarks, name, rows)
 
     def add_source(self, source: str, rows: Rows) -> None:
-        """Add a source's problems, each with problem, answer and source.
+        """Add a source's problems, each with problem, answer, source and the solution it may have.
 
         Left out are rows without a problem or an answer, texts that are no Unicode, repetitions,
         and problems of the benchmarks (`ProblemIndex`). What only resembles a problem of an earlier
@@ -54,11 +56,13 @@ class ProblemList:
         """
         count, first = Counter(rows=0), len(self.problems)
         for row in track(rows, f"problems of {source}", unit="rows"):
-            problem = {"problem": text_of(row, "problem"), "answer": answer_of(row)}
+            answer, solution = answer_and_solution(row)
+            problem = {"problem": text_of(row, "problem"), "answer": answer}
             reason = unusable(problem) or self.repetition(problem) or self.overlap(problem, source)
             count.update(["rows", reason or "kept"])
             if not reason:
-                self.problems.append({**problem, "source": source})
+                own = {"solution": solution} if is_unicode(solution) and solution else {}
+                self.problems.append({**problem, "source": source, **own})
                 self.by_form[written_form(problem["problem"])] = self.problems[-1]
                 count.update(self.near_duplicate(problem["problem"], source))
         self.counts[source] = dict(count)
@@ -96,8 +100,8 @@ def add_benchmark(index: ProblemIndex, name: str, rows: Rows) -> None:
     texts = list(filter(words, (text_of(row, "problem") for row in rows)))
     if not texts:
         raise InputError(
-            f"problems.exclude.{name}: no row has a text in a column problem or Problem. Correct "
-            "the data set or its files; nothing would be excluded."
+            f"problems.exclude.{name}: no row has a text in a column {' or '.join(PROBLEM_COLUMNS)}"
+            ". Correct the data set or its files; nothing would be excluded."
         )
     for text in texts:
         index.add(name, text)
@@ -116,9 +120,15 @@ def text_of(row: dict[str, Any], column: str) -> str:
     return str(row[name]).strip() if name else ""
 
 
-def answer_of(row: dict[str, Any]) -> str:
-    """Return the answer, or else the last box of the solution, as in MATH."""
-    return text_of(row, "answer") or extract_answer(str(row.get("solution") or "")) or ""
+def answer_and_solution(row: dict[str, Any]) -> tuple[str, str]:
+    """Return answer and solution, which may be in one column (`split_solution`).
+
+    Without an answer, it is the last box of the solution, as in MATH.
+    """
+    answer, worked = split_solution(text_of(row, "answer"))
+    last, boxed = split_solution(text_of(row, "solution"))
+    solution = boxed or last or worked
+    return answer or extract_answer(solution) or "", solution
 
 
 def overlap_table(comparisons: list[Comparison]) -> list[tuple]:

@@ -14,7 +14,7 @@ from crosslens.config import crosscoder_design, study_design
 from crosslens.config.figure_list import FIGURES
 from crosslens.config.locations import benchmark_files, downloads, is_synthetic, named_paths
 from crosslens.config.model_compatibility import with_common_names
-from crosslens.config.sections import CrosscoderConfig, FamilyConfig, ModelSource
+from crosslens.config.sections import CrosscoderConfig, FamilyConfig, ModelSource, TracesConfig
 from crosslens.config.study import StudyConfig
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.io.errors import InputError
@@ -28,6 +28,7 @@ DECODE = 0.03  # seconds a token of a batch that transformers samples, for lm-ev
 LONGEST = 0.5  # share of the longest allowed answer that a batch's longest takes
 EXTRACTING, TRAINING, SAMPLING = 0.5, 0.35, 0.2  # shares of FLOPS that are reached
 TRACE, ANSWER = 8000, 4000  # mean tokens of a teacher's trace, and of an answer
+SOLUTION = 300  # mean tokens of a problem's own solution
 KEPT = 0.7  # share of the traces that is right
 QUESTIONS, CHOICES, QUESTION = 1500, 4, 120  # of one multiple-choice task; tokens of a prompt
 MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
@@ -41,7 +42,8 @@ ASSUMPTIONS = f"""\
 An H200: {FLOPS / 1e12:.0f} TFLOP/s in bfloat16 and {BANDWIDTH / 1e12:.1f} TB/s, both measured. Of
 these extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SAMPLING:.0%}. A
 crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
-Traces have {TRACE:,} tokens in the mean, {KEPT:.0%} are right; answers in RL have {ANSWER:,}. In
+Traces have {TRACE:,} tokens in the mean, the problems' own solutions {SOLUTION}; {KEPT:.0%} are
+right. Answers in RL have {ANSWER:,}. In
 evaluation a batch of answers takes {DECODE} s a token until its longest ends, at {LONGEST:.0%} of
 what is allowed. An intervention takes the upper half of a pass over all questions.
 Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
@@ -171,10 +173,16 @@ def problems(study: StudyConfig) -> int:
 
 def teacher_hours(study: StudyConfig) -> float:
     """Sampling one trace of every problem from the teacher: 2 FLOP a parameter and token."""
-    traces = study.traces
-    size = size_of("traces.teacher", ModelSource(model=traces.teacher), study)
-    tokens = problems(study) * min(TRACE, traces.max_new_tokens)
-    return sampling(size, tokens)
+    teacher = study.traces.teacher
+    if teacher is None:
+        return 0.0
+    size = size_of("traces.teacher", ModelSource(model=teacher), study)
+    return sampling(size, problems(study) * trace_tokens(study.traces))
+
+
+def trace_tokens(traces: TracesConfig) -> int:
+    """Return the mean tokens of a trace."""
+    return SOLUTION if traces.teacher is None else min(TRACE, traces.max_new_tokens)
 
 
 def sampling(size: Size, tokens: float) -> float:
@@ -197,7 +205,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     }
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
-        tokens = KEPT * problems(study) * min(TRACE, study.traces.max_new_tokens)
+        tokens = KEPT * problems(study) * trace_tokens(study.traces)
         hours["train_sft"] = 8 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
     if "rl" in trained:  # sampling; old log-probabilities, then an update of every token
         answer = min(ANSWER, grpo.max_response_length)

@@ -83,7 +83,7 @@ def test_rows_that_are_no_problems_are_counted() -> None:
 
 def test_a_benchmark_without_the_column_is_refused() -> None:
     with pytest.raises(InputError, match="problems.exclude.gsm8k: no row has a text in a column"):
-        gathered({"math": MATH}, {"gsm8k": [{"question": "How many?", "answer": "3"}]})
+        gathered({"math": MATH}, {"gsm8k": [{"prompt": "How many?", "answer": "3"}]})
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ CASES = [
     Case("model", "a variant whose tokenizer is not the base model's", tokenizers),
     value("problems.sources.world", "p.jsonl", kind="data"),
     rows(
-        "problems.sources.world", "problems without a column", {"question": "1 + 1", "source": ""}
+        "problems.sources.world", "problems without a column", {"prompt": "1 + 1", "source": ""}
     ),
     text("problems.sources.world", "an empty file of problems", b""),
     text("problems.sources.world", "problems that are no JSON", b"problem,answer\n1 + 1,2\n"),

@@ -77,6 +77,22 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             "traces.vllm_sampling: top_p would be passed to vLLM",
         ),
         ("traces.max_new_tokens", 321, "sft.max_length: 320 would cut traces"),
+        ("traces", {"backend": "vllm"}, "traces.teacher: missing, but backend is vllm. Give"),
+        (
+            "traces",
+            {"backend": "solutions", "teacher": "t"},
+            "traces.teacher: t has no effect, as backend is solutions",
+        ),
+        (
+            "traces",
+            {"backend": "solutions", "temperature": 0.5},
+            "traces.temperature: 0.5 has no effect",
+        ),
+        (
+            "traces",
+            {"backend": "solutions"},
+            "traces.backend: solutions needs problems with a column solution or GSM8K's answers",
+        ),
         ("sft.deepspeed", "zero3", "DeepSpeed needs GPUs, but resources.train_sft.gpu is 0"),
         (
             "grpo.tokens_per_device",
@@ -322,9 +338,9 @@ def test_a_task_of_the_hub_with_an_accuracy(study: Study) -> None:
 
 
 def test_a_problems_file_without_a_column(study: Study) -> None:
-    rows = [{"question": "1 + 1", "answer": "2", "source": "here"}] * 200
+    rows = [{"prompt": "1 + 1", "answer": "2", "source": "here"}] * 200
     study.change("problems.sources.world", study.rows("problems.jsonl", *rows))
-    assert "problems.jsonl lacks the column problem" in refusal(study)
+    assert "problems.jsonl lacks the column problem or" in refusal(study)
 
 
 def test_fewer_problems_than_a_batch(study: Study) -> None:
@@ -369,6 +385,16 @@ def test_models_and_data_of_the_hub_are_not_looked_for(study: Study) -> None:
     assert "problems.expected_count: number of problems is 100, too few for 5 steps" in refusal(
         study
     )
+
+
+def test_solutions_instead_of_a_teacher(study: Study) -> None:
+    """A trace can be longer than any that is sampled; a limit on sampling is not asked for."""
+    study.change("traces", {"backend": "solutions"})
+    study.change("grpo.batch_size", 1)
+    study.change("grpo.mini_batch_size", 1)
+    problem = {"question": "What is 1 plus 1?", "answer": "1+1=2\n#### 2"}
+    study.change("problems.sources", {"gsm8k": study.rows("gsm8k.jsonl", *5 * [problem])})
+    assert load_study(study.config, SCRIPTS).traces.teacher is None
 
 
 def test_a_familys_own_settings(study: Study) -> None:

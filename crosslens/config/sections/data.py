@@ -82,21 +82,23 @@ class ProblemsConfig(Section):
 
 
 class TracesConfig(Section):
-    """Sampling of the teacher's worked solutions, needed where a family is trained
-    (generate_traces, filter_traces)."""
+    """Worked solutions that SFT learns from, of a teacher or the problems' own, needed where a
+    family is trained (generate_traces, filter_traces)."""
 
-    teacher: Text = Field(
+    teacher: Text | None = Field(
+        None,
         description="The teacher in Hugging Face's layout, with a chat tokenizer: a directory or, "
-        "with revision, its name on the hub (generate_traces).",
+        "with revision, its name on the hub; none with backend: solutions (generate_traces).",
     )
     revision: Revision | None = Field(
         None,
         description="Commit, tag or branch of the model on the hub; main follows the hub "
         "(generate_traces).",
     )
-    backend: Literal["transformers", "vllm"] = Field(
+    backend: Literal["transformers", "vllm", "solutions"] = Field(
         "transformers",
-        description="Sampling backend: transformers (CPU or one GPU) or vLLM (generate_traces).",
+        description="Sampling backend, transformers (CPU or one GPU) or vLLM; or solutions, which "
+        "takes those that the problems come with and samples nothing (generate_traces).",
     )
     temperature: float = Field(
         1.0,
@@ -126,6 +128,25 @@ class TracesConfig(Section):
         description="Further arguments of vLLM's engine (max_model_len, ...), passed on unchanged "
         "(generate_traces).",
     )
+
+    @model_validator(mode="after")
+    def only_sampling_has_a_teacher(self) -> Self:
+        """Raise InputError for a missing teacher, and for keys of sampling where none is done."""
+        if self.backend != "solutions":
+            if self.teacher is None:
+                raise InputError(
+                    f"teacher: missing, but backend is {self.backend}. Give a model, or set "
+                    "backend: solutions where the problems come with solutions."
+                )
+            return self
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if key not in ("backend", "shards") and value != field.default:
+                raise InputError(
+                    f"{key}: {value} has no effect, as backend is solutions and nothing is "
+                    "sampled. Remove the key, or set another backend."
+                )
+        return self
 
     @model_validator(mode="after")
     def only_vllm_takes_its_options(self) -> Self:

@@ -36,9 +36,9 @@ def models(study: StudyConfig) -> Iterator[tuple[str, ModelSource]]:
     for family, entry in study.families.items():
         for variant, model in given(entry).items():
             yield f"families.{family}.{variant}", model
-    if study.traces and trains(study.families):
-        teacher, revision = study.traces.teacher, study.traces.revision
-        yield "traces.teacher", ModelSource(model=teacher, revision=revision)
+    traces = study.traces
+    if traces and traces.teacher and trains(study.families):
+        yield "traces.teacher", ModelSource(model=traces.teacher, revision=traces.revision)
 
 
 def judge(found: Mapping[str, Any]) -> list[Finding]:
