@@ -68,5 +68,7 @@ rule prepare_benchmark:
     params:
         code=library_hash("scripts/prepare_benchmark.py"),
         source=lambda w: config["evaluation"]["files"][w.task],
+        limit=config["evaluation"]["limit"],
+        seed=config["seed"],
     script:
         "../scripts/prepare_benchmark.py"

@@ -1,27 +1,41 @@
 """Make one local file of a benchmark, from the hub's cache or from local data."""
 
 from pathlib import Path
+from typing import Literal
 
 from crosslens.config import benchmark_columns
 from crosslens.config.json_files import check_columns
 from crosslens.config.sections import DatasetSource
 from crosslens.data.datasets import files_of, rows
-from crosslens.evaluation.benchmark_rows import check_answers, json_rows
+from crosslens.evaluation.benchmark_rows import check_answers, draw_rows, json_rows
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.workflow.job import run_job
 
 
-def main(*, task: str, source: DatasetSource, out: Path, manifest: Path) -> None:
-    """Write the rows as JSON lines in the data set's columns, and where they are from."""
+def main(
+    *,
+    task: str,
+    source: DatasetSource,
+    limit: Literal["all"] | int,
+    seed: int,
+    out: Path,
+    manifest: Path,
+) -> None:
+    """Write the rows, at most `limit`, as JSON lines in the data set's columns, and their origin.
+
+    `rows` in the manifest counts those written, `available` those of the data set.
+    """
     key, files = f"evaluation.files.{task}", files_of(source)
     found, dropped = json_rows(rows(files))
     check_answers(key, found, benchmark_columns.ANSWERS.get(task))
-    write_jsonl(out, found)
+    drawn = found if limit == "all" else draw_rows(found, limit, seed)
+    write_jsonl(out, drawn)
     check_columns(key, str(out), benchmark_columns.TASKS.get(task, ()))
     write_json(
         manifest,
         {
-            "rows": len(found),
+            "rows": len(drawn),
+            "available": len(found),
             "sha256": sha256(out),
             "source": source.plain(),
             "files": {path.name: sha256(path) for path in files},
@@ -36,6 +50,8 @@ if __name__ == "__main__":
         snakemake,
         task=snakemake.wildcards.task,
         source=snakemake.params.source,
+        limit=snakemake.params.limit,
+        seed=snakemake.params.seed,
         out=snakemake.output.benchmark,
         manifest=snakemake.output.manifest,
     )

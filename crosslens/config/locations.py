@@ -59,11 +59,13 @@ def downloads(study: StudyConfig) -> dict[str, Download]:
 def benchmark_files(study: StudyConfig) -> dict[str, str]:
     """Return the local file that evaluation reads for each task.
 
-    It is the user's where that is JSON lines, and else the one that prepare_benchmark makes.
+    It is the user's where that is JSON lines and all of it is read, and else the one that
+    prepare_benchmark makes.
     """
+    complete = study.evaluation.limit == "all"
     return {
         task: source.dataset
-        if source.revision is None and source.dataset.endswith(".jsonl")
+        if complete and source.revision is None and source.dataset.endswith(".jsonl")
         else f"results/{study.study}/data/benchmarks/{task}.jsonl"
         for task, source in study.evaluation.files.items()
     }

@@ -218,18 +218,24 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
 def evaluation_hours(study: StudyConfig, size: Size) -> float:
     """One model on all benchmarks: sampled answers, and the likelihood of every choice."""
     settings = study.evaluation
-    answers = sum(MATH[task] * entry.repeats for task, entry in settings.math.items())
+    answers = sum(most(study, MATH[task]) * entry.repeats for task, entry in settings.math.items())
     tasks = len(settings.tasks) + len(settings.unseen)
-    read = tasks * QUESTIONS * CHOICES * QUESTION
+    read = tasks * most(study, QUESTIONS) * CHOICES * QUESTION
     reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
     batches = math.ceil(answers / settings.batch_size)
     return batches * LONGEST * settings.max_new_tokens * DECODE / 3600 + reading
 
 
+def most(study: StudyConfig, questions: int) -> int:
+    """Return how many of a benchmark's questions are asked."""
+    limit = study.evaluation.limit
+    return questions if limit == "all" else min(limit, questions)
+
+
 def questions_hours(study: StudyConfig, size: Size) -> float:
     """One pass of one model over all multiple-choice questions; choices share their prompt."""
     tasks = len(study.evaluation.tasks) + len(study.evaluation.unseen)
-    tokens = tasks * QUESTIONS * (QUESTION + CHOICES * BRANCH)
+    tokens = tasks * most(study, QUESTIONS) * (QUESTION + CHOICES * BRANCH)
     return 2 * size.parameters * tokens / (FLOPS * EXTRACTING) / 3600
 
 

@@ -29,14 +29,16 @@ def prepare(monkeypatch, tmp_path: Path):
     """Run the script on a Parquet file of some rows; its output and manifest."""
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "scripts")
 
-    def run(task: str, rows: list[dict]) -> tuple[Path, dict]:
+    def run(task: str, rows: list[dict], limit: str | int = "all") -> tuple[Path, dict]:
         folder = tmp_path / "en" / "test"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "0000.parquet")
         out = tmp_path / f"{task}.jsonl"
         __import__("prepare_benchmark").main(
             task=task,
             source=DatasetSource(dataset=str(tmp_path), files="en/test/*.parquet"),
+            limit=limit,
+            seed=0,
             out=out,
             manifest=tmp_path / "manifest.json",
         )
@@ -61,6 +63,18 @@ def test_a_hub_file_becomes_what_the_harness_reads(prepare) -> None:
     assert list(manifest["files"]) == ["0000.parquet"]
     expected = ("Question: Which is a bone?\nAnswer:", ["skin", "tibia"], 1)
     assert document("headqa_en", out) == expected
+
+
+def test_a_limit_draws_some_questions_in_their_order(prepare) -> None:
+    rows = [{"goal": f"open {i}", "sol1": "key", "sol2": "spoon", "label": 0} for i in range(50)]
+    drawn = {}
+    for limit in (7, 20, 99):
+        out, manifest = prepare("piqa", rows, limit)
+        drawn[limit] = [int(row["goal"].removeprefix("open ")) for row in read_jsonl(out)]
+        assert manifest["rows"] == len(drawn[limit]) == min(limit, 50)
+        assert manifest["available"] == 50
+    assert drawn[99] == list(range(50)) and drawn[20] == sorted(drawn[20]) != list(range(20))
+    assert set(drawn[7]) < set(drawn[20])
 
 
 @pytest.mark.parametrize("label", [-1, None])

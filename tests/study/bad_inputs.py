@@ -193,9 +193,7 @@ CASES = [
     model("a model without weights", lambda path: (path / "model.safetensors").unlink()),
     Case("model", "a variant whose tokenizer is not the base model's", tokenizers),
     value("problems.sources.world", "p.jsonl", kind="data"),
-    rows(
-        "problems.sources.world", "problems without a column", {"prompt": "1 + 1", "source": ""}
-    ),
+    rows("problems.sources.world", "problems without a column", {"prompt": "1 + 1", "source": ""}),
     text("problems.sources.world", "an empty file of problems", b""),
     text("problems.sources.world", "problems that are no JSON", b"problem,answer\n1 + 1,2\n"),
     text("problems.sources.world", "problems that are no text", b"\x93NUMPY\xff\xfe\n"),

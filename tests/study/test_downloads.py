@@ -54,6 +54,19 @@ def test_all_of_the_hub_is_had_once_and_needs_no_network_again(
     assert len(made.read_text().splitlines()) == len(PIQA)
 
 
+def test_a_limit_is_drawn_once_for_all_rules(study: Study) -> None:
+    """The user's own files are not changed: each rule reads the drawn questions."""
+    study.change("evaluation.limit", 20)
+    done = study.snakemake("--dry-run", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    for rule in ("evaluate_model", "read_questions"):
+        block = done.stdout.partition(f"rule {rule}:")[2].partition("output:")[0]
+        assert block.count("results/mini/data/benchmarks/") == 10, rule
+        assert "world/benchmarks" not in block
+    block = done.stdout.partition("rule prepare_benchmark:")[2].partition("output:")[0]
+    assert "results/mini/world/benchmarks/" in block
+
+
 def test_evaluation_reads_local_files_only(study: Study) -> None:
     """A task of the hub is a file that prepare_benchmark makes; the hub is asked by one rule."""
     source = {"dataset": "org/piqa", "revision": COMMIT, "files": "*.jsonl"}

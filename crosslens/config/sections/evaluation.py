@@ -1,6 +1,6 @@
 """Benchmarks."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,11 @@ class EvaluationConfig(Section):
         32768,
         description="Longest completion of the math sets, in tokens (evaluate_model); Evalchemy "
         "has 32768.",
+    )
+    limit: Literal["all"] | Annotated[int, Field(ge=1, le=10**6)] = Field(
+        "all",
+        description="Most questions of each benchmark, drawn at random by the study's seed; "
+        "evaluation, critical samples and interventions have the same ones (prepare_benchmark).",
     )
     files: dict[Key, Source] = Field(
         {},
