@@ -1,7 +1,8 @@
 """The design of the study: which models a family has (crosscoders: `crosscoder_design`).
 
 A family that comes with its own checkpoints of a paradigm (`sft` or `rl` in its entry) is not
-trained in that paradigm. It gives all five checkpoints, or only the last.
+trained in that paradigm. It gives all five checkpoints, or only the last. Of a family with
+`checkpoints: last` only the last ones are studied; training saves all five.
 """
 
 from collections.abc import Mapping
@@ -31,9 +32,14 @@ def trains(families: Mapping[str, FamilyConfig]) -> bool:
 
 
 def checkpoints(family: FamilyConfig, paradigm: str) -> list[int]:
-    """Return the numbers of a paradigm's checkpoints: all, or only the last."""
-    only_last = len(given_checkpoints(family, paradigm)) == 1
+    """Return the numbers of a paradigm's checkpoints that are studied: all, or only the last."""
+    only_last = family.checkpoints == "last" or len(given_checkpoints(family, paradigm)) == 1
     return [N_CHECKPOINTS] if only_last else list(range(1, N_CHECKPOINTS + 1))
+
+
+def unstudied(family: FamilyConfig) -> int:
+    """Return how many checkpoints are trained and saved, but not studied."""
+    return sum(N_CHECKPOINTS - len(checkpoints(family, p)) for p in trained(family))
 
 
 def tuned(family: FamilyConfig) -> list[str]:
@@ -52,7 +58,8 @@ def given(family: FamilyConfig) -> dict[str, ModelSource]:
     for paradigm in PARADIGMS:
         sources = given_checkpoints(family, paradigm)
         numbers = checkpoints(family, paradigm) if sources else []
-        models |= {f"{paradigm}-{k}": s for k, s in zip(numbers, sources, strict=True)}
+        studied = sources[-len(numbers) :] if numbers else []
+        models |= {f"{paradigm}-{k}": s for k, s in zip(numbers, studied, strict=True)}
     return models
 
 

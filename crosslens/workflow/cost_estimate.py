@@ -320,7 +320,7 @@ def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
         heldout=token * corpus.heldout_tokens,
         states=ADAM * (sum(counts) + max(counts)),
         crosscoders=4 * sum(counts),
-        models=2 * size.parameters * variants,
+        models=2 * size.parameters * (variants + study_design.unstudied(family)),
         training=GRPO_STATE * size.parameters if "rl" in study_design.trained(family) else 0.0,
     )
 

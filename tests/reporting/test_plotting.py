@@ -145,7 +145,7 @@ def test_rank_shifts_are_cells_blank_outside_a_top_list() -> None:
 
 @pytest.mark.parametrize(
     ("checkpoints", "reason"),
-    [(5, "no feature is alive"), (1, "only the last checkpoint was given")],
+    [(5, "no feature is alive"), (1, "only the last checkpoint is studied")],
 )
 def test_no_rank_shifts_are_explained(checkpoints: int, reason: str) -> None:
     empty = pd.DataFrame([], columns=SHIFTS)

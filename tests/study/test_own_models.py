@@ -7,6 +7,11 @@ import pytest
 from conftest import TINY, Study, jobs
 from given import Finished, given_models, stand_ins
 
+from crosslens.config import study_design
+from crosslens.config.sections import ModelSource
+from crosslens.config.study import read_study
+from crosslens.workflow import cost_estimate
+
 TRAINING = {
     *("pretrain_base", "pretrain_teacher", "prepare_problems", "generate_traces"),
     *("filter_traces", "train_sft", "count_prompts", "train_grpo"),
@@ -53,6 +58,24 @@ def test_all_five_checkpoints_of_one_paradigm(study: Study) -> None:
     assert count["import_model"] == 6
     assert count["train_crosscoder"] == 11
     assert count["draw_training_curves"] == 2
+
+
+def test_only_the_last_checkpoints_of_a_trained_family(tmp_path: Path) -> None:
+    """All five are trained; two pairs, the trio, and what each needs are studied."""
+    study = Study(tmp_path, TINY)
+    study.change("families.tiny.checkpoints", "last")
+    study.change("crosscoder", study.config["crosscoder"] | {"replicas": 0, "evidence": []})
+    count = jobs(study.snakemake("--dry-run", "--cores", "1", "--quiet", "rules").stdout)
+    assert (count["train_sft"], count["train_grpo"]) == (1, 1)
+    assert count["train_crosscoder"] == 3 * TINY["activations"]["shards"]
+    assert count["extract_activations"] == 3 * (TINY["activations"]["shards"] + 1)
+    loaded = read_study(study.config)
+    planned = cost_estimate.jobs(loaded)
+    assert {rule: planned[rule] for rule in count} == count
+    family = loaded.families["tiny"]
+    assert study_design.unstudied(family) == 8
+    given = family.model_copy(update={"rl": [ModelSource(model=f"rl{k}") for k in range(5)]})
+    assert study_design.given(given)["rl-5"].model == "rl4"
 
 
 @pytest.mark.parametrize(

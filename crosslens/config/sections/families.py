@@ -1,6 +1,6 @@
 """The models that are compared: one base model a family, and its descendants."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -58,5 +58,11 @@ class FamilyConfig(Section):
         None,
         description="RL-tuned descendants of base, studied instead of training them: all five "
         "checkpoints, or only the last (import_model).",
+    )
+    checkpoints: Literal["all", "last"] = Field(
+        "all",
+        description="Checkpoints that are studied; with last, the others are trained but neither "
+        "extracted nor compared, and Figures 2 and 7 to 13 show the last one alone "
+        "(extract_activations, train_crosscoder).",
     )
     overrides: OverridesConfig = OverridesConfig()

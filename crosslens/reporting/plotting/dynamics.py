@@ -25,7 +25,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
             again = part[part["kind"] == f"replica_{kind}"]["overlap"]
             axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
             values = ", ".join(str(v) for v in again) or "not trained"
-            alone = "\nno earlier checkpoint was given" if part["a"].nunique() == 1 else ""
+            alone = "\nno earlier checkpoint is studied" if part["a"].nunique() == 1 else ""
             last = f"{N_CHECKPOINTS} against {N_CHECKPOINTS} with another seed: {values}"
             axes.set_xlabel(f"checkpoint\n({last}){alone}")
             axes.set_ylabel("checkpoint")
@@ -55,12 +55,12 @@ def draw_rank_shifts(
 ) -> plt.Figure:
     """One column a feature in the order of `shifts`, one row a pair of adjacent checkpoints; blank
     (grey, as no shift is white) where the feature is outside the top list of one of the two. A
-    family that came with only the last of its `checkpoints` has no shifts, and the figure says
-    so."""
+    family of which only the last of its `checkpoints` is studied has no shifts, and the figure
+    says so."""
     figure, axes = plt.subplots(figsize=(7.2, 1.9))
     axes.set_title(f"{label} {NAMES[paradigm]}")
     if shifts.empty:
-        reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint was given"
+        reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint is studied"
         say(axes, f"no rank shifts: {reason}")
         return figure
     order = list(dict.fromkeys(shifts["feature"]))
