@@ -32,8 +32,8 @@ def layer_index(config: "PretrainedConfig", layer: str | int) -> int:
     layers = getattr(config, "num_hidden_layers", None)
     if layers is None:
         raise InputError(
-            f"{config.model_type}: its configuration has no num_hidden_layers, so it is no model "
-            "of text alone. Give its text model."
+            f"{config.model_type}: its configuration has no num_hidden_layers, so it is not a "
+            "text-only model. Give its text model."
         )
     index = layers // 2 if layer == MIDDLE else int(layer)
     if not 1 <= index < layers:
@@ -136,7 +136,7 @@ def extract(
     norms = writer.finish()
     if not norms.any():
         raise InputError(
-            f"activations of {variant}, shard {shard}: all are zero. Check the model's weights."
+            f"{variant}, shard {shard}: all activations are zero. Check the model's weights."
         )
     mask = norms <= sink_threshold * np.median(norms)
     tokens, positions, sequences = row_origins(rows, order, skip_positions)

@@ -25,7 +25,7 @@ def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict
         if before.keys() != after.keys():
             raise InputError(
                 f"{task}: {len(before.keys() ^ after.keys())} documents of base and RL differ in "
-                "id or hash: they were evaluated on different files, evaluate both again"
+                "id or hash. Evaluate both models again, on the same file."
             )
         gained = [doc for doc in before if after[doc] and not before[doc]]
         lost = [doc for doc in before if before[doc] and not after[doc]]

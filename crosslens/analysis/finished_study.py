@@ -34,9 +34,7 @@ class FinishedStudy:
             family = families[0]
         if family not in families:
             listed = ", ".join(families) or "none"
-            raise InputError(
-                f"{self.folder}: family is {family}. Give one of those in it: {listed}."
-            )
+            raise InputError(f"{self.folder}: there is no family {family}. Choose from: {listed}.")
         self.family = family
 
     @property

@@ -71,8 +71,8 @@ def check_agreement(
     print(f"{name}: {different} of {len(right)} answers are not right or wrong as lm-eval's were")
     if different > MOST_DIFFERENT * len(right):
         raise InputError(
-            f"{name}: {different} of {len(right)} answers differ from samples.jsonl: these are of "
-            "another model, or of other packages. Evaluate the model again."
+            f"{name}: {different} of {len(right)} answers differ from samples.jsonl, which another "
+            "model or other packages wrote. Evaluate the model again."
         )
 
 

@@ -53,8 +53,8 @@ def check_problems(study: StudyConfig) -> None:
         check_source(f"problems.exclude.{name}", source, study)
     if (count := sum(counts.values())) < enough:
         raise InputError(
-            f"{' and '.join(counts)}: number of problems is {count}, too few for {N_CHECKPOINTS} "
-            f"steps of grpo.batch_size: {study.grpo.batch_size}, one for each checkpoint. Give at "
+            f"{' and '.join(counts)}: {count} problems are too few for {N_CHECKPOINTS} steps of "
+            f"grpo.batch_size: {study.grpo.batch_size}, one step for each checkpoint. Give at "
             f"least {enough}."
         )
     if list(counts) == ["world.problems"]:  # all of them are kept
@@ -109,8 +109,8 @@ def check_expected_count(made: int, expected: list[int]) -> None:
     least, most = expected
     if not least <= made <= most:
         raise InputError(
-            f"world.problems: {made} problems are made, but problems.expected_count is {least} "
-            f"to {most}. Correct one of them."
+            f"world.problems: {made} is outside problems.expected_count, {least} to {most}. "
+            "Change one of them."
         )
 
 

@@ -68,8 +68,9 @@ def check_chat_template(key: str, folder: Path, study: StudyConfig) -> None:
         return
     if not settings.is_file() or not read_object(key, settings).get("chat_template"):
         raise InputError(
-            f"{key}: the tokenizer of {folder} has no chat template, by which math sets are asked "
-            "and models are trained. Add chat_template.jinja, or leave out evaluation.math."
+            f"{key}: the tokenizer of {folder} has no chat template, which math sets and "
+            "training need. Add chat_template.jinja, or set evaluation.math: {} if nothing is "
+            "trained."
         )
 
 
@@ -81,7 +82,7 @@ def check_facts(key: str, folder: Path, study: StudyConfig) -> None:
     if (known := read_object(key, folder / FACTS_FILE)) != asked:
         name = "base" if key.startswith("families.") else "teacher"
         raise InputError(
-            f"{key}: {folder} has read the facts of {known}, and the study asks for {asked}. "
+            f"{key}: {folder} was pretrained on the facts of {known}, but the study uses {asked}. "
             f"Give results/{study.study}/world/{name}, which is pretrained for this study."
         )
 
@@ -100,8 +101,8 @@ def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
     layers = fields.get("num_hidden_layers")
     if layers is None:
         raise InputError(
-            f"families.{family}: a model has no num_hidden_layers in its config.json, so it is no "
-            "model of text alone. Give its text model."
+            f"families.{family}: a model has no num_hidden_layers in its config.json, so it is "
+            "not a text-only model. Give its text model."
         )
     if isinstance(layer, int) and not 1 <= layer < layers:
         raise InputError(
@@ -122,6 +123,6 @@ def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
     original = scaling.get("original_max_position_embeddings") or most
     if length > max(most, original * (scaling.get("factor") or 1)):
         raise InputError(
-            f"corpus.sequence_length: {length} tokens are more than the positions of the model of "
-            f"{key} (max_position_embeddings: {most}). Lower it."
+            f"corpus.sequence_length: {length} is more than max_position_embeddings: {most} of "
+            f"{key}. Lower it."
         )

@@ -53,8 +53,8 @@ def check_token_ids(family: str, base: Path, folder: Path) -> None:
     same = theirs.items() <= (words | added).items()
     if not same or words.keys() - theirs.keys() - added.keys():
         raise InputError(
-            f"families.{family}: the tokenizers of {base} and {folder} differ. Every "
-            "variant needs the base model's; only added tokens may come on top."
+            f"families.{family}: the tokenizers of {base} and {folder} differ. Give "
+            "a model with the base model's tokenizer; only added tokens are allowed."
         )
 
 

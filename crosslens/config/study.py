@@ -149,8 +149,8 @@ class StudyConfig(Section):
         for family, entry in self.families.items():
             if labels.count(entry.label) > 1:
                 raise InputError(
-                    f"families.{family}.label: {entry.label} is the label of another family, too. "
-                    "Tables and figures need different labels: change one."
+                    f"families.{family}.label: {entry.label} is also the label of another family. "
+                    "Change one of them."
                 )
         return self
 
@@ -174,7 +174,7 @@ class StudyConfig(Section):
             made = source.dataset.startswith(f"{folder}/benchmarks/")
             if made and task not in benchmark_columns.TASKS:
                 raise InputError(
-                    f"evaluation.files.{task}: the world has no {task}, only "
+                    f"evaluation.files.{task}: the synthetic data have no {task}, only "
                     f"{', '.join(sorted(benchmark_columns.TASKS))}. Give another file, or the "
                     "hub's data set."
                 )

@@ -23,6 +23,6 @@ def check_repeated_keys(file: Path) -> None:
                     if name in names[:number]:
                         where = f"{file.name}, line {node.value[number][0].start_mark.line + 1}"
                         raise InputError(
-                            f"{dotted([*path, name])}: given twice, again in {where}. Remove one."
+                            f"{dotted([*path, name])}: appears twice, again in {where}. Remove one."
                         )
                 waiting += [([*path, key.value], below) for key, below in node.value]

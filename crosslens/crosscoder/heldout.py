@@ -168,7 +168,7 @@ def scaled_batches(
     """
     if not reader.kept:
         raise InputError(
-            f"{reader.paths[0]}: no row of the held-out shard is kept in every model. Raise "
+            f"{reader.paths[0]}: no token of the held-out shard is kept in every model. Raise "
             "activations.sink_threshold."
         )
     kind, shard = crosscoder.metadata.get("inputs", "activations"), reader.attribute("shard")[0]

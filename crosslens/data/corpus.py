@@ -115,9 +115,9 @@ def pack(
         log(f"corpus.sources.{name}: {skipped} rows without a text were skipped")
     if found < wanted:
         raise InputError(
-            f"corpus.sources.{name}: {found} tokens, but corpus.tokens and corpus.heldout_tokens "
-            f"ask for {wanted} from each source ({skipped} rows had no text): lower them or give a "
-            "larger source"
+            f"corpus.sources.{name}: it has {found} tokens, but corpus.tokens and "
+            f"corpus.heldout_tokens need {wanted} from each source ({skipped} rows had no text). "
+            "Lower them, or give a larger source."
         )
     rows = np.concatenate(parts)[:wanted].reshape(count, sequence_length)
     return PackedSource(rows, skipped)
@@ -140,8 +140,8 @@ def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str |
     """
     if row and not {"text", "conversations"} & set(row):
         raise InputError(
-            f"corpus.sources.{name}: a row has neither a column text nor conversations; it has "
-            f"{', '.join(row)}"
+            f"corpus.sources.{name}: a row has neither a column text nor conversations, only "
+            f"{', '.join(row)}. Correct the source."
         )
     if row.get("conversations"):
         texts = [row.get("system") or "", *(turn["value"] or "" for turn in row["conversations"])]
@@ -171,8 +171,8 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
     shard_rows = (len(corpus.rows) - heldout_rows) // shards
     if shard_rows < 1 or heldout_rows < 1:
         raise InputError(
-            f"corpus: {len(corpus.rows)} sequences, {heldout_rows} of them held out, do not fill "
-            f"{shards} shards: raise corpus.tokens or corpus.heldout_tokens"
+            f"corpus.tokens: {len(corpus.rows)} sequences, {heldout_rows} of them held out, do not "
+            f"fill {shards} shards. Raise corpus.tokens or corpus.heldout_tokens."
         )
     with atomic_write(path) as partial, h5py.File(partial, "w") as file:
         file["rows"] = corpus.rows

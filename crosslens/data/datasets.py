@@ -31,7 +31,8 @@ def files_of(source: DatasetSource) -> list[Path]:
     found = sorted(path for path in root.glob(pattern or "**/*") if path.suffix in SUFFIXES)
     if not found:
         raise InputError(
-            f"{source.dataset}: no file {pattern or ''} of the kinds {', '.join(SUFFIXES)}"
+            f"{source.dataset}: no file {pattern or ''} ends with {', '.join(SUFFIXES)}. Correct "
+            "the pattern or the data set."
         )
     return found
 
@@ -72,7 +73,7 @@ def whole_json(file: Path) -> list[dict[str, Any]]:
     rows = parse_json(content, str(file))
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise InputError(f"{file}, entry {number}: not a JSON object")
+            raise InputError(f"{file}, entry {number}: not a JSON object. Correct the file.")
     return rows
 
 
@@ -119,7 +120,9 @@ class JsonLines(Sequence):
         except (json.JSONDecodeError, UnicodeDecodeError):
             value = None
         if not isinstance(value, dict):
-            raise InputError(f"{self.path}, line {self.numbers[row]}: not a JSON object")
+            raise InputError(
+                f"{self.path}, line {self.numbers[row]}: not a JSON object. Correct the file."
+            )
         return value
 
 

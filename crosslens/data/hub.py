@@ -129,7 +129,7 @@ def snapshot(name: str, revision: str, kind: str, files: str | None) -> Path:
     except Exception as error:  # its releases raise those of three HTTP libraries, and hf_xet's
         reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
         raise InputError(
-            f"the {kind} {name} at {revision} cannot be had from the hub ({reason}): check its "
-            "name and revision, HF_TOKEN where it is gated, HF_ENDPOINT and HF_HUB_OFFLINE, or "
-            "give a local path and no revision"
+            f"{name} at {revision}: the hub does not provide this {kind} ({reason}). Check its "
+            "name and revision, HF_TOKEN if it is gated, HF_ENDPOINT and HF_HUB_OFFLINE, or give a "
+            "local path without a revision."
         ) from error

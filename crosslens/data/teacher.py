@@ -45,7 +45,7 @@ def sampler(
     if backend == "vllm":
         sampling = {"temperature": temperature, "max_tokens": max_new_tokens, **(options or {})}
         return with_vllm(model, sampling, max(1, gpus), engine or {})
-    raise InputError(f"traces.backend: {backend} is neither transformers nor vllm")
+    raise InputError(f"traces.backend: unknown backend {backend}. Choose transformers or vllm.")
 
 
 def with_vllm(
@@ -60,8 +60,8 @@ def with_vllm(
         from vllm import LLM, SamplingParams
     except ImportError as error:
         raise InputError(
-            f"traces.backend: vllm needs the package vllm in this rule's environment ({error}): "
-            "install it or use transformers"
+            f"traces.backend: vllm is not installed in this rule's environment ({error}). Install "
+            "it, or set backend: transformers."
         ) from error
     from crosslens.models.tokenizer import load_tokenizer
 

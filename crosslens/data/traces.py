@@ -25,11 +25,11 @@ def read_problems(path: Path) -> list[dict]:
     """
     problems = read_jsonl(path)
     if not problems:
-        raise InputError(f"{path}: there are no problems in this file")
+        raise InputError(f"{path}: no problem in this file. Give a file with problems.")
     for number, problem in enumerate(problems, 1):
         for column in PROBLEMS:
             if column not in problem:
-                raise InputError(f"{path}, line {number}: no column `{column}`")
+                raise InputError(f"{path}, line {number}: no column {column}. Add it.")
     return problems
 
 
@@ -71,8 +71,8 @@ def none_correct(traces: list[dict], settings: TracesConfig) -> InputError:
         )
     ended = sum(trace["ended"] for trace in traces)
     return InputError(
-        f"the teacher {settings.teacher} solves none of {len(traces)} problems ({ended} answers "
-        "ended before traces.max_new_tokens): check traces.teacher and its chat template"
+        f"traces.teacher: {settings.teacher} solves none of {len(traces)} problems ({ended} "
+        "completions ended before traces.max_new_tokens). Check the model and its chat template."
     )
 
 
@@ -118,8 +118,8 @@ def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
     """
     if len(problems) < batch_size:
         raise InputError(
-            f"{len(problems)} problems are fewer than grpo.batch_size: {batch_size}: "
-            "give more problems or a smaller batch"
+            f"grpo.batch_size: {batch_size} is more than all {len(problems)} problems. Lower it, "
+            "or give more problems."
         )
     return [
         {
@@ -144,8 +144,8 @@ def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
     ]
     if strangers:
         raise InputError(
-            f"{len(strangers)} traces are of problems that are not in the problems file, the first "
-            f"is {strangers[0]['problem']!r}: delete data/traces/ to sample them anew"
+            f"data/traces: {len(strangers)} traces belong to no problem of the problems file, the "
+            f"first to {strangers[0]['problem']!r}. Delete data/traces/ to sample them again."
         )
 
 

@@ -100,8 +100,9 @@ def add_benchmark(index: ProblemIndex, name: str, rows: Rows) -> None:
     texts = list(filter(words, (text_of(row, "problem") for row in rows)))
     if not texts:
         raise InputError(
-            f"problems.exclude.{name}: no row has a text in a column {' or '.join(PROBLEM_COLUMNS)}"
-            ". Correct the data set or its files; nothing would be excluded."
+            f"problems.exclude.{name}: no row has a text in a column "
+            f"{' or '.join(PROBLEM_COLUMNS)}, so nothing would be excluded. Correct the data set or "
+            "its files."
         )
     for text in texts:
         index.add(name, text)

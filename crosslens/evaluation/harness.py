@@ -238,8 +238,8 @@ def outcomes(name: str, samples: list[dict], repeats: int | None) -> list[dict]:
     """
     if repeats is None and samples and "acc" not in samples[0]:
         raise InputError(
-            f"evaluation: lm-eval reports no accuracy (acc) for the task {name}, so no sample of "
-            "it is right or wrong: choose a multiple-choice task"
+            f"evaluation.tasks: lm-eval reports no accuracy (acc) for {name}. Choose a "
+            "multiple-choice task."
         )
     rows = []
     for s in samples:

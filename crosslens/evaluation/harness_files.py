@@ -19,4 +19,6 @@ def task_file(task: str) -> Path:
     for path in [*likely, *sorted(root.rglob("*.yaml"))]:
         if line.search(path.read_text(errors="replace")):
             return path
-    raise InputError(f"evaluation: lm-eval has no task {name}: see `lm-eval ls tasks`")
+    raise InputError(
+        f"evaluation.tasks: lm-eval has no task {name}. Choose one of `lm-eval ls tasks`."
+    )

@@ -30,8 +30,8 @@ def questions_of(recorder: Recorder, name: str, task: ConfigurableTask) -> list[
     """
     if task.OUTPUT_TYPE != "multiple_choice":
         raise InputError(
-            f"evaluation: {name} is not a multiple-choice task for lm-eval ({task.OUTPUT_TYPE}): "
-            "choose tasks whose answers are choices"
+            f"evaluation.tasks: {name} is not a multiple-choice task in lm-eval "
+            f"({task.OUTPUT_TYPE}). Choose another."
         )
     samples = run(recorder, {name: task})[name]
     pending = iter(recorder.requests)

@@ -29,6 +29,6 @@ def require_chat_template(tokenizer: "PreTrainedTokenizerBase", path: Path) -> N
     """Raise InputError for a tokenizer without a chat template."""
     if not tokenizer.chat_template:
         raise InputError(
-            f"{path}: its tokenizer has no chat template, by which math sets are asked and models "
-            "are trained. Add chat_template.jinja, or leave out evaluation.math."
+            f"{path}: its tokenizer has no chat template, which math sets and training need. Add "
+            "chat_template.jinja, or set evaluation.math: {} if nothing is trained."
         )

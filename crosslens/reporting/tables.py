@@ -72,7 +72,9 @@ def paired(sft: list[dict], rl: list[dict]) -> dict[str, tuple[float, float]]:
     """
     before, after = document_means(sft), document_means(rl)
     if before.keys() != after.keys():
-        raise InputError("SFT and RL were evaluated on different documents: evaluate both again")
+        raise InputError(
+            "evaluate_model: SFT and RL were evaluated on different documents. Evaluate both again."
+        )
     gains: dict[str, list[float]] = {}
     for key in before:
         gains.setdefault(key[0], []).append(100 * (after[key] - before[key]))

@@ -22,8 +22,8 @@ def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
         time.sleep(0.1)
     if left:
         raise InputError(
-            f"jobs of an earlier run in {folder} have not ended (processes "
-            f"{', '.join(map(str, left))}): end them, then start again"
+            f"{folder}: jobs of a previous run have not ended (processes "
+            f"{', '.join(map(str, left))}). End them, then start again."
         )
 
 

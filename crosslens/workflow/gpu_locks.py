@@ -57,7 +57,7 @@ def hold(count: int) -> Iterator[list[str]]:
     if count and "SLURM_JOB_ID" in os.environ and len(ids) <= count:
         yield ids
         return
-    check_count("the job", count, ids)
+    check_count("GPUs: the job", count, ids)
     taken = wait_for(count, ids) if count else {}
     locks.extend(taken.values())
     os.environ[VISIBLE] = ",".join(taken)
@@ -154,6 +154,6 @@ def check_count(what: str, count: int, ids: list[str]) -> None:
     if count > len(ids):
         source = VISIBLE if VISIBLE in os.environ else "nvidia-smi"
         raise InputError(
-            f"{what} asks for {count} GPUs, and this machine has {len(ids)} "
-            f"({source}: {','.join(ids) or 'none'}): ask for fewer or run it elsewhere"
+            f"{what} requests {count} GPUs, but this machine has {len(ids)} "
+            f"({source}: {','.join(ids) or 'none'}). Request fewer, or run it elsewhere."
         )

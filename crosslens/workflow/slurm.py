@@ -52,8 +52,9 @@ def check_queued(comments: Iterable[str], folder: Path, study: str, logs: Path =
     twice = sorted(job.id for job in left if is_of_study(job.run, study, logs))
     if twice:
         raise InputError(
-            f"squeue: {len(twice)} of the jobs to submit wait or run already, left by a previous "
-            f"run. Wait until they end or cancel them (scancel {' '.join(twice)}), then restart."
+            f"squeue: {len(twice)} of the jobs to submit are already waiting or running, from a "
+            f"previous run. Wait until they end, or cancel them (scancel {' '.join(twice)}), then "
+            "start again."
         )
 
 

@@ -148,7 +148,7 @@ def test_model_with_only_zero_activations_is_refused(extracted):
     model = tiny_network()
     with torch.no_grad():
         model.model.embed_tokens.weight.zero_()
-    with pytest.raises(InputError, match="activations of base, shard 0: all are zero"):
+    with pytest.raises(InputError, match="base, shard 0: all activations are zero"):
         extracted(model, token_rows())
 
 

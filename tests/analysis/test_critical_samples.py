@@ -22,7 +22,7 @@ def test_critical_samples_are_wrong_in_base_and_right_in_rl() -> None:
 
 
 def test_different_documents_are_refused() -> None:
-    with pytest.raises(InputError, match="different files"):
+    with pytest.raises(InputError, match="on the same file"):
         critical_samples([outcome(0, 0)], [outcome(0, 1, text="other")], ["t"])
 
 

@@ -146,7 +146,7 @@ def test_the_corpus_file_names_its_sources(sources, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"content": "a"}', "a row has neither a column text nor conversations; it has content"),
+        ('{"content": "a"}', "a row has neither a column text nor conversations, only content"),
         ("[1]", "line 2: not a JSON object"),
         ("{", "line 2: not a JSON object"),
     ],
@@ -160,7 +160,7 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, line, message):
 
 
 def test_a_source_that_is_too_small_is_named_with_both_numbers(sources):
-    with pytest.raises(InputError, match=r"reasoning: 840 tokens.*ask for 1100 from each"):
+    with pytest.raises(InputError, match=r"reasoning: it has 840 tokens.*need 1100 from each"):
         build(sources, tokens=2000)
 
 

@@ -37,7 +37,7 @@ def test_files_are_chosen_by_a_pattern(folder: Path) -> None:
     assert files_of(DatasetSource(dataset=str(folder / "deepscaler.json"))) == [
         folder / "deepscaler.json"
     ]
-    with pytest.raises(InputError, match=r"no file \*\.csv of the kinds"):
+    with pytest.raises(InputError, match=r"no file \*\.csv ends with"):
         files_of(DatasetSource(dataset=str(folder), files="*.csv"))
 
 

@@ -74,17 +74,17 @@ def test_a_model_comes_without_its_second_copy(tmp_path, address) -> None:
 def test_a_gated_model_needs_a_token(tmp_path, address) -> None:
     gated = MODEL.replace("MODEL, ", "'org/gated', ")
     refused = ask(gated, tmp_path, address, HF_TOKEN="")
-    assert refused.returncode and "the model org/gated at" in refused.stderr.splitlines()[-1]
-    assert "HF_TOKEN where it is gated" in refused.stderr.splitlines()[-1]
+    assert refused.returncode and "org/gated at" in refused.stderr.splitlines()[-1]
+    assert "HF_TOKEN if it is gated" in refused.stderr.splitlines()[-1]
     assert ask(gated, tmp_path, address, HF_TOKEN="hf_given").returncode == 0
 
 
 @pytest.mark.parametrize(
     ("program", "environment", "said"),
     [
-        (DATA.replace("REVISION", "'9' * 40", 1), {}, "the dataset org/data at 999"),
-        (DATA, {"HF_HUB_OFFLINE": "1"}, "the dataset org/data at 0123"),
-        (DATA, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "the dataset org/data at 0123"),
+        (DATA.replace("REVISION", "'9' * 40", 1), {}, "org/data at 999"),
+        (DATA, {"HF_HUB_OFFLINE": "1"}, "org/data at 0123"),
+        (DATA, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "org/data at 0123"),
     ],
     ids=["no such revision", "offline, not in the cache", "nobody answers"],
 )

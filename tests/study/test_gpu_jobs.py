@@ -85,8 +85,8 @@ def test_jobs_of_one_run_get_different_gpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("devices", "limit", "said"),
     [
-        ("", 8, "resources.train_sft.gpu: one job asks for 2 GPUs, and this machine has 0"),
-        ("0,1", 4, "--resources gpu asks for 4 GPUs, and this machine has 2"),
+        ("", 8, "resources.train_sft.gpu: one job requests 2 GPUs, but this machine has 0"),
+        ("0,1", 4, "--resources gpu requests 4 GPUs, but this machine has 2"),
     ],
 )
 def test_more_gpus_than_the_machine_has(

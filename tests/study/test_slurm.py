@@ -277,7 +277,7 @@ def test_all_that_went_wrong_is_told_in_one_place(seen: Seen, ended: Ended) -> N
 def test_jobs_that_were_left_are_not_submitted_again(refused: Refused) -> None:
     assert refused.status == 1
     (line,) = (line for line in refused.output.splitlines() if line.startswith("Error: "))
-    assert "wait or run already, left by a previous run" in line
+    assert "already waiting or running, from a previous run" in line
     assert refused.left <= set(re.findall(r"\d+", line.partition("scancel")[2]))
 
 

@@ -108,12 +108,16 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("evaluation.files.piqa", "p.jsonl", "evaluation.files.piqa: there is no file p.jsonl"),
         ("evaluation.files.piqua", "p.jsonl", "unknown task. Did you mean piqa?"),
         ("corpus.sources.general", "g.jsonl", "corpus.sources.general: there is no file"),
-        ("world.problems", 31, "world.problems: number of problems is 31, too few for 5 steps"),
-        ("world.problems", 100, "100, too few for 5 steps of grpo.batch_size: 32, one for each"),
+        ("world.problems", 31, "world.problems: 31 problems are too few for 5 steps"),
+        (
+            "world.problems",
+            100,
+            "100 problems are too few for 5 steps of grpo.batch_size: 32, one step",
+        ),
         (
             "problems.expected_count",
             [1, 9],
-            "problems are made, but problems.expected_count is 1 to 9",
+            "is outside problems.expected_count, 1 to 9. Change one",
         ),
         ("world.model.head_dim", 7, "world.model.head_dim: 7 is odd. Rotary"),
         ("grpo.mini_batch_size", 20, "grpo.mini_batch_size: 20 does not divide batch_size: 32."),
@@ -152,7 +156,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         (
             "corpus.sequence_length",
             513,
-            "513 tokens are more than the positions of the model",
+            "513 is more than max_position_embeddings",
         ),
         (
             "world.base.sequence_length",
@@ -211,8 +215,8 @@ def test_sequences_beyond_the_positions_of_a_given_model(study: Study, key: str)
     study.model("model", max_position_embeddings=127)
     study.change(f"families.tiny.{key}", "model" if key == "base" else ["model"])
     where = "base" if key == "base" else "sft-5"
-    said = "corpus.sequence_length: 128 tokens are more than the positions of the model of "
-    where = f"families.tiny.{where} (max_position_embeddings: 127)"
+    said = "corpus.sequence_length: 128 is more than max_position_embeddings: 127 of "
+    where = f"families.tiny.{where}. Lower it."
     assert said + where in refusal(study)
 
 
@@ -239,9 +243,9 @@ def test_positions_and_layers_under_the_names_of_transformers_5_and_of_gpt2(stud
     study.change("activations.layer", 3)
     load_study(study.config, SCRIPTS)
     gpt2.write_text(json.dumps({"n_layer": 4, "n_positions": 127}))
-    assert "(max_position_embeddings: 127)" in refusal(study)
+    assert "max_position_embeddings: 127 of" in refusal(study)
     gpt2.write_text(json.dumps({"text_config": {"num_hidden_layers": 4}}))
-    assert "so it is no model of text alone" in refusal(study)
+    assert "so it is not a text-only model" in refusal(study)
 
 
 def test_a_chat_template_is_needed_for_math_sets_and_training(study: Study) -> None:
@@ -268,7 +272,7 @@ def test_a_descendant_may_have_added_tokens(study: Study) -> None:
     load_study(study.config, SCRIPTS)
     (base / "tokenizer.json").write_text(json.dumps(tokenizer))
     (tuned / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
-    assert "only added tokens may come on top" in refusal(study)
+    assert "only added tokens are allowed" in refusal(study)
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
@@ -290,7 +294,7 @@ def test_tokenizers_that_differ(study: Study) -> None:
 def test_a_benchmark_that_the_world_does_not_write(study: Study) -> None:
     study.config["evaluation"]["tasks"].append("arc_easy")
     study.change("evaluation.files.arc_easy", "results/mini/world/benchmarks/arc_easy.jsonl")
-    assert "files.arc_easy: the world has no arc_easy, only" in refusal(study)
+    assert "files.arc_easy: the synthetic data have no arc_easy, only" in refusal(study)
 
 
 def test_a_benchmark_file_without_a_column(study: Study) -> None:
@@ -345,7 +349,7 @@ def test_a_problems_file_without_a_column(study: Study) -> None:
 
 def test_fewer_problems_than_a_batch(study: Study) -> None:
     study.change("problems.sources.world", study.rows("problems.jsonl", *[PROBLEM] * 31))
-    said = "sources.world: problems.jsonl: number of problems is 31, too few for 5 steps"
+    said = "sources.world: problems.jsonl: 31 problems are too few for 5 steps"
     assert said in refusal(study)
 
 
@@ -382,9 +386,7 @@ def test_models_and_data_of_the_hub_are_not_looked_for(study: Study) -> None:
     study.config["corpus"]["sources"]["general"] = source
     load_study(study.config, SCRIPTS)
     study.config["problems"]["expected_count"] = [100, 300]
-    assert "problems.expected_count: number of problems is 100, too few for 5 steps" in refusal(
-        study
-    )
+    assert "problems.expected_count: 100 problems are too few for 5 steps" in refusal(study)
 
 
 def test_solutions_instead_of_a_teacher(study: Study) -> None:

@@ -133,15 +133,15 @@ def test_an_allocation_that_jobs_share_is_handed_out(monkeypatch: pytest.MonkeyP
 
 
 def test_more_than_there_are_is_one_line() -> None:
-    with pytest.raises(InputError, match="the job asks for 4 GPUs, and this machine has 3"):
+    with pytest.raises(InputError, match="the job requests 4 GPUs, but this machine has 3"):
         gpu_locks.hold(4).__enter__()
     with pytest.raises(InputError) as error:
         gpu_locks.check_machine({"train_sft": 8, "evaluate_model": 1}, None)
     assert str(error.value) == (
-        "resources.train_sft.gpu: one job asks for 8 GPUs, and this machine has 3 "
-        "(CUDA_VISIBLE_DEVICES: 0,1,2): ask for fewer or run it elsewhere"
+        "resources.train_sft.gpu: one job requests 8 GPUs, but this machine has 3 "
+        "(CUDA_VISIBLE_DEVICES: 0,1,2). Request fewer, or run it elsewhere."
     )
-    with pytest.raises(InputError, match="--resources gpu asks for 8 GPUs, and this machine has 3"):
+    with pytest.raises(InputError, match="--resources gpu requests 8 GPUs, but this machine has 3"):
         gpu_locks.check_machine({"train_sft": 2}, 8)
 
 

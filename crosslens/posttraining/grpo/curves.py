@@ -47,7 +47,7 @@ def rename_columns(lines: list[dict], names: dict[str, str]) -> pd.DataFrame:
     """Return a backend's columns under our names. Raises InputError when one is missing."""
     if missing := [name for name in names.values() if not all(name in line for line in lines)]:
         raise InputError(
-            f"grpo.engine: its log has no {missing[0]}. Use the version pinned in envs/."
+            f"grpo.engine: the backend's log has no {missing[0]}. Use the version pinned in envs/."
         )
     columns = {"step": "step"} | names
     return pd.DataFrame(

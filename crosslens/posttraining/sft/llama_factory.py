@@ -185,8 +185,8 @@ def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) 
     steps = [checkpoint_step(checkpoint) for checkpoint in saved]
     if not steps or steps != exact_checkpoint_steps(steps[-1]):
         raise InputError(
-            f"sft.options: LLaMA-Factory saved after steps {steps}, not at each fifth of them. "
-            "Remove options on saving."
+            f"sft.options: LLaMA-Factory saved after steps {steps}, not after each 20% of "
+            "them. Remove options that concern saving."
         )
     table = loss_table(read_json(saved[-1] / "trainer_state.json")["log_history"])
     use_cache = read_json(base / "config.json").get("use_cache", True)

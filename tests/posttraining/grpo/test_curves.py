@@ -38,5 +38,5 @@ def test_curves_from_the_log_of_trl() -> None:
 def test_missing_curve_is_an_error() -> None:
     line = {"step": 2} | dict.fromkeys(TRL_COLUMNS.values(), 1.0)
     del line["entropy"]
-    with pytest.raises(InputError, match="grpo.engine: its log has no entropy"):
+    with pytest.raises(InputError, match="grpo.engine: the backend's log has no entropy"):
         trl_curves([line])
