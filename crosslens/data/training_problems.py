@@ -101,8 +101,8 @@ def add_benchmark(index: ProblemIndex, name: str, rows: Rows) -> None:
     if not texts:
         raise InputError(
             f"problems.exclude.{name}: no row has a text in a column "
-            f"{' or '.join(PROBLEM_COLUMNS)}, so nothing would be excluded. Correct the data set or "
-            "its files."
+            f"{' or '.join(PROBLEM_COLUMNS)}, so nothing would be excluded. Correct the data "
+            "set or its files."
         )
     for text in texts:
         index.add(name, text)
