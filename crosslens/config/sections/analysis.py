@@ -24,19 +24,20 @@ class MetricsConfig(Section):
     )
     match_cosine: Fraction = Field(
         0.7,
-        description="Least cosine of two decoder vectors that count as the same feature, in the "
+        description="Decoder vectors with at least this cosine count as the same feature in the "
         "overlap by direction (measure_overlap).",
     )
 
 
 class GeneralizationConfig(Section):
-    """Selection of the features that carry what RL gained, Eq. 11 (score_features,
-    select_features)."""
+    """Selection of generalization features, Eq. 11 (score_features, select_features)."""
 
     readout: Literal["branch", "branch_scaled", "joint", "swap"] = Field(
         "branch",
-        description="What the encoder reads of a model; branch is the paper's, the others are "
-        "controls (score_features, intervene).",
+        description="Encoder input for the features of one model. branch: its own activations, as "
+        "in the paper; branch_scaled: the same, times the number of models; joint: all models' "
+        "activations; swap: its own in place of all models'. The last three are controls "
+        "(score_features, intervene).",
     )
     score_fraction: Fraction = Field(
         0.2,
@@ -45,8 +46,8 @@ class GeneralizationConfig(Section):
     )
     min_firing_rate: Fraction = Field(
         0.1,
-        description="Least firing rate in RL on the tasks' critical samples of the features that "
-        "active controls are drawn from (select_features).",
+        description="Features that fire at least at this rate in RL, on the tasks' critical "
+        "samples, are the pool of active control sets (select_features).",
     )
 
 

@@ -45,8 +45,8 @@ class CausalProtocolConfig(Section):
 
     score: Literal["contribution", "paper"] = Field(
         "contribution",
-        description="Score that the protocol selects features by: contributions f|D|, which do "
-        "not depend on the scale of a feature, or the paper's (select_features).",
+        description="Score for selecting features: contributions f|D|, which do not depend on the "
+        "scale of a feature, or the paper's (select_features).",
     )
     dose_unit: Literal["p99", "mean_active"] = Field(
         "p99",
@@ -60,13 +60,13 @@ class CausalProtocolConfig(Section):
     matched_sets: SetCount = Field(
         99,
         description="Control sets of each primary set, matched feature by feature and scaled to "
-        "the same size of the edit; the least p-value is 1 / (1 + this) (select_features, "
-        "intervene).",
+        "the same size of the edit; the smallest possible p-value is 1 / (1 + this) "
+        "(select_features, intervene).",
     )
     exploratory_sets: SetCount = Field(
         19,
-        description="Control sets of all other sets and of edits of SFT, and random directions "
-        "(select_features, intervene).",
+        description="Control sets of each other set and of edits of SFT; number of random "
+        "directions (select_features, intervene).",
     )
     multiply: list[Dose] = Field(
         [0.0, 0.25, 0.5, 2.0, 4.0],
@@ -95,6 +95,6 @@ class CausalProtocolConfig(Section):
     )
     hypotheses: Annotated[dict[Key, HypothesisConfig], Field(min_length=1)] = Field(
         PAPERS_CLAIMS,
-        description="The primary hypotheses, corrected for their number; all else is exploratory "
-        "(assess_interventions).",
+        description="The primary hypotheses, corrected for multiple testing; everything else is "
+        "exploratory (assess_interventions).",
     )

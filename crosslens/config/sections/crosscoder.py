@@ -26,20 +26,21 @@ class ActivationsConfig(Section):
         100,
         ge=1,
         le=100_000,
-        description="Number of training shards; more take less disk at a time "
+        description="Number of training shards; more shards take less disk at a time "
         "(extract_activations, train_crosscoder).",
     )
     shards_on_disk: int = Field(
         2,
         ge=1,
         le=1000,
-        description="Most shards of a variant on disk at a time (extract_activations).",
+        description="Most shards of a model variant on disk at a time (extract_activations).",
     )
     skip_positions: int = Field(
         1,
         ge=0,
         le=1024,
-        description="First positions of each sequence, which are left out (extract_activations).",
+        description="Number of positions at the start of each sequence that are skipped "
+        "(extract_activations).",
     )
     sink_threshold: float = Field(
         10.0,
@@ -49,7 +50,7 @@ class ActivationsConfig(Section):
         "attention sinks (extract_activations).",
     )
     batch_size: BatchSize = Field(
-        8, description="Sequences of one forward pass (extract_activations)."
+        8, description="Sequences in one forward pass (extract_activations)."
     )
 
 
@@ -58,33 +59,32 @@ class BatchTopKConfig(Section):
 
     k: Literal["matched"] | Annotated[float, Field(gt=0, le=2**20)] = Field(
         "matched",
-        description="Active features of a row on average; matched follows the L0 of the "
+        description="Average number of active features per token; matched uses the L0 of the "
         "crosscoder of the same models with an L1 penalty (train_crosscoder).",
     )
     auxiliary_weight: float = Field(
         0.03125,
         ge=0,
         le=1000,
-        description="Weight of the auxiliary loss, by which dead features learn "
-        "(train_crosscoder).",
+        description="Weight of the auxiliary loss, which trains dead features (train_crosscoder).",
     )
     auxiliary_features: float = Field(
         0.5,
         gt=0,
         le=1000,
-        description="Dead features that a row uses in the auxiliary loss, as a fraction of d_model "
-        "(train_crosscoder).",
+        description="Number of dead features per token in the auxiliary loss, as a fraction of "
+        "d_model (train_crosscoder).",
     )
     dead_after: Fraction = Field(
         0.1,
-        description="Fraction of all steps without being kept after which a feature is dead "
+        description="A feature is dead after being inactive for this fraction of all steps "
         "(train_crosscoder).",
     )
 
 
 class CrosscoderConfig(Section):
-    """Crosscoders of ten pairs and the trio, Eqs. 1-3 and 5-7, and the evidence that the method is
-    tested with (train_crosscoder)."""
+    """Crosscoders of base with each of ten checkpoints (pairs), of the three final models (trio),
+    Eqs. 1-3 and 5-7, and further ones that test the method (train_crosscoder)."""
 
     d_sparse: int = Field(
         32768,
@@ -102,7 +102,7 @@ class CrosscoderConfig(Section):
         description="Adam's learning rate before it decays (train_crosscoder).",
     )
     batch_size: int = Field(
-        1024, ge=1, le=2**20, description="Activations of one step (train_crosscoder)."
+        1024, ge=1, le=2**20, description="Tokens in one optimizer step (train_crosscoder)."
     )
     epochs: int = Field(
         1, ge=1, le=1000, description="Passes over a shard before the next one (train_crosscoder)."
@@ -137,8 +137,8 @@ class CrosscoderConfig(Section):
     )
     kernel: Literal["auto", "dense", "sparse"] = Field(
         "auto",
-        description="How exact gradients are computed: by sums over nonzeros (sparse), by matrix "
-        "products (dense), or by the faster of the two at the measured density (auto) "
+        description="How the exact gradients are computed: sums over nonzeros (sparse), matrix "
+        "products (dense), or the faster of the two at the measured density (auto) "
         "(train_crosscoder).",
     )
     replicas: int = Field(
@@ -171,10 +171,10 @@ class CrosscoderConfig(Section):
 
     @model_validator(mode="after")
     def l0_is_known(self) -> Self:
-        """Raise InputError where BatchTopK should match a crosscoder that is not trained."""
+        """Raise InputError if BatchTopK should match a crosscoder that is not trained."""
         if self.activation == "batch_topk" and "batch_topk" in self.evidence:
             raise InputError(
-                "evidence: batch_topk is the activation of all crosscoders already. Remove it."
+                "evidence: batch_topk is already the activation of all crosscoders. Remove it."
             )
         if self.activation == "batch_topk" and self.batch_topk.k == "matched":
             raise InputError(

@@ -54,15 +54,15 @@ class ProblemsConfig(Section):
         13,
         ge=4,
         le=1000,
-        description="Least number of consecutive words that a removed problem shares with an "
-        "excluded one (prepare_problems).",
+        description="A problem is removed only if it shares at least this number of consecutive "
+        "words with an excluded one (prepare_problems).",
     )
     lcs_fraction: float = Field(
         0.6,
         gt=0,
         le=1,
-        description="Least length of the longest common subsequence of words of a removed problem "
-        "and an excluded one, as a fraction of the shorter of both (prepare_problems).",
+        description="A problem is removed only if its longest common subsequence of words with an "
+        "excluded one has at least this length, as a fraction of the shorter (prepare_problems).",
     )
     expected_count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
         [1, 10**8],

@@ -51,13 +51,13 @@ class FamilyConfig(Section):
     )
     sft: Descendants | None = Field(
         None,
-        description="SFT-tuned descendants of base, studied instead of training them: all five "
-        "checkpoints, or only the last (import_model).",
+        description="User-supplied SFT-tuned descendants of base, which are then not trained: all "
+        "five checkpoints, or only the last (import_model).",
     )
     rl: Descendants | None = Field(
         None,
-        description="RL-tuned descendants of base, studied instead of training them: all five "
-        "checkpoints, or only the last (import_model).",
+        description="User-supplied RL-tuned descendants of base, which are then not trained: all "
+        "five checkpoints, or only the last (import_model).",
     )
     checkpoints: Literal["all", "last"] = Field(
         "all",

@@ -119,15 +119,15 @@ class GRPOConfig(Section):
         18432,
         ge=16,
         le=10**8,
-        description="Most tokens of one forward pass on one device; at least one prompt and its "
+        description="Most tokens in one forward pass on one device; must hold one prompt and its "
         "completion (train_grpo, verl only).",
     )
     save_every: int = Field(
         10,
         ge=1,
         le=100_000,
-        description="Steps between two saved training states, which an interrupted run repeats at "
-        "most; fewer where the five checkpoints need it (train_grpo).",
+        description="Steps between two saved training states; an interrupted run repeats at most "
+        "this many. Fewer if the five checkpoints need it (train_grpo).",
     )
     options: dict[DottedKey, JsonValue] = Field(
         {},

@@ -1,4 +1,4 @@
-"""The synthetic data that can take the place of models and data sets of the hub."""
+"""Synthetic data in place of models and data sets of the hub."""
 
 from typing import Annotated, Literal, Self
 
@@ -87,7 +87,7 @@ class BenchmarkItemsConfig(Section):
     questions: int = Field(
         ge=1,
         le=10000,
-        description="Most questions in each multiple-choice set; no two of them on one fact.",
+        description="Most questions in each multiple-choice set; each asks for another fact.",
     )
 
 
@@ -104,7 +104,7 @@ class CorpusTokensConfig(Section):
 
 class SyntheticConfig(Section):
     """Synthetic models and data, built from the seed in results/<study>/world/ (rules/world.smk).
-    Leave the section out where all models and files are given."""
+    Leave this section out if all models and files are user-supplied."""
 
     architecture: Literal["qwen3", "qwen2", "llama"] = Field(
         "qwen3",
@@ -122,7 +122,7 @@ class SyntheticConfig(Section):
     max_operations: int = Field(
         ge=1,
         le=MOST_OPERATIONS,
-        description="Most operations of a training problem; fewer is easier (build_world, "
+        description="Most operations in a training problem; fewer are easier (build_world, "
         "pretrain_base, pretrain_teacher).",
     )
     benchmark_items: BenchmarkItemsConfig
