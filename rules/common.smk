@@ -57,6 +57,7 @@ wildcard_constraints:
     family=either(FAMILIES),
     variant=f"base|(sft|rl)-[1-{N_CHECKPOINTS}]|{crosscoder_design.MATCHED}",
     crosscoder=crosscoder_design.PATTERN,
+    group=crosscoder_design.GROUP,
     replica=r"\d+",
     shard=r"\d+|heldout",
     part=r"\d+",

@@ -1,60 +1,56 @@
 """Sparse crosscoders: ten pairs, the trio, replicas (other seeds) of the last pairs and the trio,
-and those that `crosscoder.evidence` asks for. Their names: crosslens/config/crosscoder_design.py.
+and those that `crosscoder.evidence` asks for. One job trains a group of them on a shard. Their names
+and groups: crosslens/config/crosscoder_design.py.
 
 INPUTS: <results>/activations/{family}/{variant}/shard-{shard}.h5.
-OUTPUTS: <results>/crosscoders/{family}/{crosscoder}-r{replica}/: state-{shard}.safetensors
-(temporary), history-{shard}.csv, crosscoder.safetensors, quality.json, features.csv, training.csv.
+OUTPUTS: <results>/crosscoders/{family}/: groups/{group}/: states-{shard}/ (temporary),
+history-{shard}.csv; {crosscoder}-r{replica}/: crosscoder.safetensors, quality.json, features.csv,
+training.csv.
 """
 
 
-rule train_crosscoder:
+rule train_crosscoders:
     input:
         activations=collect(
             "<results>/activations/{{family}}/{variant}/shard-{{shard}}.h5",
-            variant=aligned_variants,
+            variant=group_variants,
         ),
-        previous=previous_state,
-        reference=reference_histories,
+        previous=previous_states,
+        references=reference_histories,
     output:
-        state=temp(
-            "<results>/crosscoders/{family}/{crosscoder}-r{replica}/state-{shard}.safetensors"
+        states=temp(
+            directory("<results>/crosscoders/{family}/groups/{group}/states-{shard}")
         ),
-        history="<results>/crosscoders/{family}/{crosscoder}-r{replica}/history-{shard}.csv",
+        history="<results>/crosscoders/{family}/groups/{group}/history-{shard}.csv",
     log:
-        "<logs>/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.log",
+        "<logs>/train_crosscoders/{family}/{group}-{shard}.log",
     benchmark:
-        "<benchmarks>/train_crosscoder/{family}/{crosscoder}-r{replica}-{shard}.tsv"
+        "<benchmarks>/train_crosscoders/{family}/{group}-{shard}.tsv"
     conda:
         env_file("analysis")
     envmodules:
         env_module("analysis"),
     resources:
-        gpu=rule_resource("train_crosscoder", "gpu"),
-        mem_mb=rule_resource("train_crosscoder", "mem_mb", 2000),
-        runtime=rule_resource("train_crosscoder", "runtime", 120),
+        gpu=rule_resource("train_crosscoders", "gpu"),
+        mem_mb=rule_resource("train_crosscoders", "mem_mb", 2000),
+        runtime=rule_resource("train_crosscoders", "runtime", 120),
     params:
-        code=library_hash("scripts/train_crosscoder.py"),
+        code=library_hash("scripts/train_crosscoders.py"),
         crosscoder=crosscoder_settings(),
-        models=aligned_variants,
-        inputs=crosscoder_inputs,
-        activation=crosscoder_activation,
+        designs=group_designs,
         shards=config["activations"]["shards"],
-        seed=crosscoder_seed,
     script:
-        "../scripts/train_crosscoder.py"
+        "../scripts/train_crosscoders.py"
 
 
 rule evaluate_crosscoder:
     input:
-        state=f"<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/state-{SHARDS[-1]}.safetensors",
+        states=last_states,
         heldout=collect(
             "<results>/activations/{{family}}/{variant}/shard-heldout.h5",
             variant=aligned_variants,
         ),
-        histories=collect(
-            "<results>/crosscoders/{{family}}/{{crosscoder}}-r{{replica}}/history-{shard}.csv",
-            shard=SHARDS,
-        ),
+        histories=histories,
         reference=reference_quality,
     output:
         crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",

@@ -4,6 +4,8 @@ INPUTS: the names of common.smk.
 OUTPUTS: none; functions of the wildcards `w`, used by the rule files.
 """
 
+from functools import cache
+
 
 def user_supplied_model(w):
     """A model that the user supplies: its directory, or its name and revision on the hub."""
@@ -93,23 +95,64 @@ def aligned_variants(w):
     return design_of(w).models
 
 
-def crosscoder_inputs(w):
-    """What a crosscoder is given of its models' activations."""
-    return design_of(w).inputs
+@cache
+def groups_of(family):
+    """The variants that each group of a family's crosscoders reads, base first."""
+    entry = FAMILIES[family]
+    return {
+        group: crosscoder_design.group_models(group, entry, CROSSCODER)
+        for group in crosscoder_design.groups(entry, CROSSCODER)
+    }
 
 
-def crosscoder_activation(w):
-    """The activation function of a crosscoder."""
-    return design_of(w).activation
+def group_variants(w):
+    """The models whose activations a group's crosscoders read, base first."""
+    return groups_of(w.family)[w.group]
+
+
+@cache
+def designs_of(family, group):
+    """Each crosscoder of a group by its directory: what it is trained on, how, and its seed."""
+    entry, designs = FAMILIES[family], {}
+    for directory in crosscoder_design.groups(entry, CROSSCODER)[group]:
+        name, _, replica = directory.rpartition("-r")
+        found = crosscoder_design.design(name, entry, CROSSCODER)._asdict()
+        if found["reference"]:
+            found["reference"] += f"-r{replica}"
+        designs[directory] = found | {"seed": config["seed"] + int(replica)}
+    return designs
+
+
+def group_designs(w):
+    """The designs of the job's crosscoders."""
+    return designs_of(w.family, w.group)
 
 
 def reference_histories(w):
-    """The histories, up to this shard, of the crosscoder whose L0 this one follows; else no file."""
-    reference = design_of(w).reference
-    path = f"<results>/crosscoders/{{family}}/{reference}-r{{replica}}/history-"
-    return (
-        [f"{path}{shard}.csv" for shard in range(int(w.shard) + 1)] if reference else []
-    )
+    """The histories, up to this shard, of the crosscoders whose L0 the group's follow."""
+    references = {found["reference"] for found in group_designs(w).values()} - {None}
+    groups = sorted({crosscoder_design.group_of(directory) for directory in references})
+    return [
+        f"<results>/crosscoders/{{family}}/groups/{group}/history-{shard}.csv"
+        for group in groups
+        for shard in range(int(w.shard) + 1)
+    ]
+
+
+def trained_group(w):
+    """The directory of the group that a crosscoder is trained in."""
+    group = crosscoder_design.group_of(f"{w.crosscoder}-r{w.replica}")
+    return f"<results>/crosscoders/{{family}}/groups/{group}"
+
+
+def last_states(w):
+    """The states of a crosscoder's group after the last shard."""
+    return f"{trained_group(w)}/states-{SHARDS[-1]}"
+
+
+def histories(w):
+    """The histories of a crosscoder's group, all shards in order."""
+    return [f"{trained_group(w)}/history-{shard}.csv" for shard in SHARDS]
 
 
 def reference_quality(w):
@@ -131,26 +174,26 @@ def crosscoder_seed(w):
     return config["seed"] + int(w.replica)
 
 
-def previous_state(w):
-    """The state that training on a shard starts from; no file for the first shard."""
-    path = "<results>/crosscoders/{family}/{crosscoder}-r{replica}/state-"
-    return f"{path}{int(w.shard) - 1}.safetensors" if int(w.shard) else []
+def previous_states(w):
+    """The states that training on a shard starts from; no files for the first shard."""
+    path = "<results>/crosscoders/{family}/groups/{group}/states-"
+    return f"{path}{int(w.shard) - 1}" if int(w.shard) else []
 
 
 def back_pressure(w):
     """What a shard waits for, so that at most `shards_on_disk` shards of a variant exist at once.
 
-    Shard i waits until every crosscoder has trained on shard i - `shards_on_disk`, which its history file
-    shows: the state next to it is deleted as soon as the next one exists. The first shards wait
-    for the start of their family.
+    Shard i waits until every group of crosscoders has trained on shard i - `shards_on_disk`, which
+    its history file shows: the states next to it are deleted as soon as the next ones exist. The
+    first shards wait for the start of their family.
     """
     if w.shard == "heldout" or int(w.shard) < config["activations"]["shards_on_disk"]:
         return start_of_family(w)
     consumed = int(w.shard) - config["activations"]["shards_on_disk"]
-    readers = crosscoder_design.reading(w.variant, FAMILIES[w.family], CROSSCODER)
     return [
-        f"<results>/crosscoders/{{family}}/{name}/history-{consumed}.csv"
-        for name in readers
+        f"<results>/crosscoders/{{family}}/groups/{group}/history-{consumed}.csv"
+        for group, variants in groups_of(w.family).items()
+        if w.variant in variants
     ]
 
 

@@ -47,9 +47,16 @@ def set_threshold(
         crosscoder.metadata["threshold"] = threshold
 
 
+def training_log(histories: list[Path], name: str) -> pd.DataFrame:
+    """Return one crosscoder's log of all shards, of its group's."""
+    log = pd.concat(map(pd.read_csv, histories))
+    return log[log["crosscoder"] == name].drop(columns="crosscoder").dropna(axis=1, how="all")
+
+
 def main(
     *,
-    state: Path,
+    name: str,
+    states: Path,
     heldout: list[Path],
     histories: list[Path],
     reference: Path | None,
@@ -62,7 +69,7 @@ def main(
 ) -> None:
     """Write the crosscoder, its quality, its features and its training history."""
     torch.set_num_threads(1)
-    trained, step = load_trained(state)
+    trained, step = load_trained(states / f"{name}.safetensors")
     trained.to("cuda" if torch.cuda.is_available() else "cpu")
     with ShardReader(heldout) as reader:
         set_threshold(trained, reader, settings, reference)
@@ -74,7 +81,7 @@ def main(
         trained.models, measured.rate, scaling.scaling(), decodability.r_squared(), threshold
     )
     write_csv(features, table)
-    write_csv(training, pd.concat([pd.read_csv(path) for path in histories]))
+    write_csv(training, training_log(histories, name))
     write_json(quality, summary(measured, table, trained.metadata))
     trained.save(crosscoder)
 
@@ -83,7 +90,8 @@ if __name__ == "__main__":
     run_job(
         main,
         snakemake,
-        state=snakemake.input.state,
+        name=f"{snakemake.wildcards.crosscoder}-r{snakemake.wildcards.replica}",
+        states=snakemake.input.states,
         heldout=snakemake.input.heldout,
         histories=snakemake.input.histories,
         reference=snakemake.input.reference,

@@ -2,8 +2,9 @@
 
 A name is {models} or {models}-{variation}, where models is a tuned variant (a pair with base),
 "trio" (base and both final models), or "sft-checkpoints" and "rl-checkpoints" (base and all
-checkpoints of a paradigm). Its directory has the number of the seed, {name}-r{replica}. `settings`
-is the section `crosscoder` of the configuration.
+checkpoints of a paradigm). Its directory has the number of the seed, {name}-r{replica}. Crosscoders
+of one purpose are a group: one job trains them on a shard, so that 26 crosscoders start nine jobs.
+`settings` is the section `crosscoder` of the configuration.
 """
 
 import re
@@ -25,6 +26,7 @@ TOPK = "topk"
 INPUTS = ("swapped", "noise", "self", "differences")  # variations, see crosslens.crosscoder.inputs
 VARIATION = rf"-(?:{'|'.join([TOPK, *INPUTS])})"
 PATTERN = rf"(?:(?:sft|rl)-(?:[1-{N_CHECKPOINTS}]|checkpoints)|trio|{MATCHED})(?:{VARIATION})?"
+GROUP = "|".join([*PARADIGMS, TRIO_MODELS, r"seed-\d+", "matched", "checkpoints", TOPK, *INPUTS])
 
 
 class Design(NamedTuple):
@@ -62,6 +64,37 @@ def models_of(models: str, family: FamilyConfig) -> list[str]:
 def base_name(directory: str) -> str:
     """Return a crosscoder's name without its seed."""
     return directory.rpartition("-r")[0]
+
+
+def group_of(directory: str) -> str:
+    """Return the group whose job trains a crosscoder.
+
+    A new seed and each kind of evidence is a group of its own, so that it can be added to a study
+    without training the others again.
+    """
+    name, _, replica = directory.rpartition("-r")
+    models, variation = re.fullmatch(rf"(.*?)({VARIATION})?", name).groups("")
+    if replica != "0":
+        return f"seed-{replica}"
+    if variation:
+        return variation.removeprefix("-")
+    if models == MATCHED:
+        return "matched"
+    return "checkpoints" if models.endswith("checkpoints") else models.partition("-")[0]
+
+
+def groups(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[str]]:
+    """Return the directories of each group's crosscoders."""
+    found: dict[str, list[str]] = {}
+    for directory in crosscoders(family, settings):
+        found.setdefault(group_of(directory), []).append(directory)
+    return found
+
+
+def group_models(group: str, family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
+    """Return the variants whose activations a group's crosscoders read, base first."""
+    members = map(base_name, groups(family, settings)[group])
+    return list(dict.fromkeys(v for m in members for v in design(m, family, settings).models))
 
 
 def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
@@ -135,10 +168,7 @@ def extracted(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     return [*variants(family), *matched]
 
 
-def reading(variant: str, family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
-    """Return the directories of the crosscoders that read a variant's activations."""
-    return [
-        directory
-        for directory in crosscoders(family, settings)
-        if variant in design(base_name(directory), family, settings).models
-    ]
+def groups_reading(variant: str, family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
+    """Return the groups whose crosscoders read a variant's activations."""
+    names = groups(family, settings)
+    return [name for name in names if variant in group_models(name, family, settings)]

@@ -24,7 +24,7 @@ GROUPS = ("tasks", "held_out")  # in effects.csv, besides single tasks
 WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
 JOBS = {  # what the names of these rules' benchmark files say
     "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
-    "train_crosscoder": r".+-r(?P<replica>\d+)-(?P<shard>\d+)",
+    "train_crosscoders": r"(seed-(?P<replica>\d+)|.+?)-(?P<shard>\d+)",
     "evaluate_crosscoder": r".+-r(?P<replica>\d+)",
     "score_features": r".+-r(?P<replica>\d+)",
     "select_features": r".+-r(?P<replica>\d+)",

@@ -104,6 +104,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     shards, settings = study.activations.shards, study.crosscoder
     variants = sum(len(crosscoder_design.extracted(family, settings)) for family in families)
     crosscoders = sum(len(crosscoder_design.crosscoders(family, settings)) for family in families)
+    groups = sum(len(crosscoder_design.groups(family, settings)) for family in families)
     trained = {
         p: sum(p in study_design.trained(f) for f in families) for p in study_design.PARADIGMS
     }
@@ -130,7 +131,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         **dict.fromkeys(once, len(families)),
         "match_drift": matched * len(families),
         "extract_activations": variants * (shards + 1),
-        "train_crosscoder": crosscoders * shards,
+        "train_crosscoders": groups * shards,
         "evaluate_crosscoder": crosscoders,
         **dict.fromkeys(("score_features", "select_features"), trios),
         "intervene": 2 * seeds + len(families) * sft_control(study),
@@ -197,8 +198,10 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     hours = {
         "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
         "extract_activations": variants * extraction_hours(study, size),
-        "train_crosscoder": sum(
-            crosscoder_hours(study, size, slots) for slots in crosscoder_slots(family, settings)
+        "train_crosscoders": sum(
+            crosscoder_hours(study, size, slots)
+            for group in crosscoder_design.groups(family, settings).values()
+            for slots in crosscoder_slots(group, family, settings)
         ),
         "read_questions": len(study_design.FINAL) * questions_hours(study, size),
         "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
@@ -272,9 +275,11 @@ def extraction_hours(study: StudyConfig, size: Size) -> float:
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
 
 
-def crosscoder_slots(family: FamilyConfig, settings: CrosscoderConfig) -> list[int]:
-    """The number of decoders of each of a family's crosscoders: one a model, or one in all."""
-    names = map(crosscoder_design.base_name, crosscoder_design.crosscoders(family, settings))
+def crosscoder_slots(
+    directories: list[str], family: FamilyConfig, settings: CrosscoderConfig
+) -> list[int]:
+    """The number of decoders of each crosscoder: one a model, or one in all."""
+    names = map(crosscoder_design.base_name, directories)
     designs = [crosscoder_design.design(name, family, settings) for name in names]
     return [1 if found.inputs == "differences" else len(found.models) for found in designs]
 
@@ -313,13 +318,19 @@ def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
     kept = 1 - settings.skip_positions / corpus.sequence_length
     token = variants * (2 * size.d_model + ROW) * kept
     whole = token * corpus.tokens
-    counts = [weights(study, size, slots) for slots in crosscoder_slots(family, study.crosscoder)]
+    groups = [
+        sum(
+            weights(study, size, slots)
+            for slots in crosscoder_slots(group, family, study.crosscoder)
+        )
+        for group in crosscoder_design.groups(family, study.crosscoder).values()
+    ]
     return Disk(
         rolling=whole * min(1, settings.shards_on_disk / settings.shards),
         whole=whole,
         heldout=token * corpus.heldout_tokens,
-        states=ADAM * (sum(counts) + max(counts)),
-        crosscoders=4 * sum(counts),
+        states=ADAM * (sum(groups) + max(groups)),  # one is read while the next one is written
+        crosscoders=4 * sum(groups),
         models=2 * size.parameters * (variants + study_design.unstudied(family)),
         training=GRPO_STATE * size.parameters if "rl" in study_design.trained(family) else 0.0,
     )

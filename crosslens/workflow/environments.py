@@ -17,7 +17,7 @@ TRACES = ("generate_traces",)
 ANALYSIS = (
     "evaluate_model",
     "extract_activations",
-    "train_crosscoder",
+    "train_crosscoders",
     "evaluate_crosscoder",
     "score_features",
     "intervene",

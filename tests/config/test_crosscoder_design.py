@@ -68,7 +68,25 @@ def test_a_family_of_one_checkpoint_has_none_over_checkpoints():
 
 
 def test_a_shard_of_the_matched_model_has_one_reader():
-    asked = settings("drift_matched", "swapped", "checkpoints", replicas=0)
+    asked = settings("drift_matched", "swapped", "checkpoints", replicas=1)
     assert designs.extracted(FAMILY, asked)[-1] == "sft-matched"
-    assert designs.reading("sft-matched", FAMILY, asked) == ["sft-matched-r0"]
-    assert designs.reading("rl-4", FAMILY, asked) == ["rl-4-r0", "rl-checkpoints-r0"]
+    assert designs.groups_reading("sft-matched", FAMILY, asked) == ["matched"]
+    assert designs.groups_reading("rl-4", FAMILY, asked) == ["rl", "checkpoints"]
+    found = designs.groups_reading("rl-5", FAMILY, asked)
+    assert set(found) == {"rl", "trio", "seed-1", "swapped", "checkpoints"}
+
+
+def test_every_crosscoder_is_in_one_group_and_evidence_leaves_the_others_as_they_are():
+    plain, asked = settings(replicas=2), settings(*ALL, replicas=2)
+    groups = designs.groups(FAMILY, asked)
+    members = [directory for group in groups.values() for directory in group]
+    assert sorted(members) == sorted(designs.crosscoders(FAMILY, asked))
+    assert designs.groups(FAMILY, plain).items() <= groups.items()
+    assert groups["seed-2"] == ["sft-5-r2", "rl-5-r2", "trio-r2"]
+    assert all(re.fullmatch(designs.GROUP, name) for name in groups)
+
+
+def test_a_group_reads_base_first():
+    asked = settings(replicas=1)
+    assert designs.group_models("rl", FAMILY, asked) == ["base", *(f"rl-{k}" for k in range(1, 6))]
+    assert designs.group_models("seed-1", FAMILY, asked) == ["base", "sft-5", "rl-5"]

@@ -1,5 +1,6 @@
 """Schedules, exact resume, and quality of a crosscoder, on activations with known features."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from crosslens.io.records import read_json
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 import evaluate_crosscoder  # noqa: E402
-import train_crosscoder  # noqa: E402
+import train_crosscoders  # noqa: E402
 
 D, FEATURES, ROWS = 8, 12, 2000
 SETTINGS = CrosscoderConfig(
@@ -54,6 +55,7 @@ SETTINGS = CrosscoderConfig(
 )
 TOPK = BatchTopKConfig(k=2, auxiliary_weight=0.03, auxiliary_features=0.5, dead_after=0.1)
 MODELS = ["base", "rl-5"]
+NAME = "rl-5-r0"
 
 
 def planted(seed, rows=ROWS):
@@ -88,27 +90,35 @@ def plan(batch_topk=None, reference=(), **changes):
     )
 
 
-def arguments(world, folder, shard):
-    """Return the arguments of the script's main for one shard."""
-    return {
-        "activations": shards(world, shard),
-        "previous": folder / f"state-{shard - 1}.safetensors" if shard else None,
-        "reference": [],
+def arguments(world, folder, shard, references=(), **changes):
+    """Return the arguments of the script's main for one shard; changes are of the design."""
+    design = {
         "models": MODELS,
         "inputs": "activations",
         "activation": "relu_l1",
+        "reference": None,
+        "seed": 0,
+    }
+    return {
+        "designs": {NAME: design | changes},
+        "activations": shards(world, shard),
+        "previous": folder / f"states-{shard - 1}" if shard else None,
+        "references": list(references),
         "settings": SETTINGS,
         "shards": 2,
-        "seed": 0,
-        "what": "training",
-        "state": folder / f"state-{shard}.safetensors",
+        "states": folder / f"states-{shard}",
         "history": folder / f"history-{shard}.csv",
     }
 
 
+def state_file(folder, shard):
+    """Return the file of the crosscoder's state after a shard."""
+    return folder / f"states-{shard}" / f"{NAME}.safetensors"
+
+
 def train(world, folder, shard, **changes):
-    """Run the script's main for one shard."""
-    train_crosscoder.main(**arguments(world, folder, shard) | changes)
+    """Run the script's main for one shard; `changes` are of the design."""
+    train_crosscoders.main(**arguments(world, folder, shard, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +133,8 @@ def trained(world, tmp_path_factory):
 def finish(world, trained, folder, **changes):
     """Run the script that measures a trained crosscoder."""
     given = {
-        "state": trained / "state-1.safetensors",
+        "name": NAME,
+        "states": trained / "states-1",
         "heldout": shards(world, "heldout"),
         "histories": [trained / "history-0.csv", trained / "history-1.csv"],
         "reference": None,
@@ -190,7 +201,7 @@ def test_variance_of_worked_numbers():
 
 
 def test_crosscoder_learns_planted_features(trained, world):
-    crosscoder, step = load_trained(trained / "state-1.safetensors")
+    crosscoder, step = load_trained(state_file(trained, 1))
     assert step == 80
     with ShardReader(shards(world, "heldout")) as reader:
         before = evaluate(Crosscoder(2, D, 24, metadata={"models": MODELS}), reader, 256, 0.5)
@@ -207,7 +218,7 @@ def test_resuming_between_shards_is_exact(world, trained):
         state = start_training(MODELS, first, SETTINGS, made)
         state, _ = train_shard(state, first, made, "training")
         state, _ = train_shard(state, second, made, "training")
-    resumed = load_state(trained / "state-1.safetensors")
+    resumed = load_state(state_file(trained, 1))
     assert resumed.step == state.step
     for name, value in state.crosscoder.state_dict().items():
         assert torch.equal(resumed.crosscoder.state_dict()[name], value)
@@ -224,13 +235,13 @@ def announced(*arguments):
     print(arguments[-1], flush=True)
     return step(*arguments)
 training.take_step = announced
-import train_crosscoder
-train_crosscoder.main(**{arguments!r})
+import train_crosscoders
+train_crosscoders.main(**{arguments!r})
 """
 
 
 def test_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_path):
-    (tmp_path / "state-0.safetensors").write_bytes((trained / "state-0.safetensors").read_bytes())
+    shutil.copytree(trained / "states-0", tmp_path / "states-0")
     code = KILLED.format(scripts=str(ROOT / "scripts"), arguments=arguments(world, tmp_path, 1))
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -239,17 +250,16 @@ def test_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.iterdir()] == ["state-0.safetensors"]
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == ["states-0"]
     train(world, tmp_path, 1)
-    state = "state-1.safetensors"
-    assert (tmp_path / state).read_bytes() == (trained / state).read_bytes()
+    assert state_file(tmp_path, 1).read_bytes() == state_file(trained, 1).read_bytes()
     ours, theirs = (pd.read_csv(p / "history-1.csv").drop(columns="waiting_share")
                     for p in (tmp_path, trained))  # fmt: skip
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
 def test_scales_of_the_first_shard_are_kept(world, trained):
-    crosscoder, _ = load_trained(trained / "state-1.safetensors")
+    crosscoder, _ = load_trained(state_file(trained, 1))
     with ShardReader(shards(world, "0")) as reader:
         assert torch.equal(crosscoder.scales, reader.scales)
         x = torch.cat(list(reader.batches(100, drop_last=False))) * crosscoder.scales[:, None]
@@ -261,7 +271,7 @@ def test_scales_of_the_first_shard_are_kept(world, trained):
 def test_distinct_tokens_are_counted(trained):
     """1,960 rows are kept of each shard, of which a pass sees 19 batches of 100."""
     assert first_pass(1960, plan()) == 1900
-    crosscoder, _ = load_trained(trained / "state-1.safetensors")
+    crosscoder, _ = load_trained(state_file(trained, 1))
     assert crosscoder.metadata["distinct_tokens"] == 3800
 
 
@@ -279,28 +289,28 @@ def test_training_log_has_losses_and_schedules(trained):
 def test_seed_changes_initial_weights_and_the_order_of_later_passes(world, tmp_path):
     for seed in (0, 1):
         train(world, tmp_path / str(seed), 0, seed=seed)
-    a, b = (load_trained(tmp_path / s / "state-0.safetensors")[0] for s in ("0", "1"))
+    a, b = (load_trained(state_file(tmp_path / s, 0))[0] for s in ("0", "1"))
     assert not torch.allclose(a.W_dec, b.W_dec, atol=1e-2)
 
 
 def test_state_of_another_corpus_is_refused(trained, tmp_path):
     for model, x in zip(MODELS, planted(1), strict=True):
         make_shard(tmp_path / model / "shard-1.h5", x, shard="1", corpus_hash="other")
-    with pytest.raises(InputError, match="state-0.safetensors: this state was trained on another"):
-        train(tmp_path, tmp_path, 1, previous=trained / "state-0.safetensors")
+    with pytest.raises(InputError, match=f"{NAME}.safetensors: this state was trained on another"):
+        train(tmp_path, trained, 1)
 
 
 def test_diverging_run_is_a_one_line_error(world, tmp_path):
     settings = SETTINGS.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(InputError, match="training: the loss is .* Lower crosscoder.learning_rate"):
-        train(world, tmp_path, 0, settings=settings)
-    assert not (tmp_path / "state-0.safetensors").exists()
+    with pytest.raises(InputError, match="the loss is .* Lower crosscoder.learning_rate"):
+        train_crosscoders.main(**arguments(world, tmp_path, 0) | {"settings": settings})
+    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_state_is_a_one_line_error(trained, tmp_path):
-    path = tmp_path / "state-0.safetensors"
-    path.write_bytes((trained / "state-0.safetensors").read_bytes()[:-1])
-    with pytest.raises(InputError, match="state-0.safetensors: this file does not load"):
+    path = tmp_path / f"{NAME}.safetensors"
+    path.write_bytes(state_file(trained, 0).read_bytes()[:-1])
+    with pytest.raises(InputError, match=f"{NAME}.safetensors: this file does not load"):
         load_state(path)
 
 
@@ -328,8 +338,9 @@ def test_batch_topk_has_the_l0_of_the_crosscoder_that_it_follows(world, trained,
     folder = tmp_path / "topk"
     folder.mkdir()
     for shard in (0, 1):
-        reference = [trained / f"history-{i}.csv" for i in range(shard + 1)]
-        train(world, folder, shard, activation="batch_topk", reference=reference)
+        references = [trained / f"history-{i}.csv" for i in range(shard + 1)]
+        changes = {"activation": "batch_topk", "reference": NAME}
+        train(world, folder, shard, references=references, **changes)
     logs = (pd.read_csv(place / "history-1.csv")["l0"] for place in (trained, folder))
     np.testing.assert_allclose(*logs, rtol=0.02)
     finish(world, folder, folder, reference=tmp_path / "quality.json")

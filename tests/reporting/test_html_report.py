@@ -301,9 +301,9 @@ def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -
         ("extract_activations/tiny/rl-5-1.tsv", True),
         ("extract_activations/tiny/rl-5-heldout.tsv", True),
         ("extract_activations/tiny/rl-5-2.tsv", False),
-        ("train_crosscoder/tiny/sft-5-r1-1.tsv", True),
-        ("train_crosscoder/tiny/sft-5-r2-1.tsv", False),
-        ("train_crosscoder/tiny/trio-r0-2.tsv", False),
+        ("train_crosscoders/tiny/seed-1-1.tsv", True),
+        ("train_crosscoders/tiny/seed-2-1.tsv", False),
+        ("train_crosscoders/tiny/trio-2.tsv", False),
         ("evaluate_crosscoder/tiny/trio-r0.tsv", True),
         ("score_features/tiny/trio-r2.tsv", False),
         ("intervene/tiny/trio-r1/rl-5.tsv", True),
@@ -329,10 +329,10 @@ def test_a_set_without_features_is_not_compared() -> None:
 
 def test_seconds_are_summed_over_the_jobs_of_a_rule(tmp_path: Path) -> None:
     for i, seconds in enumerate((1.0, 2.0)):
-        path = tmp_path / "train_crosscoder" / "tiny" / f"trio-r0-{i}.tsv"
+        path = tmp_path / "train_crosscoders" / "tiny" / f"trio-{i}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
-    assert seconds_by_rule(tmp_path, CONFIG)["train_crosscoder"]["seconds"] == 3.0
+    assert seconds_by_rule(tmp_path, CONFIG)["train_crosscoders"]["seconds"] == 3.0
 
 
 def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -> None:

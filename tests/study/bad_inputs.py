@@ -173,7 +173,7 @@ CASES = [
     value("grpo.tokens_per_device", 100),
     value("sft.deepspeed", "zero3"),
     value("figures.families", ["tiny", "tiny", "tin"]),
-    value("resources.train_crosscoders", {"gpu": 1}, kind="resources"),
+    value("resources.train_crosscoder", {"gpu": 1}, kind="resources"),
     value("resources.tabulate_accuracy", {"gpu": 1}, kind="resources"),
     value("resources.train_grpo", {"gpus": 8}, kind="resources"),
     Case(

@@ -10,6 +10,7 @@ from conftest import HUB_PIQA, MINI, ROOT, Study, jobs
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
 OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
 VARIANTS = 11
+GROUPS = 3  # those of SFT, of RL, and the trio
 EVIDENCE = 3 + 3 + 1  # of the mini study: BatchTopK, rows of random order, matched drift
 
 
@@ -53,7 +54,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "tokenize_corpus": 1,
         "match_drift": 1,
         "extract_activations": (VARIANTS + 1) * (shards + 1),
-        "train_crosscoder": trained * shards,
+        "train_crosscoders": (GROUPS + replicas + 3) * shards,  # of evidence, one a kind
         "evaluate_crosscoder": trained,
         "select_features": 1 + replicas + 1,
         "read_questions": 1,
@@ -82,7 +83,8 @@ def test_jobs_multiply_with_families_shards_and_replicas(study: Study) -> None:
     assert count["build_world"] == 1
     assert count["train_sft"] == 2
     assert count["extract_activations"] == 2 * VARIANTS * 6
-    assert count["train_crosscoder"] == 2 * (CROSSCODERS + 2 * OTHER_SEEDS) * 5
+    assert count["evaluate_crosscoder"] == 2 * (CROSSCODERS + 2 * OTHER_SEEDS)
+    assert count["train_crosscoders"] == 2 * (GROUPS + 2) * 5
 
 
 def test_the_other_engine_changes_the_environment_only(study: Study) -> None:

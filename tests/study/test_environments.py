@@ -204,7 +204,7 @@ def test_the_configuration_chooses_the_environments() -> None:
     assert environments(mini) == cpu
     mini["traces"]["backend"] = "vllm"
     assert environments(mini) == cpu | {"traces": "vllm"}
-    mini["resources"] = {"train_crosscoder": {"gpu": 1}}
+    mini["resources"] = {"train_crosscoders": {"gpu": 1}}
     assert environments(mini) == cpu | {"traces": "vllm", "analysis": "analysis-cuda"}
     mini["grpo"]["device"] = "cuda"
     assert environments(mini)["grpo"] == "grpo-cuda"

@@ -20,7 +20,8 @@ RESULTS = "results/tiny"
 BASE = f"{RESULTS}/activations/own/base"
 SHARD, COUNTS = f"{BASE}/shard-0.h5", f"{BASE}/shard-0.json"
 CROSSCODER = f"{RESULTS}/crosscoders/own/sft-5-r0"
-STATE, QUALITY = f"{CROSSCODER}/state-0.safetensors", f"{CROSSCODER}/quality.json"
+QUALITY = f"{CROSSCODER}/quality.json"
+STATES = f"{RESULTS}/crosscoders/own/groups/sft/states-0"
 FOUND = ("world", "models")  # what there is before the killing
 ASKED = (
     f"{RESULTS}/evaluation/own/rl-5/results.json",
@@ -96,11 +97,12 @@ def test_a_lost_temporary_file_is_made_again_and_nothing_else(
     undisturbed: Finished, tmp_path: Path
 ) -> None:
     study = begun(undisturbed, tmp_path, *FOUND, "activations", "crosscoders")
-    for file in (SHARD, STATE, QUALITY):
+    for file in (SHARD, QUALITY):
         (tmp_path / file).unlink()
+    shutil.rmtree(tmp_path / STATES)
     done = study.snakemake("--cores", "2", "--", QUALITY)
     assert done.returncode == 0, done.stdout
-    wanted = {"extract_activations": 1, "train_crosscoder": 1, "evaluate_crosscoder": 1}
+    wanted = {"extract_activations": 1, "train_crosscoders": 1, "evaluate_crosscoder": 1}
     assert jobs(done.stdout) == wanted
     assert not differing(study, undisturbed.study)
 

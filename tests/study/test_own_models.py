@@ -30,7 +30,7 @@ def test_a_study_of_given_models(undisturbed: Finished) -> None:
     study, output = undisturbed
     assert not TRAINING & jobs(output).keys()
     assert jobs(output)["import_model"] == 3
-    assert jobs(output)["train_crosscoder"] == 3
+    assert jobs(output)["train_crosscoders"] == 3
     results = study.folder / "results" / "tiny"
     for name in ("base", "sft-5", "rl-5"):
         given = study.folder / "own" / name.partition("-")[0] / "model.safetensors"
@@ -56,7 +56,7 @@ def test_all_five_checkpoints_of_one_paradigm(study: Study) -> None:
     count = jobs(done.stdout)
     assert count["train_sft"] == 1 and "train_grpo" not in count
     assert count["import_model"] == 6
-    assert count["train_crosscoder"] == 11
+    assert count["train_crosscoders"] == 3
     assert count["draw_training_curves"] == 2
 
 

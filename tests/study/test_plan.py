@@ -45,7 +45,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "extract_activations": 3 * 12 * 101,
         "report_data_path": 3,
         "start_family": 3,
-        "train_crosscoder": 3 * 26 * 100,
+        "train_crosscoders": 3 * 9 * 100,
         "evaluate_crosscoder": 3 * 26,
         "score_specificity": 3,
         "measure_overlap": 3,
@@ -88,13 +88,8 @@ def test_given_models_are_not_trained(tmp_path) -> None:
     family, settings = read.families["tiny"], read.crosscoder
     assert study_design.variants(family) == ["base", "sft-5", *(f"rl-{k}" for k in range(1, 6))]
     assert len(crosscoder_design.crosscoders(family, settings)) == 6 + 4 + 3
-    assert crosscoder_design.reading("sft-5", family, settings) == [
-        "sft-5-r0",
-        "sft-5-r1",
-        "sft-5-r2",
-        "trio-r0",
-        "trio-r1",
-        "trio-r2",
+    assert crosscoder_design.groups_reading("sft-5", family, settings) == [
+        *("sft", "trio", "seed-1", "seed-2"),
     ]
 
 

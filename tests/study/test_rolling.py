@@ -13,16 +13,22 @@ SHARDS, WINDOW, VARIANTS = 7, 2, 12
 SEEDS = 1 + MINI["crosscoder"]["replicas"]  # of the last two pairs and of the trio
 FINAL = SEEDS + 2  # BatchTopK, and rows of random order
 CROSSCODERS = 8 + 3 * FINAL + 1  # and the pair of matched drift
-READERS = {"base": CROSSCODERS, "sft-5": 2 * FINAL, "rl-5": 2 * FINAL}
+GROUPS = 3 + MINI["crosscoder"]["replicas"] + 3  # one group for each kind of evidence
+READERS = {
+    "base": GROUPS,
+    "sft-5": GROUPS - 2,
+    "rl-5": GROUPS - 2,
+}  # all but `rl` or `sft`, `matched`
 DIRECTORIES = (
     "world/tokenizer",
     "/base",
     "/sft-5",
     "/rl-5",
     "/sft-matched",
+    *(f"/states-{shard}" for shard in range(SHARDS)),
 )  # outputs that are no files
 SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
-STATE = re.compile(r"crosscoders/tiny/(?P<crosscoder>[\w-]+)/state-(?P<shard>\d+)\.safetensors$")
+STATES = re.compile(r"crosscoders/tiny/groups/[\w-]+/states-\d+$")
 
 
 class Job(NamedTuple):
@@ -113,7 +119,7 @@ def test_no_order_of_jobs_keeps_more(rolling: list[Job], seed: int) -> None:
         there = {file for file in there if not readers[file] <= done}
     assert most["shards"] == WINDOW * VARIANTS
     assert most["heldout"] == VARIANTS
-    assert most["states"] <= CROSSCODERS + 1  # one is read while its successor is written
+    assert most["states"] <= GROUPS + 1  # one is read while its successor is written
     assert not there
 
 
@@ -174,4 +180,4 @@ def test_a_part_of_a_finished_study_takes_no_turn_again(tmp_path: Path) -> None:
 
 def temps(jobs: list[Job]) -> set[str]:
     """The files that Snakemake deletes once all their readers are done."""
-    return {f for job in jobs for f in job.outputs if SHARD.search(f) or STATE.search(f)}
+    return {f for job in jobs for f in job.outputs if SHARD.search(f) or STATES.search(f)}

@@ -172,7 +172,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("crosscoder.beta", float("nan"), "crosscoder.beta: found nan, must be a finite number"),
         ("interventions.amplify_to", float("inf"), "amplify_to: found inf, must be a finite"),
         ("figures.families", ["tiny", "tiny", "tin"], "unknown family tin. Did you mean tiny?"),
-        ("resources.train_crosscoders", {"gpu": 1}, "unknown rule. Did you mean train_crosscoder?"),
+        ("resources.train_crosscoder", {"gpu": 1}, "unknown rule. Did you mean train_crosscoders?"),
     ],
 )
 def test_a_bad_value_is_refused(study: Study, key: str, value: object, said: str) -> None:

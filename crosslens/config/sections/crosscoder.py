@@ -27,7 +27,7 @@ class ActivationsConfig(Section):
         ge=1,
         le=100_000,
         description="Number of training shards; more shards take less disk at a time "
-        "(extract_activations, train_crosscoder).",
+        "(extract_activations, train_crosscoders).",
     )
     shards_on_disk: int = Field(
         2,
@@ -55,103 +55,103 @@ class ActivationsConfig(Section):
 
 
 class BatchTopKConfig(Section):
-    """BatchTopK, which keeps the largest activations of a batch (train_crosscoder)."""
+    """BatchTopK, which keeps the largest activations of a batch (train_crosscoders)."""
 
     k: Literal["matched"] | Annotated[float, Field(gt=0, le=2**20)] = Field(
         "matched",
         description="Average number of active features per token; matched uses the L0 of the "
-        "crosscoder of the same models with an L1 penalty (train_crosscoder).",
+        "crosscoder of the same models with an L1 penalty (train_crosscoders).",
     )
     auxiliary_weight: float = Field(
         0.03125,
         ge=0,
         le=1000,
-        description="Weight of the auxiliary loss, which trains dead features (train_crosscoder).",
+        description="Weight of the auxiliary loss, which trains dead features (train_crosscoders).",
     )
     auxiliary_features: float = Field(
         0.5,
         gt=0,
         le=1000,
         description="Number of dead features per token in the auxiliary loss, as a fraction of "
-        "d_model (train_crosscoder).",
+        "d_model (train_crosscoders).",
     )
     dead_after: Fraction = Field(
         0.1,
         description="A feature is dead after being inactive for this fraction of all steps "
-        "(train_crosscoder).",
+        "(train_crosscoders).",
     )
 
 
 class CrosscoderConfig(Section):
     """Crosscoders of base with each of ten checkpoints (pairs), of the three final models (trio),
-    Eqs. 1-3 and 5-7, and further ones that test the method (train_crosscoder)."""
+    Eqs. 1-3 and 5-7, and further ones that test the method (train_crosscoders)."""
 
     d_sparse: int = Field(
         32768,
         ge=8,
         le=2**20,
-        description="Number of features (train_crosscoder); the paper has 32768.",
+        description="Number of features (train_crosscoders); the paper has 32768.",
     )
     beta: float = Field(
-        2.0, ge=0, le=1000, description="Weight of the sparsity term in Eq. 3 (train_crosscoder)."
+        2.0, ge=0, le=1000, description="Weight of the sparsity term in Eq. 3 (train_crosscoders)."
     )
     learning_rate: float = Field(
         1e-4,
         gt=0,
         le=1,
-        description="Adam's learning rate before it decays (train_crosscoder).",
+        description="Adam's learning rate before it decays (train_crosscoders).",
     )
     batch_size: int = Field(
-        1024, ge=1, le=2**20, description="Tokens in one optimizer step (train_crosscoder)."
+        1024, ge=1, le=2**20, description="Tokens in one optimizer step (train_crosscoders)."
     )
     epochs: int = Field(
-        1, ge=1, le=1000, description="Passes over a shard before the next one (train_crosscoder)."
+        1, ge=1, le=1000, description="Passes over a shard before the next one (train_crosscoders)."
     )
     adam_betas: Annotated[list[DecayRate], Field(min_length=2, max_length=2)] = Field(
         [0.9, 0.999],
-        description="Adam's decay rates of the first and second moments (train_crosscoder).",
+        description="Adam's decay rates of the first and second moments (train_crosscoders).",
     )
     gradient_clip: float = Field(
-        1.0, gt=0, le=10**6, description="Largest norm of the gradient (train_crosscoder)."
+        1.0, gt=0, le=10**6, description="Largest norm of the gradient (train_crosscoders)."
     )
     sparsity_warmup: Fraction = Field(
         0.05,
         description="First fraction of all steps, over which beta rises from zero "
-        "(train_crosscoder).",
+        "(train_crosscoders).",
     )
     lr_decay: Fraction = Field(
         0.2,
         description="Last fraction of all steps, over which the learning rate falls to zero "
-        "(train_crosscoder).",
+        "(train_crosscoders).",
     )
     decoder_norm: float = Field(
         0.08,
         gt=0,
         le=100,
-        description="L2 norm of each decoder vector at initialization (train_crosscoder).",
+        description="L2 norm of each decoder vector at initialization (train_crosscoders).",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Type of the matrix products; the master weights are always float32 "
-        "(train_crosscoder).",
+        "(train_crosscoders).",
     )
     kernel: Literal["auto", "dense", "sparse"] = Field(
         "auto",
         description="How the exact gradients are computed: sums over nonzeros (sparse), matrix "
         "products (dense), or the faster of the two at the measured density (auto) "
-        "(train_crosscoder).",
+        "(train_crosscoders).",
     )
     replicas: int = Field(
         1,
         ge=0,
         le=100,
         description="Further seeds of each family's two final pairs and of its trio, for which "
-        "features and interventions are repeated (train_crosscoder, measure_overlap, "
+        "features and interventions are repeated (train_crosscoders, measure_overlap, "
         "score_features, intervene).",
     )
     activation: Literal["relu_l1", "batch_topk"] = Field(
         "relu_l1",
-        description="ReLU with an L1 penalty, as in the paper, or BatchTopK (train_crosscoder).",
+        description="ReLU with an L1 penalty, as in the paper, or BatchTopK (train_crosscoders).",
     )
     batch_topk: BatchTopKConfig = BatchTopKConfig()
     evidence: Annotated[
@@ -166,7 +166,7 @@ class CrosscoderConfig(Section):
         "difference from base. self: base twice. differences: an autoencoder of each final model's "
         "difference from base. drift_matched: a model between base and SFT that is as far from "
         "base as RL, and its pair. checkpoints: base and all checkpoints of a paradigm together "
-        "(match_drift, train_crosscoder, score_specificity, measure_overlap).",
+        "(match_drift, train_crosscoders, score_specificity, measure_overlap).",
     )
 
     @model_validator(mode="after")

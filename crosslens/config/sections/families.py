@@ -63,6 +63,6 @@ class FamilyConfig(Section):
         "all",
         description="Checkpoints that are studied; with last, the others are trained but neither "
         "extracted nor compared, and Figures 2 and 7 to 13 show the last one alone "
-        "(extract_activations, train_crosscoder).",
+        "(extract_activations, train_crosscoders).",
     )
     overrides: OverridesConfig = OverridesConfig()

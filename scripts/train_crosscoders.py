@@ -1,0 +1,117 @@
+"""Advance the states of a group of crosscoders by one shard."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from crosslens.activations.shard_reader import ShardReader
+from crosslens.config.sections import CrosscoderConfig
+from crosslens.crosscoder.schedules import make_plan
+from crosslens.crosscoder.training import (
+    TrainingState,
+    check_same_origin,
+    load_state,
+    save_state,
+    start_training,
+    train_shard,
+)
+from crosslens.io.atomic import atomic_write
+from crosslens.io.records import write_csv
+from crosslens.workflow.job import run_job
+
+
+def read_log(histories: list[Path], directory: str | None) -> pd.DataFrame:
+    """Return the training log of one crosscoder; an empty one for None."""
+    columns = pd.DataFrame({"crosscoder": [], "step": [], "l0": []})
+    log = pd.concat(map(pd.read_csv, histories)) if histories else columns
+    return log[log["crosscoder"] == directory]
+
+
+def train(
+    name: str,
+    design: dict[str, Any],
+    files: list[Path],
+    previous: Path | None,
+    log: pd.DataFrame,
+    settings: CrosscoderConfig,
+    shards: int,
+) -> tuple[TrainingState, list[dict]]:
+    """Return a crosscoder's state after the shard, and its training log.
+
+    `log` is that of the crosscoder whose L0 BatchTopK follows; it counts steps from 1.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    topk = design["activation"] == "batch_topk"
+    with ShardReader(files) as reader:
+        plan = make_plan(
+            settings,
+            rows=reader.rows,
+            shards=shards,
+            seed=design["seed"],
+            batch_topk=settings.batch_topk if topk else None,
+            reference=list(zip(log["step"] - 1, log["l0"], strict=True)),
+        )
+        if previous is None:
+            models, inputs = design["models"], design["inputs"]
+            state = start_training(models, reader, settings, plan, device, inputs=inputs)
+        else:
+            state = load_state(previous, device)
+            check_same_origin(state, reader, previous)
+        return train_shard(state, reader, plan, f"training {name}")
+
+
+def main(
+    *,
+    designs: dict[str, dict[str, Any]],
+    activations: list[Path],
+    previous: Path | None,
+    references: list[Path],
+    settings: CrosscoderConfig,
+    shards: int,
+    states: Path,
+    history: Path,
+    threads: int = 1,
+) -> None:
+    """Start at the first shard, go on from the previous states after it; on a GPU if there is one.
+
+    `designs` has each crosscoder's models, inputs, activation, reference and seed by its directory.
+    `references` are the logs, up to this shard, of the crosscoders whose L0 BatchTopK follows. The
+    same number of threads gives the same bits.
+    """
+    torch.set_num_threads(threads)
+    files = {path.parent.name: path for path in activations}
+    logs = []
+    with atomic_write(states) as partial:
+        partial.mkdir()
+        for name, design in designs.items():
+            file = f"{name}.safetensors"
+            state, records = train(
+                name,
+                design,
+                [files[model] for model in design["models"]],
+                previous and previous / file,
+                read_log(references, design["reference"]),
+                settings,
+                shards,
+            )
+            save_state(state, partial / file)
+            logs.append(pd.DataFrame(records).assign(crosscoder=name))
+        write_csv(history, pd.concat(logs))
+
+
+if __name__ == "__main__":
+    run_job(
+        main,
+        snakemake,
+        designs=snakemake.params.designs,
+        activations=snakemake.input.activations,
+        previous=snakemake.input.previous,
+        references=snakemake.input.references,
+        settings=snakemake.params.crosscoder,
+        shards=snakemake.params.shards,
+        states=snakemake.output.states,
+        history=snakemake.output.history,
+        threads=snakemake.threads,
+    )
