@@ -21,6 +21,7 @@ rule write_report:
         versions=backend_versions(),
         paper=workflow.source_path("../crosslens/reporting/templates/paper.json"),
         template=workflow.source_path("../crosslens/reporting/templates/report.html.j2"),
+        script=workflow.source_path("../crosslens/reporting/templates/report.js"),
     output:
         page=report(
             "<results>/report.html",

@@ -15,6 +15,7 @@ def main(
     config: StudyConfig,
     inputs: list[Path],
     template: Path,
+    script: Path,
     paper: Path,
     page_out: Path,
     summary: Path,
@@ -22,7 +23,8 @@ def main(
     """`root` is results/{study}; of what lies below, only `inputs` belong to this configuration."""
     study = Study(root, config, inputs)
     found = summarize(study)
-    write_text(page_out, page(study, found, template.read_text(), read_json(paper)))
+    html = page(study, found, template.read_text(), script.read_text(), read_json(paper))
+    write_text(page_out, html)
     write_json(summary, found)
 
 
@@ -34,6 +36,7 @@ if __name__ == "__main__":
         config=snakemake.params.config,
         inputs=[*snakemake.input.results, *snakemake.input.figures, *snakemake.input.versions],
         template=snakemake.input.template,
+        script=snakemake.input.script,
         paper=snakemake.input.paper,
         page_out=snakemake.output.page,
         summary=snakemake.output.summary,

@@ -1,6 +1,7 @@
 """The one page that a reader opens first: all findings, figures and tables of a study."""
 
 import base64
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def distinct_figures(study: Study) -> Iterable[dict[str, Any]]:
         numbers = found["numbers"]
         yield {
             "name": f"Figure{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}",
+            "numbers": numbers,
             "title": found["figure"].title,
             "picture": picture(found["path"]),
             "caption": DRAWINGS[found["figure"].drawing].caption,
@@ -60,21 +62,34 @@ def own_figures(study: Study) -> Iterable[dict[str, Any]]:
     for name, figure in FIGURES.items():
         if not is_numbered(name):
             yield {
+                "name": name,
                 "title": figure.title,
                 "picture": picture(study.root / "figures" / f"{name}.png"),
                 "caption": DRAWINGS[figure.drawing].caption,
             }
 
 
-def page(study: Study, summary: dict[str, Any], template: str, paper: dict) -> str:
-    """Return the report: one page without outside references. `paper` has the paper's numbers."""
+def reference(name: str) -> str:
+    """Return the name of a figure or table as text: figure1 is Figure 1."""
+    kind, number = re.fullmatch(r"(.*?)(\d*)", name).groups()
+    return f"{kind.capitalize()} {number}" if number else kind.replace("-", " ")
+
+
+def page(
+    study: Study, summary: dict[str, Any], template: str, script: str, paper: dict[str, Any]
+) -> str:
+    """Return the report: one page without outside references.
+
+    `script` enlarges figures and sorts tables. `paper` has the paper's numbers.
+    """
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": number, "title_of": task_title}
+    environment.filters |= {"number": number, "title_of": task_title, "reference": reference}
     return environment.from_string(template).render(
         study=study,
         summary=summary,
+        script=script,
         paper=paper,
         findings=findings(summary),
         figures=list(distinct_figures(study)),

@@ -13,6 +13,7 @@ from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.analysis.intervals import wilson
 from crosslens.analysis.significance import t_interval
 from crosslens.config.crosscoder_design import MATCHED, TOPK
+from crosslens.config.figure_list import TABLES
 from crosslens.config.study_design import FINAL
 
 RULE = (
@@ -194,13 +195,24 @@ MEASURES = {
     "directedness": "fraction of changed answers that are the other model's",
     "critical": "change of accuracy on critical samples",
 }
-CLAIMS = {
-    "SFT makes more specific features than RL": specific_features,
-    "SFT's specific features come early and stay": early_features,
-    "RL's specific features keep turning over": turnover,
-    "MAS says the same: more features are SFT's than RL's": attributed_features,
-    "A few features pass in all tasks": shared_features,
+CLAIMS = {  # what judges a claim, and the figures that show it
+    "SFT makes more specific features than RL": (specific_features, ["figure1"]),
+    "SFT's specific features come early and stay": (early_features, ["figure2", "figure8"]),
+    "RL's specific features keep turning over": (turnover, ["figure2", "figure9"]),
+    "MAS says the same: more features are SFT's than RL's": (attributed_features, ["figure3"]),
+    "A few features pass in all tasks": (shared_features, ["figure4"]),
 }
+
+
+EDITS = ("controls", "dose-curves")  # figures of all interventions
+
+
+def table_of(hypothesis: Mapping[str, Any]) -> str:
+    """Return the table of the paper that a primary hypothesis belongs to."""
+    tasks = "unseen" if hypothesis["questions"] == "held_out" else "tasks"
+    edited = "base" if hypothesis["target"] == "base" else "rl"
+    found = (n for n, table in TABLES.items() if (table.target, table.tasks) == (edited, tasks))
+    return f"table{next(found)}"
 
 
 def claim_of(hypothesis: Mapping[str, Any]) -> str:
@@ -221,22 +233,25 @@ def verdicts(families: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     `families` are those of summary.json.
     """
     found = [
-        entry(claim, {name: judge(family) for name, family in families.items()})
-        for claim, judge in CLAIMS.items()
+        entry(claim, {name: judge(family) for name, family in families.items()}, shown)
+        for claim, (judge, shown) in CLAIMS.items()
     ]
     hypotheses = next(iter(families.values()))["evidence"]["hypotheses"]
     for name, hypothesis in hypotheses.items():
         each = {family: intervention(name, numbers) for family, numbers in families.items()}
-        found.append(entry(claim_of(hypothesis), each))
+        found.append(entry(claim_of(hypothesis), each, [table_of(hypothesis), *EDITS]))
     return found
 
 
-def entry(claim: str, each: Mapping[str, Verdict]) -> dict[str, Any]:
-    """Return a claim with the verdict that all families agree on; undecided if they differ."""
+def entry(claim: str, each: Mapping[str, Verdict], shown: Sequence[str]) -> dict[str, Any]:
+    """Return a claim with the verdict that all families agree on; undecided if they differ.
+
+    `shown` names the figures and tables with its evidence.
+    """
     every = {found.verdict for found in each.values()}
     together = every.pop() if len(every) == 1 else UNDECIDED
     families = {name: found._asdict() for name, found in each.items()}
-    return {"claim": claim, "verdict": together, "families": families}
+    return {"claim": claim, "verdict": together, "families": families, "evidence": list(shown)}
 
 
 def listed(values: Any) -> str:

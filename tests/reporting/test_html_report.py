@@ -193,15 +193,19 @@ def study(tmp_path: Path) -> Study:
 def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     template = (TEMPLATES / "report.html.j2").read_text()
     paper = read_json(TEMPLATES / "paper.json")
-    html = page(study, summarize(study), template, paper)
+    script = (TEMPLATES / "report.js").read_text()
+    html = page(study, summarize(study), template, script, paper)
     parser = Balanced()
     parser.feed(html)
     assert parser.open == []
-    text = re.sub(r'data:image[^"]*', "", html)
+    text = re.sub(r'data:image[^"]*|<script>.*</script>', "", html, flags=re.DOTALL)
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
     assert "<figcaption>Selected features and their controls. Net change" in html
     assert "None in every task." in html
+    links = set(re.findall(r'href="#([^"]+)"', html))
+    assert {"figure1", "figure4", "table4", "controls"} <= links
+    assert links <= set(re.findall(r'id="([^"]+)"', html)), "every link has its place"
     assert html.index('id="claims"') < html.index('id="findings"'), "claims come first"
     claims = html[html.index('id="claims"') : html.index('id="findings"')]
     assert "Zeroing them in RL hurts on unseen tasks too" in claims and "Holm" in claims
