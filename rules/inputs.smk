@@ -98,11 +98,7 @@ def aligned_variants(w):
 @cache
 def groups_of(family):
     """The variants that each group of a family's crosscoders reads, base first."""
-    entry = FAMILIES[family]
-    return {
-        group: crosscoder_design.group_models(group, entry, CROSSCODER)
-        for group in crosscoder_design.groups(entry, CROSSCODER)
-    }
+    return crosscoder_design.group_models(FAMILIES[family], CROSSCODER)
 
 
 def group_variants(w):

@@ -91,10 +91,18 @@ def groups(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[s
     return found
 
 
-def group_models(group: str, family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
-    """Return the variants whose activations a group's crosscoders read, base first."""
-    members = map(base_name, groups(family, settings)[group])
-    return list(dict.fromkeys(v for m in members for v in design(m, family, settings).models))
+def group_models(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[str]]:
+    """Return the variants whose activations each group's crosscoders read, base first."""
+    return {
+        group: list(
+            dict.fromkeys(
+                model
+                for directory in members
+                for model in design(base_name(directory), family, settings).models
+            )
+        )
+        for group, members in groups(family, settings).items()
+    }
 
 
 def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
@@ -166,9 +174,3 @@ def extracted(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the variants whose activations are extracted, base first."""
     matched = [MATCHED] if "drift_matched" in settings.evidence else []
     return [*variants(family), *matched]
-
-
-def groups_reading(variant: str, family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
-    """Return the groups whose crosscoders read a variant's activations."""
-    names = groups(family, settings)
-    return [name for name in names if variant in group_models(name, family, settings)]

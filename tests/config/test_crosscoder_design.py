@@ -70,10 +70,14 @@ def test_a_family_of_one_checkpoint_has_none_over_checkpoints():
 def test_a_shard_of_the_matched_model_has_one_reader():
     asked = settings("drift_matched", "swapped", "checkpoints", replicas=1)
     assert designs.extracted(FAMILY, asked)[-1] == "sft-matched"
-    assert designs.groups_reading("sft-matched", FAMILY, asked) == ["matched"]
-    assert designs.groups_reading("rl-4", FAMILY, asked) == ["rl", "checkpoints"]
-    found = designs.groups_reading("rl-5", FAMILY, asked)
-    assert set(found) == {"rl", "trio", "seed-1", "swapped", "checkpoints"}
+    read = designs.group_models(FAMILY, asked)
+
+    def readers(variant):
+        return {group for group, models in read.items() if variant in models}
+
+    assert readers("sft-matched") == {"matched"}
+    assert readers("rl-4") == {"rl", "checkpoints"}
+    assert readers("rl-5") == {"rl", "trio", "seed-1", "swapped", "checkpoints"}
 
 
 def test_every_crosscoder_is_in_one_group_and_evidence_leaves_the_others_as_they_are():
@@ -87,6 +91,6 @@ def test_every_crosscoder_is_in_one_group_and_evidence_leaves_the_others_as_they
 
 
 def test_a_group_reads_base_first():
-    asked = settings(replicas=1)
-    assert designs.group_models("rl", FAMILY, asked) == ["base", *(f"rl-{k}" for k in range(1, 6))]
-    assert designs.group_models("seed-1", FAMILY, asked) == ["base", "sft-5", "rl-5"]
+    read = designs.group_models(FAMILY, settings(replicas=1))
+    assert read["rl"] == ["base", *(f"rl-{k}" for k in range(1, 6))]
+    assert read["seed-1"] == ["base", "sft-5", "rl-5"]
