@@ -67,7 +67,7 @@ def test_only_the_last_checkpoints_of_a_trained_family(tmp_path: Path) -> None:
     study.change("crosscoder", study.config["crosscoder"] | {"replicas": 0, "evidence": []})
     count = jobs(study.snakemake("--dry-run", "--cores", "1", "--quiet", "rules").stdout)
     assert (count["train_sft"], count["train_grpo"]) == (1, 1)
-    assert count["train_crosscoder"] == 3 * TINY["activations"]["shards"]
+    assert count["train_crosscoders"] == 3 * TINY["activations"]["shards"]
     assert count["extract_activations"] == 3 * (TINY["activations"]["shards"] + 1)
     loaded = read_study(study.config)
     planned = cost_estimate.jobs(loaded)
