@@ -206,12 +206,15 @@ class TrainingSettings(Section):
 def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -> None:
     """Raise InputError for settings that do not fit the traces or the devices.
 
-    `where` is put before the keys of the sections sft and grpo.
+    `where` is put before the keys of the sections sft and grpo. Where nothing is trained they have
+    no effect, and all of them fit.
     """
+    if not trains(study.families):
+        return
     sft, grpo = settings.sft, settings.grpo
     samples = study.traces and study.traces.backend != "solutions"
     longest = study.traces.max_new_tokens if samples else 0
-    if trains(study.families) and sft.max_length < longest:
+    if sft.max_length < longest:
         raise InputError(
             f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "
             f"traces.max_new_tokens: {longest} tokens. Raise the first or lower the second."

@@ -63,6 +63,9 @@ SIZES = {  # of models on the hub, from their config.json and safetensors' metad
     "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9),
     "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9),
     "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9),
+    "Qwen/Qwen2.5-0.5B": Size(24, 896, 494e6),
+    "Qwen/Qwen3-14B-Base": Size(40, 5120, 14.8e9),
+    "allenai/OLMo-2-0425-1B": Size(16, 2048, 1.48e9),
 }
 
 

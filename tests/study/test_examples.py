@@ -1,0 +1,46 @@
+"""small.yaml and the configurations of examples/: valid, planned, and one of them dry-run."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Study, jobs
+
+from crosslens.config.loading import load_study
+from crosslens.config.locations import downloads
+from crosslens.config.study import read_study
+from crosslens.config.study_design import trains
+from crosslens.workflow import cost_estimate
+
+SMALL = ROOT / "small.yaml"
+PUBLIC = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def content(file: Path) -> dict:
+    return yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize("file", [SMALL, *PUBLIC], ids=lambda file: file.stem)
+def test_a_configuration_can_be_read_and_planned(file: Path, tmp_path: Path, monkeypatch) -> None:
+    """Nothing local is named: models and data are of the hub, each with a revision."""
+    monkeypatch.chdir(tmp_path)
+    study = load_study(content(file), ROOT / "scripts", gpus=1)
+    assert trains(study.families) == (file == SMALL)
+    named = cost_estimate.jobs(study)["download_source"]
+    assert named == len(downloads(study)) > 10
+    disk = cost_estimate.disks(study)
+    assert cost_estimate.peak(disk, rolling=True, at_once=False) < 0.6e12
+    assert f"--configfile {file.relative_to(ROOT)} --cores all" in file.read_text()
+
+
+def test_there_are_two_public_trios() -> None:
+    assert len(PUBLIC) >= 2
+
+
+def test_the_small_study_has_the_jobs_of_its_plan(tmp_path: Path) -> None:
+    study = Study(tmp_path, content(SMALL))
+    done = study.snakemake("--dry-run", "--cores", "1", "--resources", "gpu=1", "--quiet", "rules")
+    assert done.returncode == 0, done.stdout
+    count = jobs(done.stdout)
+    planned = cost_estimate.jobs(read_study(content(SMALL)))
+    assert {rule: planned[rule] for rule in count} == count
