@@ -133,7 +133,7 @@ def test_an_empty_or_broken_file_is_named(tmp_path: Path, text: str, wanted: str
 
 def test_a_task_without_an_accuracy_is_named() -> None:
     sample = {"doc_id": 0, "doc_hash": "h", "exact_match": 1.0}
-    with pytest.raises(InputError, match="no accuracy .acc. for the task gsm8k"):
+    with pytest.raises(InputError, match="no accuracy .acc. for gsm8k"):
         outcomes("gsm8k", [sample], None)
 
 
