@@ -58,6 +58,7 @@ rule prepare_problems:
     params:
         code=library_hash("scripts/prepare_problems.py"),
         problems=PROBLEMS,
+        seed=config["seed"],
     script:
         "../scripts/prepare_problems.py"
 

@@ -6,8 +6,8 @@ from typing import Literal
 from crosslens.config import benchmark_columns
 from crosslens.config.json_files import check_columns
 from crosslens.config.sections import DatasetSource
-from crosslens.data.datasets import files_of, rows
-from crosslens.evaluation.benchmark_rows import check_answers, draw_rows, json_rows
+from crosslens.data.datasets import draw_rows, files_of, rows
+from crosslens.evaluation.benchmark_rows import check_answers, json_rows
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.workflow.job import run_job
 

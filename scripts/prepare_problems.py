@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from crosslens.config.sections import ProblemsConfig
-from crosslens.data.datasets import files_of, rows
+from crosslens.data.datasets import draw_rows, files_of, rows
 from crosslens.data.training_problems import (
     OVERLAP_COLUMNS,
     ProblemList,
@@ -18,7 +18,7 @@ from crosslens.io.records import sha256, write_csv, write_json, write_jsonl
 from crosslens.workflow.job import run_job
 
 
-def main(*, settings: ProblemsConfig, out: Path, overlaps: Path, manifest: Path) -> None:
+def main(*, settings: ProblemsConfig, seed: int, out: Path, overlaps: Path, manifest: Path) -> None:
     """Write one row per problem (problem, answer, source), a table of the problems that resemble a
     benchmark's or an earlier source's, and the counts and hashes of it all."""
     files = {
@@ -29,14 +29,16 @@ def main(*, settings: ProblemsConfig, out: Path, overlaps: Path, manifest: Path)
     gathered = ProblemList(excluded, settings.ngram, settings.lcs_fraction)
     for name, paths in files["sources"].items():
         gathered.add_source(name, rows(paths))
-    problems, counts = gathered.problems, gathered.counts
-    warning = count_warning(len(problems), settings.expected_count, counts)
+    found, counts = gathered.problems, gathered.counts
+    warning = count_warning(len(found), settings.expected_count, counts)
+    problems = found if settings.limit == "all" else draw_rows(found, settings.limit, seed)
     write_jsonl(out, problems)
     write_csv(overlaps, pd.DataFrame(overlap_table(gathered.comparisons), columns=OVERLAP_COLUMNS))
     write_json(
         manifest,
         {
             "problems": len(problems),
+            "available": len(found),
             "warning": warning,
             "sha256": sha256(out),
             "counts": counts,
@@ -60,6 +62,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         settings=snakemake.params.problems,
+        seed=snakemake.params.seed,
         out=snakemake.output.problems,
         overlaps=snakemake.output.overlaps,
         manifest=snakemake.output.manifest,

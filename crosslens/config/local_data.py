@@ -51,9 +51,12 @@ def check_problems(study: StudyConfig) -> None:
     check_solutions(study)
     for name, source in study.problems.exclude.items():
         check_source(f"problems.exclude.{name}", source, study)
-    if (count := sum(counts.values())) < enough:
+    keys, count = list(counts), sum(counts.values())
+    if study.problems.limit != "all" and study.problems.limit < count:
+        keys, count = ["problems.limit"], study.problems.limit
+    if count < enough:
         raise InputError(
-            f"{' and '.join(counts)}: {count} problems are too few for {N_CHECKPOINTS} steps of "
+            f"{' and '.join(keys)}: {count} problems are too few for {N_CHECKPOINTS} steps of "
             f"grpo.batch_size: {study.grpo.batch_size}, one step for each checkpoint. Give at "
             f"least {enough}."
         )

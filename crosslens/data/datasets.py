@@ -55,6 +55,15 @@ def shuffled_rows(files: Sequence[Path], seed: int) -> Iterator[dict[str, Any]]:
         yield parts[part][int(row) - (ends[part] - len(parts[part]))]
 
 
+def draw_rows(rows: list[dict[str, Any]], most: int, seed: int) -> list[dict[str, Any]]:
+    """Return at most `most` rows, drawn at random, in their order.
+
+    A smaller number draws a part of what a larger one draws.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
+    return [rows[row] for row in sorted(drawn)]
+
+
 def opened(file: Path) -> Sequence[dict[str, Any]]:
     """The rows of one file."""
     if file.suffix == ".parquet":

@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from crosslens.io.errors import InputError
 
 HIDDEN = (None, "", -1, "-1")
@@ -16,15 +14,6 @@ def json_rows(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
     found = list(rows)
     dropped = sorted({key for row in found for key, value in row.items() if not is_json(value)})
     return [{k: v for k, v in row.items() if k not in dropped} for row in found], dropped
-
-
-def draw_rows(rows: list[dict[str, Any]], most: int, seed: int) -> list[dict[str, Any]]:
-    """Return at most `most` rows, drawn at random, in their order.
-
-    A smaller number draws a part of what a larger one draws.
-    """
-    drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
-    return [rows[row] for row in sorted(drawn)]
 
 
 def is_json(value: Any) -> bool:

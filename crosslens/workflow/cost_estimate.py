@@ -170,9 +170,10 @@ def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
 def problems(study: StudyConfig) -> int:
     """Training problems: the world's, or the mean of what the configuration promises."""
     sources = study.problems.sources.values()
-    if any(is_synthetic(source.dataset, study) for source in sources):
-        return study.world.problems
-    return sum(study.problems.expected_count) // 2
+    made = any(is_synthetic(source.dataset, study) for source in sources)
+    count = study.world.problems if made else sum(study.problems.expected_count) // 2
+    limit = study.problems.limit
+    return count if limit == "all" else min(count, limit)
 
 
 def teacher_hours(study: StudyConfig) -> float:

@@ -40,6 +40,7 @@ def run(monkeypatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def study(source: Path) -> dict[str, Any]:
         __import__("prepare_problems").main(
             settings=ProblemsConfig(sources={"given": str(source)}),
+            seed=0,
             out=problems,
             overlaps=tmp_path / "overlaps.csv",
             manifest=tmp_path / "problems.json",

@@ -125,6 +125,7 @@ def prepare(monkeypatch, tmp_path: Path):
     def run(settings: ProblemsConfig) -> dict:
         __import__("prepare_problems").main(
             settings=settings,
+            seed=0,
             out=tmp_path / "p.jsonl",
             overlaps=tmp_path / "overlaps.csv",
             manifest=tmp_path / "p.json",
@@ -144,6 +145,15 @@ def test_the_manifest_holds_counts_and_hashes(settings, prepare, tmp_path: Path)
         "test.jsonl": sha256(tmp_path / "test.jsonl")
     }
     assert len(manifest["files"]["sources"]["math"]) == 2
+
+
+def test_a_limit_draws_some_problems_in_their_order(settings, prepare, tmp_path: Path) -> None:
+    prepare(settings)
+    every = read_jsonl(tmp_path / "p.jsonl")
+    manifest = prepare(changed(settings, limit=3))
+    drawn = read_jsonl(tmp_path / "p.jsonl")
+    assert (manifest["problems"], manifest["available"], manifest["warning"]) == (3, 5, None)
+    assert len(drawn) == 3 and drawn == [row for row in every if row in drawn]
 
 
 def test_another_number_than_expected_is_a_warning_with_all_counts(

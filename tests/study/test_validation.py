@@ -77,6 +77,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             "traces.vllm_sampling: top_p would be passed to vLLM",
         ),
         ("traces.max_new_tokens", 321, "sft.max_length: 320 would cut traces"),
+        ("problems.limit", 159, "problems.limit: 159 problems are too few for 5 steps of grpo"),
         ("traces", {"backend": "vllm"}, "traces.teacher: missing, but backend is vllm. Give"),
         (
             "traces",

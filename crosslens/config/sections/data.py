@@ -70,6 +70,12 @@ class ProblemsConfig(Section):
         "is a warning in the log, data/problems.json and the report (prepare_problems).",
     )
 
+    limit: Literal["all"] | ProblemCount = Field(
+        "all",
+        description="Most problems of the list, drawn at random by the study's seed from all that "
+        "are left (prepare_problems).",
+    )
+
     @model_validator(mode="after")
     def fewest_first(self) -> Self:
         """Raise InputError where the range is empty."""
