@@ -1,10 +1,11 @@
-"""small.yaml and the configurations of examples/: valid, planned, and one of them dry-run."""
+"""small.yaml, examples/ and the real study on two cores: valid, planned, and dry-run."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, Study, jobs
+from real_material import real
 
 from crosslens.config.loading import load_study
 from crosslens.config.locations import downloads
@@ -31,6 +32,20 @@ def test_a_configuration_can_be_read_and_planned(file: Path, tmp_path: Path, mon
     disk = cost_estimate.disks(study)
     assert cost_estimate.peak(disk, rolling=True, at_once=False) < 0.6e12
     assert f"--configfile {file.relative_to(ROOT)} --cores all" in file.read_text()
+
+
+def test_the_real_study_on_two_cores(tmp_path: Path) -> None:
+    """Real data from ../shared/real; of the model only what is judged before a job starts."""
+    text = (ROOT / "tests" / "config" / "real.yaml").read_text()
+    config = yaml.safe_load(text.replace("../shared/real", str(real(""))))
+    study = Study(tmp_path, config)
+    study.model("results/smollm2", layers=30, max_position_embeddings=8192, hidden_size=576)
+    done = study.snakemake("--dry-run", "--cores", "2", "--quiet", "rules")
+    assert done.returncode == 0, done.stdout
+    count = jobs(done.stdout)
+    assert (count["train_sft"], count["train_grpo"], count["prepare_benchmark"]) == (1, 1, 6)
+    planned = cost_estimate.jobs(read_study(config))
+    assert {rule: planned[rule] for rule in count} == count
 
 
 def test_there_are_two_public_trios() -> None:
