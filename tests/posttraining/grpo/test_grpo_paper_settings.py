@@ -9,6 +9,7 @@ from test_overrides import composed
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config as validate
 
+from crosslens.config.sections import GRPOConfig
 from crosslens.config.study import StudyConfig
 from crosslens.posttraining.checkpoint_schedule import save_interval
 from crosslens.posttraining.grpo.overrides import verl_overrides
@@ -19,23 +20,28 @@ CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 STUDY = StudyConfig.model_validate(CONFIG)
 
 
-@pytest.fixture(params=CONFIG["families"])
-def config(request) -> DictConfig:
-    """What verl would run with on eight GPUs, for each family, past verl's validator."""
-    settings = STUDY.training_of(request.param).grpo
+def validated(settings: GRPOConfig, steps: int, gpus: int) -> DictConfig:
+    """Return what verl would run with, past verl's validator."""
     arguments = verl_overrides(
         settings,
         model=Path("/models/base"),
         tokenizer=Path("/run/tokenizer"),
         data=Path("/data/grpo.parquet"),
         out=Path("/run/checkpoints"),
-        save_every=save_interval(367, settings.save_every),
+        save_every=save_interval(steps, settings.save_every),
         seed=0,
-        gpus=CONFIG["resources"]["train_grpo"]["gpu"],
+        gpus=gpus,
     )
     found = composed(arguments)
     validate(found, need_reference_policy(found), need_critic(found))
     return found
+
+
+@pytest.fixture(params=CONFIG["families"])
+def config(request) -> DictConfig:
+    """Return each family's settings on eight GPUs."""
+    gpus = CONFIG["resources"]["train_grpo"]["gpu"]
+    return validated(STUDY.training_of(request.param).grpo, 367, gpus)
 
 
 def test_appendix_a3(config: DictConfig) -> None:
@@ -60,3 +66,13 @@ def test_on_eight_gpus(config: DictConfig) -> None:
     assert actor.ppo_max_token_len_per_gpu >= longest
     assert rollout.log_prob_max_token_len_per_gpu >= longest
     assert 0.5 <= rollout.gpu_memory_utilization <= 0.75
+
+
+def test_small_yaml_on_one_gpu() -> None:
+    small = yaml.safe_load((ROOT / "small.yaml").read_text())
+    settings = StudyConfig.model_validate(small).training_of("qwen2.5-0.5b").grpo
+    found = validated(settings, 7473 // settings.batch_size, 1)
+    actor, rollout = found.actor_rollout_ref.actor, found.actor_rollout_ref.rollout
+    assert (found.trainer.n_gpus_per_node, rollout.name) == (1, "vllm")
+    assert actor.ppo_max_token_len_per_gpu >= 512 + 768
+    assert rollout.gpu_memory_utilization == 0.4
