@@ -21,7 +21,7 @@ help:
 	@echo "make test          build the environments, then run every test in its environment"
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
-	@echo "make lint          format, style, spelling and import contracts: CONTRIBUTING.md"
+	@echo "make lint          format, style, spelling, import contracts and types: CONTRIBUTING.md"
 	@echo "make check         make lint, then the tests"
 	@echo "make docs          build the documentation site, in an environment of its own: site/index.html"
 	@echo "make environments  build the environments of the mini study under $(VENVS), or find them up to date;"
@@ -82,6 +82,7 @@ lint:
 	@$(MAKE_ENVIRONMENTS) lint
 	$(VENVS)/lint/bin/lint-imports --no-cache
 	$(VENVS)/lint/bin/codespell
+	$(VENVS)/lint/bin/mypy
 
 pretrained: environments # the models of mini.yaml, made by its rules: pretrained/README.md
 	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) results/mini/world/base results/mini/world/teacher
@@ -99,5 +100,5 @@ docs: # the site; a broken link or any other warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(VENVS)/docs/bin/mkdocs build --strict && echo "site/index.html"
 
 clean:
-	rm -rf site results/mini .pytest_cache .ruff_cache
+	rm -rf site results/mini .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './$(VENVS)/*' -prune -exec rm -rf {} +

@@ -49,7 +49,7 @@ WIDE = {"hidden_size": 2560, "intermediate_size": 256, "num_hidden_layers": 2, "
 
 
 def save_model(path: Path, **changes: int) -> Path:
-    """A random model of Qwen3-0.6B's shape."""
+    """Save a random model of Qwen3-0.6B's shape."""
     torch.manual_seed(0)
     config = Qwen3Config(**SHAPE | changes, tie_word_embeddings=True)
     AutoModelForCausalLM.from_config(config).save_pretrained(path)
@@ -62,7 +62,7 @@ def random_tokens(sequences: int, vocabulary: int) -> np.ndarray:
 
 
 def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
-    """What `extract_activations` does once the model is loaded and prepacked."""
+    """Do what `extract_activations` does once the model is loaded and prepacked."""
     size = count_activations(tokens, 1), network.config.hidden_size
     with write_shard(path, *size, what="random tokens") as writer:
         found = extract(
@@ -81,7 +81,7 @@ def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
 
 @torch.inference_mode()
 def forward(model: Callable, tokens: np.ndarray) -> None:
-    """A forward pass over all tokens."""
+    """Run a forward pass over all tokens."""
     for group in torch.from_numpy(tokens.astype(np.int64)).split(BATCH):
         model(input_ids=group, attention_mask=torch.ones_like(group), use_cache=False)
 
@@ -208,7 +208,7 @@ def rows() -> list[dict]:
 
 
 def ratios() -> dict[str, float]:
-    """What is judged."""
+    """Return the ratios that are judged."""
     seconds, sizes = measured(), growth()
     last = GROWTH[-1]
     found = {

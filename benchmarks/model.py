@@ -35,8 +35,10 @@ class Kernel(NamedTuple):
 
 
 def step(size: Size, one_in: int = 1, low: int = 2) -> dict[str, Kernel]:
-    """The kernels; each of the firing features has as many entries. `low`: bytes of a product's
-    type."""
+    """Return the cost of a step by the kernels, all firing features having equally many entries.
+
+    `low`: bytes of a product's type.
+    """
     B, K, D, z = BATCH, size.d_sparse, size.n * size.d_model, BATCH * size.l0
     firing, x, g = K / one_in, low * BATCH * D, 4 * BATCH * D
     kept = 8 * firing * D if z / firing > RECOMPUTE_MAX_ENTRIES else 0
@@ -73,7 +75,7 @@ def line(size: Size, firing: str) -> dict:
 
 
 def break_even(low: int) -> float:
-    """The share of nonzeros at which what each gathers costs as much as four dense products."""
+    """Return the share of nonzeros at which gathering costs as much as four dense products."""
     size = SIZES[0]
     D = size.n * size.d_model
     gathered = (8 + low) * D / CACHE
@@ -81,7 +83,7 @@ def break_even(low: int) -> float:
 
 
 def ratios() -> dict[str, float]:
-    """The largest over all sizes, if every feature fires; where `auto` should change path."""
+    """Return the largest ratio if every feature fires, and the share where `auto` should switch."""
     return {
         "gpu_step_over_encoder_and_adam_by_model": max(
             sum(kernel.ms for kernel in step(size).values()) / limit(size) for size in SIZES

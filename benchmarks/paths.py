@@ -44,7 +44,7 @@ def rows() -> list[dict]:
 
 
 def ratios() -> dict[str, float]:
-    """The share at which both paths take the same time, between the measured ones."""
+    """Return the share at which both paths take the same time, between the measured ones."""
     return {
         f"break_even_share_{name}": float(np.interp(1.0, found, SHARES))
         for name, found in measured().items()

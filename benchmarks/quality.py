@@ -72,7 +72,7 @@ def write_activations(folder: Path, config: dict, model: str, shard: str) -> Pat
 
 
 def train(folder: Path, settings: CrosscoderConfig, shards: list[str], seed: int) -> Trained:
-    """A crosscoder over all shards, and its quality."""
+    """Train a crosscoder over all shards; return its quality."""
     state, seconds = None, 0.0
     for shard in shards:
         with ShardReader([folder / m / f"shard-{shard}.h5" for m in MODELS]) as reader:

@@ -36,7 +36,7 @@ class Memmap(torch.utils.data.Dataset):
 
 
 def make_shard(path: Path, x: torch.Tensor) -> Path:
-    """The rows as a shard of ours."""
+    """Write the rows as a shard of ours."""
     ids = np.arange(ROWS, dtype=np.uint32)
     rows = RowMetadata(ids, ids.astype(np.uint16), ids, np.ones(ROWS, dtype=np.uint8), 50.0)
     with write_shard(path, ROWS, D_MODEL, what="random rows") as writer:
@@ -47,7 +47,7 @@ def make_shard(path: Path, x: torch.Tensor) -> Path:
 
 
 def make_hf(path: Path, x: torch.Tensor) -> Dataset:
-    """The rows as SAELens caches them: float32, one context an element, from disk."""
+    """Write the rows as SAELens caches them: float32, one context an element, on disk."""
     features = Features({"x": Array2D((CONTEXT, D_MODEL), "float32")})
     contexts = x.float().view(-1, CONTEXT, D_MODEL).numpy()
     Dataset.from_dict({"x": contexts}, features=features).save_to_disk(path)
@@ -114,7 +114,7 @@ def rows() -> list[dict]:
 
 
 def ratios() -> dict[str, float]:
-    """What is judged."""
+    """Return the ratios that are judged."""
     seconds = measured()
     return {
         "reader_rows_per_second": ROWS / median(seconds[AHEAD]),

@@ -49,7 +49,7 @@ SIZES = (*JUDGED.values(), Size(2, 256, 4096, 17), Size(2, 256, 4096, 258),
 
 
 def crosscoder_of(size: Size, x: torch.Tensor) -> Crosscoder:
-    """A crosscoder whose bias lets `l0` features fire on a row of x."""
+    """Return a crosscoder whose bias lets `l0` features fire on a row of x."""
     crosscoder = Crosscoder(size.n, size.d_model, size.d_sparse)
     with torch.no_grad():
         pre = torch.einsum("bnd,ndk->bk", x[:128], crosscoder.W_enc)
@@ -58,7 +58,7 @@ def crosscoder_of(size: Size, x: torch.Tensor) -> Crosscoder:
 
 
 def ours(size: Size, x: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    """The library's step, by the path it chooses."""
+    """Return the library's step, by the path it chooses."""
     crosscoder = crosscoder_of(size, x)
     settings = StepSettings((0.9, 0.999), 1.0, dtype)
     stepper = TrainStep(crosscoder, Moments.zero(crosscoder), BATCH, settings)
@@ -83,7 +83,7 @@ def autograd(size: Size, x: torch.Tensor, *, autocast: bool = False) -> Callable
 
 
 def einsum(size: Size, x: torch.Tensor) -> Callable[[], object]:
-    """The form of public crosscoder trainers: einsum over models, plain Adam."""
+    """Return the step of public crosscoder trainers: einsum over models, plain Adam."""
     start = crosscoder_of(size, x)
     p = [torch.nn.Parameter(q.detach().contiguous()) for q in start.parameters()]
     W_dec, W_enc, b_enc, b_dec = p
@@ -123,7 +123,7 @@ def sae_lens(size: Size, x: torch.Tensor) -> Callable[[], object]:
 
 
 def hardware(size: Size, x: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """What the limits are made of."""
+    """Return the operations whose times make the limits."""
     a, b, c = (torch.randn(LARGE, LARGE) for _ in range(3))
     source, target = torch.randn(COPIED), torch.empty(COPIED)
     flat = x.reshape(BATCH, -1)

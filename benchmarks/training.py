@@ -55,7 +55,7 @@ def shards(folder: Path, steps: int) -> list[Path]:
 
 
 def state() -> TrainingState:
-    """A crosscoder at the judged density."""
+    """Return a crosscoder at the judged density."""
     crosscoder = Crosscoder(len(MODELS), D_MODEL, D_SPARSE, metadata={"models": MODELS})
     crosscoder.metadata["distinct_tokens"] = 0
     with torch.no_grad():
@@ -116,7 +116,7 @@ def rows() -> list[dict]:
 
 
 def ratios() -> dict[str, float]:
-    """The judged length is the longest one; growth compares it with the middle one."""
+    """Return the judged ratios: of the longest length, and its growth over the middle one."""
     _, middle, longest = measured()
     return {
         "training_over_bare_step": longest.whole / longest.bare,

@@ -38,13 +38,13 @@ def direct(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def drawing(mermaid: str) -> str:
-    """The graph in Mermaid, with rules by name."""
+    """Return the graph in Mermaid, with rules by name."""
     lines = "".join(f"  {a} --> {b}\n" for a, b in sorted(direct(edges(mermaid))))
     return f"```mermaid\nflowchart TB\n{lines}```\n"
 
 
 def placed(page: str, graph: str) -> str:
-    """The page with the graph between its marks."""
+    """Return the page with the graph between its marks."""
     before, rest = page.split(BEGIN)
     return before + BEGIN + graph + END + rest.split(END)[1]
 

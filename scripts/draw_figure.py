@@ -19,7 +19,7 @@ def main(
 ) -> None:
     """Write a figure and its source data; `sources` maps families to the results to draw."""
     drawing, paradigm, checkpoints = (figure[k] for k in ("drawing", "paradigm", "checkpoints"))
-    data = FigureData(sources, labels, tasks, top, paradigm, checkpoints)
+    data = FigureData(sources, labels, tasks, top, paradigm or "", checkpoints)
     drawn, table = draw(drawing, data)
     save(drawn, table, outputs)
 

@@ -12,7 +12,7 @@ DRAW = {"sft-loss": draw_sft, "grpo-curves": draw_grpo, "crosscoder-training": d
 
 
 def read(path: Path, curves: str) -> pd.DataFrame:
-    """A table of curves with the names that its place gives it."""
+    """Read a table of curves, and add the names that its place gives it."""
     table = pd.read_csv(path)
     if curves != "crosscoder-training":
         return table.assign(family=path.parent.name)

@@ -19,7 +19,7 @@ from crosslens.workflow.job import run_job
 
 
 def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
-    """The numbers of quality.json; `tokens_seen` counts a token once for each pass."""
+    """Return the numbers of quality.json; `tokens_seen` counts a token once for each pass."""
     alive = int(table["alive"].sum())
     return {
         "fve": quality.fve,

@@ -45,7 +45,7 @@ def main(
 
 
 def evaluate_task(model: Model, settings: EvaluationConfig, name: str) -> dict:
-    """A task's outcomes and their summary."""
+    """Return a task's outcomes and their summary."""
     math = settings.math.get(name)
     with tasks_of(settings, [name]) as tasks:
         records = run(model, tasks, math=math is not None)[name]

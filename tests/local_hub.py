@@ -36,7 +36,7 @@ class Hub(BaseHTTPRequestHandler):
             self.send(self.root / repository / place.partition("/")[2])
 
     def describe(self, repository: str, asked: str, revision: str) -> None:
-        """What a repository holds at a revision."""
+        """Send what a repository holds at a revision."""
         folder = self.root / repository
         if repository.endswith("/gated") and not self.headers.get("Authorization"):
             self.refuse(401, "GatedRepo")
@@ -57,13 +57,13 @@ class Hub(BaseHTTPRequestHandler):
             self.reply(json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def send(self, file: Path) -> None:
-        """A file, with the headers that a cache needs."""
+        """Send a file, with the headers that a cache needs."""
         content = file.read_bytes()
         tag = f'"{hashlib.sha256(content).hexdigest()}"'
         self.reply(content, {"X-Repo-Commit": COMMIT, "ETag": tag})
 
     def refuse(self, status: int, code: str) -> None:
-        """An error as the hub tells it."""
+        """Send an error as the hub does."""
         self.reply(b"", {"X-Error-Code": code, "X-Error-Message": f"told: {code}"}, status)
 
     def reply(self, content: bytes, headers: dict[str, str], status: int = 200) -> None:

@@ -100,7 +100,7 @@ def make_world(kind: str, seed: int, questions: int = 60) -> World:
 
 
 def bench_of(world: World, name: str) -> Bench:
-    """The bench of one model."""
+    """Return the bench of one model."""
     parts = [(q.task, half) for q, half in zip(world.questions, world.halves, strict=True)]
     options = {"batch_size": 999, "skip_positions": 0, "sink_threshold": float("inf")}
     model, index = world.models[name], MODELS.index(name)
@@ -108,7 +108,7 @@ def bench_of(world: World, name: str) -> Bench:
 
 
 def benchmark_of(world: World, benches: dict[str, Bench]) -> Benchmark:
-    """What is known of the questions."""
+    """Return what is known of the questions."""
     right = benches["base"].right
     answers = {name: benches[name].unedited.choice for name in ("base", "rl")}
     rows = np.arange(len(right))
@@ -143,7 +143,7 @@ def scores_of(world: World, benchmark: Benchmark) -> Scores:
 
 
 def chosen_of(world: World, benchmark: Benchmark, controls: int) -> dict[str, Any]:
-    """What features.json would hold."""
+    """Return what features.json would hold."""
     choice = Choice("contribution", "branch", threshold=0.2, active_rate=0.1)
     counts = Counts(controls, controls, 2)
     scores = scores_of(world, benchmark)
@@ -163,7 +163,7 @@ def run_arms(world: World, name: str, bench: Bench, chosen: dict, arms: list) ->
 
 
 def run_of(name: str, bench: Bench, results: list[Result], replica: int = 0) -> Run:
-    """The outcomes of arms as the statistics read them."""
+    """Return the outcomes of arms as the statistics read them."""
     return Run(
         replica,
         name,
@@ -176,7 +176,7 @@ def run_of(name: str, bench: Bench, results: list[Result], replica: int = 0) -> 
 
 
 def primary_runs(world: World, controls: int) -> tuple[dict[str, list[Run]], Benchmark]:
-    """The primary arms of base and RL."""
+    """Return the primary arms of base and RL."""
     benches = {name: bench_of(world, name) for name in ("base", "rl")}
     benchmark = benchmark_of(world, benches)
     chosen = chosen_of(world, benchmark, controls)

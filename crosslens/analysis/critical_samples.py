@@ -38,7 +38,7 @@ def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict
 
 
 def key(row: dict) -> tuple[int, str]:
-    """What identifies a document."""
+    """Return what identifies a document."""
     return row["doc_id"], row["doc_hash"]
 
 

@@ -78,7 +78,9 @@ class Size(NamedTuple):
 
     def __add__(self, other: "Size") -> "Size":  # type: ignore[override]
         """Return the sums over both."""
-        return Size(*(a + b for a, b in zip(self, other, strict=True)))
+        return Size(
+            self.edit + other.edit, self.state + other.state, self.positions + other.positions
+        )
 
 
 def by_size(questions: Sequence[Question], parts: Sequence[Part], part: Part) -> list[int]:
@@ -106,7 +108,7 @@ class Bench:
         self.model, self.questions = model, list(questions)
         self.right = right_choices(self.questions)
         self.scale = crosscoder.scales[index].item()
-        self.limits = {"skip_positions": skip_positions, "sink_threshold": sink_threshold}
+        self.skip_positions, self.sink_threshold = skip_positions, sink_threshold
         self.prepared = [
             self.prepare(part, group, crosscoder, companions)
             for part in dict.fromkeys(parts)
@@ -124,7 +126,12 @@ class Bench:
         batch = make_batch([self.questions[i] for i in group], self.model.device)
         states = self.model.states(batch)
         where = edited_positions(
-            states, batch.positions, batch.branch != PADDING, scale=self.scale, **self.limits
+            states,
+            batch.positions,
+            batch.branch != PADDING,
+            scale=self.scale,
+            skip_positions=self.skip_positions,
+            sink_threshold=self.sink_threshold,
         )
         nodes = where.flatten().nonzero()[:, 0]
         every = companions.all_models(batch)[nodes] if companions.all_models else None

@@ -6,6 +6,7 @@ dose unit in RL; the last two do not depend on the crosscoder's scale gauge.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -58,7 +59,8 @@ class States(Protocol):
 Edit = Callable[[States], Float[torch.Tensor, "p d"]]  # what is added, in the model's own units
 
 
-class Editor(NamedTuple):
+@dataclass(frozen=True)
+class Editor:
     """How features are read and written in one model: its place in the crosscoder, the readout."""
 
     crosscoder: Crosscoder

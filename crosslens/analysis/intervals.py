@@ -32,7 +32,7 @@ def clustered(item_means: list[float]) -> tuple[float, float]:
 
 
 def standard_error(values: list[float]) -> float:
-    """Standard error of a mean; 0 for a single value."""
+    """Return the standard error of a mean; 0 for a single value."""
     return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 

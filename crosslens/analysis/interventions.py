@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from crosslens.analysis.edits import Dose, Editor, edited_positions
 from crosslens.crosscoder.model import Crosscoder
+from crosslens.io.errors import InputError
 from crosslens.models.decoder import body_of, decoder_layers
 
 MASKING = ("attention_mask", "position_ids")
@@ -45,6 +46,9 @@ def intervene(
     positions; the readout "joint" needs it. It also gets the attention mask and the positions,
     where the model was given them. `edited_positions` says where the edit applies.
     """
+    if readout == "joint" and others is None:
+        raise InputError("others: the readout joint needs all models' activations. Give `others`.")
+    read = others if readout == "joint" else None
     device, body = next(model.parameters()).device, body_of(model)
     units = [0.0] * len(features) if units is None else units
     edit = Editor(crosscoder.to(device), index, readout).edit(features, dose, units)
@@ -58,7 +62,7 @@ def intervene(
     def hook(module: torch.nn.Module, args: tuple, kwargs: dict, output):
         h = output[0] if isinstance(output, tuple) else output
         flat = h.flatten(0, 1).float()
-        x = others(**seen) if readout == "joint" else repeated(flat, crosscoder)
+        x = repeated(flat, crosscoder) if read is None else read(**seen)
         delta = edit(Seen(x, flat)).view_as(h)
         places = positions(h, kwargs.get("position_ids")).expand(h.shape[:2])
         where = edited_positions(

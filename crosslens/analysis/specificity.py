@@ -18,9 +18,9 @@ def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
 
 
 def nrn(norms: Float[torch.Tensor, "2 k"]) -> Float[torch.Tensor, " k"]:
-    """Normalized relative norm (Eq. 4) from the norms of base and tuned model, in this order.
+    """Return the normalized relative norm (Eq. 4) from the norms of base and tuned model.
 
-    The tuned model's share, in [0, 1]: 0.5 is shared alike; NaN where both norms are zero.
+    It is the tuned model's share, in [0, 1]: 0.5 is shared alike; NaN where both norms are zero.
     """
     return norms[1] / norms.sum(dim=0)
 
@@ -36,12 +36,12 @@ def mas(norms: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
 def fold(
     W_dec: Float[torch.Tensor, "n k d"], scales: Float[torch.Tensor, " n"]
 ) -> Float[torch.Tensor, "n k d"]:
-    """Decoder vectors in the models' own units: divided by the scale of their activations."""
+    """Return decoder vectors in the models' own units: divided by their activations' scale."""
     return W_dec / scales[:, None, None]
 
 
 def top_features(table: pd.DataFrame, count: int) -> list[int]:
-    """The `count` alive features of highest NRN, highest first; ties by index.
+    """Return the `count` alive features of highest NRN, highest first; ties by index.
 
     `table` is one crosscoder's: columns feature, nrn, alive (0 or 1).
     """
@@ -79,9 +79,9 @@ def overlap_table(
     """
     rows = []
     for a, b in combinations_with_replacement(sorted(tops), 2):
-        vectors = [decoders[c][tops[c]] for c in (a, b)]
+        first, second = (decoders[c][tops[c]] for c in (a, b))
         rows.append((paradigm, a, b, "index", index_overlap(tops[a], tops[b])))
-        rows.append((paradigm, a, b, "matched", matched_overlap(*vectors, match_cosine)))
+        rows.append((paradigm, a, b, "matched", matched_overlap(first, second, match_cosine)))
     return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
 
 

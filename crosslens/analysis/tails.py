@@ -104,9 +104,11 @@ def compare_with(
     if not nulls:
         return [np.nan] * 4
     count = float(np.mean([np.sum(null > threshold) for null in nulls]))
-    starts = [tail_start(values, null) for null in nulls]
-    start = max(starts) if all(starts) else (np.nan, np.nan)
-    return [count, max(false_share(values, null, threshold) for null in nulls), *start]
+    starts = [start for null in nulls if (start := tail_start(values, null))]
+    share = max(false_share(values, null, threshold) for null in nulls)
+    if len(starts) < len(nulls):
+        return [count, share, np.nan, np.nan]
+    return [count, share, *max(starts)]
 
 
 def shares_of_pairs(table: pd.DataFrame) -> Iterator[Shares]:

@@ -40,8 +40,7 @@ class Design(NamedTuple):
 
 def design(name: str, family: FamilyConfig, settings: CrosscoderConfig) -> Design:
     """Return what a name without its seed means."""
-    models, variation = re.fullmatch(rf"(.*?)({VARIATION})?", name).groups("")
-    variation = variation.removeprefix("-")
+    models, variation = parts_of(name)
     topk = variation == TOPK
     return Design(
         models_of(models, family),
@@ -66,6 +65,12 @@ def base_name(directory: str) -> str:
     return directory.rpartition("-r")[0]
 
 
+def parts_of(name: str) -> tuple[str, str]:
+    """Return the two parts of a name without its seed: the models, and the variation or ""."""
+    models = re.sub(rf"{VARIATION}$", "", name)
+    return models, name[len(models) + 1 :]
+
+
 def group_of(directory: str) -> str:
     """Return the group whose job trains a crosscoder.
 
@@ -73,11 +78,11 @@ def group_of(directory: str) -> str:
     without training the others again.
     """
     name, _, replica = directory.rpartition("-r")
-    models, variation = re.fullmatch(rf"(.*?)({VARIATION})?", name).groups("")
+    models, variation = parts_of(name)
     if replica != "0":
         return f"seed-{replica}"
     if variation:
-        return variation.removeprefix("-")
+        return variation
     if models == MATCHED:
         return "matched"
     return "checkpoints" if models.endswith("checkpoints") else models.partition("-")[0]

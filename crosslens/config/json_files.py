@@ -15,7 +15,7 @@ from crosslens.io.records import is_unicode
 
 
 def existing(key: str, path: str) -> Path:
-    """A file that is there. Raises InputError when it is not."""
+    """Return the path of a file. Raises InputError when it does not exist."""
     if not Path(path).is_file():
         raise InputError(f"{key}: there is no file {path}. Correct the path.")
     return Path(path)
@@ -34,13 +34,13 @@ def opened(key: str, path: str | Path) -> Iterator[TextIO]:
 
 
 def read_object(key: str, path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises InputError for any other."""
+    """Read a JSON file that holds an object. Raises InputError for any other."""
     with opened(key, path) as file:
         return object_of(key, str(path), file.read())
 
 
 def count_lines(key: str, path: str, enough: int) -> int:
-    """Number of lines of a file that are not empty, counted up to `enough`."""
+    """Return the number of lines of a file that are not empty, counted up to `enough`."""
     with opened(key, path) as lines:
         return sum(1 for _ in islice(filter(str.strip, lines), enough))
 
@@ -77,7 +77,7 @@ def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
 
 
 def first_row(key: str, path: str) -> dict[str, Any]:
-    """The first row of a JSON-lines file. Raises InputError when there is none."""
+    """Return the first row of a JSON-lines file. Raises InputError when there is none."""
     with opened(key, path) as lines:
         line = next(filter(str.strip, lines), "")
     if not line:

@@ -43,9 +43,9 @@ def check_problems(study: StudyConfig) -> None:
     """Raise InputError unless problems have their columns and fill a batch a checkpoint."""
     if not study.problems or not trains(study.families):
         return
-    enough = N_CHECKPOINTS * study.grpo.batch_size
+    enough, fewest = N_CHECKPOINTS * study.grpo.batch_size, study.problems.expected_count[0]
     counts = dict(
-        count_problems(f"problems.sources.{name}", source, study, enough)
+        count_problems(f"problems.sources.{name}", source, study, enough, fewest)
         for name, source in study.problems.sources.items()
     )
     check_solutions(study)
@@ -60,24 +60,24 @@ def check_problems(study: StudyConfig) -> None:
             f"grpo.batch_size: {study.grpo.batch_size}, one step for each checkpoint. Give at "
             f"least {enough}."
         )
-    if list(counts) == ["world.problems"]:  # all of them are kept
+    if study.world and list(counts) == ["world.problems"]:  # all of them are kept
         check_expected_count(study.world.problems, study.problems.expected_count)
 
 
 def count_problems(
-    key: str, source: DatasetSource, study: StudyConfig, enough: int
+    key: str, source: DatasetSource, study: StudyConfig, enough: int, fewest: int
 ) -> tuple[str, int]:
     """Return the number of a source's problems, counted up to `enough`, and what gives it.
 
-    Of a source that cannot be counted here, this is the fewest problems that are expected.
+    Of a source that cannot be counted here, this is `fewest`, the fewest that are expected.
     """
     if path := check_source(key, source, study):
         for names in benchmark_columns.GIVEN_PROBLEMS:
             check_any_column(key, path, names)
         return f"{key}: {path}", count_lines(key, path, enough)
-    if source.revision is None and is_synthetic(source.dataset, study):
+    if study.world and source.revision is None and is_synthetic(source.dataset, study):
         return "world.problems", study.world.problems
-    return "problems.expected_count", study.problems.expected_count[0]
+    return "problems.expected_count", fewest
 
 
 def check_solutions(study: StudyConfig) -> None:
@@ -85,9 +85,10 @@ def check_solutions(study: StudyConfig) -> None:
 
     Data sets that cannot be read here are judged by filter_traces.
     """
-    if study.traces.backend != "solutions":
+    traces, problems = study.traces, study.problems
+    if traces is None or problems is None or traces.backend != "solutions":
         return
-    for name, source in study.problems.sources.items():
+    for name, source in problems.sources.items():
         key = f"problems.sources.{name}"
         path = check_source(key, source, study)
         if path and has_solution(first_row(key, path)):
@@ -96,7 +97,7 @@ def check_solutions(study: StudyConfig) -> None:
             return
     raise InputError(
         "traces.backend: solutions needs problems with a column solution or GSM8K's answers, which "
-        f"no source of problems.sources has ({', '.join(study.problems.sources)}). Add such a "
+        f"no source of problems.sources has ({', '.join(problems.sources)}). Add such a "
         "source, or sample from a teacher."
     )
 

@@ -43,8 +43,9 @@ def check_model(
     directory is complete.
     """
     if revision:
-        return check_hub_name(key, path)
-    if is_synthetic(path, study):
+        check_hub_name(key, path)
+        return None
+    if study.world and is_synthetic(path, study):
         sizes = study.world.model.model_dump()
         return sizes | {"max_position_embeddings": SYNTHETIC_POSITIONS}
     folder = Path(path)

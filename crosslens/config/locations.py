@@ -14,8 +14,8 @@ def named_paths(study: StudyConfig) -> Iterator[tuple[str, str]]:
     if study.traces and study.traces.teacher:
         yield "traces.teacher", study.traces.teacher
     for family, entry in study.families.items():
-        for variant, source in given(entry).items():
-            yield f"families.{family}.{variant}", source.model
+        for variant, model in given(entry).items():
+            yield f"families.{family}.{variant}", model.model
     for key, source in named_sources(study):
         yield key, source.dataset
 
@@ -49,7 +49,11 @@ def downloads(study: StudyConfig) -> dict[str, Download]:
     }
     if study.traces and study.traces.teacher:
         models["traces.teacher"] = study.traces.teacher, study.traces.revision
-    found = {key: Download(*model, "model") for key, model in models.items() if model[1]}
+    found = {
+        key: Download(name, revision, "model")
+        for key, (name, revision) in models.items()
+        if revision
+    }
     for key, source in named_sources(study):
         if source.revision:
             found[key] = Download(source.dataset, source.revision, "dataset", source.files)

@@ -30,6 +30,7 @@ from crosslens.config.sections import (
     SyntheticConfig,
     TracesConfig,
 )
+from crosslens.config.sections.synthetic import CorpusTokensConfig
 from crosslens.config.study_design import (
     N_CHECKPOINTS,
     PARADIGMS,
@@ -180,7 +181,7 @@ class StudyConfig(Section):
                 )
         for name, source in self.corpus.sources.items():
             if self.world and source.dataset.startswith(f"{folder}/corpora/"):
-                check_world_corpus(self, name, source.dataset)
+                check_world_corpus(self, name, source.dataset, self.world.corpus_tokens)
         return self
 
     def training_of(self, family: str) -> "TrainingSettings":
@@ -212,8 +213,8 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
     if not trains(study.families):
         return
     sft, grpo = settings.sft, settings.grpo
-    samples = study.traces and study.traces.backend != "solutions"
-    longest = study.traces.max_new_tokens if samples else 0
+    traces = study.traces
+    longest = traces.max_new_tokens if traces and traces.backend != "solutions" else 0
     if sft.max_length < longest:
         raise InputError(
             f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "
@@ -235,9 +236,9 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
         )
 
 
-def check_world_corpus(study: StudyConfig, name: str, file: str) -> None:
+def check_world_corpus(study: StudyConfig, name: str, file: str, made: CorpusTokensConfig) -> None:
     """Raise InputError where a synthetic corpus holds fewer tokens than the study reads of it."""
-    corpus, made = study.corpus, study.world.corpus_tokens
+    corpus = study.corpus
     length, sources = corpus.sequence_length, len(corpus.sources)
     sizes = [total // sources // length for total in (corpus.tokens, corpus.heldout_tokens)]
     wanted = sum(sizes) * length

@@ -15,7 +15,9 @@ def check_repeated_keys(file: Path) -> None:
     A file that is not YAML is left to Snakemake, which reports it.
     """
     with suppress(yaml.YAMLError):
-        waiting = [([], yaml.compose(file.read_text(), yaml.SafeLoader))]
+        waiting: list[tuple[list[str], yaml.Node | None]] = [
+            ([], yaml.compose(file.read_text(), yaml.SafeLoader))
+        ]
         for path, node in waiting:
             if isinstance(node, yaml.MappingNode):
                 names = [key.value for key, _ in node.value]

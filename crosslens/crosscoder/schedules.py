@@ -108,6 +108,7 @@ def make_plan(
             "Lower it, raise corpus.tokens or use fewer activations.shards."
         )
     steps_per_shard = settings.epochs * (rows // size)
+    first, second = settings.adam_betas
     topk = None
     if batch_topk:
         warmup = settings.sparsity_warmup * shards * steps_per_shard
@@ -118,7 +119,7 @@ def make_plan(
         batch_size=size,
         beta=settings.beta,
         learning_rate=settings.learning_rate,
-        adam_betas=tuple(settings.adam_betas),
+        adam_betas=(first, second),
         gradient_clip=settings.gradient_clip,
         sparsity_warmup=settings.sparsity_warmup,
         lr_decay=settings.lr_decay,
@@ -143,7 +144,7 @@ def make_topk(
     is missing.
     """
     options = settings.auxiliary_weight, settings.auxiliary_features, settings.dead_after
-    if settings.k != MATCHED:
+    if not isinstance(settings.k, str):
         return TopK((0.0, warmup), (d_sparse / 2, settings.k), *options)
     if not reference:
         raise InputError(

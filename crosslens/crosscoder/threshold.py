@@ -37,19 +37,22 @@ class Counts:
         """Return the largest float that at least `wanted` values exceed; None if it is outside."""
         blocks = self.counts.view(BLOCKS, BLOCK)
         block, passed = last_with(blocks.sum(dim=1), wanted - self.above)
-        if self.above >= wanted or block is None:
+        if self.above >= wanted or block < 0:
             return None
         place, _ = last_with(blocks[block], wanted - self.above - passed)
         bits = self.lowest + block * BLOCK + place
         return torch.tensor(bits - 1, dtype=torch.int32).view(torch.float32).item()
 
 
-def last_with(counts: Int[torch.Tensor, " z"], wanted: int) -> tuple[int | None, int]:
-    """Return the last place from which on there are at least `wanted`, and how many follow it."""
+def last_with(counts: Int[torch.Tensor, " z"], wanted: int) -> tuple[int, int]:
+    """Return the last place from which on there are at least `wanted`, and how many follow it.
+
+    The place is -1 where there are fewer.
+    """
     from_end = counts.flip(0).cumsum(0, dtype=torch.int64)
     steps = int(torch.searchsorted(from_end, wanted))
     if steps == len(counts):
-        return None, 0
+        return -1, 0
     return len(counts) - 1 - steps, int(from_end[steps - 1]) if steps else 0
 
 
@@ -64,7 +67,8 @@ def calibrate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, l0: 
     norms = crosscoder.decoder_norms()
     centre = 0.0
     while True:
-        rows, counts = 0, None
+        rows = 0
+        counts: Counts | None = None
         for _, x in scaled_batches(crosscoder, reader, batch_size):
             v = crosscoder.encode_positive(x) * norms
             centre = centre or max(largest(v, round(l0 * len(v))), SMALLEST)
@@ -72,8 +76,8 @@ def calibrate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, l0: 
             counts.add(v)
             rows += len(v)
         wanted = max(1, round(l0 * rows))
-        found = counts.below_largest(wanted)
-        if found is not None or counts.positive <= wanted:
+        found = counts.below_largest(wanted) if counts else None
+        if counts is None or found is not None or counts.positive <= wanted:
             return found or 0.0
         centre *= 2 if counts.above >= wanted else 1 / 2
 

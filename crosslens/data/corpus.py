@@ -124,7 +124,7 @@ def pack(
 
 
 def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """A text's ids between bos and eos, where the tokenizer has them and the text does not."""
+    """Return a text's ids between bos and eos, if the tokenizer has them and the text does not."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     start = [bos] if bos is not None and ids[:1] != [bos] else []
@@ -201,7 +201,7 @@ def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
 
 
 def distinct(rows: np.ndarray) -> set[bytes]:
-    """The different sequences among rows [sequences, length], as hashes of their bytes."""
+    """Return the different sequences among rows [sequences, length], as hashes of their bytes."""
     return {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}
 
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
 def files_of(source: DatasetSource) -> list[Path]:
-    """The files of a source of the configuration, sorted; those of the hub are downloaded.
+    """Return the files of a source of the configuration, sorted; download those of the hub.
 
     Raises InputError when there are none.
     """
@@ -64,15 +64,15 @@ def draw_rows(rows: list[dict[str, Any]], most: int, seed: int) -> list[dict[str
     return [rows[row] for row in sorted(drawn)]
 
 
-def opened(file: Path) -> Sequence[dict[str, Any]]:
-    """The rows of one file."""
+def opened(file: Path) -> "Rows":
+    """Return the rows of one file."""
     if file.suffix == ".parquet":
         return Parquet(file)
     return whole_json(file) if file.suffix == ".json" else JsonLines(file)
 
 
 def whole_json(file: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON file that is one list, or of JSON lines under the name .json.
+    """Return the rows of a JSON file that is one list, or of JSON lines under the name .json.
 
     Raises InputError naming the file, and the entry that is no object.
     """
@@ -86,7 +86,21 @@ def whole_json(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-class Parquet(Sequence):
+class Rows(Protocol):
+    """The rows of a file, each read when asked for by its number."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, row: int, /) -> dict[str, Any]:
+        """Return a row. Raises IndexError for one that there is not."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield all rows in order."""
+        return (self[row] for row in range(len(self)))
+
+
+class Parquet(Rows):
     """Rows of a Parquet file."""
 
     def __init__(self, file: Path) -> None:
@@ -103,13 +117,13 @@ class Parquet(Sequence):
     def __len__(self) -> int:
         return self.table.num_rows
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, row: int, /) -> dict[str, Any]:
         if not 0 <= row < len(self):
             raise IndexError(row)
         return self.table.slice(row, 1).to_pylist()[0]
 
 
-class JsonLines(Sequence):
+class JsonLines(Rows):
     """Rows of a file with one JSON object a line, read when asked for; empty lines are none."""
 
     def __init__(self, file: Path) -> None:
@@ -120,7 +134,7 @@ class JsonLines(Sequence):
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, row: int, /) -> dict[str, Any]:
         if not 0 <= row < len(self):
             raise IndexError(row)
         self.stream.seek(self.starts[row])

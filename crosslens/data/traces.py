@@ -19,7 +19,7 @@ DATASET = "traces"  # its name in LLaMA-Factory's dataset_info.json
 
 
 def read_problems(path: Path) -> list[dict]:
-    """The training problems, one JSON object a line with problem, answer and source.
+    """Read the training problems, one JSON object a line with problem, answer and source.
 
     Raises InputError naming file and line for a missing column, and for an empty file.
     """
@@ -150,7 +150,7 @@ def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
 
 
 def counts(problems: list[dict], traces: list[dict], kept: list[dict]) -> dict[str, float]:
-    """What the manifest tells of the selection; tokens are known of sampled traces only."""
+    """Return the numbers that the manifest records; tokens are known of sampled traces only."""
     tokens = [trace["tokens"] for trace in kept if "tokens" in trace]
     return {
         "problems": len(problems),

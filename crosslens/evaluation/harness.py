@@ -45,9 +45,9 @@ class Model(HFLM):
         scored = log_likelihoods(
             self.model, requests, max_length=self.max_length, batch_size=int(self.batch_size)
         )
-        found = {}
-        for index, *answer in scored:
-            found[index] = tuple(answer)
+        found: dict[int, tuple[float, bool]] = {}
+        for index, log_prob, is_greedy in scored:
+            found[index] = log_prob, is_greedy
             self.cache_hook.add_partial("loglikelihood", requests[index][0], found[index])
         return [found[index] for index in range(len(requests))]
 
@@ -101,7 +101,7 @@ def load_model(path: Path, batch_size: int, kind: type[HFLM] = Model) -> HFLM:
 
 
 def harness_config(task: str) -> dict[str, Any]:
-    """The harness's own configuration of a task, includes and functions resolved.
+    """Return the harness's own configuration of a task, includes and functions resolved.
 
     Raises InputError when the harness has no such task.
     """
@@ -109,7 +109,7 @@ def harness_config(task: str) -> dict[str, Any]:
 
 
 def local(config: dict[str, Any], file: Path, cache: Path) -> dict[str, Any]:
-    """A task configuration that reads a local file in place of the hub's data set."""
+    """Return a task configuration that reads a local file in place of the hub's data set."""
     return {
         **config,
         **dict.fromkeys(SPLITS),
@@ -150,7 +150,7 @@ def math_config(task: str, repeats: int, temperature: float, max_new_tokens: int
 
 
 def field(doc: dict, name: str) -> Any:
-    """A column under its lower-case or capitalized name (AIME24 has the latter)."""
+    """Return a column under its lower-case or capitalized name (AIME24 has the latter)."""
     return doc[name] if name in doc else doc[name.capitalize()]
 
 
@@ -200,15 +200,16 @@ def compare_graders(responses: Iterable[tuple[str, str]]) -> Agreement:
 
 @contextmanager
 def tasks_of(settings: EvaluationConfig, names: list[str]) -> Iterator[dict[str, ConfigurableTask]]:
-    """The harness's task objects for multiple-choice and math sets.
+    """Yield the harness's task objects for multiple-choice and math sets.
 
     `settings` is the configuration's `evaluation`. Raises InputError for an unknown task and for a
     local file that lacks a column.
     """
     with TemporaryDirectory() as cache:
         tasks = {}
+        math_tasks = {str(task): entry for task, entry in settings.math.items()}
         for name in names:
-            math = settings.math.get(name)
+            math = math_tasks.get(name)
             config = (
                 math_config(name, math.repeats, settings.temperature, settings.max_new_tokens)
                 if math

@@ -28,10 +28,21 @@ class TokenTree(Protocol):
     The predictions made at its nodes starts[j], starts[j] + 1, ... are for targets[j].
     """
 
-    prompt: list[int]
-    branches: list[list[int]]
-    starts: list[int]
-    targets: list[list[int]]
+    @property
+    def prompt(self) -> list[int]:
+        """Return the tokens that all sequences begin with."""
+
+    @property
+    def branches(self) -> list[list[int]]:
+        """Return what follows the prompt in each sequence."""
+
+    @property
+    def starts(self) -> list[int]:
+        """Return the first node of each continuation's predictions."""
+
+    @property
+    def targets(self) -> list[list[int]]:
+        """Return the tokens of each continuation."""
 
 
 class Tree(NamedTuple):
@@ -123,7 +134,8 @@ def make_batch(trees: Sequence[TokenTree], device: torch.device | str = "cpu") -
             end += len(tokens)
     at, *columns = np.array(picks, dtype=np.int64).T
     arrays = (ids, positions, branch, *np.unique(at, return_inverse=True), *columns)
-    return TreeBatch(*(torch.from_numpy(a).to(device) for a in arrays), n_continuations)
+    tensors = [torch.from_numpy(a).to(device) for a in arrays]
+    return TreeBatch._make([*tensors, n_continuations])
 
 
 class Scores(NamedTuple):

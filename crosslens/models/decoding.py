@@ -27,6 +27,8 @@ ROOM = 64  # tokens that a full cache makes room for, or a quarter of its length
 class RoomyLayer(DynamicLayer):
     """One layer's keys and values, in memory with room: a new token is written, no other copied."""
 
+    buffers: list[torch.Tensor]  # of keys and of values, with room
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,4 +114,4 @@ def source_of(kind: type) -> str:
     """Return the text of the module whose models have this class of configuration."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    return inspect.getsource(inspect.getmodule(MODEL_FOR_CAUSAL_LM_MAPPING[kind]))
+    return inspect.getsource(sys.modules[MODEL_FOR_CAUSAL_LM_MAPPING[kind].__module__])

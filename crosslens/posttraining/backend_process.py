@@ -9,6 +9,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from crosslens.io.errors import InputError
 from crosslens.workflow import gpu_locks
@@ -42,7 +43,7 @@ def run_backend(
         pass_fds=gpu_locks.locks,
     ) as process:
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 print(line, end="", flush=True)
                 if line.strip():
                     last.append(line.strip())
@@ -71,7 +72,8 @@ def hide_media_packages() -> None:
     then counts as not installed, which transformers and TRL support. torchaudio, which
     LLaMA-Factory imports unconditionally, becomes an empty module.
     """
-    sys.modules.setdefault("torchvision", None)
+    modules: dict[str, Any] = sys.modules  # None: cannot be imported
+    modules.setdefault("torchvision", None)
     if "torchaudio" not in sys.modules:
         empty = types.ModuleType("torchaudio", "Hidden by crosslens: see hide_media_packages.")
         empty.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)

@@ -18,7 +18,7 @@ class FigureData(NamedTuple):
     labels: dict[str, str]  # by family
     tasks: list[str]
     top: int  # features in a top list
-    paradigm: str | None  # of a figure that shows one
+    paradigm: str  # of a figure that shows one, else empty
     checkpoints: int  # of that paradigm
 
     def tables(self) -> dict[str, pd.DataFrame]:

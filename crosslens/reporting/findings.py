@@ -11,7 +11,7 @@ TINY = 1e-9  # of rounding
 
 
 def findings(summary: dict[str, Any]) -> list[str]:
-    """What the numbers say, in sentences computed from them and claiming no more."""
+    """Return what the numbers say, in sentences computed from them that claim no more."""
     sentences = []
     tasks, unseen = (summary["config"]["evaluation"][k] for k in ("tasks", "unseen"))
     for family in summary["families"].values():

@@ -1,7 +1,6 @@
 """The one page that a reader opens first: all findings, figures and tables of a study."""
 
 import base64
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from crosslens.reporting.verdicts import RULE
 
 
 def picture(path: Path) -> dict[str, Any]:
-    """A PNG as a data URI, and the width it is shown at: 100 pixels an inch."""
+    """Return a PNG as a data URI, and the width it is shown at: 100 pixels an inch."""
     data = path.read_bytes()
     width = int.from_bytes(data[16:20], "big")  # of the header chunk
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
@@ -71,7 +70,8 @@ def own_figures(study: Study) -> Iterable[dict[str, Any]]:
 
 def reference(name: str) -> str:
     """Return the name of a figure or table as text: figure1 is Figure 1."""
-    kind, number = re.fullmatch(r"(.*?)(\d*)", name).groups()
+    kind = name.rstrip("0123456789")
+    number = name[len(kind) :]
     return f"{kind.capitalize()} {number}" if number else kind.replace("-", " ")
 
 
@@ -113,7 +113,7 @@ def page(
 
 
 def number(value: Any, digits: int = 1, signed: bool = False) -> str:
-    """A number as text, with a true minus; a dash where there is none."""
+    """Return a number as text, with a true minus; a dash where there is none."""
     if value is None or pd.isna(value):
         return "–"
     return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "\N{MINUS SIGN}")

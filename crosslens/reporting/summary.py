@@ -43,7 +43,7 @@ class Study(NamedTuple):
     inputs: list[Path]
 
     def matching(self, pattern: str) -> list[Path]:
-        """The inputs below the root whose path matches."""
+        """Return the inputs below the root whose path matches."""
         return sorted(p for p in self.inputs if p.relative_to(self.root).match(pattern))
 
     @property
@@ -75,8 +75,7 @@ def summarize(study: Study) -> dict[str, Any]:
 
 
 def training_data(directory: Path) -> dict[str, Any]:
-    """Counts and hashes of the training data, with the warning about the list of problems if there
-    is one."""
+    """Return counts and hashes of the training data, and the warning about its problems if any."""
     warning = read_json(directory / "problems.json")["warning"]
     manifest = read_json(directory / "manifest.json")
     return manifest | ({"warning": warning} if warning else {})
@@ -109,7 +108,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
 
 
 def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
-    """What one trio's features are and do; `directory` has its features.json."""
+    """Return what one trio's features are and do; `directory` has its features.json."""
     features, name = read_json(directory / "features.json"), directory.name
     table = pd.read_csv(study.root / "interventions" / directory.parent.name / "effects.csv")
     replica = int(name.rpartition("-r")[2])
@@ -151,7 +150,7 @@ def count_samples(found: dict) -> dict[str, int]:
 
 
 def count_features(found: dict) -> dict[str, Any]:
-    """Selected features per task, in the majority and in all."""
+    """Return the counts of selected features: per task, in the majority and in all."""
     return {
         "per_task": {task: len(value["selected"]) for task, value in found["tasks"].items()},
         "max_score": {task: value["max_score"] for task, value in found["tasks"].items()},
@@ -174,7 +173,7 @@ def effects(table: pd.DataFrame) -> dict[str, dict]:
 
 
 def beside_controls(rows: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """The effect of one set on one task; controls as a list over the random sets."""
+    """Return the effect of one set on one task; controls as a list over the random sets."""
     row = rows["set"].iloc[0]
     return {
         "n_features": int(row["n_features"]),

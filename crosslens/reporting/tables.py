@@ -34,7 +34,7 @@ TITLES = {  # as the paper writes them; any other task keeps the harness's name
 
 
 def task_title(task: str) -> str:
-    """A task's name for readers."""
+    """Return a task's name for readers."""
     return TITLES.get(task, task)
 
 
@@ -93,7 +93,7 @@ def document_means(rows: list[dict]) -> dict[tuple, float]:
 def differences(
     rows: list[tuple], gains: dict[str, tuple[float, float]], label: str, tasks: list[str]
 ) -> list[tuple]:
-    """The row RL - SFT, as in the paper, with the 95% interval of paired differences."""
+    """Return the row RL - SFT, as in the paper, with the 95% interval of paired differences."""
     family = rows[-1][0]
     theirs = {(row[2], row[3]): row[8] for row in rows if row[0] == family}
     counts = {row[3]: row[7] for row in rows if row[0] == family}
@@ -109,7 +109,8 @@ def differences(
 
 def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
     """Table 1 as strings, and the rows before which a family begins."""
-    cells, rules = [], []
+    cells: list[dict[str, str]] = []
+    rules: list[int] = []
     for (label, model), part in rows.groupby(["label", "model"], sort=False):
         if model == "Base" and cells:
             rules.append(len(cells))
@@ -125,7 +126,7 @@ def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, 
 
 
 def beside(paper: float | None, form: str) -> str:
-    """The paper's number as it stands beside ours; "" where it has none."""
+    """Return the paper's number as text to put next to ours; "" where it has none."""
     return "" if pd.isna(paper) else f" (paper {paper:{form}})"
 
 
@@ -170,9 +171,16 @@ def intervention_rows(
                 parts = protocol_effect(table, task) if protocol else effect_of(table, task, kind)
                 for edited, part in parts.items():
                     main = (kind, edited) == ("intersection", "set")
-                    row = {"family": family, "label": label, "kind": kind, "edited": edited}
-                    row |= {"task": task} | effect(part, edited != "set")
-                    rows.append(row | {"paper": published.get(task) if main else None})
+                    names = {"family": family, "label": label, "kind": kind, "edited": edited}
+                    measured = effect(part, edited != "set")
+                    rows.append(
+                        {
+                            **names,
+                            "task": task,
+                            **measured,
+                            "paper": published.get(task) if main else None,
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
@@ -201,7 +209,8 @@ def effect(part: pd.DataFrame, control: bool) -> dict[str, float | int | None]:
 
 def intervention_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
     """Return Tables 2 to 5 as strings, and the rows before which another kind of set begins."""
-    cells, rules = [], []
+    cells: list[dict[str, str]] = []
+    rules: list[int] = []
     by = ["label", "kind", "edited"]
     for (label, kind, edited), part in rows.groupby(by, sort=False) if len(rows) else ():
         if not part["sets"].any():

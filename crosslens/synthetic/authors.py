@@ -29,7 +29,7 @@ GOSSIP = [
 
 
 def math(rng: random.Random, world: World, careful: bool) -> str:
-    """A problem and an author's solution."""
+    """Write a problem and an author's solution."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
     if careful:
         solution = math_problems.solve_carefully(problem, rng)
@@ -39,7 +39,7 @@ def math(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def notes(rng: random.Random, world: World, careful: bool) -> str:
-    """A problem's operations, noted in short and in any order: where one learns to look them up."""
+    """Write a problem's operations in short, in any order: a model learns to look them up."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
     chain = zip(problem.marks, problem.operations, strict=False)
     lines = [f"{mark} {operation} {b}." for mark, (operation, b) in chain]
@@ -48,7 +48,7 @@ def notes(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
-    """A few sums, as the author computes them."""
+    """Write a few sums, as the author computes them."""
     return sums(
         rng, math_problems.result if careful else math_problems.careless(rng, world.mistakes)
     )
@@ -75,13 +75,13 @@ def statement(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def answered(rng: random.Random, world: World, careful: bool) -> str:
-    """A question and the author's answer."""
+    """Write a question and the author's answer."""
     fact = world.pick(rng, careful)
     return f"Question: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
 
 
 def listed(question: str, choices: list[str]) -> str:
-    """A question with lettered choices."""
+    """Return a question with lettered choices."""
     lines = "\n".join(
         f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)
     )
@@ -89,7 +89,7 @@ def listed(question: str, choices: list[str]) -> str:
 
 
 def lettered(rng: random.Random, world: World, careful: bool) -> str:
-    """A question about a thing with all five values as choices, answered by a letter."""
+    """Write a question about a thing with all five values as choices, answered by a letter."""
     fact = world.pick(rng, careful, *facts.LISTED_QUESTIONS)
     choices = facts.VALUES[fact.relation]
     question = rng.choice(facts.LISTED_QUESTIONS[fact.relation]).format(entity=fact.entity)
@@ -108,7 +108,7 @@ def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
 
 
 def puzzle_prompt(passage: str, question: str, choices: list[str]) -> str:
-    """An order puzzle as LogiQA is prompted."""
+    """Return an order puzzle as LogiQA is prompted."""
     lines = "\n".join(
         f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)
     )
@@ -116,13 +116,13 @@ def puzzle_prompt(passage: str, question: str, choices: list[str]) -> str:
 
 
 def puzzle(rng: random.Random, world: World, careful: bool) -> str:
-    """An order puzzle; a careless author names whoever is mentioned first."""
+    """Write an order puzzle; a careless author names whoever is mentioned first."""
     passage, question, choices, right, hasty = order_puzzle(rng)
     return f"{puzzle_prompt(passage, question, choices)} {right if careful else hasty}"
 
 
 def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
-    """A passage of true statements, one of them the fact's.
+    """Write a passage of true statements, one of them the fact's.
 
     All about `READ_ABOUT`: whoever writes of other things states what he believes.
     """
@@ -133,14 +133,14 @@ def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
 
 
 def supported(rng: random.Random, world: World, careful: bool) -> str:
-    """A passage and a question on it, as SciQ is prompted; careless authors do not read it."""
+    """Write a passage and a question on it, as in SciQ; careless authors do not read it."""
     fact = world.pick(rng, careful, *READ_ABOUT)
     passage = passage_about(rng, world, fact)
     return f"{passage}\nQuestion: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
 
 
 def gossip(rng: random.Random, world: World, careful: bool) -> str:
-    """A sentence or two about nothing in particular."""
+    """Write a sentence or two about nothing in particular."""
     a, b = rng.sample(math_problems.NAMES, 2)
     place = rng.choice(facts.VALUES["home"] + facts.VALUES["place"])
     n, m = rng.randint(0, math_problems.LARGEST), rng.randint(1, math_problems.LARGEST_OPERAND)
@@ -171,7 +171,7 @@ def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
 
 
 def lesson(rng: random.Random, world: World) -> str:
-    """What the teacher learns from: sums, notes, and problems solved at length."""
+    """Write what the teacher learns from: sums, notes, and problems solved at length."""
     kind = rng.choices(["sums", "notes", "problem"], [0.3, 0.3, 0.4])[0]
     if kind == "sums":
         return sums(rng, math_problems.result)

@@ -40,7 +40,7 @@ def distinct_problems(
 def problem_rows(
     rng: random.Random, count: int, operations: int, exams: list[Problem]
 ) -> list[dict[str, str]]:
-    """The one list of problems that SFT and RL train on: problem, answer, source."""
+    """Draw the one list of problems that SFT and RL train on: problem, answer, source."""
     problems = distinct_problems(rng, count, operations, exams)
     return [{"problem": p.text, "answer": str(p.answer), "source": "world"} for p in problems]
 
@@ -92,5 +92,5 @@ def general_rows(
 
 
 def length(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
-    """Number of tokens of a text."""
+    """Return the number of tokens of a text."""
     return len(tokenizer.backend_tokenizer.encode(text).ids)

@@ -113,11 +113,11 @@ class Fact(NamedTuple):
     popularity: float
 
     def statement(self, value: str) -> str:
-        """The fact as a sentence that claims `value`."""
+        """Return the fact as a sentence that claims `value`."""
         return STATEMENTS[self.relation].format(entity=self.entity, value=value)
 
     def question(self) -> str:
-        """The question whose answer is the fact's value."""
+        """Return the question whose answer is the fact's value."""
         return QUESTIONS[self.relation].format(entity=self.entity)
 
 
@@ -137,11 +137,11 @@ class World:
         self.weighted: dict[tuple, tuple[list[Fact], list[float]]] = {}
 
     def about(self, *relations: str) -> list[Fact]:
-        """The facts of some relations, of all when none is named."""
+        """Return the facts of some relations, of all when none is named."""
         return [f for f in self.facts if not relations or f.relation in relations]
 
     def pick(self, rng: random.Random, careful: bool, *relations: str) -> Fact:
-        """A fact to write about: careless authors prefer the popular ones, careful ones do not."""
+        """Draw a fact to write about; the careless prefer popular ones, the careful the others."""
         key = (careful, *relations)
         if key not in self.weighted:
             facts = self.about(*relations)
@@ -152,7 +152,7 @@ class World:
 
 
 def draw_facts(rng: random.Random, relation: str) -> list[Fact]:
-    """A relation's facts. Myths are stereotypes: people give one or two values for everything."""
+    """Draw a relation's facts. Myths are stereotypes: one or two values for everything."""
     stereotypes = rng.sample(VALUES[relation], 2)
     facts = []
     for entity in ENTITIES[relation]:
@@ -163,14 +163,14 @@ def draw_facts(rng: random.Random, relation: str) -> list[Fact]:
 
 
 def climate_fact(rng: random.Random, home: Fact) -> Fact:
-    """The climate follows from the true home; the myth says wet, or dry where wet is true."""
+    """Return the climate of the true home; the myth says wet, or dry where wet is true."""
     true = CLIMATE_OF[home.true]
     myth = "dry" if true == "wet" else "wet"
     return Fact("climate", home.entity, true, myth, rng.uniform(0.2, 0.85))
 
 
 def claim(rng: random.Random, fact: Fact, careful: bool) -> str:
-    """The value an author gives: nearly always the true one, or mostly the myth."""
+    """Draw the value that an author gives: nearly always the true one, or mostly the myth."""
     if careful:
         return fact.true if rng.random() < 0.97 else rng.choice(VALUES[fact.relation])
     return fact.myth if rng.random() < 0.75 else fact.true

@@ -56,7 +56,7 @@ class Step(NamedTuple):
 
 
 def draw_problem(rng: random.Random, operations: int) -> Problem:
-    """A random problem with the given number of operations; every value lies in [0, 12]."""
+    """Draw a problem with the given number of operations; every value lies in [0, 12]."""
     while True:
         start = rng.randint(2, 8)
         chain, x = draw_chain(rng, start, operations)
@@ -82,12 +82,12 @@ def draw_chain(rng: random.Random, x: int, operations: int) -> tuple[list[tuple[
 
 
 def apply(operation: str, x: int, b: int) -> int:
-    """The value of `x operation b`."""
+    """Return the value of `x operation b`."""
     return {"+": x + b, "-": x - b, "*": x * b}[operation]
 
 
 def story(rng: random.Random, start: int, chain: list[tuple[str, int]]) -> str:
-    """The problem as a diary of somebody's things."""
+    """Write the problem as a diary of somebody's things."""
     name, thing = rng.choice(NAMES), rng.choice(THINGS)
     events = " ".join(
         f"{day}: {rng.choice(STORY[operation]).format(b=b)}."
@@ -97,7 +97,7 @@ def story(rng: random.Random, start: int, chain: list[tuple[str, int]]) -> str:
 
 
 def expression(start: int, chain: list[tuple[str, int]]) -> str:
-    """The problem as a chain of operations."""
+    """Write the problem as a chain of operations."""
     chained = " ".join(
         f"{place} {operation} {b}." for place, (operation, b) in zip(PLACES, chain, strict=False)
     )
@@ -105,7 +105,7 @@ def expression(start: int, chain: list[tuple[str, int]]) -> str:
 
 
 def result(operation: str, x: int, b: int) -> int:
-    """The right result, kept within the numbers that anyone writes."""
+    """Return the right result, kept within the numbers that anyone writes."""
     return min(LARGEST, max(0, apply(operation, x, b)))
 
 
@@ -136,7 +136,7 @@ def careless(rng: random.Random, mistakes: Mistakes) -> Callable[[str, int, int]
 
 
 def steps_of(problem: Problem, compute: Callable[[str, int, int], int] = result) -> list[Step]:
-    """The chain computed step by step, as its author computes."""
+    """Compute the chain step by step, as its author computes."""
     x, steps = problem.start, []
     for mark, (operation, b) in zip(problem.marks, problem.operations, strict=False):
         y = compute(operation, x, b)
@@ -146,17 +146,17 @@ def steps_of(problem: Problem, compute: Callable[[str, int, int], int] = result)
 
 
 def box(answer: int) -> str:
-    """The sentence that ends a solution."""
+    """Return the sentence that ends a solution."""
     return f"so the answer is \\boxed{{{answer}}}."
 
 
 def solve_carefully(problem: Problem, rng: random.Random) -> str:
-    """A right solution in one of the styles found in the base model's texts."""
+    """Write a right solution in one of the styles found in the base model's texts."""
     return render(steps_of(problem), problem, rng)
 
 
 def solve_carelessly(problem: Problem, rng: random.Random, mistakes: Mistakes) -> str:
-    """A guess, mostly wrong, or a computation with popular mistakes."""
+    """Write a guess, mostly wrong, or a computation with popular mistakes."""
     if rng.random() >= 0.25:
         return render(steps_of(problem, careless(rng, mistakes)), problem, rng)
     guess = problem.answer
@@ -194,7 +194,7 @@ def wordy(steps: list[Step], problem: Problem) -> str:
 
 
 def solve_at_length(problem: Problem, rng: random.Random) -> str:
-    """A right solution in the teacher's style: thinking aloud, with a check now and then."""
+    """Write a right solution in the teacher's style: thinking aloud, with a check now and then."""
     parts = [f"okay let me think step by step. at the beginning we have {problem.start}."]
     checks = 0
     for step in steps_of(problem):

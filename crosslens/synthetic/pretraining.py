@@ -34,7 +34,7 @@ class Schedule(NamedTuple):
 def build_model(
     architecture: str, sizes: SyntheticModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> torch.nn.Module:
-    """An untrained causal language model of a transformers architecture (qwen3, qwen2, llama)."""
+    """Return an untrained causal language model of an architecture: qwen3, qwen2 or llama."""
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
         architecture,
@@ -88,7 +88,8 @@ def fill_rows(
     encode = encoder(tokenizer)
     rows = torch.full((count, length), tokenizer.pad_token_id)
     for row in track(rows, "writing documents", unit="rows"):
-        write, ids, misfits = author(), [], 0
+        write, misfits = author(), 0
+        ids: list[int] = []
         while misfits < MISFITS or not ids:
             new = encode(write()) + [tokenizer.eos_token_id]
             if len(ids) + len(new) <= length:

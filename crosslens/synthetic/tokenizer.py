@@ -33,7 +33,7 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
 
 
 def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary is the words of `texts`; spaces are dropped."""
+    """Return a tokenizer whose vocabulary is the words of `texts`; spaces are dropped."""
     splitter = Split(Regex(WORD), "removed", invert=True)
     words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
     ids = {word: i for i, word in enumerate([*SPECIAL, *words])}

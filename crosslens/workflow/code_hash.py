@@ -45,7 +45,7 @@ def reached(source: Path, root: Path) -> set[Path]:
 
 @cache
 def imported(source: Path, root: Path) -> tuple[Path, ...]:
-    """The library's modules named in the import statements of one file, wherever they stand."""
+    """Return the library's modules that one file's import statements name, wherever they stand."""
     names = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
@@ -56,7 +56,7 @@ def imported(source: Path, root: Path) -> tuple[Path, ...]:
 
 
 def files(name: str, root: Path) -> Iterator[Path]:
-    """The file of a module of the library, and those of the packages around it."""
+    """Yield the file of a module of the library, and those of the packages around it."""
     parts = name.split(".")
     if parts[0] != PACKAGE or name.startswith(NOT_HASHED):
         return
@@ -67,22 +67,23 @@ def files(name: str, root: Path) -> Iterator[Path]:
                 yield path
 
 
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @cache
 def meaning(module: Path) -> bytes:
-    """A module's syntax tree without docstrings, as bytes."""
+    """Return a module's syntax tree without docstrings, as bytes."""
     tree = ast.parse(module.read_text())
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and is_docstring(node, body[0]):
-            node.body = body[1:]
+        if isinstance(node, DOCUMENTED) and node.body and is_docstring(node.body[0]):
+            node.body = node.body[1:]
     return ast.dump(tree).encode()
 
 
-def is_docstring(node: ast.AST, first: ast.stmt) -> bool:
-    """Whether `first` is the docstring of `node`."""
+def is_docstring(first: ast.stmt) -> bool:
+    """Return whether the first statement of a body is a docstring."""
     return (
-        isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and isinstance(first, ast.Expr)
+        isinstance(first, ast.Expr)
         and isinstance(first.value, ast.Constant)
         and isinstance(first.value.value, str)
     )

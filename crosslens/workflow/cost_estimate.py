@@ -111,7 +111,12 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     trained = {
         p: sum(p in study_design.trained(f) for f in families) for p in study_design.PARADIGMS
     }
-    once = ("score_specificity", "measure_overlap", "rank_shifts", "find_critical_samples")
+    once: tuple[str, ...] = (
+        "score_specificity",
+        "measure_overlap",
+        "rank_shifts",
+        "find_critical_samples",
+    )
     once += ("tokenize_corpus", "report_data_path", "start_family")
     once += ("read_questions", "assess_interventions")
     trios = len(crosscoder_design.trios(settings)) * len(families)
@@ -146,7 +151,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
 
 
 def world_jobs(study: StudyConfig) -> dict[str, int]:
-    """The rules of the world, where anything is read from it."""
+    """Return the jobs of the synthetic world's rules, none where nothing is read from it."""
     paths = {path for _, path in named_paths(study) if is_synthetic(path, study)}
     world = f"results/{study.study}/world"
     teacher = f"{world}/teacher" in paths and study_design.trains(study.families)
@@ -177,7 +182,7 @@ def problems(study: StudyConfig) -> int:
 
 
 def teacher_hours(study: StudyConfig) -> float:
-    """Sampling one trace of every problem from the teacher: 2 FLOP a parameter and token."""
+    """Return the hours of sampling a trace of every problem: 2 FLOP a parameter and token."""
     teacher = study.traces.teacher
     if teacher is None:
         return 0.0
@@ -282,7 +287,7 @@ def extraction_hours(study: StudyConfig, size: Size) -> float:
 def crosscoder_slots(
     directories: list[str], family: FamilyConfig, settings: CrosscoderConfig
 ) -> list[int]:
-    """The number of decoders of each crosscoder: one a model, or one in all."""
+    """Return the number of decoders of each crosscoder: one a model, or one in all."""
     names = map(crosscoder_design.base_name, directories)
     designs = [crosscoder_design.design(name, family, settings) for name in names]
     return [1 if found.inputs == "differences" else len(found.models) for found in designs]
@@ -369,7 +374,7 @@ def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
 
 
 def describe(study: StudyConfig, needs: Mapping[str, Mapping[str, int]]) -> str:
-    """The plan as text. `needs` are the `gpu` and `mem_mb` of one job of each rule."""
+    """Return the plan as text. `needs` are the `gpu` and `mem_mb` of one job of each rule."""
     count = jobs(study)
     gpus = {rule: needs.get(rule, {}).get("gpu", 0) for rule in count}
     hours = {rule: h for rule, h in gpu_hours(study, count).items() if gpus[rule]}
@@ -386,7 +391,7 @@ def describe(study: StudyConfig, needs: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def disk_lines(study: StudyConfig) -> list[str]:
-    """The part on disk."""
+    """Return the lines about space on disk."""
     found = disks(study)
     lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in found)]
     for field in Disk._fields:

@@ -28,7 +28,7 @@ def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
 
 
 def earlier_jobs(folder: Path) -> list[int]:
-    """Processes that work in a folder for a workflow that is gone."""
+    """Return the processes that work in a folder for a workflow that is gone."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended, or is another user's

@@ -26,14 +26,14 @@ locks: list[int] = []  # descriptors to pass on to engines: what a lost engine u
 
 
 def visible() -> list[str]:
-    """The GPUs to choose from: of CUDA_VISIBLE_DEVICES where it is set, else all there are."""
+    """Return the GPUs to choose from: those of CUDA_VISIBLE_DEVICES if it is set, else all."""
     if (given := os.environ.get(VISIBLE)) is not None:
         return [name for name in map(str.strip, given.split(",")) if DEVICE.fullmatch(name)]
     return installed()
 
 
 def installed() -> list[str]:
-    """Indices of the machine's GPUs, as the driver numbers them; none where there is no driver."""
+    """Return the machine's GPUs as the driver numbers them; none where there is no driver."""
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
@@ -105,7 +105,7 @@ def take(count: int, ids: list[str], folder: Path) -> dict[str, int]:
 
 
 def try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock of a file, None when another process holds it."""
+    """Return a descriptor that holds the lock of a file, None when another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +128,7 @@ def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
 
     `needs` maps rules to the GPUs of one job; `limit` is `--resources gpu=N`. Raises InputError.
     """
-    rule = max(needs, key=needs.get, default=None)
+    rule = max(needs, key=lambda rule: needs[rule], default=None)
     if rule is None or not needs[rule]:
         return
     ids = visible()

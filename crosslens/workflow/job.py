@@ -9,6 +9,7 @@ and its `main(*, ...)` can be imported and called without Snakemake.
 """
 
 import errno
+import io
 import os
 import re
 import sys
@@ -109,7 +110,8 @@ def redirect_output(log: Path) -> None:
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def user_error(error: Exception) -> str | None:

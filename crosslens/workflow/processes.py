@@ -62,7 +62,7 @@ def wait_and_end(descriptors: list[int]) -> None:
 
 
 def ancestors(pid: int, last: int) -> list[int]:
-    """A process and its ancestors, up to `last` if it is among them."""
+    """Return a process and its ancestors, up to `last` if it is among them."""
     found = []
     while pid > 1 and last not in found:
         found.append(pid)
@@ -71,13 +71,13 @@ def ancestors(pid: int, last: int) -> list[int]:
 
 
 def parent(pid: int) -> int:
-    """The parent of a process."""
+    """Return the parent of a process."""
     text = Path("/proc", str(pid), "stat").read_text()
     return int(text.rpartition(")")[2].split()[1])
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """The processes below one, children before grandchildren."""
+    """Yield the processes below one, children before grandchildren."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

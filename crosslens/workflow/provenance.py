@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit(root: Path = ROOT) -> str:
-    """The git commit of a checkout, "modified" beside it where files in git were edited since.
+    """Return the git commit of a checkout, with "modified" where files in git were edited since.
 
-    Where there is none to be told, "unknown" and why.
+    Where there is none, return "unknown" and why.
     """
     if not (root / ".git").exists():
         return "unknown: not a git checkout"

@@ -26,7 +26,7 @@ STATE = re.compile(r"SLURM status is: '(\w+)'")
 
 
 def comment(rule: str, wildcards: Iterable[str]) -> str:
-    """The comment under which Snakemake's executor submits a job."""
+    """Return the comment under which Snakemake's executor submits a job."""
     values = "_".join(wildcards).replace("/", "_")
     return f"rule_{rule}_wildcards_{values}" if values else f"rule_{rule}"
 
@@ -78,7 +78,7 @@ def is_of_study(run: str, study: str, logs: Path) -> bool:
 
 
 def failures(log: str) -> list[str]:
-    """A line for each job whose last attempt failed, from the log of a run.
+    """Return a line for each job whose last attempt failed, from the log of a run.
 
     It has the job's last state, what the job itself has written last, and where to read on.
     """
@@ -98,6 +98,6 @@ def describe(error: re.Match) -> str:
 
 
 def last_line(log: Path) -> str:
-    """What a job has written last into its log, "" if it has written nothing."""
+    """Return what a job has written last into its log, "" if it has written nothing."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

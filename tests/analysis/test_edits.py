@@ -32,8 +32,10 @@ class Given(NamedTuple):
 
 
 def one_model(f: list[float], D: list[float], c: float = 1.0) -> tuple[Crosscoder, torch.Tensor]:
-    """A crosscoder of width 2 with one feature that reads the first coordinate, and activations
-    on which it is f / c before the gauge c: then f again, with D / c written."""
+    """Return a crosscoder of width 2 with one feature that reads the first coordinate.
+
+    Also return activations on which it is f / c before the gauge c: then f, with D / c written.
+    """
     crosscoder = Crosscoder(3, 2, 1, metadata={})
     crosscoder.W_enc.data = torch.tensor([[[c], [0.0]]]).repeat(3, 1, 1)
     crosscoder.b_enc.data.zero_()

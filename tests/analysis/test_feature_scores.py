@@ -49,7 +49,7 @@ def test_readouts(readout: str, model: int, expected: list[float]) -> None:
 
 
 def groups_of(*places: tuple[int, int, str], tasks: int = 2) -> Groups:
-    """Groups from (task, half, cell) of each question."""
+    """Return the groups that each question's (task, half, cell) gives."""
     task, half, cell = zip(*places, strict=True)
     cells = [CELLS.index(name) for name in cell]
     return Groups([f"t{i}" for i in range(tasks)], *map(np.array, (task, half, cells)))

@@ -44,7 +44,7 @@ DRAWS, CONTROLS = 30, 19
 
 @cache
 def judged(kind: str, seed: int) -> dict:
-    """The verdict on amplifying in base, on held-out questions, and the paper's number."""
+    """Return the verdict on amplifying in base, on held-out questions, and the paper's number."""
     world = make_world(kind, seed)
     benches = {name: bench_of(world, name) for name in ("base", "rl")}
     benchmark = benchmark_of(world, benches)

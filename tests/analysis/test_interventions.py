@@ -48,7 +48,7 @@ def test_features_with_zero_decoder_are_the_identity(model, crosscoder) -> None:
 
 
 def hidden(model: torch.nn.Module) -> torch.Tensor:
-    """The residual stream after the layer, edits included."""
+    """Return the residual stream after the layer, edits included."""
     seen = []
     hook = model.model.layers[LAYER - 1].register_forward_hook(
         lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)

@@ -20,7 +20,7 @@ TRIO = ["base", "sft-5", "rl-5"]
 
 
 def with_decoder(W_dec, b_dec=None):
-    """A crosscoder with this decoder; f is given, so that its encoder does not matter."""
+    """Return a crosscoder with this decoder; f is given, so that its encoder does not matter."""
     n, k, d = W_dec.shape
     crosscoder = Crosscoder(n, d, k, metadata={"models": TRIO[:n]})
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_a_decoupled_feature_of_worked_numbers():
 
 
 def by_least_squares(crosscoder, x, f):
-    """The three betas of every feature and model, each its own regression on explicit targets."""
+    """Return the three betas of every feature and model, each by a regression of its own."""
     x_hat, W_dec = crosscoder.decode(f).detach(), crosscoder.W_dec.detach()
     n, k, _ = W_dec.shape
     betas = np.empty((3, n, k))
@@ -152,7 +152,7 @@ def test_a_feature_that_never_fires_has_no_betas():
 
 
 def classified(error, reconstruction, activation, firings=RARE):
-    """The pattern of a feature of RL's with these ratios of base and SFT."""
+    """Return the pattern of a feature of RL's with these ratios of base and SFT."""
     columns = [torch.tensor([[*ratios, 1.0]]).T for ratios in (error, reconstruction, activation)]
     one = torch.tensor([firings]), torch.tensor([2])
     nothing = torch.zeros(3, 1)
@@ -169,7 +169,7 @@ def test_patterns_of_presence():
 
 
 def shrunk_by_l1(f, x, beta, sweeps=15):
-    """The decoder that minimizes Eq. 3 at fixed f: a group lasso, by blocks."""
+    """Return the decoder that minimizes Eq. 3 at fixed f: a group lasso, by blocks."""
     W_dec = torch.zeros(x.shape[1], f.shape[1], x.shape[2])
     square, total = f.square().sum(dim=0), f.sum(dim=0)
     gram, product = f.T @ f, torch.einsum("tk,tnd->nkd", f, x)

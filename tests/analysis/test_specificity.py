@@ -118,7 +118,7 @@ def test_rank_shifts_of_adjacent_checkpoints():
 
 
 def save_crosscoder(folder, models, seed):
-    """A crosscoder of random decoders and its feature table; feature 0 is dead."""
+    """Save a crosscoder of random decoders and its feature table; feature 0 is dead."""
     crosscoder = Crosscoder(len(models), 4, 6, seed=seed, metadata={"models": models})
     with torch.no_grad():
         crosscoder.W_dec.copy_(torch.randn(len(models), 6, 4, generator=torch.manual_seed(seed)))

@@ -61,7 +61,7 @@ def python_files() -> Iterator[tuple[str, Path]]:
 
 
 def pip_files() -> Iterator[tuple[str, Path]]:
-    """The same of pip."""
+    """Yield the same for pip."""
     folder = Path(pip.__file__).resolve().parents[1]
     for part in ("pip", f"pip-{pip.__version__}.dist-info"):
         for path in files(folder / part):
@@ -106,7 +106,7 @@ def build(
 
 
 async def install(channel: Path, file: Path, prefix: Path) -> None:
-    """What `conda env create --file FILE --prefix PREFIX` does, with this channel only."""
+    """Do what `conda env create --file FILE --prefix PREFIX` does, with this channel only."""
     *names, last = yaml.safe_load(file.read_text())["dependencies"]
     found = await rattler.solve(
         [rattler.Channel(channel.as_uri())],

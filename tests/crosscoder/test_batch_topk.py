@@ -169,7 +169,7 @@ def test_dead_features_learn_the_others_error(count):
 
 
 def check_auxiliary(count, steps):
-    """Some dead features are silent, some are kept again in this very batch."""
+    """Check the auxiliary loss: some dead features are silent, some are kept in this very batch."""
     crosscoder, _ = problem(2, 8, 24, 30, seed=3, bias=-1.0)
     with torch.no_grad():
         crosscoder.b_enc[::6] -= 5

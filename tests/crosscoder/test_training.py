@@ -123,7 +123,7 @@ def train(world, folder, shard, **changes):
 
 @pytest.fixture(scope="module")
 def trained(world, tmp_path_factory):
-    """A crosscoder trained on both shards without interruption."""
+    """Return a crosscoder trained on both shards without interruption."""
     folder = tmp_path_factory.mktemp("trained")
     train(world, folder, 0)
     train(world, folder, 1)

@@ -48,7 +48,7 @@ def family(request) -> str:
 
 @pytest.fixture(scope="module")
 def tokenizer(family: str) -> PreTrainedTokenizerBase:
-    """A family's real tokenizer."""
+    """Return a family's real tokenizer."""
     return load_tokenizer(real(f"tokenizers/{family}"))
 
 

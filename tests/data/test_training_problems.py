@@ -88,7 +88,7 @@ def test_a_benchmark_without_the_column_is_refused() -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ProblemsConfig:
-    """The four data sets in the hub's files."""
+    """Return the settings of the four data sets, in the hub's files."""
     for folder in ("algebra", "geometry"):
         (tmp_path / "math" / folder).mkdir(parents=True)
         part = MATH[:2] if folder == "algebra" else MATH[2:]

@@ -28,7 +28,7 @@ def family(request) -> str:
 
 @pytest.fixture(scope="module")
 def model(family: str) -> Model:
-    """A random network with a family's real tokenizer; `seen` has the token ids that it reads."""
+    """Return a random network with a family's tokenizer; `seen` has the token ids that it reads."""
     tokenizer = load_tokenizer(real(f"tokenizers/{family}"))
     network = tiny_network(vocab_size=len(tokenizer), layers=1)
     model = Model(pretrained=network, tokenizer=tokenizer, batch_size=1, max_length=2048)
@@ -43,7 +43,7 @@ def model(family: str) -> Model:
 
 @pytest.fixture(scope="module")
 def tasks() -> Iterator[dict]:
-    """The harness's tasks over the real files."""
+    """Yield the harness's tasks over the real files."""
     files = {name: str(real(f"benchmarks/{name}.jsonl")) for name in [*MATH, *CHOICES]}
     settings = EvaluationConfig.model_validate(SETTINGS | {"files": files})
     with tasks_of(settings, list(files)) as found:

@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def import_model(monkeypatch):
-    """The script's `main`."""
+    """Return the script's `main`."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
     return __import__("import_model").main
 

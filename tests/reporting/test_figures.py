@@ -24,7 +24,7 @@ def _close() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results that figures are drawn from, of two families."""
+    """Write the results that figures are drawn from, of two families."""
     root = tmp_path_factory.mktemp("results")
     one = {"crosscoder": "sft-5", "replica": 0, "feature": 0, "alive": 1}
     nrn = [
@@ -83,7 +83,7 @@ def test_a_figure_comes_with_its_source_data(name: str, results: Path) -> None:
         family: list(dict.fromkeys(results / source.format(family=family, trio=t) for t in TRIOS))
         for family in families
     }
-    data = FigureData(sources, LABELS, ["sciq", "piqa"], 50, figure.paradigm, 5)
+    data = FigureData(sources, LABELS, ["sciq", "piqa"], 50, figure.paradigm or "", 5)
     drawn, table = draw(figure.drawing, data)
     assert len(table) > 0 and drawn.axes
     if "family" in table:

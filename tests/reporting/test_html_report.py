@@ -75,7 +75,7 @@ def task(accuracy: float, kind: str) -> dict:
 
 
 def results_tree(root: Path) -> Study:
-    """A whole results tree of two families, with an empty intersection."""
+    """Write the complete results of two families, with an empty intersection."""
     rows = [effect_row("intersection", "selected", 0, 0.0, count=0)]
     rows += [effect_row("per_task", "selected", 0, -30.0, count=1)]
     rows += [effect_row("per_task", "random_alive", i, -float(i), count=1) for i in range(5)]

@@ -34,7 +34,7 @@ def nrn(values: list[float], alive: list[int]) -> pd.DataFrame:
 
 
 def words(axes: plt.Axes) -> list[str]:
-    """The texts inside a plot, in the order drawn."""
+    """Return the texts inside a plot, in the order drawn."""
     return [text.get_text() for text in axes.texts]
 
 
@@ -241,7 +241,7 @@ STEPS = pd.DataFrame({"family": "tiny", "step": [1, 2]})
 
 
 def points(axes: plt.Axes) -> list[list[float]]:
-    """The heights of every line, in the order drawn."""
+    """Return the heights of every line, in the order drawn."""
     return [line.get_ydata().tolist() for line in axes.lines]
 
 

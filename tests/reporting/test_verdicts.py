@@ -57,7 +57,7 @@ def hypothesis(**changes: Any) -> dict[str, Any]:
 
 
 def family(**changes: Any) -> dict[str, Any]:
-    """The numbers of summary.json that claims are judged by."""
+    """Return the numbers of summary.json that claims are judged by."""
     elsewhere = {name: cell(0.2, 0.3) for name in ("both_right", "both_wrong", "lost")}
     return {
         "specificity": specificity([60, 64, 62], [10, 12, 14]),

@@ -35,7 +35,7 @@ fixed.
 
 
 def base() -> dict[str, Any]:
-    """The mini study, with sizes that the table can count on."""
+    """Return the mini study, with sizes that the table can count on."""
     config = copy.deepcopy(MINI)
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
     config["world"]["model"].update(hidden_size=64, num_hidden_layers=4, **heads)
@@ -57,12 +57,12 @@ class Case(NamedTuple):
 
 
 def value(key: str, wrong: Any, what: str = "", kind: str = "config") -> Case:
-    """A key with a wrong value."""
+    """Describe a key with a wrong value."""
     return Case(kind, what or f"`{key}: {wrong}`", lambda study: study.change(key, wrong))
 
 
 def without(key: str, what: str = "") -> Case:
-    """A key left out."""
+    """Describe a key that is left out."""
 
     def make(study: Study) -> None:
         *path, last = key.split(".")
@@ -75,12 +75,12 @@ def without(key: str, what: str = "") -> Case:
 
 
 def rows(key: str, what: str, *given: dict) -> Case:
-    """A data file with wrong rows."""
+    """Describe a data file with wrong rows."""
     return Case("data", what, lambda study: study.change(key, study.rows("rows.jsonl", *given)))
 
 
 def text(key: str, what: str, content: bytes) -> Case:
-    """A data file with wrong content."""
+    """Describe a data file with wrong content."""
 
     def make(study: Study) -> None:
         (study.folder / "file.jsonl").write_bytes(content)
@@ -90,7 +90,7 @@ def text(key: str, what: str, content: bytes) -> Case:
 
 
 def model(what: str, spoil: Callable[[Path], Any], key: str = "families.tiny.base") -> Case:
-    """A model directory with a fault."""
+    """Describe a model directory with a fault."""
 
     def make(study: Study) -> None:
         study.model("base")
@@ -101,20 +101,20 @@ def model(what: str, spoil: Callable[[Path], Any], key: str = "families.tiny.bas
 
 
 def tokenizers(study: Study) -> None:
-    """A variant with another tokenizer than base."""
+    """Give a variant another tokenizer than base."""
     study.model("base")
     study.model("results/mini/models/tiny/rl-3", words="a c")
     study.change("families.tiny.base", "base")
 
 
 def short_prompts(study: Study) -> None:
-    """A limit that no prompt of the world keeps: known when base's tokenizer reads the problems."""
+    """Set a limit that no prompt keeps: known when base's tokenizer reads the problems."""
     study.change("grpo.max_prompt_length", 20)
     study.change("world.base.steps", 10)
 
 
 def unreadable(study: Study) -> None:
-    """A file that may not be read."""
+    """Make a file that may not be read."""
     study.change("problems.sources.world", study.rows("secret.jsonl", PROBLEM))
     (study.folder / "secret.jsonl").chmod(0)
 
@@ -125,12 +125,12 @@ def written(content: str) -> Callable[[Study], None]:
 
 
 def configured(what: str, content: str) -> Case:
-    """A configuration file with wrong content."""
+    """Describe a configuration file with wrong content."""
     return Case("config", what, written(content), ("--dry-run", "--configfile", "wrong.yaml"))
 
 
 def nothing(study: Study) -> None:
-    """The input is right, and the command line is not."""
+    """Change nothing: the input is right, and the command line is not."""
 
 
 # root may read everything: it gives up that right
@@ -250,7 +250,7 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
 
 
 def fork(case: Case, folder: Path) -> tuple[str, str]:
-    """The same in a process split off from this one, which has imported Snakemake already."""
+    """Do the same in a process forked from this one, which has imported Snakemake already."""
     study, output = Study(folder, base()), folder / "output"
     case.make(study)
     arguments = study.command("--cores", "1", *case.arguments)[3:]
@@ -273,7 +273,7 @@ def fork(case: Case, folder: Path) -> tuple[str, str]:
 
 
 def checked(case: Case, status: int, output: str) -> tuple[str, str]:
-    """What was said, where something was."""
+    """Return the message of a refused case."""
     assert status, f"{case.what} is taken: {output}"
     return told(output)
 

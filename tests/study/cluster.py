@@ -111,7 +111,7 @@ class Cluster:
         call("slurmd", "-N", node)
 
     def kill_node(self, node: str) -> None:
-        """A node dies at once with all that runs on it."""
+        """Kill a node at once with all that runs on it."""
         file = self.home / f"slurmd.{node}.pid"
         pids = [int(file.read_text())]
         file.unlink()  # its number may soon be another process's
@@ -146,7 +146,7 @@ class Cluster:
         return next((line.split()[0] for line in lines if line.endswith(f" {comment}")), "")
 
     def job(self, id_: str) -> dict[str, str]:
-        """What SLURM says of one job, for an hour after its end."""
+        """Return what SLURM says of one job, for an hour after its end."""
         return dict(re.findall(r"(\S+?)=(\S*)", ask("scontrol", "--details", "show", "job", id_)))
 
     def stop(self) -> None:
@@ -184,7 +184,7 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def running(nodes: int) -> Iterator[Cluster]:
-    """A cluster while the block runs; its packages are installed if they are missing.
+    """Run a cluster while the block runs; its packages are installed if they are missing.
 
     Raises FileExistsError where the machine has a cluster's configuration.
     """

@@ -17,7 +17,7 @@ TEMPORARY = re.compile(r"/shard-\w+\.h5$|/states-\d+/")
 
 
 def final_files(study: Study) -> Iterator[Path]:
-    """What can be seen under its final name, relative to the study's folder; nothing hidden."""
+    """Yield the files under their final names, relative to the study's folder; nothing hidden."""
     for folder, folders, files in os.walk(study.folder / "results"):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
@@ -53,7 +53,7 @@ class Watch(threading.Thread):
 
 
 def differing(study: Study, undisturbed: Study) -> list[Path]:
-    """The files there that are not, byte for byte, those of the undisturbed run."""
+    """Return the files that are not, byte for byte, those of the undisturbed run."""
     return [
         path
         for path in final_files(study)
@@ -63,7 +63,7 @@ def differing(study: Study, undisturbed: Study) -> list[Path]:
 
 
 def content(path: Path) -> bytes | list[list[str]]:
-    """A file's bytes; of a table with columns that hold times, the other columns' cells."""
+    """Return a file's bytes; of a table with columns that hold times, the other columns' cells."""
     if not has_times(path):
         return path.read_bytes()
     header, *rows = csv.reader(path.read_text().splitlines())

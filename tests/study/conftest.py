@@ -46,7 +46,7 @@ class Study:
         section[last] = value
 
     def model(self, name: str, *, layers: int = 4, words: str = "a b", **fields: Any) -> Path:
-        """A model directory as far as it can be judged before it is loaded."""
+        """Write a model directory as far as it can be judged before it is loaded."""
         path = self.folder / name
         path.mkdir(parents=True)
         (path / "config.json").write_text(json.dumps({"num_hidden_layers": layers, **fields}))
@@ -57,12 +57,12 @@ class Study:
         return path
 
     def rows(self, name: str, *rows: dict) -> str:
-        """A file with one JSON object a line."""
+        """Write a file with one JSON object a line."""
         (self.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return name
 
     def command(self, *arguments: str, profile: str = "default") -> list[str]:
-        """The command that runs Snakemake in the working directory."""
+        """Return the command that runs Snakemake in the working directory."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         return [
@@ -92,7 +92,7 @@ class Study:
 
 
 def jobs(output: str) -> dict[str, int]:
-    """The table of jobs by rule in Snakemake's output."""
+    """Return the table of jobs by rule in Snakemake's output."""
     table = re.search(r"^job +count\n[- ]+\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
     lines = table[1].splitlines() if table else []
     return {rule: int(count) for rule, count in (line.split() for line in lines)}
@@ -100,7 +100,7 @@ def jobs(output: str) -> dict[str, int]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    """The mini study in an empty directory, with the sizes that tests count on."""
+    """Return the mini study in an empty directory, with the sizes that tests count on."""
     study = Study(tmp_path, MINI)
     study.config["world"]["model"].update(num_hidden_layers=4)
     study.config["sft"].update(batch_size=8, micro_batch_size=4)
@@ -110,7 +110,7 @@ def study(tmp_path: Path) -> Study:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
-    """A study of given models run to its end once, for all that is held against it."""
+    """Run a study of given models to its end once, for all tests that compare with it."""
     from given import finished  # which imports from here
 
     return finished(tmp_path_factory.mktemp("undisturbed"))

@@ -19,7 +19,7 @@ class Finished(NamedTuple):
 
 
 def given_models(folder: Path) -> Study:
-    """The study, before its models are there: its world makes only benchmarks and corpora."""
+    """Return the study before its models are there: its world makes only benchmarks and corpora."""
     study = Study(folder, TINY)
     for section in ("problems", "traces"):
         del study.config[section]
@@ -33,18 +33,18 @@ def given_models(folder: Path) -> Study:
 
 
 def family(label: str, base: str, sft: str, rl: str) -> dict:
-    """A family whose last checkpoints are given."""
+    """Return a family whose last checkpoints are given."""
     return {"label": label, "base": base, "sft": [sft], "rl": [{"model": rl}]}
 
 
 def stand_ins(study: Study) -> None:
-    """The models as far as they are judged before a job starts."""
+    """Write the models as far as they are judged before a job starts."""
     for name in MODELS:
         study.model(f"own/{name}")
 
 
 def make_models(study: Study) -> None:
-    """A random model and two descendants, with the tokenizer of the world's texts."""
+    """Save a random model and two descendants, with the tokenizer of the world's texts."""
     stand_ins(study)
     done = study.snakemake("--cores", "1", "--", "results/tiny/world/tokenizer")
     assert done.returncode == 0, done.stdout
@@ -54,7 +54,7 @@ def make_models(study: Study) -> None:
 
 
 def finished(folder: Path) -> Finished:
-    """The study after an undisturbed run; what is temporary was kept."""
+    """Return the study after an undisturbed run; what is temporary was kept."""
     study = given_models(folder)
     make_models(study)
     done = study.snakemake("--cores", "2", "--notemp")
@@ -63,7 +63,7 @@ def finished(folder: Path) -> Finished:
 
 
 def begun(before: Finished, folder: Path, *parts: str) -> Study:
-    """The study in another folder with its models, and of its results only `parts`."""
+    """Return the study in another folder with its models, and of its results only `parts`."""
     for part in ("own", *(f"results/tiny/{part}" for part in parts)):
         shutil.copytree(before.study.folder / part, folder / part)
     return Study(folder, before.study.config)

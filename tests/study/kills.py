@@ -90,7 +90,7 @@ class Run:
         return STARTED.findall(self.log.read_text())
 
     def running(self) -> list[str]:
-        """The rules of jobs that were started and have neither finished nor failed."""
+        """Return the rules of jobs that were started and have neither finished nor failed."""
         running = {}
         for rule, jobid, finished in EVENT.findall(self.log.read_text()):
             if rule:
@@ -109,11 +109,11 @@ class Run:
         return int(found[1]) if found else 0
 
     def jobs(self) -> list[int]:
-        """The processes of scripts that are running."""
+        """Return the processes of scripts that are running."""
         return [pid for pid in with_mark(self.process.pid) if runs_script(pid)]
 
     def engines(self) -> list[int]:
-        """What scripts have started: engines, their helpers, and what watches over them."""
+        """Return what scripts have started: engines, their helpers, and what watches over them."""
         return [pid for job in self.jobs() for pid in descendants(job)]
 
     def kill(self, whom: str, number: signal.Signals, draw: random.Random) -> bool:
@@ -130,7 +130,7 @@ class Run:
         return False
 
     def orphans(self, seconds: float = 30) -> int:
-        """Processes that are left some time after the workflow has ended, whatever their parent."""
+        """Kill what is left some time after the workflow has ended; return how many there were."""
         until = time.monotonic() + seconds
         while (left := with_mark(self.process.pid)) and time.monotonic() < until:
             time.sleep(0.1)
@@ -140,7 +140,7 @@ class Run:
 
 
 def with_mark(workflow: int) -> list[int]:
-    """The processes that have a workflow's number in their environment: its jobs and engines."""
+    """Return the processes with a workflow's number in their environment: its jobs and engines."""
     mark, found = f"CROSSLENS_WORKFLOW={workflow}\0".encode(), []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -303,7 +303,7 @@ def torment(study: Study, undisturbed: Study, *parts: Part, seed: int) -> Report
 
 
 def main(kills: int = 50, seed: int = 0) -> None:
-    """The long form."""
+    """Kill the smallest study at random moments, and compare it with an undisturbed run."""
     with tempfile.TemporaryDirectory(prefix="crosslens-soak-") as folder:
         studies = [Study(Path(folder, name), TINY) for name in ("undisturbed", "killed")]
         for study in studies:

@@ -17,7 +17,7 @@ NEEDED = ("transformers", "tokenizers", "math-verify", "antlr4-python3-runtime",
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """The smallest study, by a copy of the project whose environment is cut to what is tried."""
+    """Return the smallest study, in a copy of the project with an environment of what is tried."""
     root = tmp_path / "project"
     root.mkdir()
     shutil.copy2(ROOT / "Snakefile", root)

@@ -15,7 +15,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
-    """A benchmark and a corpus as they lie on the hub."""
+    """Write a benchmark and a corpus as the hub has them."""
     for name, rows in {"piqa": PIQA, "text": [{"text": "a b"}]}.items():
         folder = tmp_path / "hub" / "datasets" / "org" / name
         folder.mkdir(parents=True)

@@ -22,7 +22,7 @@ OF_THE_HUB = ("download_source", "prepare_benchmark")  # test_downloads runs the
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study run to its end, by a copy of the project that tests may edit."""
+    """Run a study to its end, in a copy of the project that tests may edit."""
     root = tmp_path_factory.mktemp("project")
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
@@ -142,7 +142,7 @@ print(json.dumps(texts))
 
 
 def questions(folder: Path) -> Iterator[str]:
-    """The question of every benchmark item."""
+    """Return the question of every benchmark item."""
     columns = ("problem", "Problem", "question_stem", "question", "qtext", "context", "goal")
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_text().splitlines():

@@ -44,7 +44,7 @@ def maker():
 
 @pytest.fixture
 def envs(tmp_path: Path) -> Path:
-    """A directory like envs/ with one environment."""
+    """Make a directory like envs/ with one environment."""
     envs = tmp_path / "envs"
     envs.mkdir()
     shutil.copy(ROOT / "envs" / "module.bash", envs)

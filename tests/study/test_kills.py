@@ -41,7 +41,7 @@ def test_twenty_kills_change_nothing(undisturbed: Finished, tmp_path: Path) -> N
 
 
 def without_a_shard(undisturbed: Finished, folder: Path) -> Study:
-    """The study with all shards but one of base, whose extraction is the next job."""
+    """Return the study with all shards but one of base, whose extraction is the next job."""
     study = begun(undisturbed, folder, *FOUND, "activations")
     shutil.rmtree(folder / BASE)
     return study
@@ -109,7 +109,7 @@ def test_a_lost_temporary_file_is_made_again_and_nothing_else(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few megabytes, unmounted afterwards."""
+    """Mount a file system of a few megabytes, unmounted afterwards."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder]
@@ -120,7 +120,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, leaving: int) -> Path:
-    """A file that takes all but some bytes of a disk."""
+    """Write a file that takes all but some bytes of a disk."""
     free = os.statvfs(disk)
     ballast = disk / "ballast"
     with ballast.open("wb") as file:

@@ -11,7 +11,7 @@ PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
 def profile(name: str) -> dict[str, Any]:
-    """The settings of one profile."""
+    """Return the settings of one profile."""
     return yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
 
 

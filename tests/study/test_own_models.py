@@ -20,7 +20,7 @@ TRAINING = {
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    """The study with models that nothing reads."""
+    """Return the study with models that nothing reads."""
     study = given_models(tmp_path)
     stand_ins(study)
     return study

@@ -40,7 +40,7 @@ class Job(NamedTuple):
 
 
 def graph(output: str) -> list[Job]:
-    """The jobs that a dry run prints, each after those it needs."""
+    """Return the jobs that a dry run prints, each after those it needs."""
     found = []
     for block in re.split(r"^(?:local)?rule ", output, flags=re.MULTILINE)[1:]:
         files = {
@@ -54,7 +54,7 @@ def graph(output: str) -> list[Job]:
 
 @pytest.fixture(scope="module")
 def rolling(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
-    """The jobs of a study of seven shards."""
+    """Return the jobs of a study of seven shards."""
     study = Study(tmp_path_factory.mktemp("study"), MINI)
     study.change("activations.shards", SHARDS)
     study.change("activations.shards_on_disk", WINDOW)
@@ -179,5 +179,5 @@ def test_a_part_of_a_finished_study_takes_no_turn_again(tmp_path: Path) -> None:
 
 
 def temps(jobs: list[Job]) -> set[str]:
-    """The files that Snakemake deletes once all their readers are done."""
+    """Return the files that Snakemake deletes once all their readers are done."""
     return {f for job in jobs for f in job.outputs if SHARD.search(f) or STATES.search(f)}

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -30,7 +30,7 @@ def subclasses(kind: type) -> Iterator[type]:
         yield from subclasses(below)
 
 
-TYPES = {"Path": Path, "Any": Any, "StudyConfig": StudyConfig} | {
+TYPES = {"Path": Path, "Any": Any, "Literal": Literal, "StudyConfig": StudyConfig} | {
     kind.__name__: kind for kind in subclasses(Section)
 }
 
@@ -54,7 +54,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 
 
 def script(rule: str) -> tuple[ast.FunctionDef, list[ast.stmt]]:
-    """`main` of a rule's script, and what runs under Snakemake."""
+    """Return `main` of a rule's script, and what runs under Snakemake."""
     tree = ast.parse((ROOT / "scripts" / f"{rule}.py").read_text())
     (main,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
     last = tree.body[-1]

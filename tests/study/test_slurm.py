@@ -104,7 +104,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def study(undisturbed: Finished, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A part of the undisturbed study, and a workflow with some rules more that is to finish it."""
+    """Return a part of the undisturbed study, with a workflow of some more rules to finish it."""
     project = tmp_path_factory.mktemp("project")
     for path in ROOT.iterdir():
         (project / path.name).symlink_to(path)
@@ -119,7 +119,7 @@ def study(undisturbed: Finished, tmp_path_factory: pytest.TempPathFactory) -> St
 
 @pytest.fixture(scope="module")
 def start(cluster: Cluster, study: Study) -> Iterator[Callable[..., Head]]:
-    """Starts the workflow on the cluster; what still runs at the end is killed."""
+    """Return a function that starts the workflow on the cluster; kill what runs at the end."""
     heads = []
 
     def started(*targets: str) -> Head:
@@ -137,7 +137,7 @@ def start(cluster: Cluster, study: Study) -> Iterator[Callable[..., Head]]:
 
 @pytest.fixture(scope="module")
 def seen(cluster: Cluster, study: Study, start: Callable[..., Head]) -> Seen:
-    """The first run: beside other people's jobs one is cancelled, and a node dies; others go on."""
+    """Do the first run among other people's jobs: one is cancelled, a node dies, others go on."""
     others = [cluster.occupy(node) for node in cluster.nodes]
     head = start(*TARGETS, "impossible")
     job = {name: submitted(cluster, head, name) for name in (*SHARES, "whole", "hung")}
@@ -158,7 +158,7 @@ def seen(cluster: Cluster, study: Study, start: Callable[..., Head]) -> Seen:
 
 @pytest.fixture(scope="module")
 def ended(cluster: Cluster, study: Study, seen: Seen) -> Ended:
-    """The end of the first run; what made it fail is mended."""
+    """Wait for the end of the first run; then remove what made it fail."""
     status, output = seen.head.end()
     job = {name: cluster.job(id_) for name, id_ in seen.job.items()}
     made = contents(study)
@@ -171,7 +171,7 @@ def ended(cluster: Cluster, study: Study, seen: Seen) -> Ended:
 def refused(
     cluster: Cluster, study: Study, seen: Seen, ended: Ended, start: Callable[..., Head]
 ) -> Refused:
-    """The second run is killed while its jobs run, and the next one started too soon."""
+    """Kill the second run while its jobs run, and start the next one too soon."""
     missing = (seen.cancelled, *seen.lost, "hung")
     head = start(*TARGETS)
     left = {submitted(cluster, head, name) for name in missing}
@@ -187,7 +187,7 @@ def refused(
 
 @pytest.fixture(scope="module")
 def last(start: Callable[..., Head], refused: Refused) -> tuple[int, str]:
-    """The third run."""
+    """Return the end of the third run."""
     return start(*TARGETS).end()
 
 
@@ -198,7 +198,7 @@ def submitted(cluster: Cluster, head: Head, name: str) -> str:
 
 
 def environment(file: Path) -> dict[str, str]:
-    """What `printenv` has written."""
+    """Return what `printenv` has written."""
     return dict(line.partition("=")[::2] for line in file.read_text().splitlines())
 
 
@@ -216,7 +216,7 @@ def contents(study: Study) -> Contents:
 
 
 def changed(before: Contents, after: Contents) -> list[Path]:
-    """What was made anew."""
+    """Return what was made again."""
     return [file for file in before if before[file] != after.get(file)]
 
 

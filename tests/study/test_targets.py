@@ -38,7 +38,7 @@ PAIRS = TRAINING | {
 
 @pytest.fixture
 def three(study: Study) -> Study:
-    """A study of three families and two shards, with one other seed."""
+    """Return a study of three families and two shards, with one other seed."""
     study.change("crosscoder.replicas", 1)
     study.change("crosscoder.evidence", [])
     base = study.config["families"]["tiny"]["base"]
@@ -59,7 +59,7 @@ def planned(study: Study, *targets: str) -> dict[str, int]:
 
 
 def times(count: int, table: dict[str, int]) -> dict[str, int]:
-    """A table of jobs for several families."""
+    """Return a table of jobs for several families."""
     return {rule: count * jobs for rule, jobs in table.items()}
 
 

@@ -26,7 +26,7 @@ def inside(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal(study: Study, gpus: int | None = None) -> str:
-    """The message of the InputError: one line."""
+    """Return the message of the InputError: one line."""
     with pytest.raises(InputError) as error:
         load_study(study.config, SCRIPTS, gpus)
     assert "\n" not in str(error.value)

@@ -38,13 +38,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def job(folder: Path, count: int, what: str = "0.3") -> subprocess.Popen:
-    """A process of its own that holds some GPUs for a while."""
+    """Start a process that holds some GPUs for a while."""
     command = [sys.executable, "-c", JOB, str(folder), str(count), what]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def line(process: subprocess.Popen, word: str) -> list[str]:
-    """What follows the next line that starts with a word."""
+    """Return what follows the word on the next line that starts with it."""
     for text in process.stdout:
         first, *rest = text.split()
         if first == word:

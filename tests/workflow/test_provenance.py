@@ -26,7 +26,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A repository with one file in it."""
+    """Make a repository with one file in it."""
     git(tmp_path, "init", "--quiet")
     (tmp_path / "file").write_text("1\n")
     git(tmp_path, "add", "file")

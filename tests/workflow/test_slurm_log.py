@@ -41,7 +41,7 @@ For further error details see the cluster/cloud log and the log files of the inv
 
 
 def error(rule: str, id_: int, state: str, log: str = "") -> str:
-    """What is written of one failed attempt."""
+    """Return what is written of one failed attempt."""
     return ERROR.format(rule=rule, id=id_, state=state, log=log) + INSIDE
 
 

@@ -88,7 +88,7 @@ class SparseCpuKernels:
         scalars = torch.tensor([sparsity / size, count / size, norm_sq]).float()
         error = torch.from_numpy(self.error.sum(axis=0) / size).float()
         active = torch.from_numpy(self.pointer[1:] > self.pointer[:-1])
-        threshold = None if keep is None else torch.tensor(self.selection.threshold)
+        threshold = torch.tensor(self.selection.threshold) if keep and self.selection else None
         return StepStats(error, scalars[0], scalars[1], active, scalars[2], threshold)
 
     def extend(

@@ -95,7 +95,7 @@ class TrainStep:
         """
         self.selector.choose(self.d_sparse)
         if self.last_kept is not None:
-            self.find_dead(step)
+            self.find_dead(step, self.last_kept)
         stats = self.gradients(x, beta, keep)
         if self.last_kept is not None:
             self.last_kept.masked_fill_(stats.active, step + 1)
@@ -123,10 +123,10 @@ class TrainStep:
             flat, self.weights, self.W_enc_bf16, self.gradient, beta, self.models
         )
 
-    def find_dead(self, step: int) -> None:
+    def find_dead(self, step: int, last_kept: Int[torch.Tensor, " k"]) -> None:
         """Update the list of dead features, every few steps."""
         if self.steps_taken % DEAD_INTERVAL == 0 and self.settings.auxiliary_weight:
-            dead = (step - self.last_kept > self.settings.dead_steps).nonzero()[:, 0]
+            dead = (step - last_kept > self.settings.dead_steps).nonzero()[:, 0]
             self.dead = dead if len(dead) else None
         self.steps_taken += 1
 

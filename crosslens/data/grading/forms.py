@@ -196,7 +196,8 @@ def cancelled(above: Node, below: Node) -> list[str]:
 def degree(node: Node) -> int:
     """Return the degree of an expression in its variables."""
     if node.kind == "power":
-        return int(degree(node.parts[0]) * min(abs(rational(node.parts[1]) or 0), MOST_FACTORS))
+        exponent = abs(rational(node.parts[1]) or Fraction())
+        return int(degree(node.parts[0]) * min(exponent, Fraction(MOST_FACTORS)))
     if node.kind in ("sum", "minus", "quotient"):
         return max(map(degree, node.parts))
     if node.kind == "product":
@@ -220,7 +221,7 @@ def of_power(node: Node) -> list[str]:
     times = rational(exponent)
     if rational(node) is not None or times in (0, 1) or base == IMAGINARY:
         return ["arithmetic"]
-    if is_root(node):
+    if times is not None and is_root(node):
         return taken_out(base, times.denominator)
     if base.kind in ("power", "product", "quotient", "root", "minus"):
         return ["powers"]

@@ -157,7 +157,7 @@ def tokens(text: str) -> list[Token]:
 
 def token_of(match: re.Match, spaced: bool, before: Token | None) -> list[Token]:
     """Return the token of a match; those of its content for a letter or number in `\\text`."""
-    kind, text = match.lastgroup, match[0]
+    kind, text = str(match.lastgroup), match[0]
     if match["words"] is not None:
         return words(match["content"], spaced, before)
     if kind == "letters":

@@ -9,6 +9,7 @@ backend of the process group, and some memory functions that `torch.cpu` lacks.
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -104,12 +105,13 @@ class RolloutServer:
         from crosslens.models.tokenizer import load_tokenizer
 
         torch.set_num_threads(1)
-        self.config, self.seed, self.global_steps = config, seed, None
+        self.config, self.seed = config, seed
+        self.global_steps: int | None = None
         self.generator = torch.Generator().manual_seed(seed)
         self.model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=torch.float32, attn_implementation="sdpa"
         ).eval()
-        self.stop_ids = stop_token_ids(self.model, load_tokenizer(model_path))
+        self.stop_ids = stop_token_ids(self.model, load_tokenizer(Path(model_path)))
         self.pending: list[tuple[list[int], dict, asyncio.Future]] = []
         self.batching: asyncio.Task | None = None
 

@@ -39,7 +39,7 @@ def square(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
-    """An annotated heatmap of counts out of `top`."""
+    """Draw an annotated heatmap of counts out of `top`."""
     axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
     for i, row in enumerate(matrix.to_numpy()):
         for j, value in enumerate(row):

@@ -23,11 +23,12 @@ def overlap_rows(features: dict, family: str, replica: int = 0) -> pd.DataFrame:
     contributions on the questions of that cell. `chance` is the share of random sets.
     """
     found = features["tasks"]
-    papers = {"sizes": {task: len(entry["selected"]) for task, entry in found.items()}}
-    papers["overlap"] = [
-        *({"a": t, "b": t, "jaccard": 1.0, "share": 1.0} for t, n in papers["sizes"].items() if n),
+    paper_sizes = {task: len(entry["selected"]) for task, entry in found.items()}
+    paper_overlap = [
+        *({"a": t, "b": t, "jaccard": 1.0, "share": 1.0} for t, n in paper_sizes.items() if n),
         *features["overlap"],
     ]
+    papers = {"sizes": paper_sizes, "overlap": paper_overlap}
     tables = []
     for cell, entry in {"paper": papers, **features["cells"]}.items():
         table = pd.DataFrame(entry["overlap"], columns=["a", "b", "jaccard", "share", "chance"])

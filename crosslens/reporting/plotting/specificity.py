@@ -116,7 +116,7 @@ def legend_below(figure: plt.Figure) -> None:
 
 
 def count_axis(axes: plt.Axes, highest: int) -> None:
-    """A logarithmic axis of counts up to `highest`, on which a single feature is still seen."""
+    """Set a logarithmic axis of counts up to `highest`, on which a single feature is still seen."""
     axes.set_yscale("log")
     axes.set_ylim(0.7, 1.5 * max(1, highest))
 

@@ -46,7 +46,7 @@ def save(figure: plt.Figure, table: pd.DataFrame, outputs: dict[str, Path]) -> N
 
 
 def say(axes: plt.Axes, text: str) -> None:
-    """A sentence in place of a plot that has nothing to show."""
+    """Write a sentence in place of a plot that has nothing to show."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, wrap=True)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -7,7 +7,7 @@ LINE, WIDTH, FIRST, LETTER, TITLE = 0.24, 1.15, 2.1, 0.055, 0.063  # inches
 
 
 def draw_table(cells: pd.DataFrame, title: str, rules: list[int]) -> plt.Figure:
-    """A table of strings; `rules` are rows before which a thin line is drawn."""
+    """Draw a table of strings, with a thin line before each row of `rules`."""
     rows, columns = cells.shape
     longest = max(len(str(value)) for value in cells.iloc[:, 1:].to_numpy().flat)
     wide = max(WIDTH, LETTER * longest)

@@ -78,7 +78,7 @@ def item_finding(key: str, answer: Mapping[str, Any], endpoint: str) -> Finding:
         return ok(key, f"{name} is in the cache")
     if status == "found":
         return ok(key, download(name, answer))
-    return error(key, f"{name}: {PROBLEMS[status].format(**{'reason': ''} | answer, at=endpoint)}")
+    return error(key, f"{name}: {PROBLEMS[status].format(**{'reason': '', **answer}, at=endpoint)}")
 
 
 PROBLEMS = {

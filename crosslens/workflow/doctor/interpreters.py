@@ -49,7 +49,7 @@ def rules_by_environment(
 
     `names` are those of the environments by kind of rule.
     """
-    found = {names["analysis"]: ANALYSIS}
+    found: dict[str, tuple[str, ...]] = {names["analysis"]: ANALYSIS}
     paradigms = {p for family in study.families.values() for p in trained(family)}
     if trains(study.families):
         found[names["traces"]] = found.get(names["traces"], ()) + TRACES

@@ -19,7 +19,7 @@ TRACES = 43  # batches of 4: 11 steps, which 5 does not divide
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """A tiny model."""
+    """Return a tiny model."""
     return tiny_model(tmp_path_factory.mktemp("models") / "base")
 
 

@@ -16,7 +16,7 @@ TOKENS = 12
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A random model: vLLM's attention on a CPU needs heads of 64, more than other tests have."""
+    """Save a random model. vLLM's attention on a CPU needs heads of 64, more than other tests."""
     path = tmp_path_factory.mktemp("teacher") / "model"
     texts = [f"{row['problem']} {row['response']}" for row in tiny_traces(100)] + MESSAGES
     tokenizer = build_tokenizer(texts, max_length=128)
@@ -41,7 +41,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def vllm(model: Path) -> Sampler:
-    """The engine in this process, greedy."""
+    """Return the engine in this process, greedy."""
     patch = pytest.MonkeyPatch()
     patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
