@@ -14,11 +14,12 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills notebook own_models slurm)
-.PHONY: help pretrained environments locks mini test test-vllm $(TESTS) soak bench check lint rulegraph reference docs clean
+.PHONY: help pretrained environments locks mini test test-vllm test-quick $(TESTS) soak bench check lint rulegraph reference docs clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
 	@echo "make test          build the environments, then run every test in its environment"
+	@echo "make test-quick    the tests that are not slow, in the analysis environment"
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
 	@echo "make lint          format, style, spelling, import contracts and types: CONTRIBUTING.md"
@@ -51,12 +52,15 @@ test-study:
 test-workflow:
 	@$(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
-	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST) tests $(patsubst %,--ignore=tests/%,posttraining/grpo posttraining/sft posttraining/vllm study)
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST)
 test-grpo:
 	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
 test-vllm: # an environment of its own, and not part of `make test`
 	@$(MAKE_ENVIRONMENTS) vllm
 	@$(VENVS)/vllm/bin/python $(PYTEST) tests/posttraining/vllm
+test-quick: # in one environment; not part of `make test`, which runs these tests too
+	@$(MAKE_ENVIRONMENTS) analysis
+	@$(VENVS)/analysis/bin/python $(PYTEST) -m "not slow"
 test-sft:
 	@$(VENVS)/sft/bin/python $(PYTEST) tests/posttraining/sft
 
@@ -75,11 +79,11 @@ check: environments
 	@$(MAKE) --no-print-directory lint test
 
 lint:
+	@$(MAKE_ENVIRONMENTS) workflow lint
 	$(VENVS)/workflow/bin/ruff check .
 	$(VENVS)/workflow/bin/ruff format --check .
 	$(VENVS)/workflow/bin/snakefmt --check Snakefile rules
 	$(SNAKEMAKE) --lint
-	@$(MAKE_ENVIRONMENTS) lint
 	$(VENVS)/lint/bin/lint-imports --no-cache
 	$(VENVS)/lint/bin/codespell
 	$(VENVS)/lint/bin/mypy

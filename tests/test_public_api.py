@@ -25,6 +25,7 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert loaded_after("import crosslens; dir(crosslens)") == set()
 
 
+@pytest.mark.slow
 def test_the_public_api_needs_no_extra() -> None:
     assert loaded_after("from crosslens import *") == HEAVY - EXTRAS
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -86,6 +86,7 @@ def whole_json(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@runtime_checkable
 class Rows(Protocol):
     """The rows of a file, each read when asked for by its number."""
 

@@ -20,6 +20,7 @@ from crosslens.crosscoder.kernels import train_step
 os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are defined
 from crosslens.crosscoder.kernels import selection_gpu, sparse_gpu  # noqa: E402
 
+pytestmark = pytest.mark.slow
 # Entries up to which gradients are computed again: none, the default, all.
 STORED, DEFAULT, RECOMPUTED = 0, sparse_gpu.RECOMPUTE_MAX_ENTRIES, 10**6
 

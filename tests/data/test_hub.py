@@ -79,6 +79,7 @@ def test_a_gated_model_needs_a_token(tmp_path, address) -> None:
     assert ask(gated, tmp_path, address, HF_TOKEN="hf_given").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "environment", "said"),
     [

@@ -15,6 +15,7 @@ from crosslens.evaluation.harness_questions import Recorder, questions_of
 from crosslens.io.records import read_jsonl
 from crosslens.models.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.slow
 CHOICES = ["arc_challenge", "openbookqa", "piqa", "commonsense_qa", "logiqa"]
 SOME = [0, 3]  # documents
 MATH = ["math500", "aime24", "aime25"]

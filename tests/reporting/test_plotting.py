@@ -75,6 +75,7 @@ def test_a_tail_is_held_against_that_of_swapped_rows() -> None:
         assert axes.get_xlabel().endswith("5 above 0.8")
 
 
+@pytest.mark.slow
 def test_a_figure_is_pdf_png_and_csv_and_repeats_byte_for_byte(tmp_path) -> None:
     counts = nrn_counts(nrn([0.1, 0.5, 0.9], [1, 1, 1]), "tiny")
     written = []

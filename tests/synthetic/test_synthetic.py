@@ -139,6 +139,7 @@ def test_no_benchmark_problem_is_among_the_training_problems() -> None:
     assert [row["problem"] for row in rows] == [problem.text for problem in drawn]
 
 
+@pytest.mark.slow
 def test_a_world_with_too_few_problems_says_so() -> None:
     with pytest.raises(InputError, match="world.problems"):
         distinct_problems(random.Random(0), 100_000, 1, [])
@@ -214,6 +215,7 @@ def test_the_same_seed_gives_the_same_documents(tokenizer) -> None:
     assert not torch.equal(rows[0], rows[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama"])
 def test_every_architecture_learns(tokenizer, architecture: str) -> None:
     sizes = SyntheticModelConfig(

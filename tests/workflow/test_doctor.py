@@ -177,6 +177,7 @@ def test_what_torch_sees(changes, needed, driver, status, text) -> None:
     assert found.status == status and text in found.text
 
 
+@pytest.mark.slow
 def test_this_environments_own_torch_answers() -> None:
     found = interpreters.run([sys.executable, "-m", interpreters.PROBE])
     assert found["executable"] == sys.executable and found["torch"][0].isdigit()
@@ -255,6 +256,7 @@ def test_what_the_hub_has_and_what_is_missing_here(tmp_path, address) -> None:
     assert found["revision"] == ("error", "org/model: the hub has no such revision. Correct it.")
 
 
+@pytest.mark.slow
 def test_without_network_the_cache_counts(tmp_path, address) -> None:
     download = f"from crosslens.data.hub import model_directory as m; m('org/model', {COMMIT!r})"
     variables = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}

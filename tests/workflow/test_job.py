@@ -85,6 +85,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
 def test_whatever_library_may_not_read_a_file_it_is_one_line(tmp_path: Path, kind: str) -> None:
     said = "no permission to read or write it. Correct its permissions and run again."
@@ -154,6 +155,7 @@ def test_a_job_has_a_log_typed_arguments_and_no_gpu_that_its_rule_does_not_reque
     assert (tmp_path / "out").read_text() == "3 None"
 
 
+@pytest.mark.slow
 def test_a_gpu_that_pytorch_does_not_find_ends_a_job_before_it_computes(tmp_path: Path) -> None:
     program = JOB.replace("import os, sys", "import os, sys, torch").replace("mem_mb", "gpu")
     program = program.replace(": 10", ": 1")

@@ -19,6 +19,7 @@ from crosslens.io.errors import InputError
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.grpo import reward, trl
 
+pytestmark = pytest.mark.slow
 SETTINGS = TINY_GRPO
 
 

@@ -20,6 +20,7 @@ from crosslens.data.traces import grpo_rows
 from crosslens.posttraining.grpo import trl
 from crosslens.posttraining.grpo.reward import trl_reward
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 ROLLOUTS, UPDATES = 8, 2
 SETTINGS = TINY_GRPO.model_copy(
