@@ -27,7 +27,8 @@ def main(
     """
     key, files = f"evaluation.files.{task}", files_of(source)
     found, dropped = json_rows(rows(files))
-    check_answers(key, found, benchmark_columns.ANSWERS.get(task))
+    column, math = benchmark_columns.ANSWERS.get(task), task in benchmark_columns.MATH
+    check_answers(key, found, column, math=math)
     drawn = found if limit == "all" else draw_rows(found, limit, seed)
     write_jsonl(out, drawn)
     check_columns(key, str(out), benchmark_columns.TASKS.get(task, ()))

@@ -6,7 +6,8 @@ from typing import Any
 
 from crosslens.io.errors import InputError
 
-HIDDEN = (None, "", -1, "-1")
+NO_ANSWER = (None, "")
+NO_CHOICE = (*NO_ANSWER, -1, "-1")  # -1 is an answer of a math set, but no choice
 
 
 def json_rows(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -25,9 +26,10 @@ def is_json(value: Any) -> bool:
     return True
 
 
-def check_answers(key: str, rows: list[dict[str, Any]], column: str | None) -> None:
+def check_answers(key: str, rows: list[dict[str, Any]], column: str | None, *, math: bool) -> None:
     """Raise InputError where answers are hidden, as in some data sets' test splits."""
-    hidden = sum(row.get(column) in HIDDEN for row in rows if column in row)
+    without = NO_ANSWER if math else NO_CHOICE
+    hidden = sum(row.get(column) in without for row in rows if column in row)
     if hidden:
         raise InputError(
             f"{key}: {hidden} of {len(rows)} rows have no answer in the column {column}. Give the "

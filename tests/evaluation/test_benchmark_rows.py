@@ -89,6 +89,20 @@ def test_a_column_that_the_harness_needs_is_missing(prepare) -> None:
         prepare("piqa", [{"goal": "open it", "solution": "key", "label": 0}])
 
 
+def test_minus_one_is_an_answer_of_a_math_set(prepare) -> None:
+    """Four of MATH-500's answers are -1."""
+    rows = [{"problem": f"What is {n} - {n + 1}?", "answer": "-1"} for n in range(3)]
+    assert prepare("math500", rows)[1]["rows"] == 3
+    with pytest.raises(InputError, match="evaluation.files.math500: 1 of 2 rows have no answer"):
+        prepare("math500", [rows[0], {"problem": "What is 1?", "answer": ""}])
+
+
+@pytest.mark.parametrize("task", ["math500", "aime24", "aime25"])
+def test_real_math_sets_have_all_their_answers(prepare, task: str) -> None:
+    rows = read_jsonl(real(f"benchmarks/{task}.jsonl"))
+    assert prepare(task, rows)[1]["rows"] == len(rows)
+
+
 @pytest.mark.parametrize("task", ["arc_challenge", "openbookqa", "piqa", "logiqa"])
 def test_real_benchmarks_survive_parquet(prepare, task: str) -> None:
     """Real rows through Parquet and back are the documents of the file itself."""
