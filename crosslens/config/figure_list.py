@@ -46,36 +46,36 @@ DRAWINGS = {
         "Distribution of the normalized relative norm (NRN, Eq. 4) over the features of the "
         "crosscoders of base and the final SFT or RL model. 1: only in the tuned model; 0: only in "
         "base. Bars: features that are alive on held-out text. Grey: all features. Black line: the "
-        "same crosscoder trained with another seed. Purple: NRN*, without the shrinkage of the L1 "
-        "penalty (latent scaling). Dotted: the same crosscoder where the models of each row are in "
-        "random order, so that nothing is specific to a model. False share: which fraction of the "
-        "features above 0.8 that null has, too, (1 + its count) / count.",
+        "same crosscoder trained with another seed. Purple: NRN*, corrected for the shrinkage of "
+        "the L1 penalty (latent scaling). Dotted: the same crosscoder where the models of each row "
+        "are in random order, so that nothing is specific to a model. False share: the fraction of "
+        "the features above 0.8 that this null has, too: (1 + its count) / count.",
     ),
     "draw_overlap": Drawing(
         "metrics/{family}/overlap.csv",
         "Overlap of the top features by NRN between the checkpoints of each paradigm: by feature "
-        "index as in the paper, and by decoder direction (decoder vectors matched one to one, from "
-        "the cosine `metrics.match_cosine` on). Below each panel: the last checkpoint compared "
-        "with itself, its crosscoder trained with another seed (another initialization and order "
-        "of rows). This shows how far the top list is reproduced at all. It is no lower bound for "
-        "the checkpoints: their crosscoders share one initialization and read the same rows in the "
-        "same order, so neighbouring checkpoints can overlap more. By index it is near chance, "
-        "because another initialization numbers the features differently.",
+        "index as in the paper, and by decoder direction (decoder vectors matched one to one, with "
+        "a cosine of at least `metrics.match_cosine`). Below each panel: the last checkpoint "
+        "compared with itself, its crosscoder trained with another seed (another initialization "
+        "and order of rows). This shows how well the top list is reproduced at all. It is no lower "
+        "bound for the checkpoints: their crosscoders share one initialization and read the same "
+        "rows in the same order, so neighbouring checkpoints can overlap more. By index it is near "
+        "chance, because another initialization numbers the features differently.",
     ),
     "draw_mas": Drawing(
         "metrics/{family}/mas.csv",
         "Distribution of the model attribution score (MAS, Eqs. 8 to 10) over the features of the "
-        "three-model crosscoder. Purple: MAS*, without the shrinkage of the L1 penalty. Dotted: "
-        "the same crosscoder where the models of each row are in random order. False share: which "
-        "fraction of the features above 0.8 that null has, too.",
+        "three-model crosscoder. Purple: MAS*, corrected for the shrinkage of the L1 penalty. "
+        "Dotted: the same crosscoder where the models of each row are in random order. False "
+        "share: the fraction of the features above 0.8 that this null has, too.",
     ),
     "draw_feature_overlap": Drawing(
         "generalization/{family}/{trio}/features.json",
         "Overlap of the tasks' generalization features: the fraction of the smaller of two sets "
         "that is also in the other. In brackets: the number of selected features. Below: the mean "
         "of this fraction for features selected by contributions on other questions, one point for "
-        "each seed. If features that RL raises on questions that it does not win overlap as much, "
-        "the overlap is no sign of winning.",
+        "each seed. If features that RL raises on other questions overlap as much, the overlap is "
+        "no sign of generalization.",
     ),
     "draw_rank_shifts": Drawing(
         "metrics/{family}/rank-shifts.csv",
@@ -87,8 +87,8 @@ DRAWINGS = {
     "draw_controls": Drawing(
         "interventions/{family}/effects.csv",
         "Net change of accuracy on all questions by the selected features, by matched controls, "
-        "and by other edits of the same size; one point for each edit. The other model's whole "
-        "state is the ceiling.",
+        "and by other edits of the same size; one point for each edit. The other model's "
+        "complete state is the ceiling.",
     ),
     "draw_dose_curves": Drawing(
         "interventions/{family}/comparisons.csv",
@@ -126,8 +126,8 @@ _CHANGE = "Change in points of accuracy on critical samples (net: on all questio
 _INTERVENTIONS = (
     "Change of accuracy in percentage points on the generalization-critical samples, with 95% "
     "intervals. For random control sets: the mean over the sets and their range. Net: on all "
-    "questions. Last set: features selected on other questions than those it is edited in, and its "
-    "matched controls."
+    "questions. Last set: features selected on other questions than the ones they are edited in, "
+    "and their matched controls."
 )
 
 TABLES = {
@@ -148,14 +148,14 @@ TABLES = {
     ),
     4: Table(
         "tabulate_interventions",
-        f"{_CHANGE}, unseen tasks: features zeroed in RL",
+        f"{_CHANGE}, held-out tasks: features zeroed in RL",
         _INTERVENTIONS,
         "rl",
         "unseen",
     ),
     5: Table(
         "tabulate_interventions",
-        f"{_CHANGE}, unseen tasks: features amplified in base",
+        f"{_CHANGE}, held-out tasks: features amplified in base",
         _INTERVENTIONS,
         "base",
         "unseen",

@@ -21,10 +21,10 @@ def findings(summary: dict[str, Any]) -> list[str]:
         sentences.append(about_specificity(label, family["specificity"]))
         sentences += about_features(label, family)
     sentences.append(
-        f"Features were selected on the critical samples of {listed(tasks)}, on which their effect "
-        f"is then measured: there it is in-sample. The clean test is {listed(unseen)}, whose "
-        "samples had no part in the selection. One set is tried on all tasks, so what it does on "
-        "one says something of what it does on the next: chance may strike several at once."
+        f"Features were selected on the critical samples of {listed(tasks)}, so their effect on "
+        f"these tasks is in-sample. The clean test is {listed(unseen)}, whose samples were not "
+        "used for selection. One set is edited in all tasks, so its effects on different tasks are "
+        "not independent: chance can favour several at once."
     )
     return sentences
 
@@ -37,9 +37,9 @@ def listed(tasks: list[str]) -> str:
 def about_accuracy(
     label: str, accuracy: dict[str, dict], tasks: list[str], unseen: list[str]
 ) -> str:
-    """How SFT and RL changed the mean accuracy on math, on the tasks, and on the unseen ones."""
+    """How SFT and RL changed the mean accuracy on math, on the tasks, and on the held-out tasks."""
     math = [task for task, found in accuracy["base"].items() if found["kind"] == "math"]
-    groups = {"math": math, "the tasks": tasks, "the unseen ones": unseen}
+    groups = {"math": math, "the tasks": tasks, "the held-out tasks": unseen}
     parts = []
     for variant, name in ((FINAL["sft"], "SFT"), (FINAL["rl"], "RL")):
         gains = {
@@ -58,10 +58,10 @@ def about_turnover(label: str, critical: dict[str, dict]) -> list[str]:
     """Where RL lost as many samples as it won: critical samples there are no generalization."""
     where = [t for t, n in critical.items() if n["lost"] and n["lost"] >= n["critical"]]
     counts = ", ".join(
-        f"{task_title(t)} (won {critical[t]['critical']}, lost {critical[t]['lost']})"
+        f"{task_title(t)} (gained {critical[t]['critical']}, lost {critical[t]['lost']})"
         for t in where
     )
-    said = "RL lost as many samples as it won, or more: those it won are no sign of generalization"
+    said = "RL lost at least as many samples as it gained, which is no sign of generalization"
     return [f"{label}, {said}, on {counts}."] if where else []
 
 
@@ -81,7 +81,7 @@ def about_features(label: str, family: dict[str, Any]) -> list[str]:
     readout = family["features"]["readout"]
     counts = family["features"]["readouts"][readout]
     said = [
-        f"{label}, generalization features by the readout {readout}: {counts['intersection']} in "
+        f"{label}, generalization features (readout {readout}): {counts['intersection']} in "
         f"all tasks, {counts['majority']} in most. {family['features']['why_empty']}".strip()
     ]
     for target, tasks in family["interventions"].items():
@@ -118,8 +118,8 @@ def against(found: dict[str, dict], kind: str, pool: str, sign: int) -> str:
         if effect < min(controls) - sample - TINY:
             less.append(f"{task_title(task)} {kinds[kind]['change']:+.1f}")
     return (
-        f"beyond every random {POOLS[pool]} set in {counted(more)} of {len(tried)} tasks, short of "
-        f"all of them in {counted(less)}, by chance {chance:.1f} each at most"
+        f"more than every random {POOLS[pool]} set in {counted(more)} of {len(tried)} tasks, less "
+        f"than all of them in {counted(less)}; by chance, at most {chance:.1f} tasks each"
     )
 
 

@@ -18,15 +18,16 @@ from crosslens.config.study_design import FINAL
 
 RULE = (
     "A claim is supported if the 95% interval of its estimate lies on the claimed side of the "
-    "null, not supported if it lies on the other side or at the null, and undecided at this size "
-    "otherwise. Without an interval (fewer than two seeds) it is undecided. A list of top features "
-    "that another seed of the crosscoder does not reproduce by half decides nothing. Intervals "
-    "over seeds are Student's t; those of interventions are a bootstrap over seeds, questions and "
-    "controls. An intervention is supported if also its p-value, corrected by Holm for the number "
-    "of primary hypotheses, is small enough and every seed agrees; it is not supported if its "
-    "interval excludes the smallest effect of interest. Several families must agree."
+    "null. It is not supported if the interval lies on the other side or ends at the null. "
+    "Otherwise it is undecided at this size, and so is a claim without an interval (fewer than two "
+    "seeds). A list of top features decides nothing unless another seed of the crosscoder "
+    "reproduces half of it. Intervals over seeds are Student's t; intervals of interventions are a "
+    "bootstrap over seeds, questions and controls. An intervention is supported only if its "
+    "p-value, corrected by Holm for the number of primary hypotheses, is also small enough, and "
+    "all seeds agree. It is not supported if its interval excludes the smallest effect of "
+    "interest. Several families must agree."
 )
-COMPARED = {"swapped": "rows swapped at random", "noise": "base and noise", TOPK: "BatchTopK"}
+COMPARED = {"swapped": "models swapped at random", "noise": "base and noise", TOPK: "BatchTopK"}
 HALF = 0.5  # of a top list
 ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not win
 
@@ -87,8 +88,8 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
             sft, rl = map(far, names)
             against += f"; {what}: SFT {sft:.1f}%, RL {rl:.1f}%"
     if f"{MATCHED}-r0" in tails:
-        against += f"; SFT no farther from base than RL: {far(f'{MATCHED}-r0'):.1f}%"
-    unit = "points: alive features with NRN below 0.3 or above 0.7, SFT less RL"
+        against += f"; SFT model as far from base as RL: {far(f'{MATCHED}-r0'):.1f}%"
+    unit = "points: alive features with NRN below 0.3 or above 0.7, SFT minus RL"
     return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed")
 
 
@@ -102,14 +103,14 @@ def attributed_features(family: Mapping[str, Any]) -> Verdict:
     against = (
         f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
     )
-    unit = "points: alive features with MAS above 0.5, SFT less RL"
+    unit = "points: alive features with MAS above 0.5, SFT minus RL"
     return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed")
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:
     """SFT's features come early and stay: the final top list, at the first checkpoint already."""
     found = family["turnover"]["sft"]
-    unit = "of the final top list, in that of the first checkpoint already, by decoder direction"
+    unit = "fraction of the final top list that the first checkpoint has, by decoder direction"
     against = f"half; another seed of the last checkpoint: {shares(found['other_seed'])}"
     first, last = found["checkpoints"][0], found["checkpoints"][-1]
     if first == last:
@@ -130,7 +131,7 @@ def turnover(family: Mapping[str, Any]) -> Verdict:
     steps = [f"{a}-{b}" for a, b in pairwise(rl["checkpoints"])]
     pairs = [[found["common"].get(step, (0, 0)) for found in (sft, rl)] for step in steps]
     values = [100 * (s / of - r / size) for (s, of), (r, size) in pairs if of and size]
-    unit = "points: part of the top list replaced between adjacent checkpoints, RL less SFT"
+    unit = "points: part of the top list replaced between adjacent checkpoints, RL minus SFT"
     against = "0; another seed of the last checkpoint keeps " + ", ".join(
         f"{name} {shares(found['other_seed'])}" for name, found in (("SFT", sft), ("RL", rl))
     )
@@ -156,7 +157,7 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
         known = [share for share in others if share is not None]
         if own is not None and known:
             values.append(100 * (own - max(known)))
-    unit = "points: overlap of two tasks' features where RL wins, less the most on other questions"
+    unit = "points: overlap of two tasks' features where RL gains, minus the largest on others"
     against = f"0; features that pass in all tasks, by seed: {', '.join(map(str, counts))}"
     found = over_seeds(values, unit, against, "fewer than two seeds with features to compare")
     if not any(counts):
@@ -170,7 +171,7 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     """Return what a primary hypothesis says: the excess over matched controls."""
     found = family["evidence"]["hypotheses"][name]
     unit = "points" if found["measure"] in ("net", "critical") else ""
-    unit = f"{unit}: {MEASURES[found['measure']]}, less the mean of matched controls".lstrip(": ")
+    unit = f"{unit}: {MEASURES[found['measure']]}, minus the mean of matched controls".lstrip(": ")
     if "excess" not in found:
         return Verdict(None, None, None, unit, 0.0, "", [], found["verdict"], found["reason"])
     controls, (low, high) = found["controls"], found["interval"]
@@ -191,7 +192,7 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
 
 MEASURES = {
     "net": "net change of accuracy",
-    "margin": "change of the right choice's margin in nats",
+    "margin": "change of the correct choice's margin in nats",
     "directedness": "fraction of changed answers that are the other model's",
     "critical": "change of accuracy on critical samples",
 }
@@ -199,7 +200,7 @@ CLAIMS = {  # what judges a claim, and the figures that show it
     "SFT makes more specific features than RL": (specific_features, ["figure1"]),
     "SFT's specific features come early and stay": (early_features, ["figure2", "figure8"]),
     "RL's specific features keep turning over": (turnover, ["figure2", "figure9"]),
-    "MAS says the same: more features are SFT's than RL's": (attributed_features, ["figure3"]),
+    "By MAS, too, more features are specific to SFT than to RL": (attributed_features, ["figure3"]),
     "A few features pass in all tasks": (shared_features, ["figure4"]),
 }
 
@@ -219,7 +220,7 @@ def claim_of(hypothesis: Mapping[str, Any]) -> str:
     """Return a primary hypothesis as a claim."""
     base = hypothesis["target"] == "base"
     claim = "Amplifying them in base helps" if base else "Zeroing them in RL hurts"
-    claim += " on unseen tasks too" if hypothesis["questions"] == "held_out" else ""
+    claim += " on held-out tasks" if hypothesis["questions"] == "held_out" else ""
     kinds = {"intersection": "", "majority": "features of most tasks"}
     details = [kinds.get(hypothesis["features"], hypothesis["features"])]
     details.append("" if hypothesis["measure"] == "net" else MEASURES[hypothesis["measure"]])

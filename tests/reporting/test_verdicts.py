@@ -108,8 +108,8 @@ def test_specific_features_beside_nulls_and_the_other_activation() -> None:
     tails |= {"sft-matched-r0": tail(30), "sft-5-topk-r0": tail(8), "rl-5-topk-r0": tail(6)}
     found = specific_features(family(specificity=tails))
     assert found.seeds == pytest.approx([25, 26, 24])
-    assert "; rows swapped at random: SFT 10.0%, RL 2.0%" in found.against
-    assert "; SFT no farther from base than RL: 15.0%" in found.against
+    assert "; models swapped at random: SFT 10.0%, RL 2.0%" in found.against
+    assert "; SFT model as far from base as RL: 15.0%" in found.against
     assert "; BatchTopK: SFT 4.0%, RL 3.0%" in found.against
 
 
@@ -221,7 +221,7 @@ def test_an_intervention_without_features() -> None:
     ("changes", "claim"),
     [
         ({}, "Amplifying them in base helps"),
-        ({"target": "rl", "questions": "held_out"}, "Zeroing them in RL hurts on unseen tasks too"),
+        ({"target": "rl", "questions": "held_out"}, "Zeroing them in RL hurts on held-out tasks"),
         ({"features": "majority"}, "Amplifying them in base helps (features of most tasks)"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_study_of_given_models(undisturbed: Finished) -> None:
         ours = results / "models" / "own" / name / "model.safetensors"
         assert ours.read_bytes() == given.read_bytes()
     page = (results / "report.html").read_text()
-    assert "SFT and RL models were given, not trained here" in " ".join(page.split())
+    assert "SFT and RL models were user-supplied, not trained here" in " ".join(page.split())
     assert "LLaMA-Factory" not in page
     summary = json.loads((results / "summary.json").read_text())
     assert summary["training_data"] is None
