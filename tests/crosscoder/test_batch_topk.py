@@ -71,6 +71,7 @@ def test_the_kept_set_of_worked_numbers():
     assert stats.threshold.item() == pytest.approx(1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("screened", [False, True])
 @settings(max_examples=30, deadline=None)
 @given(

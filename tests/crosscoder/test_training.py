@@ -240,6 +240,7 @@ train_crosscoders.main(**{arguments!r})
 """
 
 
+@pytest.mark.slow
 def test_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_path):
     shutil.copytree(trained / "states-0", tmp_path / "states-0")
     code = KILLED.format(scripts=str(ROOT / "scripts"), arguments=arguments(world, tmp_path, 1))
@@ -331,6 +332,7 @@ def test_final_files_agree_with_the_state(world, trained, tmp_path):
     assert len(pd.read_csv(tmp_path / "training.csv")) == 80
 
 
+@pytest.mark.slow
 def test_batch_topk_has_the_l0_of_the_crosscoder_that_it_follows(world, trained, tmp_path):
     """In training up to each shard, and then on held-out rows, by its threshold."""
     finish(world, trained, tmp_path)
