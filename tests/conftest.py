@@ -1,4 +1,10 @@
-"""Leave out the tests of engines that are not in the environment in which pytest runs."""
+"""Leave out tests of engines that are not installed, and check the library's signatures.
+
+jaxtyping's import hook applies beartype to every annotated function and method of the modules
+below that the process of the tests calls. Jobs and other programs that a test starts run unchecked.
+Not checked are fields of a NamedTuple, and types that are imported for type checkers only. The
+workflow's environment has no PyTorch, and its tests no tensors.
+"""
 
 import importlib.util
 
@@ -9,3 +15,18 @@ ENGINES = {
     "study": "snakemake",
 }
 collect_ignore = [name for name, module in ENGINES.items() if not importlib.util.find_spec(module)]
+
+CHECKED = (
+    "crosslens.activations",
+    "crosslens.analysis",
+    "crosslens.crosscoder.heldout",
+    "crosslens.crosscoder.inputs",
+    "crosslens.crosscoder.model",
+    "crosslens.crosscoder.threshold",
+    "crosslens.crosscoder.training",
+)
+
+if importlib.util.find_spec("torch"):
+    from jaxtyping import install_import_hook
+
+    install_import_hook(CHECKED, "type_checker.check")

@@ -7,7 +7,7 @@ dose unit in RL; the last two do not depend on the crosscoder's scale gauge.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class Dose(NamedTuple):
 ZERO = Dose("multiply", 0.0)
 
 
+@runtime_checkable
 class States(Protocol):
     """Activations of the positions that are edited."""
 

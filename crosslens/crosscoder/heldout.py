@@ -7,7 +7,7 @@ one device: no sum depends on the order in which threads finish.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ class Batch(NamedTuple):
     sequences: Int[torch.Tensor, " b"]  # the sequence of the corpus that each row is from
 
 
+@runtime_checkable
 class Collector(Protocol):
     """What sums up something over the batches of a pass."""
 

@@ -6,7 +6,7 @@ separate sequences up to rounding.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ MAX_LOGITS = 1 << 24  # logits computed at once: 64 MB in float32, and three cop
 PROMPT, PADDING = -1, -2  # branches of nodes that belong to no continuation
 
 
+@runtime_checkable
 class TokenTree(Protocol):
     """Continuation j is read from the sequence prompt + branches[j].
 
