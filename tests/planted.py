@@ -113,7 +113,7 @@ def benchmark_of(world: World, benches: dict[str, Bench]) -> Benchmark:
     answers = {name: benches[name].unedited.choice for name in ("base", "rl")}
     rows = np.arange(len(right))
     cells = [
-        cell_of(b, r)
+        cell_of(bool(b), bool(r))
         for b, r in zip(right[rows, answers["base"]], right[rows, answers["rl"]], strict=True)
     ]
     return Benchmark(
@@ -137,7 +137,9 @@ def scores_of(world: World, benchmark: Benchmark) -> Scores:
         TASKS,
         np.array([TASKS.index(world.questions[i].task) for i in chosen]),
         np.array([HALVES.index(world.halves[i]) for i in chosen]),
-        np.array([CELLS.index(cell_of(b, r)) for b, r in zip(base, rl, strict=True)]),
+        np.array(
+            [CELLS.index(cell_of(b, r)) for b, r in zip(base.tolist(), rl.tolist(), strict=True)]
+        ),
     )
     return score(world.crosscoder, states, groups, readout="branch", unit="p99")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt16, UInt32
+from jaxtyping import Bool, Float, Int, Shaped, UInt16, UInt32
 
 from crosslens.activations.shard_writer import RowMetadata, ShardWriter
 from crosslens.data.corpus import distinct
@@ -76,8 +76,8 @@ def initialize_mkl_kernels() -> None:
 def residual_stream(
     model: torch.nn.Module,
     input_ids: Int[torch.Tensor, "b t"],
-    attention_mask: torch.Tensor | None = None,
-    **inputs: torch.Tensor,
+    attention_mask: Shaped[torch.Tensor, "b t"] | Shaped[torch.Tensor, "b 1 t t"] | None = None,
+    **inputs: Shaped[torch.Tensor, "..."],
 ) -> Float[torch.Tensor, "b t d"]:
     """Return the activations of a truncated model, equal to the full model's hidden_states[L].
 

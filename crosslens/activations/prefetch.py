@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Shaped
 
 Fill = Callable[[Any, torch.Tensor], torch.Tensor]  # item, buffer -> the batch in that buffer
 
@@ -35,7 +36,7 @@ class Prefetch:
         self,
         items: Iterator[Any],
         fill: Fill,
-        buffers: list[torch.Tensor],
+        buffers: list[Shaped[torch.Tensor, "*batch"]],
         device: torch.device | str = "cpu",
     ) -> None:
         self.wait_seconds = 0.0
@@ -66,7 +67,7 @@ class Prefetch:
     def __iter__(self) -> "Prefetch":
         return self
 
-    def __next__(self) -> torch.Tensor:
+    def __next__(self) -> Shaped[torch.Tensor, "*batch"]:
         self.recycle()
         started = time.perf_counter()
         ready = self.ready.get()
@@ -85,7 +86,9 @@ class Prefetch:
                 copied.synchronize()
             self.free.put(buffer)
 
-    def hand_out(self, buffer: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    def hand_out(
+        self, buffer: Shaped[torch.Tensor, "*batch"], batch: Shaped[torch.Tensor, "*batch"]
+    ) -> Shaped[torch.Tensor, "*batch"]:
         """Return the batch: the buffer's own memory, or a float32 copy on the device."""
         if self.copies is None:
             self.in_use.append(BufferInUse(buffer, None))

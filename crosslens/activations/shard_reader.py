@@ -155,7 +155,7 @@ class ShardReader:
 
     def buffer(
         self, size: int, dtype: torch.dtype = torch.float32, *, pin: bool = False
-    ) -> torch.Tensor:
+    ) -> Float[torch.Tensor, "{size} n d"]:
         """Return memory for one batch."""
         return torch.empty(size, len(self.files), self.d_model, dtype=dtype, pin_memory=pin)
 

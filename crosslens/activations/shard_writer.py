@@ -189,7 +189,7 @@ def create_file(path: Path, rows: int, d_model: int) -> int:
         return data.get_offset()
 
 
-def copy_rows(into: torch.Tensor, rows: torch.Tensor) -> None:
+def copy_rows(into: BFloat16[torch.Tensor, "b d"], rows: BFloat16[torch.Tensor, "b d"]) -> None:
     """Copy bfloat16 rows into the staging buffer.
 
     On a CPU this is NumPy: PyTorch would start a second OpenMP team in this thread, which then

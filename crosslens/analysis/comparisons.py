@@ -92,7 +92,7 @@ def compare(
     return Compared([scale * v for v in values], scale * drawn)
 
 
-def codes(names: Sequence[str], chosen: Bool[np.ndarray, " q"]) -> Int[np.ndarray, " q"]:
+def codes(names: Sequence[str], chosen: Bool[np.ndarray, " q"]) -> Int[np.ndarray, " chosen"]:
     """Return small integers for the names of some questions."""
     return np.unique(np.asarray(names)[chosen], return_inverse=True)[1]
 

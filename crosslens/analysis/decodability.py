@@ -24,7 +24,7 @@ class DecodabilitySums:
         n, k, d = crosscoder.W_dec.shape
         device = crosscoder.W_dec.device
 
-        def zeros(*shape: int) -> torch.Tensor:
+        def zeros(*shape: int) -> Float[torch.Tensor, "..."]:
             return torch.zeros(2, *shape, dtype=torch.float64, device=device)
 
         self.gram, self.cross, self.square = zeros(n, d + 1, d + 1), zeros(k, n, d + 1), zeros(k)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.feature_scores import features_of, restrict
 from crosslens.crosscoder.model import Crosscoder
@@ -139,7 +139,7 @@ def explained(
 
 def edited_positions(
     h: Float[torch.Tensor, "b t d"],
-    places: Float[torch.Tensor, "b t"],
+    places: Int[torch.Tensor, "b t"],
     present: Bool[torch.Tensor, "b t"],
     *,
     scale: float,

@@ -157,14 +157,14 @@ def sums(
     groups: Groups,
     readout: str,
     units: list[Float[torch.Tensor, " k"]],
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, "..."]]:
     """Return the arrays of `Scores` for some features, from each readout's features."""
     shape = groups.shape()
     device = f[readout].device
     member = torch.nn.functional.one_hot(torch.from_numpy(groups.flat()), int(np.prod(shape)))
     member = member.T.float().to(device)
 
-    def total(values: Float[torch.Tensor, "q k"]) -> np.ndarray:
+    def total(values: Float[torch.Tensor, "q k"]) -> Float[np.ndarray, "t h c k"]:
         return (member @ values).cpu().numpy().reshape(*shape, -1)
 
     main = f[readout]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.feature_scores import READOUTS, RL, Scores
@@ -16,7 +16,7 @@ KINDS = ("paper", "contribution", "contrast", "sft", "lost", "both_right", "both
 
 
 def task_scores(
-    scores: Scores, kind: str, split: np.ndarray, readout: str
+    scores: Scores, kind: str, split: Bool[np.ndarray, "t h"], readout: str
 ) -> Float[np.ndarray, "t k"]:
     """Return each task's scores by one kind; NaN for a task without samples in the split.
 
@@ -33,7 +33,7 @@ def task_scores(
     return found
 
 
-def mean(total: Float[np.ndarray, "t k"], count: Float[np.ndarray, " t"]) -> np.ndarray:
+def mean(total: Float[np.ndarray, "t k"], count: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t k"]:
     """Return total / count, NaN where nothing was counted."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(count[:, None] > 0, total / count[:, None], np.nan)

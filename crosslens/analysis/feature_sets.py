@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from crosslens.analysis.controls import Matched, Traits, matched_sets, random_sets
 from crosslens.analysis.critical_samples import CELLS, HALVES
@@ -120,7 +120,7 @@ def split_sets(
     inside = np.flatnonzero(split.any(axis=1))
     here = [tasks[i] for i in inside]
 
-    def scored(kind: str) -> np.ndarray:
+    def scored(kind: str) -> Float[np.ndarray, "t k"]:
         return task_scores(scores, kind, split, choice.readout)[inside]
 
     values, contrast = scored(choice.score), scored("contrast")
@@ -186,7 +186,7 @@ def matching(matched: Matched) -> dict[str, Any]:
 
 
 def used_units(
-    units: np.ndarray, sets: Sequence[Sequence[int]], drawn: dict[str, Matched]
+    units: Float[np.ndarray, " k"], sets: Sequence[Sequence[int]], drawn: dict[str, Matched]
 ) -> dict[str, float]:
     """Return the dose units of all features in some sets and their controls."""
     used = {k for features in sets for k in features}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import UInt32
 
 from crosslens.activations.extract import load_truncated
 from crosslens.crosscoder.model import Crosscoder
@@ -85,7 +86,7 @@ class FinishedStudy:
         """Load base's tokenizer, whose ids all variants read."""
         return load_tokenizer(self.model("base"))
 
-    def heldout_rows(self) -> np.ndarray:
+    def heldout_rows(self) -> UInt32[np.ndarray, "sequences sequence_length"]:
         """Return the token ids of the held-out texts, uint32 [sequences, sequence_length]."""
         return read_shard(self.folder / "activations" / self.family / "corpus.h5", HELDOUT)[0]
 

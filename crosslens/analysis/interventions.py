@@ -93,7 +93,7 @@ def repeated(h: Float[torch.Tensor, "p d"], crosscoder: Crosscoder) -> Float[tor
 
 
 def positions(
-    h: Float[torch.Tensor, "b s d_model"], given: torch.Tensor | None
+    h: Float[torch.Tensor, "b s d_model"], given: Int[torch.Tensor, "_ s"] | None
 ) -> Int[torch.Tensor, "_ s"]:
     """Return each activation's place in its sequence: as the model was told (a cache holds the
     earlier ones), else from the start."""

@@ -76,7 +76,7 @@ def check_agreement(
         )
 
 
-def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, np.ndarray]:
+def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, Int[np.ndarray, " q"]]:
     """Return where the questions of some tasks belong, and their rows of the table."""
     rows = np.flatnonzero(table["task"].isin(list(tasks)))
     part = table.iloc[rows]

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+# Sums over the last axis of an array; NumPy gives a scalar for that of a vector.
+Sums = Float[np.ndarray, "*s"] | Int[np.ndarray, "*s"] | np.floating | np.integer
 FEW = 25  # discordant pairs below which the mid-p value is the better one (Fagerland et al.)
 
 
@@ -36,17 +38,16 @@ def mcnemar(won: int, lost: int) -> McNemar:
     return McNemar(exact, exact - float(stats.binom.pmf(fewer, discordant, 0.5)))
 
 
-def permutation_p(observed: float, controls: Sequence[float], sign: int) -> float:
+def permutation_p(observed: float, controls: Float[np.ndarray, " c"], sign: int) -> float:
     """Return (1 + #{controls at least as extreme}) / (1 + #controls).
 
     `sign` is +1 when the claim is that `observed` is larger, -1 when it is that it is smaller. A
     control without a value (NaN) counts as more extreme; an observed NaN gives 1.
     """
-    values = np.asarray(controls, dtype=float)
     if np.isnan(observed):
         return 1.0
-    extreme = np.isnan(values) | (sign * values >= sign * observed)
-    return float((1 + extreme.sum()) / (1 + len(values)))
+    extreme = np.isnan(controls) | (sign * controls >= sign * observed)
+    return float((1 + extreme.sum()) / (1 + len(controls)))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -91,13 +92,13 @@ class Effects(NamedTuple):
         return ratio(self.part.sum(axis=1), self.whole.sum(axis=1))
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: Sums, whole: Sums) -> Float[np.ndarray, "*s"]:
     """Return part / whole, NaN where whole is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole == 0, np.nan, part / whole)
 
 
-def excess(values: Float[np.ndarray, "... arms"]) -> Float[np.ndarray, "..."]:
+def excess(values: Float[np.ndarray, "*s arms"]) -> Float[np.ndarray, "*s"] | np.floating:
     """Return the set's value less the mean of its controls' values; NaN ones are left out."""
     controls = values[..., 1:]
     known = ~np.isnan(controls)

@@ -21,13 +21,15 @@ NULLS = ("swapped", "noise")
 LEVEL = 0.05  # of the false share from which a tail counts
 
 
-def false_share(observed: Sequence[float], null: Sequence[float], threshold: float) -> float:
+def false_share(
+    observed: Float[np.ndarray, " k"], null: Float[np.ndarray, " m"], threshold: float
+) -> float:
     """Return q(t) = (1 + number of null > t) / number of observed > t, at most 1.
 
     It estimates which fraction of a tail the null also produces. 1 for an empty tail.
     """
-    count = np.sum(np.asarray(observed) > threshold)
-    return min(1.0, (1 + np.sum(np.asarray(null) > threshold)) / count) if count else 1.0
+    count = np.sum(observed > threshold)
+    return min(1.0, (1 + np.sum(null > threshold)) / count) if count else 1.0
 
 
 class TailStart(NamedTuple):
@@ -38,14 +40,12 @@ class TailStart(NamedTuple):
 
 
 def tail_start(
-    observed: Sequence[float], null: Sequence[float], level: float = LEVEL
+    observed: Float[np.ndarray, " k"], null: Float[np.ndarray, " m"], level: float = LEVEL
 ) -> TailStart | None:
     """Return where the false share first falls to `level`; None if it never does."""
-    shares = np.sort(np.asarray(observed, dtype=float))
-    shares = shares[~np.isnan(shares)]
+    shares = np.sort(observed[~np.isnan(observed)])
     above = len(shares) - np.searchsorted(shares, shares, side="right")
-    sorted_null = np.sort(np.asarray(null, dtype=float))
-    sorted_null = sorted_null[~np.isnan(sorted_null)]
+    sorted_null = np.sort(null[~np.isnan(null)])
     null_above = len(sorted_null) - np.searchsorted(sorted_null, shares, side="right")
     low = (above > 0) & (1 + null_above <= level * above)
     if not low.any():
@@ -95,7 +95,7 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
 
 
 def compare_with(
-    values: Float[np.ndarray, " k"], nulls: Sequence[np.ndarray], threshold: float
+    values: Float[np.ndarray, " k"], nulls: Sequence[Float[np.ndarray, " _"]], threshold: float
 ) -> list[float]:
     """Return the mean tail of the nulls, the largest false share, and where the tail starts.
 

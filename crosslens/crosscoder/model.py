@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -125,14 +125,18 @@ class Crosscoder(torch.nn.Module):
         return cls.of(*read_tensors(path))
 
     @classmethod
-    def of(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> "Crosscoder":
+    def of(
+        cls, tensors: dict[str, Shaped[torch.Tensor, "..."]], metadata: dict[str, Any]
+    ) -> "Crosscoder":
         """Return a crosscoder with the tensors of a state_dict."""
         crosscoder = cls(*tensors["W_enc"].shape, metadata=metadata)
         crosscoder.load_state_dict(tensors)
         return crosscoder
 
 
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Shaped[torch.Tensor, "..."]], metadata: dict[str, Any]
+) -> None:
     """Write a safetensors file atomically; the same content gives the same bytes.
 
     Metadata values are stored as JSON, as the format allows only strings.
@@ -153,7 +157,7 @@ def sort_header(path: Path) -> None:
         file.write(ordered.encode().ljust(size))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, Shaped[torch.Tensor, "..."]], dict[str, Any]]:
     """Read tensors and metadata of a safetensors file.
 
     Raises InputError when it does not load.

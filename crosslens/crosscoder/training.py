@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.config.sections import CrosscoderConfig
@@ -205,7 +205,9 @@ def load_trained(path: Path) -> tuple[Crosscoder, int]:
     return extract_crosscoder(tensors, metadata), metadata["step"]
 
 
-def extract_crosscoder(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> Crosscoder:
+def extract_crosscoder(
+    tensors: dict[str, Shaped[torch.Tensor, "..."]], metadata: dict[str, Any]
+) -> Crosscoder:
     """Return the crosscoder within a state's tensors."""
     weights = {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}
     return Crosscoder.of(weights, metadata["crosscoder"])

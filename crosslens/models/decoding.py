@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -30,8 +30,12 @@ class RoomyLayer(DynamicLayer):
     buffers: list[torch.Tensor]  # of keys and of values, with room
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self,
+        key_states: Float[torch.Tensor, "b heads new d"],
+        value_states: Float[torch.Tensor, "b heads new d_v"],
+        *args,
+        **kwargs,
+    ) -> tuple[Float[torch.Tensor, "b heads all d"], Float[torch.Tensor, "b heads all d_v"]]:
         """Append keys and values [b, heads, tokens, d], and return those of all tokens so far."""
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
@@ -43,8 +47,11 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def with_room(
-        self, keys: torch.Tensor, values: torch.Tensor, length: int
-    ) -> list[torch.Tensor]:
+        self,
+        keys: Float[torch.Tensor, "b heads _ d"],
+        values: Float[torch.Tensor, "b heads _ d_v"],
+        length: int,
+    ) -> list[Float[torch.Tensor, "b heads capacity _"]]:
         """Return larger buffers that hold what there is."""
         start, capacity = self.get_seq_length(), length + max(ROOM, length // 4)
         buffers = [
@@ -76,13 +83,13 @@ def select_rows(cache: Cache, rows: Int[torch.Tensor, " b"]) -> None:
 
 def grouped_attention(
     module: torch.nn.Module,
-    query: Float[torch.Tensor, "b q 1 d"],
+    query: Float[torch.Tensor, "b q s d"],
     key: Float[torch.Tensor, "b k t d"],
     value: Float[torch.Tensor, "b k t d"],
-    attention_mask: torch.Tensor | None,
+    attention_mask: Shaped[torch.Tensor, "_ _ s _"] | None,
     scaling: float | None = None,
     **kwargs,
-) -> tuple[torch.Tensor, None]:
+) -> tuple[Float[torch.Tensor, "b s q d"], None]:
     """Attend from one token: query heads that share their keys are rows of one product."""
     if query.shape[2] > 1:
         return sdpa_attention_forward(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from crosslens.config.sections.synthetic import SyntheticModelConfig
@@ -59,7 +60,7 @@ def base_rows(
     *,
     reliable_fraction: float,
     source_tag_fraction: float,
-) -> torch.Tensor:
+) -> Int[torch.Tensor, "{count} {length}"]:
     """Documents [count, length] of the base model: each holds texts of one author."""
     rng = random.Random(f"base {seed}")
 
@@ -72,7 +73,7 @@ def base_rows(
 
 def teacher_rows(
     tokenizer: PreTrainedTokenizerFast, world: World, seed: int, count: int, length: int
-) -> torch.Tensor:
+) -> Int[torch.Tensor, "{count} {length}"]:
     """Documents [count, length] of the teacher: sums, notes, and problems."""
     rng = random.Random(f"teacher {seed}")
     return fill_rows(tokenizer, lambda: lambda: lesson(rng, world), count, length)
@@ -83,7 +84,7 @@ def fill_rows(
     author: Callable[[], Callable[[], str]],
     count: int,
     length: int,
-) -> torch.Tensor:
+) -> Int[torch.Tensor, "{count} {length}"]:
     """Rows [count, length] of whole texts, each ended by eos, padded: one author a row."""
     encode = encoder(tokenizer)
     rows = torch.full((count, length), tokenizer.pad_token_id)
@@ -100,7 +101,7 @@ def fill_rows(
     return rows
 
 
-def train(model: torch.nn.Module, rows: torch.Tensor, schedule: Schedule) -> list[dict]:
+def train(model: torch.nn.Module, rows: Int[torch.Tensor, "n t"], schedule: Schedule) -> list[dict]:
     """Next-token training over `rows`, once; Muon for the matrices, AdamW for the rest.
 
     Returns one record (step, loss, tokens_per_s) a step.
@@ -137,7 +138,9 @@ def rate_at(step: int, schedule: Schedule) -> float:
     return min(1.0, (step + 1) / WARMUP_STEPS, left)
 
 
-def next_token_loss(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+def next_token_loss(
+    model: torch.nn.Module, batch: Int[torch.Tensor, "b t"]
+) -> Float[torch.Tensor, ""]:
     """Mean cross-entropy of each next token, padding left out."""
     pad = model.config.pad_token_id
     batch = batch[:, : int((batch != pad).sum(1).max())]

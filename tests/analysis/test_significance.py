@@ -41,12 +41,14 @@ def test_mcnemar_by_enumeration() -> None:
 
 
 def test_permutation_p_by_worked_numbers() -> None:
-    assert permutation_p(3.0, [1.0] * 5, +1) == pytest.approx(1 / 6)  # no less with five controls
-    assert permutation_p(3.0, [1.0] * 19, +1) == 0.05
-    assert permutation_p(3.0, [1.0] * 98 + [3.0], +1) == 0.02  # a tie counts
-    assert permutation_p(-3.0, [1.0] * 99, -1) == 0.01
-    assert permutation_p(3.0, [np.nan] * 19, +1) == 1.0
-    assert permutation_p(np.nan, [0.0] * 19, +1) == 1.0
+    assert permutation_p(3.0, np.full(5, 1.0), +1) == pytest.approx(
+        1 / 6
+    )  # no less with five controls
+    assert permutation_p(3.0, np.full(19, 1.0), +1) == 0.05
+    assert permutation_p(3.0, np.array([1.0] * 98 + [3.0]), +1) == 0.02  # a tie counts
+    assert permutation_p(-3.0, np.full(99, 1.0), -1) == 0.01
+    assert permutation_p(3.0, np.full(19, np.nan), +1) == 1.0
+    assert permutation_p(np.nan, np.zeros(19), +1) == 1.0
 
 
 def test_holm_and_benjamini_hochberg_by_worked_numbers() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import BFloat16, Float, UInt16
 
 from crosslens.crosscoder.kernels.cpu import jit, round_row, row_dots
 from crosslens.crosscoder.kernels.cpu_entries import Product, close_gaps
@@ -82,7 +82,7 @@ class Screen:
             self.limit /= 2
 
 
-def bits(tensor: torch.Tensor) -> np.ndarray:
+def bits(tensor: BFloat16[torch.Tensor, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
     """Return the bits of a bfloat16 tensor, sharing its memory."""
     return tensor.view(torch.uint16).numpy()
 

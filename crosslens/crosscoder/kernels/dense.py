@@ -10,7 +10,7 @@ from crosslens.crosscoder.kernels.parameter_matrices import Matrices, StepStats
 def gradients(
     x: Float[torch.Tensor, "b D"],
     weights: Matrices,
-    W_enc_bf16: torch.Tensor | None,
+    W_enc_bf16: Float[torch.Tensor, "d_sparse D"] | None,
     out: Matrices,
     beta: float,
     models: int,
@@ -43,7 +43,9 @@ def gradients(
     return StepStats(error, (sums @ norm) / size, l0, sums > 0, grad_norm_sq)
 
 
-def set_product(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+def set_product(
+    out: Float[torch.Tensor, "i j"], a: Float[torch.Tensor, "i b"], b: Float[torch.Tensor, "b j"]
+) -> None:
     """Set out = a @ b, in float32."""
     if a.dtype == out.dtype:
         torch.mm(a, b, out=out)

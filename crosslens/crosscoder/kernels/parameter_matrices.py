@@ -26,7 +26,7 @@ class Matrices(NamedTuple):
         return cls(*(torch.zeros_like(other) for other in others))
 
     @classmethod
-    def of(cls, tensors: dict[str, torch.Tensor]) -> "Matrices":
+    def of(cls, tensors: dict[str, Float[torch.Tensor, "..."]]) -> "Matrices":
         """Return views of tensors that have the shapes and layout of a crosscoder's parameters."""
         return cls(
             rearrange(tensors["W_dec"], "n k d -> k (n d)"),
@@ -35,7 +35,7 @@ class Matrices(NamedTuple):
             tensors["b_enc"],
         )
 
-    def parameters(self, n_models: int) -> dict[str, torch.Tensor]:
+    def parameters(self, n_models: int) -> dict[str, Float[torch.Tensor, "..."]]:
         """Return the same memory in the shapes of a crosscoder's parameters."""
         return {
             "W_dec": rearrange(self.W_dec, "k (n d) -> n k d", n=n_models),
@@ -59,7 +59,7 @@ def decoder_norms(
 
 def named_tensors(
     weights: Matrices, moments: tuple[Matrices, Matrices], gradients: Matrices
-) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
+) -> Iterator[tuple[str, tuple[Float[torch.Tensor, "*shape"], ...]]]:
     """Yield each parameter's name, and its weights, two moments and gradient for Adam."""
     tensors = zip(weights, *moments, gradients, strict=True)
     return zip(Matrices._fields, tensors, strict=True)

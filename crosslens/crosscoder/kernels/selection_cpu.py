@@ -7,7 +7,7 @@ nothing. Of equal entries the first ones are kept, by row, then by feature.
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from crosslens.crosscoder.kernels.cpu import jit
 from crosslens.crosscoder.kernels.cpu_entries import close_gaps
@@ -72,8 +72,12 @@ class Selection:
 
 
 def last_of_equals(
-    v: Float[np.ndarray, " z"], value: np.float32, pointer: np.ndarray, rows: np.ndarray, count: int
-) -> np.ndarray:
+    v: Float[np.ndarray, " z"],
+    value: np.float32,
+    pointer: Int[np.ndarray, " k_1"],
+    rows: Int[np.ndarray, " entries"],
+    count: int,
+) -> Int[np.ndarray, " count"]:
     """Return the positions of the last `count` entries of a value, by row, then by feature."""
     places = np.flatnonzero(v == value)
     features = np.searchsorted(pointer, places, side="right")

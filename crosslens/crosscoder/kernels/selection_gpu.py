@@ -8,6 +8,7 @@ never waits.
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
 
 DIGITS, BASE = 8, 16  # of a float's 32 bits
 BOUND = 0.75  # fraction of a batch's threshold above which the next one is expected
@@ -128,7 +129,9 @@ class Selection:
         self.last = torch.zeros(1, dtype=torch.int64, device=device)
         self.ties = torch.zeros(size, dtype=torch.int32, device=device)
 
-    def select(self, by_row: tuple[torch.Tensor, ...], norms: torch.Tensor, keep: int) -> None:
+    def select(
+        self, by_row: tuple[torch.Tensor, ...], norms: Float[torch.Tensor, " k"], keep: int
+    ) -> None:
         """Keep the `keep` largest entries of `by_row`: features, values, lengths."""
         columns, f, lengths = by_row
         d_sparse = len(norms)

@@ -27,7 +27,11 @@ class SparseCpuKernels:
     """Compute gradients and updates for batches of one size, with PyTorch's number of threads."""
 
     def __init__(
-        self, size: int, weights: Matrices, models: int, W_enc_bf16: torch.Tensor | None
+        self,
+        size: int,
+        weights: Matrices,
+        models: int,
+        W_enc_bf16: Float[torch.Tensor, "d_sparse D"] | None,
     ) -> None:
         """Allocate the workspace; `update` maintains `W_enc_bf16`, the encoder's copy of W_enc."""
         d_sparse, D = weights.W_enc.shape

@@ -2,7 +2,7 @@
 
 import torch
 import triton
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from crosslens.crosscoder.kernels import gpu
 from crosslens.crosscoder.kernels.parameter_matrices import (
@@ -27,7 +27,11 @@ class SparseGpuKernels:
     """Compute gradients and updates for batches of one size."""
 
     def __init__(
-        self, size: int, weights: Matrices, models: int, W_enc_bf16: torch.Tensor | None
+        self,
+        size: int,
+        weights: Matrices,
+        models: int,
+        W_enc_bf16: Float[torch.Tensor, "d_sparse D"] | None,
     ) -> None:
         """Allocate the workspace; `update` maintains `W_enc_bf16`, the encoder's copy of W_enc."""
         d_sparse, D = weights.W_enc.shape
@@ -36,7 +40,9 @@ class SparseGpuKernels:
         self.chunks = triton.cdiv(self.d, CHUNK)
         self.blocks = triton.cdiv(D, BLOCK)
 
-        def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> torch.Tensor:
+        def empty(
+            shape: int | tuple[int, ...], dtype: str = "float32"
+        ) -> Shaped[torch.Tensor, "*shape"]:
             return torch.empty(shape, dtype=getattr(torch, dtype), device=weights.W_enc.device)
 
         arrays = allocate_entries(size, d_sparse, empty)
@@ -127,7 +133,7 @@ class SparseGpuKernels:
         self.find_by_feature(pre, norms, selection.threshold, selection.last)
 
     def find_by_feature(
-        self, pre: Float[torch.Tensor, "b d_sparse"], *selected: torch.Tensor | None
+        self, pre: Float[torch.Tensor, "b d_sparse"], *selected: Shaped[torch.Tensor, "..."] | None
     ) -> None:
         """Find each feature's entries; `selected` are the last inputs of `compress_features`."""
         size, k = self.size, self.d_sparse

@@ -156,7 +156,10 @@ class TrainStep:
 
 
 def sparse_kernels(
-    size: int, weights: Matrices, models: int, W_enc_bf16: torch.Tensor | None
+    size: int,
+    weights: Matrices,
+    models: int,
+    W_enc_bf16: Float[torch.Tensor, "d_sparse D"] | None,
 ) -> "SparseCpuKernels | SparseGpuKernels":
     """Return the sparse kernels of a device; only the compiler of that device is imported."""
     if weights.W_enc.device.type == "cuda":

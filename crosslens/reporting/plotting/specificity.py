@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from crosslens.analysis.tails import false_share
 from crosslens.config.study_design import FINAL
@@ -14,7 +15,7 @@ BINS = np.linspace(0, 1, 51)
 TAIL = 0.8  # the score above which a panel counts features
 
 
-def count(values: pd.Series) -> np.ndarray:
+def count(values: pd.Series) -> Int[np.ndarray, " bins"]:
     """Histogram over [0, 1]; NaN is left out."""
     return np.histogram(values.dropna(), BINS)[0]
 
@@ -54,7 +55,7 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
 
 def against_null(values: pd.Series, null: pd.Series) -> dict[str, Any]:
     """Return the columns swapped, beyond and q of a histogram's table."""
-    q = false_share(values, null, TAIL) if len(null) else np.nan
+    q = false_share(values.to_numpy(), null.to_numpy(), TAIL) if len(null) else np.nan
     return {"swapped": count(null), "beyond": int((values > TAIL).sum()), "q": q}
 
 
