@@ -5,14 +5,14 @@ Smyth (2010) for the permutation p-value; Holm (1979); Benjamini and Hochberg (1
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
 # Sums over the last axis of an array; NumPy gives a scalar for that of a vector.
-Sums = Float[np.ndarray, "*s"] | Int[np.ndarray, "*s"] | np.floating | np.integer
+Sums: TypeAlias = Float[np.ndarray, "*s"] | Int[np.ndarray, "*s"] | np.floating | np.integer
 FEW = 25  # discordant pairs below which the mid-p value is the better one (Fagerland et al.)
 
 
