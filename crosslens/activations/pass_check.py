@@ -61,7 +61,7 @@ def full_stream(
     Raises InputError when the two do not have the same weights.
     """
     from accelerate import init_empty_weights
-    from transformers import AutoModelForCausalLM
+    from crosslens.models.transformers_light import AutoModelForCausalLM
 
     config = load_config(path)
     with init_empty_weights():

@@ -83,7 +83,7 @@ def with_vllm(
 
 def with_transformers(model: Path, temperature: float, max_new_tokens: int) -> Sampler:
     """Sample with transformers, all messages in one batch."""
-    from transformers import AutoModelForCausalLM
+    from crosslens.models.transformers_light import AutoModelForCausalLM
 
     network = load_network(model, AutoModelForCausalLM)
     with loading(model):

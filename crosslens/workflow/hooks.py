@@ -1,7 +1,7 @@
 """What the Snakefile calls when it is read, before the first job, and after a failure.
 
-`workflow` is Snakemake's object. Every job reads the Snakefile again in a process of its own;
-what concerns the whole run is done by the main process only.
+`workflow` is Snakemake's object. On a cluster every job reads the Snakefile again in a process of
+its own; what concerns the whole run is done by the main process only.
 """
 
 import gc

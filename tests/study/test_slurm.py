@@ -23,7 +23,7 @@ from given import Finished, begun
 
 from crosslens.workflow.doctor.cluster import slurm_limits
 
-PATIENCE = 600  # seconds; a machine may be busy
+PATIENCE = 1800  # seconds; a busy machine took more than 600
 SHARES = {"share-0": 1, "share-1": 1, "share-2": 2, "share-3": 2, "share-4": 3}  # GPUs
 RESULTS = "results/tiny/"
 TARGETS = (
