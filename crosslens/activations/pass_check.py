@@ -61,6 +61,7 @@ def full_stream(
     Raises InputError when the two do not have the same weights.
     """
     from accelerate import init_empty_weights
+
     from crosslens.models.transformers_light import AutoModelForCausalLM
 
     config = load_config(path)
