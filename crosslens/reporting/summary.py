@@ -237,12 +237,22 @@ def none_if_nan(value: float) -> float | None:
 
 
 def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Per seed of the trio: alive features that have more than half of their norm in one model."""
-    trios = mas[mas["crosscoder"] == TRIO_MODELS]
+    """Per seed of the trio: alive features that have more than half of their norm in one model.
+
+    `swapped`: the same of the trio whose models are in random order in each row.
+    """
+    alive = mas[mas["alive"] == 1]
+    trios = {
+        f"r{replica}": part
+        for replica, part in alive[alive["crosscoder"] == TRIO_MODELS].groupby("replica")
+    }
+    swapped = alive[alive["crosscoder"] == f"{TRIO_MODELS}-swapped"]
+    if len(swapped):
+        trios["swapped"] = swapped
     return {
-        f"r{replica}": {"alive": len(part)}
+        name: {"alive": len(part)}
         | {f"{m}_above_0.5": int((part[f"mas_{m}"] > 0.5).sum()) for m in ("base", "sft", "rl")}
-        for replica, part in trios[trios["alive"] == 1].groupby("replica")
+        for name, part in trios.items()
     }
 
 

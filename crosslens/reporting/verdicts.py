@@ -19,13 +19,14 @@ from crosslens.config.study_design import FINAL
 RULE = (
     "A claim is supported if the 95% interval of its estimate lies on the claimed side of the "
     "null. It is not supported if the interval lies on the other side or ends at the null. "
-    "Otherwise it is undecided at this size, and so is a claim without an interval (fewer than two "
-    "seeds). A list of top features decides nothing unless another seed of the crosscoder "
-    "reproduces half of it. Intervals over seeds are Student's t; intervals of interventions are a "
-    "bootstrap over seeds, questions and controls. An intervention is supported only if its "
-    "p-value, corrected by Holm for the number of primary hypotheses, is also small enough, and "
-    "all seeds agree. It is not supported if its interval excludes the smallest effect of "
-    "interest. Several families must agree."
+    "Otherwise it is undecided at this size, and so is a claim without an interval (fewer than "
+    "two seeds). For NRN and MAS the null is 0, or the difference between SFT and RL where the "
+    "models of each row are swapped at random, if that is more. A list of top features decides "
+    "nothing unless another seed of the crosscoder reproduces half of it. Intervals over seeds "
+    "are Student's t; intervals of interventions are a bootstrap over seeds, questions and "
+    "controls. An intervention is supported only if its p-value, corrected by Holm for the number "
+    "of primary hypotheses, is also small enough, and all seeds agree. It is not supported if its "
+    "interval excludes the smallest effect of interest. Several families must agree."
 )
 COMPARED = {"swapped": "models swapped at random", "noise": "base and noise", TOPK: "BatchTopK"}
 HALF = 0.5  # of a top list
@@ -57,16 +58,22 @@ def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
     return SUPPORTED if low > null else NOT_SUPPORTED if high <= null else UNDECIDED
 
 
-def over_seeds(values: Sequence[float], unit: str, against: str, few: str) -> Verdict:
-    """Return the verdict on a difference that is claimed to be above 0, from a value a seed.
+def over_seeds(
+    values: Sequence[float], unit: str, against: str, few: str, swapped: float = 0.0
+) -> Verdict:
+    """Return the verdict on a difference that is claimed to be above a null, from a value a seed.
 
+    The null is 0, or the difference `swapped` where models are swapped at random, if that is more.
     `few` is the reason where fewer than two values give no interval.
     """
+    null = max(0.0, swapped)
     low, high = t_interval(values) if len(values) > 1 else (None, None)
     estimate = mean(values) if values else None
-    found = decide(low, high)
+    found = decide(low, high, null)
     reason = few if low is None else ""
-    return Verdict(estimate, low, high, unit, 0.0, against, list(values), found, reason)
+    if low is not None and found != SUPPORTED and decide(low, high) == SUPPORTED:
+        reason = f"with models swapped at random, the difference is {swapped:+.1f} as well"
+    return Verdict(estimate, low, high, unit, null, against, list(values), found, reason)
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
@@ -82,29 +89,35 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
     against = (
         f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
     )
+    swapped = 0.0
     for kind, what in COMPARED.items():
         names = [f"{FINAL[p]}-{kind}-r0" for p in ("sft", "rl")]
         if all(name in tails for name in names):
             sft, rl = map(far, names)
             against += f"; {what}: SFT {sft:.1f}%, RL {rl:.1f}%"
+            swapped = sft - rl if kind == "swapped" else swapped
     if f"{MATCHED}-r0" in tails:
         against += f"; SFT model as far from base as RL: {far(f'{MATCHED}-r0'):.1f}%"
     unit = "points: alive features with NRN below 0.3 or above 0.7, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed")
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed", swapped)
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
     """MAS says the same: features of which one tuned model has most, in each seed of the trio."""
-    found = family["attribution"].values()
-    pairs = [
-        [100 * seed[f"{p}_above_0.5"] / max(1, seed["alive"]) for p in ("sft", "rl")]
-        for seed in found
-    ]
+    found = {
+        name: [100 * seed[f"{p}_above_0.5"] / max(1, seed["alive"]) for p in ("sft", "rl")]
+        for name, seed in family["attribution"].items()
+    }
+    null = found.pop("swapped", [0.0, 0.0])
+    pairs = found.values()
     against = (
         f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
     )
+    if "swapped" in family["attribution"]:
+        against += f"; {COMPARED['swapped']}: SFT {null[0]:.1f}%, RL {null[1]:.1f}%"
     unit = "points: alive features with MAS above 0.5, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed")
+    values = [sft - rl for sft, rl in pairs]
+    return over_seeds(values, unit, against, "one seed", null[0] - null[1])
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:

@@ -111,6 +111,17 @@ def test_specific_features_beside_nulls_and_the_other_activation() -> None:
     assert "; models swapped at random: SFT 10.0%, RL 2.0%" in found.against
     assert "; SFT model as far from base as RL: 15.0%" in found.against
     assert "; BatchTopK: SFT 4.0%, RL 3.0%" in found.against
+    assert (found.null, found.verdict, found.reason) == (8, SUPPORTED, "")
+
+
+@pytest.mark.parametrize(("swapped", "verdict"), [(60, NOT_SUPPORTED), (58, UNDECIDED)])
+def test_specific_features_that_swapped_models_have_too(swapped: int, verdict: str) -> None:
+    """25 -+ 2.5 points, where a crosscoder of swapped models has 27.5 or more, or 27."""
+    tails = specificity([60, 64, 62], [10, 12, 14])
+    tails |= {"sft-5-swapped-r0": tail(swapped), "rl-5-swapped-r0": tail(4)}
+    found = specific_features(family(specificity=tails))
+    assert found.verdict == verdict
+    assert found.reason.startswith("with models swapped at random, the difference is +2")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +262,20 @@ def test_norms_by_model_and_seed() -> None:
         "alive": 2, "base_above_0.5": 0, "sft_above_0.5": 1, "rl_above_0.5": 1,
     }  # fmt: skip
     assert found["r1"]["base_above_0.5"] == 1
+    assert found["swapped"] == {
+        "alive": 3, "base_above_0.5": 1, "sft_above_0.5": 1, "rl_above_0.5": 1,
+    }  # fmt: skip
+
+
+def test_attributed_features_that_swapped_models_have_too() -> None:
+    seed = {"alive": 100, "base_above_0.5": 0, "sft_above_0.5": 20, "rl_above_0.5": 10}
+    seeds = {f"r{n}": seed | {"sft_above_0.5": 20 + n} for n in range(3)}
+    alone = attributed_features(family(attribution=seeds))
+    assert (alone.null, alone.verdict) == (0, SUPPORTED)
+    null = {"swapped": seed | {"sft_above_0.5": 40}}
+    found = attributed_features(family(attribution=seeds | null))
+    assert (found.estimate, found.null, found.verdict) == (11, 30, NOT_SUPPORTED)
+    assert "swapped at random: SFT 40.0%, RL 10.0%" in found.against
 
 
 def test_lists_in_common() -> None:
