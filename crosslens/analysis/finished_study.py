@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TRIO = "trio-r0"
+WEIGHTS = "crosscoder.safetensors"
 
 
 class FinishedStudy:
@@ -40,8 +41,9 @@ class FinishedStudy:
 
     @property
     def crosscoders(self) -> list[str]:
-        """Return the names of all crosscoders, such as sft-5-r0 or trio-r0."""
-        return names_in(self.folder / "crosscoders" / self.family)
+        """Return the names of all crosscoders that are trained, such as sft-5-r0 or trio-r0."""
+        folder = self.folder / "crosscoders" / self.family
+        return sorted(path.parent.name for path in folder.glob(f"*/{WEIGHTS}"))
 
     @property
     def variants(self) -> list[str]:
@@ -50,7 +52,7 @@ class FinishedStudy:
 
     def crosscoder(self, name: str = TRIO) -> Crosscoder:
         """Load a crosscoder on the CPU. Raises InputError when its file does not load."""
-        path = self.folder / "crosscoders" / self.family / name / "crosscoder.safetensors"
+        path = self.folder / "crosscoders" / self.family / name / WEIGHTS
         return Crosscoder.load(path).requires_grad_(False)
 
     def features(self, name: str = TRIO) -> pd.DataFrame:

@@ -22,6 +22,7 @@ def test_the_notebook_runs_from_the_study_to_a_changed_answer(undisturbed: Finis
     )
     assert done.returncode == 0, done.stderr[-5000:]
     assert "models: base rl-5 sft-5" in done.stdout
+    assert "crosscoders: rl-5-r0 sft-5-r0 trio-r0\n" in done.stdout
     features = re.findall(r"^feature (\d+)$", done.stdout, re.MULTILINE)
     assert len(features) == 3
     scores = (study / "metrics" / "own" / "mas.csv").read_text().splitlines()
