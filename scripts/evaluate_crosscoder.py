@@ -14,6 +14,7 @@ from crosslens.crosscoder.heldout import Quality, evaluate
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.crosscoder.threshold import calibrate
 from crosslens.crosscoder.training import load_trained
+from crosslens.crosscoder.training_log import read_log
 from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.workflow.job import run_job
 
@@ -47,12 +48,6 @@ def set_threshold(
         crosscoder.metadata["threshold"] = threshold
 
 
-def training_log(histories: list[Path], name: str) -> pd.DataFrame:
-    """Return one crosscoder's log of all shards, of its group's."""
-    log = pd.concat(map(pd.read_csv, histories))
-    return log[log["crosscoder"] == name].drop(columns="crosscoder").dropna(axis=1, how="all")
-
-
 def main(
     *,
     name: str,
@@ -81,7 +76,7 @@ def main(
         trained.models, measured.rate, scaling.scaling(), decodability.r_squared(), threshold
     )
     write_csv(features, table)
-    write_csv(training, training_log(histories, name))
+    write_csv(training, read_log(histories, name))
     write_json(quality, summary(measured, table, trained.metadata))
     trained.save(crosscoder)
 

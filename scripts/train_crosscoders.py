@@ -17,16 +17,18 @@ from crosslens.crosscoder.training import (
     start_training,
     train_shard,
 )
+from crosslens.crosscoder.training_log import read_log
 from crosslens.io.atomic import atomic_write
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
 
-def read_log(histories: list[Path], directory: str | None) -> pd.DataFrame:
-    """Return the training log of one crosscoder; an empty one for None."""
-    columns = pd.DataFrame({"crosscoder": [], "step": [], "l0": []})
-    log = pd.concat(map(pd.read_csv, histories)) if histories else columns
-    return log[log["crosscoder"] == directory]
+def steps_and_l0(histories: list[Path], name: str | None) -> list[tuple[int, float]]:
+    """Return steps, from 0, and the L0 of each; a log counts from 1. Nothing for no crosscoder."""
+    if name is None:
+        return []
+    log = read_log(histories, name)
+    return list(zip(log["step"] - 1, log["l0"], strict=True))
 
 
 def train(
@@ -34,13 +36,13 @@ def train(
     design: dict[str, Any],
     files: list[Path],
     previous: Path | None,
-    log: pd.DataFrame,
+    reference: list[tuple[int, float]],
     settings: CrosscoderConfig,
     shards: int,
 ) -> tuple[TrainingState, list[dict]]:
     """Return a crosscoder's state after the shard, and its training log.
 
-    `log` is that of the crosscoder whose L0 BatchTopK follows; it counts steps from 1.
+    `reference` has steps, from 0, and the L0 of the crosscoder that BatchTopK follows.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     topk = design["activation"] == "batch_topk"
@@ -51,7 +53,7 @@ def train(
             shards=shards,
             seed=design["seed"],
             batch_topk=settings.batch_topk if topk else None,
-            reference=list(zip(log["step"] - 1, log["l0"], strict=True)),
+            reference=reference,
         )
         if previous is None:
             models, inputs = design["models"], design["inputs"]
@@ -92,7 +94,7 @@ def main(
                 design,
                 [files[model] for model in design["models"]],
                 previous and previous / file,
-                read_log(references, design["reference"]),
+                steps_and_l0(references, design["reference"]),
                 settings,
                 shards,
             )

@@ -29,6 +29,7 @@ from crosslens.crosscoder.training import (
     train_shard,
     variance,
 )
+from crosslens.crosscoder.training_log import read_log
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 
@@ -257,6 +258,18 @@ def test_run_killed_within_a_shard_ends_with_the_same_bytes(world, trained, tmp_
     ours, theirs = (pd.read_csv(p / "history-1.csv").drop(columns="waiting_share")
                     for p in (tmp_path, trained))  # fmt: skip
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_a_group_trains_each_crosscoder_as_it_would_be_alone(world, trained, tmp_path):
+    """The same bytes, and a log without the columns of the other's models."""
+    given = arguments(world, tmp_path, 0)
+    alone = {"models": MODELS[:1], "inputs": "activations", "activation": "relu_l1"}
+    given["designs"] = {"base-r1": alone | {"reference": None, "seed": 1}, **given["designs"]}
+    train_crosscoders.main(**given)
+    assert state_file(tmp_path, 0).read_bytes() == state_file(trained, 0).read_bytes()
+    logs = [read_log([tmp_path / "history-0.csv"], name) for name in (NAME, "base-r1")]
+    assert [len(log) for log in logs] == [40, 40]
+    assert set(logs[0].columns) - set(logs[1].columns) == {"fve_rl-5"}
 
 
 def test_scales_of_the_first_shard_are_kept(world, trained):
