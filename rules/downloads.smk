@@ -67,6 +67,7 @@ rule prepare_benchmark:
         runtime=30,
     params:
         code=library_hash("scripts/prepare_benchmark.py"),
+        math=lambda wildcards: wildcards.task in MATH,
         source=lambda w: config["evaluation"]["files"][w.task],
         limit=config["evaluation"]["limit"],
         seed=config["seed"],

@@ -15,6 +15,7 @@ from crosslens.workflow.job import run_job
 def main(
     *,
     task: str,
+    math: bool,
     source: DatasetSource,
     limit: Literal["all"] | int,
     seed: int,
@@ -27,11 +28,10 @@ def main(
     """
     key, files = f"evaluation.files.{task}", files_of(source)
     found, dropped = json_rows(rows(files))
-    column, math = benchmark_columns.ANSWERS.get(task), task in benchmark_columns.MATH
-    check_answers(key, found, column, math=math)
+    check_answers(key, found, benchmark_columns.answer_column(task, math=math), math=math)
     drawn = found if limit == "all" else draw_rows(found, limit, seed)
     write_jsonl(out, drawn)
-    check_columns(key, str(out), benchmark_columns.TASKS.get(task, ()))
+    check_columns(key, str(out), benchmark_columns.columns(task, math=math))
     write_json(
         manifest,
         {
@@ -50,6 +50,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         task=snakemake.wildcards.task,
+        math=snakemake.params.math,
         source=snakemake.params.source,
         limit=snakemake.params.limit,
         seed=snakemake.params.seed,

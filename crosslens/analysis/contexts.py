@@ -22,6 +22,19 @@ class Context(NamedTuple):
 
 
 @torch.inference_mode()
+def read_rows(
+    crosscoder: Crosscoder, networks: Sequence[torch.nn.Module], rows: Integer[np.ndarray, "n t"]
+) -> Float[torch.Tensor, "n t m d_model"]:
+    """Return the scaled activations of a crosscoder's models at every token of some sequences.
+
+    `networks` are its models in its order, truncated at its layer (`load_truncated`).
+    """
+    ids = torch.from_numpy(rows.astype(np.int64))
+    streams = [residual_stream(n, ids.to(n.device)).float().cpu() for n in networks]
+    return torch.stack(streams, dim=2) * crosscoder.scales[:, None]
+
+
+@torch.inference_mode()
 def encode_rows(
     crosscoder: Crosscoder,
     networks: Sequence[torch.nn.Module],
@@ -36,14 +49,11 @@ def encode_rows(
     `networks` are the crosscoder's models in its order, truncated at its layer (`load_truncated`).
     The first `skip_positions` positions, on which crosscoders are not trained, are zero.
     """
-    chosen = list(features)
+    chosen = crosscoder.restricted(features)
     found = []
     for group in batches(rows, batch_size):
-        ids = torch.from_numpy(group.astype(np.int64))
-        streams = [residual_stream(n, ids.to(n.device)).float().cpu() for n in networks]
-        x = torch.stack(streams, dim=2) * crosscoder.scales[:, None]
-        f = crosscoder.encode(x.flatten(0, 1))[:, chosen]
-        found.append(f.view(*group.shape, len(chosen)))
+        x = read_rows(chosen, networks, group)
+        found.append(chosen.encode(x.flatten(0, 1)).view(*group.shape, len(features)))
     activations = torch.cat(found)
     activations[:, :skip_positions] = 0
     return activations

@@ -24,9 +24,20 @@ ANSWERS = {  # the column that has the answer, hidden in some data sets' test sp
     **{"headqa_en": "ra", "sciq": "correct_answer", "math500": "answer", "aime24": "Answer"},
     "aime25": "answer",
 }
-MATH = ("math500", "aime24", "aime25")
+MATH = ("math500", "aime24", "aime25")  # the paper's; any other has MATH_COLUMNS
+MATH_COLUMNS = ("problem", "answer")
 HUB_TASKS = (  # multiple-choice tasks of lm-eval with an accuracy `acc`, loaded from the hub
     *("arc_easy", "boolq", "copa", "headqa_es", "hellaswag", "logiqa2", "mathqa", "medmcqa"),
     *("medqa_4options", "qa4mre_2011", "race", "social_iqa", "swag", "truthfulqa_mc1"),
     *("winogrande", "wsc273"),
 )
+
+
+def columns(task: str, *, math: bool) -> tuple[str, ...]:
+    """Return the columns that a benchmark's rows need; none where the harness alone knows them."""
+    return TASKS.get(task, MATH_COLUMNS if math else ())
+
+
+def answer_column(task: str, *, math: bool) -> str | None:
+    """Return the column of a benchmark's answers, or None where the harness alone knows it."""
+    return ANSWERS.get(task, MATH_COLUMNS[-1] if math else None)

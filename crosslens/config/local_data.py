@@ -136,7 +136,8 @@ def check_benchmarks(study: StudyConfig) -> None:
     for task, source in study.evaluation.files.items():
         key = f"evaluation.files.{task}"
         if path := check_source(key, source, study):
-            check_columns(key, path, benchmark_columns.TASKS.get(task, ()))
+            columns = benchmark_columns.columns(task, math=task in study.evaluation.math)
+            check_columns(key, path, columns)
 
 
 def check_corpus(study: StudyConfig) -> None:

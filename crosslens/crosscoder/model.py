@@ -4,6 +4,7 @@ Equations are the paper's: 1 and 5 encode, 2 and 6 decode, 3 and 7 are the loss.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,9 +82,15 @@ class Crosscoder(torch.nn.Module):
     def encode_positive(
         self, x: Float[torch.Tensor, "b n d_model"]
     ) -> Float[torch.Tensor, "b d_sparse"]:
-        """Return the ReLU of the pre-activations, one matrix product over all models."""
+        """Return the ReLU of the pre-activations."""
+        return torch.relu(self.pre_activations(x))
+
+    def pre_activations(
+        self, x: Float[torch.Tensor, "b n d_model"]
+    ) -> Float[torch.Tensor, "b d_sparse"]:
+        """Return sum_i W_enc^i a^i + b_enc, one matrix product over all models."""
         W_enc = rearrange(self.W_enc, "n d k -> (n d) k")
-        return torch.relu(torch.addmm(self.b_enc, rearrange(x, "b n d -> b (n d)"), W_enc))
+        return torch.addmm(self.b_enc, rearrange(x, "b n d -> b (n d)"), W_enc)
 
     def encode_branch(
         self, x: Float[torch.Tensor, "... d_model"], model: int
@@ -114,6 +121,14 @@ class Crosscoder(torch.nn.Module):
         reconstruction = (x - x_hat).square().sum(dim=(1, 2)).mean()
         sparsity = (f @ self.decoder_norms()).mean()
         return Loss(reconstruction + beta * sparsity, reconstruction, sparsity, f, x_hat)
+
+    def restricted(self, features: Sequence[int]) -> "Crosscoder":
+        """Return a crosscoder of some of the features, which encodes them as this one does."""
+        kept = torch.tensor(list(features))
+        tensors = {**self.state_dict(), "b_enc": self.b_enc.detach()[kept]}
+        tensors["W_enc"] = self.W_enc.detach()[:, :, kept]
+        tensors["W_dec"] = self.W_dec.detach()[:, kept]
+        return Crosscoder.of(tensors, self.metadata).requires_grad_(False)
 
     def save(self, path: Path) -> None:
         """Write weights, biases and scales as safetensors, the metadata as JSON strings."""

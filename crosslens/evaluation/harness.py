@@ -121,12 +121,9 @@ def local(config: dict[str, Any], file: Path, cache: Path) -> dict[str, Any]:
 
 
 def math_config(task: str, repeats: int, temperature: float, max_new_tokens: int) -> dict[str, Any]:
-    """Evalchemy's protocol over the harness's data set: every repetition is graded and kept."""
-    harness = harness_config(task)
-    keep = {k: v for k, v in harness.items() if k.startswith("dataset") or k in SPLITS}
+    """Evalchemy's protocol as a task of the harness: every repetition is graded and kept."""
     metrics = [*(f"repetition_{i}" for i in range(repeats)), "exact_match"]
     return {
-        **keep,
         "task": task,
         "output_type": "generate_until",
         "doc_to_text": lambda doc: user_message(field(doc, "problem")),
@@ -216,7 +213,8 @@ def tasks_of(settings: EvaluationConfig, names: list[str]) -> Iterator[dict[str,
                 else harness_config(name)
             )
             file = settings.files[name].dataset
-            check_columns(f"evaluation.files.{name}", file, benchmark_columns.TASKS.get(name, ()))
+            columns = benchmark_columns.columns(name, math=math is not None)
+            check_columns(f"evaluation.files.{name}", file, columns)
             tasks[name] = ConfigurableTask(config=local(config, Path(file), Path(cache)))
         yield tasks
 

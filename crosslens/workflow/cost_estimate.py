@@ -32,6 +32,7 @@ SOLUTION = 300  # mean tokens of a problem's own solution
 KEPT = 0.7  # share of the traces that is right
 QUESTIONS, CHOICES, QUESTION = 1500, 4, 120  # of one multiple-choice task; tokens of a prompt
 MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
+OTHER_MATH = 1000  # problems of any other set
 BRANCH = 10  # tokens of a choice behind the prompt that it shares
 ROW = 11  # bytes beside a row's activations: token, position, sequence, mask
 ADAM = 12  # bytes a parameter in training: the weight and two moments, in float32
@@ -230,7 +231,10 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
 def evaluation_hours(study: StudyConfig, size: Size) -> float:
     """One model on all benchmarks: sampled answers, and the likelihood of every choice."""
     settings = study.evaluation
-    answers = sum(most(study, MATH[task]) * entry.repeats for task, entry in settings.math.items())
+    answers = sum(
+        most(study, MATH.get(task, OTHER_MATH)) * entry.repeats
+        for task, entry in settings.math.items()
+    )
     tasks = len(settings.tasks) + len(settings.unseen)
     read = tasks * most(study, QUESTIONS) * CHOICES * QUESTION
     reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600

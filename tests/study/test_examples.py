@@ -6,11 +6,13 @@ import pytest
 import yaml
 from conftest import ROOT, Study, jobs
 from real_material import real
+from real_word_problems import problem_sets
 
 from crosslens.config.loading import load_study
 from crosslens.config.locations import downloads
 from crosslens.config.study import read_study
 from crosslens.config.study_design import trains
+from crosslens.io.records import write_jsonl
 from crosslens.workflow import cost_estimate
 
 SMALL = ROOT / "small.yaml"
@@ -39,7 +41,11 @@ def test_the_real_study_on_two_cores(tmp_path: Path) -> None:
     text = (ROOT / "tests" / "config" / "real.yaml").read_text()
     config = yaml.safe_load(text.replace("../shared/real", str(real(""))))
     study = Study(tmp_path, config)
-    study.model("results/smollm2", layers=30, max_position_embeddings=8192, hidden_size=576)
+    given = tmp_path / "results" / "real-input"
+    study.model("results/real-input/base", layers=30, max_position_embeddings=8192, hidden_size=576)
+    _, trained, asked = problem_sets()
+    write_jsonl(given / "problems.jsonl", trained)
+    write_jsonl(given / "word_problems.jsonl", asked)
     done = study.snakemake("--dry-run", "--cores", "2", "--quiet", "rules")
     assert done.returncode == 0, done.stdout
     count = jobs(done.stdout)

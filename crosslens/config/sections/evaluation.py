@@ -37,14 +37,15 @@ class EvaluationConfig(Section):
         description="Multiple-choice tasks that features are tested on but not selected on, Tables "
         "4 and 5 (evaluate_model, intervene).",
     )
-    math: dict[Literal["math500", "aime24", "aime25"], MathTaskConfig] = Field(
+    math: dict[Key, MathTaskConfig] = Field(
         {
             "math500": MathTaskConfig(repeats=3),
             "aime24": MathTaskConfig(repeats=10),
             "aime25": MathTaskConfig(repeats=10),
         },
         description="Math sets of Table 1, by Evalchemy's protocol: every model then needs a chat "
-        "template (evaluate_model).",
+        "template (evaluate_model). A set of another name has its data in evaluation.files, with "
+        "columns problem and answer.",
     )
     temperature: float = Field(
         0.7,
@@ -75,6 +76,8 @@ class EvaluationConfig(Section):
         for key in ("tasks", "unseen"):
             for task in getattr(self, key):
                 check_choice_task(key, task)
+        for task in self.math:
+            check_math_task(task)
         for task in self.unseen:
             if task in self.tasks:
                 raise InputError(f"unseen: {task} is in tasks, too. Remove it from one of them.")
@@ -82,6 +85,13 @@ class EvaluationConfig(Section):
             if task not in (known := [*self.tasks, *self.unseen, *self.math]):
                 raise InputError(f"files.{task}: unknown task. {suggestion(task, known)}")
         return self
+
+
+def check_math_task(task: str) -> None:
+    """Raise InputError for a math set that has the name of a multiple-choice task."""
+    known = {*benchmark_columns.TASKS, *benchmark_columns.HUB_TASKS} - {*benchmark_columns.MATH}
+    if task in known:
+        raise InputError(f"math: {task} is a multiple-choice task. Move it to tasks or unseen.")
 
 
 def check_choice_task(key: str, task: str) -> None:
