@@ -26,6 +26,7 @@ include: "rules/activations.smk"
 include: "rules/crosscoders.smk"
 include: "rules/metrics.smk"
 include: "rules/generalization.smk"
+include: "rules/features.smk"
 include: "rules/interventions.smk"
 include: "rules/figures.smk"
 include: "rules/tables.smk"
@@ -39,6 +40,7 @@ rule all:
     input:
         figures(*FIGURES),
         tables(*TABLES),
+        collect("<results>/features/{family}.html", family=FAMILIES),
         "<results>/report.html",
         "<results>/summary.json",
     localrule: True

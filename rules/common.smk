@@ -27,6 +27,7 @@ FAMILIES = STUDY.families
 LABELS = {family: entry.label for family, entry in FAMILIES.items()}
 CHECKPOINTS = range(1, N_CHECKPOINTS + 1)
 CROSSCODER = STUDY.crosscoder
+TRIO = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[0]
 SHARDS = range(config["activations"]["shards"])
 # Absent where every family comes with its tuned models.
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})

@@ -200,6 +200,15 @@ def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
         return file["rows"][start:stop], file.attrs["hash"]
 
 
+def heldout_sources(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Return the source of each held-out sequence, an index, and the names of the sources.
+
+    Raises InputError when the file is damaged.
+    """
+    with open_hdf5(path) as file:
+        return file["source"][: int(file.attrs["heldout_rows"])], list(file.attrs["sources"])
+
+
 def distinct(rows: np.ndarray) -> set[bytes]:
     """Return the different sequences among rows [sequences, length], as hashes of their bytes."""
     return {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}

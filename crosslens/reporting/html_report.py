@@ -10,7 +10,8 @@ import yaml
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
-from crosslens.io.records import sha256
+from crosslens.io.records import read_jsonl, sha256
+from crosslens.reporting.feature_page import examples, percent, segments, strongest
 from crosslens.reporting.findings import findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
@@ -86,6 +87,7 @@ def page(
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": number, "title_of": task_title, "reference": reference}
+    environment.filters["percent"] = percent
     return environment.from_string(template).render(
         study=study,
         summary=summary,
@@ -101,6 +103,9 @@ def page(
         nothing=NOTHING,
         own_figures=list(own_figures(study)),
         rule=RULE,
+        cards={f: examples(read_jsonl(study.root / f"features/{f}.jsonl")) for f in study.families},
+        segments=segments,
+        strongest=strongest,
         verdict_classes=VERDICT_CLASSES,
         curves={
             p.stem: picture(p)

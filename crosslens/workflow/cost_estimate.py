@@ -120,6 +120,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     )
     once += ("tokenize_corpus", "report_data_path", "start_family")
     once += ("read_questions", "assess_interventions")
+    once += ("collect_feature_cards", "write_feature_page")
     trios = len(crosscoder_design.trios(settings)) * len(families)
     seeds = (1 + settings.replicas) * len(families)
     matched = "drift_matched" in settings.evidence
@@ -215,6 +216,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
         ),
         "read_questions": len(study_design.FINAL) * questions_hours(study, size),
         "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
+        "collect_feature_cards": len(study_design.FINAL) * heldout_hours(study, size),
     }
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
@@ -286,6 +288,12 @@ def extraction_hours(study: StudyConfig, size: Size) -> float:
     tokens = study.corpus.tokens + study.corpus.heldout_tokens
     computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
+
+
+def heldout_hours(study: StudyConfig, size: Size) -> float:
+    """One model on the held-out texts, up to the middle layer; nothing is written."""
+    tokens = study.corpus.heldout_tokens
+    return 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING) / 3600
 
 
 def crosscoder_slots(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from helpers_cards import card_record
 from helpers_effects import effect_row
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.figure_list import FIGURES
 from crosslens.config.study import StudyConfig
-from crosslens.io.records import read_json, write_json
+from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
 from crosslens.reporting.findings import compare, findings
 from crosslens.reporting.html_report import number, page
@@ -82,6 +83,11 @@ def results_tree(root: Path) -> Study:
     evaluated, inputs = {}, []
     for family in LABELS:
         inputs += write_family(root, family, pd.DataFrame(rows))
+        path = root / "features" / f"{family}.jsonl"
+        write_jsonl(
+            path, [card_record(5, ["most specific to SFT"]), card_record(6, ["drawn at random"])]
+        )
+        inputs.append(path)
         for variant, accuracy in (("base", 0.3), ("sft-5", 0.5), ("rl-5", 0.8)):
             tasks = {"math500": task(accuracy, "math"), "sciq": task(accuracy, "choice")}
             tasks["piqa"] = task(2.5 * accuracy - 0.5, "choice")

@@ -8,7 +8,8 @@ from crosslens.config.sections.base import Fraction, Section, Text
 
 
 class MetricsConfig(Section):
-    """Specificity and overlap of features (score_specificity, measure_overlap, rank_shifts)."""
+    """Specificity, overlap and contexts of features (score_specificity, measure_overlap,
+    rank_shifts, collect_feature_cards)."""
 
     top_features: int = Field(
         50,
@@ -26,6 +27,13 @@ class MetricsConfig(Section):
         0.7,
         description="Decoder vectors with at least this cosine count as the same feature in the "
         "overlap by direction (measure_overlap).",
+    )
+    feature_cards: int = Field(
+        60,
+        ge=1,
+        le=2**12,
+        description="Features with a card for each reason: specific to base, to SFT, to RL, "
+        "selected in most tasks, drawn at random (collect_feature_cards).",
     )
 
 

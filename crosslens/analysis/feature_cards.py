@@ -1,0 +1,241 @@
+"""Feature cards: what a feature of a three-model crosscoder is about, as data.
+
+Belongs here: which features get a card, and what the card holds. Pages are made by
+crosslens.reporting.feature_pages.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Integer
+
+from crosslens.analysis.context_pool import (
+    BEFORE,
+    WEAKEST,
+    ContextPool,
+    Contexts,
+    candidates,
+    octaves,
+)
+from crosslens.analysis.contexts import read_rows
+from crosslens.analysis.latent_scaling import TOO_RARE
+from crosslens.analysis.logit_lens import Lens
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.models.batching import batches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ROLES = ("base", "sft", "rl")  # as in the columns mas_base, mas_base_star, ...
+MOST_SPECIFIC = {"sft": "SFT", "rl": "RL", "base": "base"}  # in the order of the page
+STRONGEST_OCTAVE = 20  # holds all stronger ones
+DIGITS = 4  # significant, of a card's numbers
+
+
+def chosen_features(
+    mas: pd.DataFrame, selected: Sequence[int], each: int, seed: int
+) -> dict[int, list[str]]:
+    """Return the features that get a card, in the order of the page, with the reasons for each.
+
+    `each` is the number for each reason: most specific to SFT, RL and base by MAS*, selected in
+    most tasks, and drawn at random among those alive, without which a reader cannot judge the rest.
+    `mas` has the rows of one trio; `selected` is in the order of preference.
+    """
+    alive = mas[(mas["alive"] == 1) & (mas["pattern"] != TOO_RARE)]
+    reasons: dict[int, list[str]] = {}
+    for role, name in MOST_SPECIFIC.items():
+        order = alive.sort_values(f"mas_{role}_star", ascending=False, kind="stable")
+        for feature in order["feature"].head(each):
+            reasons.setdefault(int(feature), []).append(f"most specific to {name}")
+    for feature in selected[:each]:
+        reasons.setdefault(int(feature), []).append("selected in most tasks")
+    random = np.random.default_rng(seed)
+    pool = sorted(mas.loc[mas["alive"] == 1, "feature"])
+    for feature in random.permutation(pool)[:each]:
+        reasons.setdefault(int(feature), []).append("drawn at random")
+    return reasons
+
+
+class Reading(NamedTuple):
+    """What one pass over the held-out texts finds of some features."""
+
+    pool: ContextPool
+    histogram: Integer[np.ndarray, "k o"]  # firings by octave, from WEAKEST to STRONGEST_OCTAVE
+    firings: Integer[np.ndarray, "k s"]  # by source
+    tokens: Integer[np.ndarray, " s"]  # read, by source
+
+
+@torch.inference_mode()
+def read_texts(
+    crosscoder: Crosscoder,
+    networks: Sequence[torch.nn.Module],
+    rows: Iterator[tuple[int, Integer[np.ndarray, "n t"], Integer[np.ndarray, " n"]]],
+    sources: int,
+    skip_positions: int,
+) -> Reading:
+    """Read texts in order, and gather contexts and counts of all features of a crosscoder.
+
+    `crosscoder` is restricted to the features of the cards. `rows` yields the number of a batch's
+    first sequence, its token ids, and the source of each sequence. The first `skip_positions`
+    positions of a sequence are left out.
+    """
+    k = len(crosscoder.b_enc)
+    found = Reading(
+        ContextPool(),
+        np.zeros((k, STRONGEST_OCTAVE - WEAKEST + 1), np.int64),
+        np.zeros((k, sources), np.int64),
+        np.zeros(sources, np.int64),
+    )
+    for first, ids, source in rows:
+        pre, codes = encode(crosscoder, networks, ids)
+        pre[:, :skip_positions] = -np.inf
+        codes[:, :skip_positions] = 0
+        found.pool.add(candidates(pre, codes, ids, first))
+        f = codes[:, :, 0]
+        for s in range(sources):
+            found.firings[:, s] += (f[source == s] > 0).sum(axis=(0, 1))
+            found.tokens[s] += (source == s).sum() * (ids.shape[1] - skip_positions)
+        feature = np.broadcast_to(np.arange(k), f.shape)[f > 0]
+        octave = np.minimum(octaves(f[f > 0]), STRONGEST_OCTAVE) - WEAKEST
+        np.add.at(found.histogram, (feature, octave), 1)
+    return found
+
+
+def encode(
+    crosscoder: Crosscoder, networks: Sequence[torch.nn.Module], ids: Integer[np.ndarray, "n t"]
+) -> tuple[Float[np.ndarray, "n t k"], Float[np.ndarray, "n t r k"]]:
+    """Return pre-activations, and activations by each readout: joint, then each model's branch."""
+    x = read_rows(crosscoder, networks, ids)
+    n, t, models, _ = x.shape
+    pre = crosscoder.pre_activations(x.flatten(0, 1)).view(n, t, -1)
+    joint = crosscoder.above_threshold(torch.relu(pre))
+    branches = [crosscoder.encode_branch(x[:, :, i], i) for i in range(models)]
+    return pre.numpy().copy(), torch.stack([joint, *branches], dim=2).numpy()
+
+
+def batches_of(
+    rows: Integer[np.ndarray, "n t"], source: Integer[np.ndarray, " n"], size: int
+) -> Iterator[tuple[int, Integer[np.ndarray, "b t"], Integer[np.ndarray, " b"]]]:
+    """Yield what `read_texts` takes of rows and their sources."""
+    for at in batches(np.arange(len(rows)), size):
+        yield int(at[0]), rows[at], source[at]
+
+
+def directions(crosscoder: Crosscoder) -> Float[torch.Tensor, "n k d"]:
+    """Return decoder vectors in the units of each model's residual stream."""
+    return crosscoder.W_dec.detach() / crosscoder.scales[:, None, None]
+
+
+def cosines(crosscoder: Crosscoder) -> Float[torch.Tensor, "n n k"]:
+    """Return the cosine of each feature's decoder vectors between models."""
+    unit = torch.nn.functional.normalize(crosscoder.W_dec.detach(), dim=-1)
+    return torch.einsum("ikd,jkd->ijk", unit, unit)
+
+
+def context_records(
+    contexts: Contexts, tokenizer: "PreTrainedTokenizerBase", readouts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return contexts as plain records: tokens as text, and the feature's activation on each."""
+    return [
+        {
+            "sequence": int(contexts.sequence[i]),
+            "position": int(contexts.position[i]),
+            "value": rounded(contexts.value[i]),
+            "at": int(inside[:BEFORE].sum()),
+            "tokens": token_texts(tokenizer, contexts.ids[i][inside].tolist()),
+            "codes": {
+                name: [rounded(value) for value in contexts.codes[i, r][inside]]
+                for r, name in enumerate(readouts)
+            },
+        }
+        for i, inside in enumerate(contexts.ids >= 0)
+    ]
+
+
+def token_texts(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> list[str]:
+    """Return what each token adds to the text before it, spaces included.
+
+    A token that ends in the middle of a character has the text of its own.
+    """
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    texts, before = [], ""
+    for end, token in enumerate(ids, 1):
+        text = tokenizer.decode(ids[:end], **options)
+        added = text.removeprefix(before)
+        texts.append(added if text.startswith(before) else tokenizer.decode([token], **options))
+        before = text
+    return texts
+
+
+def lens_records(
+    lenses: dict[str, Lens], position: int, tokenizer: "PreTrainedTokenizerBase"
+) -> dict[str, dict[str, list[str]]]:
+    """Return, for each model, the tokens that a feature's direction raises and lowers."""
+    return {
+        model: {
+            "raised": [tokenizer.decode([t]) for t in lens.raised[position].tolist()],
+            "lowered": [tokenizer.decode([t]) for t in lens.lowered[position].tolist()],
+        }
+        for model, lens in lenses.items()
+    }
+
+
+def card(
+    position: int,
+    feature: int,
+    *,
+    reasons: list[str],
+    crosscoder: Crosscoder,
+    reading: Reading,
+    sources: Sequence[str],
+    lenses: dict[str, Lens],
+    mas: pd.Series,
+    row: pd.Series,
+    scores: pd.Series,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> dict[str, Any]:
+    """Return one feature's card as a plain record.
+
+    `position` is its place in the restricted crosscoder; `mas`, `row` and `scores` are its MAS and
+    MAS*, its row of features.csv, and its score by task.
+    """
+    readouts = ["joint", *crosscoder.models]
+    similar = cosines(crosscoder)[:, :, position]
+    used = reading.histogram[position].nonzero()[0]
+    return {
+        "feature": feature,
+        "reasons": reasons,
+        "rate": rounded(row["rate"]),
+        "pattern": row["pattern"],
+        "mas": {role: rounded(mas[f"mas_{role}"]) for role in ROLES},
+        "mas_star": {role: rounded(mas[f"mas_{role}_star"]) for role in ROLES},
+        "nu_error": {model: rounded(row[f"nu_error_{model}"]) for model in crosscoder.models},
+        "cosine": {
+            f"{a} and {b}": rounded(similar[i, j])
+            for i, a in enumerate(crosscoder.models)
+            for j, b in enumerate(crosscoder.models)
+            if i < j
+        },
+        "scores": {task: rounded(value) for task, value in scores.items()},
+        "rate_by_source": {
+            name: rounded(reading.firings[position, s] / max(1, reading.tokens[s]))
+            for s, name in enumerate(sources)
+        },
+        "histogram": {
+            str(octave + WEAKEST): int(reading.histogram[position, octave]) for octave in used
+        },
+        "lens": lens_records(lenses, position, tokenizer),
+        "contexts": {
+            kind: context_records(found, tokenizer, readouts)
+            for kind, found in reading.pool.of_feature(position).items()
+        },
+    }
+
+
+def rounded(value: Any) -> float | None:
+    """Return a number with few digits; None for NaN."""
+    number = float(value)
+    return None if np.isnan(number) else float(f"{number:.{DIGITS}g}")

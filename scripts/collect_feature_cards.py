@@ -1,0 +1,121 @@
+"""Collect what feature cards show, in one pass of the trio's models over the held-out texts."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from transformers import AutoModelForCausalLM
+
+from crosslens.activations.extract import load_truncated
+from crosslens.analysis.feature_cards import (
+    batches_of,
+    card,
+    chosen_features,
+    directions,
+    read_texts,
+)
+from crosslens.analysis.logit_lens import Lens, logit_lens
+from crosslens.config.sections import ActivationsConfig
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.data.corpus import heldout_sources, read_shard
+from crosslens.io.progress import track
+from crosslens.io.records import read_json, write_jsonl
+from crosslens.models.loading import load_network
+from crosslens.models.tokenizer import load_tokenizer
+from crosslens.workflow.job import run_job
+
+
+def main(
+    *,
+    crosscoder: Path,
+    features: Path,
+    mas: Path,
+    scores: Path,
+    selected: Path,
+    models: list[Path],
+    corpus: Path,
+    settings: ActivationsConfig,
+    each: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Write one row a feature, as `feature_cards.card` returns it.
+
+    `models` are the crosscoder's, in its order.
+    """
+    whole = Crosscoder.load(crosscoder)
+    kind, _, replica = crosscoder.parent.name.rpartition("-r")
+    found = pd.read_csv(mas)
+    specific = found[(found["crosscoder"] == kind) & (found["replica"] == int(replica))]
+    reasons = chosen_features(specific, preferred(read_json(selected)), each, seed)
+    chosen = list(reasons)
+    print(f"{len(chosen)} features get a card")
+
+    part = whole.restricted(chosen)
+    lenses = {}
+    for name, path, d in zip(part.models, models, directions(part), strict=True):
+        lenses[name] = lens_of(path, d)
+    source, names = heldout_sources(corpus)
+    rows = read_shard(corpus, "heldout")[0]
+    networks = [load_truncated(path, whole.metadata["layer"])[0] for path in models]
+    texts = list(batches_of(rows, source, settings.batch_size))
+    reading = read_texts(
+        part,
+        networks,
+        track(texts, "texts", unit="batches"),
+        len(names),
+        settings.skip_positions,
+    )
+    table = pd.read_csv(features).set_index("feature")
+    by_task = pd.read_csv(scores).pivot_table(index="feature", columns="task", values="score")
+    specific = specific.set_index("feature")
+    tokenizer = load_tokenizer(models[0])
+    write_jsonl(
+        out,
+        [
+            card(
+                position,
+                feature,
+                reasons=reasons[feature],
+                crosscoder=part,
+                reading=reading,
+                sources=names,
+                lenses=lenses,
+                mas=specific.loc[feature],
+                row=table.loc[feature],
+                scores=by_task.loc[feature],
+                tokenizer=tokenizer,
+            )
+            for position, feature in enumerate(chosen)
+        ],
+    )
+
+
+def preferred(selection: dict) -> list[int]:
+    """Return the features selected in all tasks, then the others selected in most."""
+    every = selection["intersection"]
+    return [*every, *(f for f in selection["majority"] if f not in every)]
+
+
+def lens_of(path: Path, d: Float[torch.Tensor, "k d_model"]) -> Lens:
+    """Return the logit lens of directions in one model, which is loaded for it alone."""
+    return logit_lens(load_network(path, AutoModelForCausalLM), d)
+
+
+if __name__ == "__main__":
+    run_job(
+        main,
+        snakemake,
+        crosscoder=snakemake.input.crosscoder,
+        features=snakemake.input.features,
+        mas=snakemake.input.mas,
+        scores=snakemake.input.scores,
+        selected=snakemake.input.selected,
+        models=snakemake.input.models,
+        corpus=snakemake.input.corpus,
+        settings=snakemake.params.activations,
+        each=snakemake.params.each,
+        seed=snakemake.params.seed,
+        out=snakemake.output.cards,
+    )

@@ -1,0 +1,171 @@
+"""Feature cards: which features have one, and what it holds, on a planted feature."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_models import LETTERS, letter_tokenizer, tiny_network
+
+from crosslens.activations.extract import residual_stream
+from crosslens.analysis.context_pool import STRONGEST, WEAKEST
+from crosslens.analysis.feature_cards import (
+    batches_of,
+    card,
+    chosen_features,
+    cosines,
+    directions,
+    read_texts,
+    token_texts,
+)
+from crosslens.analysis.logit_lens import logit_lens
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.models.decoder import body_of, truncate
+
+MODELS = ["base", "sft-5", "rl-5"]
+
+
+def mas_table() -> pd.DataFrame:
+    """Six features: 0 is base's, 1 SFT's, 2 RL's, 3 and 4 shared, 5 dead."""
+    shares = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], *[[1 / 3] * 3] * 3]
+    stars = {
+        f"mas_{role}_star": [s[i] for s in shares] for i, role in enumerate(["base", "sft", "rl"])
+    }
+    patterns = ["base", "sft-5", "rl-5", "base+sft-5+rl-5", "too rare", "too rare"]
+    alive = [1, 1, 1, 1, 1, 0]
+    return pd.DataFrame({"feature": range(6), "alive": alive, "pattern": patterns, **stars})
+
+
+def test_chosen_features_have_their_reasons() -> None:
+    reasons = chosen_features(mas_table(), [3, 0], each=1, seed=0)
+    assert reasons[1] == ["most specific to SFT"]
+    assert reasons[2][0] == "most specific to RL"
+    assert "most specific to base" in reasons[0]
+    assert "selected in most tasks" in reasons[3]
+    assert sum("drawn at random" in found for found in reasons.values()) == 1
+    assert list(reasons)[:3] == [1, 2, 0]
+    many = chosen_features(mas_table(), [], each=50, seed=0)
+    assert 5 not in many  # it is dead
+    assert many[4] == ["drawn at random"]  # too rare for MAS*
+
+
+@pytest.fixture(scope="module")
+def study() -> tuple[Crosscoder, list[torch.nn.Module], np.ndarray]:
+    """Three tiny models, and a crosscoder whose feature 1 fires on the letter q, most in RL."""
+    networks = [truncate(body_of(tiny_network("qwen3", seed=i)), 2) for i in range(3)]
+    tokenizer = letter_tokenizer()
+    rows = np.random.default_rng(0).choice(tokenizer.convert_tokens_to_ids(list(LETTERS)), (40, 12))
+    ids = torch.from_numpy(rows)
+    with torch.no_grad():
+        streams = torch.stack([residual_stream(n, ids) for n in networks], dim=2)
+    crosscoder = Crosscoder(3, streams.shape[-1], 4, metadata={"models": MODELS, "layer": 2})
+    is_q = ids == tokenizer.convert_tokens_to_ids("q")
+    with torch.no_grad():
+        flat = streams.flatten(2)
+        target = is_q.float().flatten()
+        design = torch.cat([flat.flatten(0, 1), torch.ones(target.numel(), 1)], dim=1)
+        solved = torch.linalg.lstsq(design, target[:, None]).solution[:, 0]
+        crosscoder.W_enc[:, :, 1] = solved[:-1].view(3, -1)
+        crosscoder.b_enc[1] = solved[-1] - 0.3
+        crosscoder.b_enc[3] = -1e4
+    return crosscoder, networks, rows
+
+
+def reading(study, features, sources=2):
+    crosscoder, networks, rows = study
+    part = crosscoder.restricted(features)
+    source = np.arange(len(rows)) % sources
+    return part, read_texts(part, networks, batches_of(rows, source, 16), sources, 1)
+
+
+def test_one_pass_counts_what_fires(study) -> None:
+    crosscoder, networks, rows = study
+    part, found = reading(study, [1, 3])
+    with torch.no_grad():
+        x = torch.stack([residual_stream(n, torch.from_numpy(rows)) for n in networks], dim=2)
+        f = crosscoder.encode(x.flatten(0, 1)).view(*rows.shape, -1)[:, 1:]
+    for position, feature in enumerate([1, 3]):
+        fires = f[:, :, feature] > 0
+        assert found.firings[position].tolist() == [fires[0::2].sum(), fires[1::2].sum()]
+        assert found.histogram[position].sum() == fires.sum()
+    assert found.tokens.tolist() == [20 * 11, 20 * 11]
+    kept = found.pool.kept
+    best = kept.take((kept.feature == 0) & (kept.kind == STRONGEST))
+    assert best.value[0] == pytest.approx(f[:, :, 1].max().item(), rel=1e-5)
+    assert len(part.b_enc) == 2
+
+
+def test_a_card_shows_the_planted_letter(study) -> None:
+    crosscoder, _, _ = study
+    part, found = reading(study, [1, 3])
+    tokenizer = letter_tokenizer()
+    full = [tiny_network("qwen3", seed=i) for i in range(3)]
+    lenses = {
+        name: logit_lens(network, d, 3)
+        for name, network, d in zip(MODELS, full, directions(part), strict=True)
+    }
+    roles = [f"mas_{role}{star}" for role in ("base", "sft", "rl") for star in ("", "_star")]
+    row = pd.Series({"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}})
+    cards = [
+        card(
+            position,
+            feature,
+            reasons=["most specific to RL"],
+            crosscoder=part,
+            reading=found,
+            sources=["a", "b"],
+            lenses=lenses,
+            mas=pd.Series(dict.fromkeys(roles, 1 / 3)),
+            row=row,
+            scores=pd.Series({"task": 0.12345678}),
+            tokenizer=tokenizer,
+        )
+        for position, feature in enumerate([1, 3])
+    ]
+    planted, dead = cards
+    shown = [c["tokens"][c["at"]].strip() for c in planted["contexts"]["strongest"]]
+    assert shown
+    assert set(shown) == {"q"}
+    for context in planted["contexts"]["strongest"]:
+        assert context["codes"]["joint"][context["at"]] == context["value"]
+        assert set(context["codes"]) == {"joint", *MODELS}
+        assert (
+            len({len(codes) for codes in context["codes"].values()} | {len(context["tokens"])}) == 1
+        )
+    assert planted["scores"] == {"task": 0.1235}
+    assert planted["nu_error"] == dict.fromkeys(MODELS)
+    assert set(planted["lens"]["rl-5"]) == {"raised", "lowered"}
+    assert sum(planted["histogram"].values()) == found.firings[0].sum()
+    assert all(int(octave) >= WEAKEST for octave in planted["histogram"])
+    assert dead["contexts"]["strongest"] == []
+    assert len(dead["contexts"]["near_miss"]) == 5
+
+
+def test_cosines_between_models() -> None:
+    crosscoder = Crosscoder(2, 2, 2, metadata={"models": MODELS[:2]})
+    with torch.no_grad():
+        crosscoder.W_dec[0] = torch.tensor([[1.0, 0.0], [2.0, 0.0]])
+        crosscoder.W_dec[1] = torch.tensor([[0.0, 3.0], [5.0, 0.0]])
+    assert cosines(crosscoder)[0, 1].tolist() == pytest.approx([0, 1])
+
+
+def test_directions_are_in_the_models_own_units() -> None:
+    crosscoder = Crosscoder(2, 2, 1, metadata={"models": MODELS[:2]})
+    crosscoder.scales.copy_(torch.tensor([2.0, 0.5]))
+    ratio = directions(crosscoder) / crosscoder.W_dec.detach()
+    assert ratio[:, 0, 0].tolist() == pytest.approx([0.5, 2.0])
+
+
+def test_texts_of_tokens_add_up() -> None:
+    tokenizer = letter_tokenizer()
+    ids = tokenizer("a b c").input_ids
+    assert "".join(token_texts(tokenizer, ids)) == tokenizer.decode(ids)
+
+
+def test_a_restricted_crosscoder_encodes_as_the_whole_one() -> None:
+    whole = Crosscoder(2, 3, 6, metadata={"models": MODELS[:2], "threshold": 0.05})
+    x = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0))
+    part = whole.restricted([4, 1])
+    assert torch.allclose(part.encode(x), whole.encode(x)[:, [4, 1]])
+    assert torch.allclose(
+        part.encode_branch(x[:, 0], 0), whole.encode_branch(x[:, 0], 0)[:, [4, 1]]
+    )

@@ -1,0 +1,41 @@
+"""Feature cards as `feature_cards.card` writes them, for the tests of the pages that show them."""
+
+from typing import Any
+
+MODELS = ["base", "sft-5", "rl-5"]
+
+
+def context_record(tokens: list[str], at: int, value: float) -> dict[str, Any]:
+    """Return a context whose joint code fires on one token, and whose base code nowhere."""
+    joint = [value if i == at else 0.0 for i in range(len(tokens))]
+    codes = {"joint": joint, "base": [0.0] * len(tokens), "sft-5": joint, "rl-5": joint}
+    return {
+        **{"sequence": 3, "position": 7, "value": value, "at": at},
+        **{"tokens": tokens, "codes": codes},
+    }
+
+
+def card_record(feature: int, reasons: list[str], *, fires: bool = True) -> dict[str, Any]:
+    """Return the card of a feature that fires on the token of a line break, or nowhere."""
+    texts = [context_record(["<a>", " b\n", "c"], 1, value) for value in (2.0, 1.0)]
+    lens = {"raised": ["\n", "x"], "lowered": ["y", "z"]}
+    shares = {"base": 0.1, "sft": None, "rl": 0.5}
+    return {
+        "feature": feature,
+        "reasons": reasons,
+        "rate": 0.0123,
+        "pattern": "rl-5",
+        "mas": shares,
+        "mas_star": shares,
+        "nu_error": dict.fromkeys(MODELS, 0.5),
+        "cosine": {"base and rl-5": -0.25},
+        "scores": {"sciq": 0.125},
+        "rate_by_source": {"general": 0.01, "reasoning": 0.02},
+        "histogram": {"-1": 3, "1": 6} if fires else {},
+        "lens": dict.fromkeys(MODELS, lens),
+        "contexts": {
+            "strongest": texts if fires else [],
+            "near_miss": [context_record(["n"], 0, -0.5)],
+            **({"level_1": texts[:1]} if fires else {}),
+        },
+    }
