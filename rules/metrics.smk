@@ -1,7 +1,8 @@
 """How specific features are to each model, and how the most specific ones change during training.
 
-INPUTS: <results>/crosscoders/{family}/*/: crosscoder.safetensors, features.csv.
-OUTPUTS: <results>/metrics/{family}/: nrn.csv, mas.csv, tails.csv, overlap.csv, rank-shifts.csv.
+INPUTS: <results>/crosscoders/{family}/*/: crosscoder.safetensors, features.csv; the trio's models.
+OUTPUTS: <results>/metrics/{family}/: nrn.csv, mas.csv, tails.csv, overlap.csv, rank-shifts.csv,
+splice.csv (what the reconstruction does in the models).
 """
 
 
@@ -89,3 +90,29 @@ rule rank_shifts:
         top=config["metrics"]["top_features"],
     script:
         "../scripts/rank_shifts.py"
+
+
+rule measure_splice:
+    input:
+        crosscoder=f"<results>/crosscoders/{{family}}/{TRIO}/crosscoder.safetensors",
+        models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
+        corpus="<results>/activations/{family}/corpus.h5",
+    output:
+        "<results>/metrics/{family}/splice.csv",
+    log:
+        "<logs>/measure_splice/{family}.log",
+    benchmark:
+        "<benchmarks>/measure_splice/{family}.tsv"
+    conda:
+        env_file("analysis")
+    envmodules:
+        env_module("analysis"),
+    resources:
+        gpu=rule_resource("measure_splice", "gpu"),
+        mem_mb=rule_resource("measure_splice", "mem_mb", 4000),
+        runtime=rule_resource("measure_splice", "runtime", 60),
+    params:
+        code=library_hash("scripts/measure_splice.py"),
+        activations=config["activations"],
+    script:
+        "../scripts/measure_splice.py"

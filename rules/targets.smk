@@ -109,7 +109,7 @@ def family_results(family):
         f"features/{family}.jsonl",
         *(
             f"metrics/{family}/{table}.csv"
-            for table in ["nrn", "mas", "overlap", "tails"]
+            for table in ["nrn", "mas", "overlap", "tails", "splice"]
         ),
     ]
     return [f"<results>/{file}" for file in files]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from crosslens.analysis.feature_scores import features_of, restrict
+from crosslens.analysis.feature_scores import features_of
 from crosslens.crosscoder.model import Crosscoder
 
 
@@ -73,7 +73,7 @@ class Editor:
         device = self.crosscoder.W_dec.device
         chosen = torch.tensor(list(features), dtype=torch.long, device=device)
         own = torch.tensor(list(units), dtype=torch.float32, device=device)
-        small = restrict(self.crosscoder, chosen)
+        small = self.crosscoder.restricted(chosen)
         written = small.W_dec[self.index] / small.scales[self.index]
 
         def add(states: States) -> Float[torch.Tensor, "p d"]:

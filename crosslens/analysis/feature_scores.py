@@ -50,18 +50,6 @@ def features_of(
     return crosscoder.encode(x)
 
 
-@torch.no_grad()
-def restrict(crosscoder: Crosscoder, features: Int[torch.Tensor, " k"]) -> Crosscoder:
-    """Return a crosscoder of only some features: the others cost time and change nothing."""
-    n, d, _ = crosscoder.W_enc.shape
-    small = Crosscoder(n, d, max(1, len(features)), metadata=crosscoder.metadata)
-    small.W_enc = torch.nn.Parameter(crosscoder.W_enc[:, :, features])
-    small.b_enc = torch.nn.Parameter(crosscoder.b_enc[features])
-    small.W_dec = torch.nn.Parameter(crosscoder.W_dec[:, features])
-    small.scales = crosscoder.scales.clone()
-    return small.requires_grad_(False)
-
-
 class Groups(NamedTuple):
     """Where each question belongs: indices of its task, its half and its cell."""
 
@@ -141,7 +129,7 @@ def score(
     masks = [mask[groups.task, groups.half] for mask in splits_of(groups.tasks).values()]
     chunk = max(1, ELEMENTS // max(1, len(states)))
     for features in torch.arange(crosscoder.W_enc.shape[-1]).split(chunk):
-        small = restrict(crosscoder, features.to(crosscoder.W_enc.device))
+        small = crosscoder.restricted(features)
         f = {
             name: torch.stack([features_of(small, states, i, name) for i in range(states.shape[1])])
             for name in READOUTS

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -122,13 +122,16 @@ class Crosscoder(torch.nn.Module):
         sparsity = (f @ self.decoder_norms()).mean()
         return Loss(reconstruction + beta * sparsity, reconstruction, sparsity, f, x_hat)
 
-    def restricted(self, features: Sequence[int]) -> "Crosscoder":
-        """Return a crosscoder of some of the features, which encodes them as this one does."""
-        kept = torch.tensor(list(features))
-        tensors = {**self.state_dict(), "b_enc": self.b_enc.detach()[kept]}
-        tensors["W_enc"] = self.W_enc.detach()[:, :, kept]
-        tensors["W_dec"] = self.W_dec.detach()[:, kept]
-        return Crosscoder.of(tensors, self.metadata).requires_grad_(False)
+    @torch.no_grad()
+    def restricted(self, features: Sequence[int] | Int[torch.Tensor, " k"]) -> "Crosscoder":
+        """Return a crosscoder of only some features: the others cost time and change nothing."""
+        kept = torch.as_tensor(features, dtype=torch.long, device=self.W_enc.device)
+        small = Crosscoder(*self.W_enc.shape[:2], 1, metadata=self.metadata)
+        small.W_enc = torch.nn.Parameter(self.W_enc[:, :, kept])
+        small.b_enc = torch.nn.Parameter(self.b_enc[kept])
+        small.W_dec = torch.nn.Parameter(self.W_dec[:, kept])
+        small.scales = self.scales.clone()
+        return small.requires_grad_(False)
 
     def save(self, path: Path) -> None:
         """Write weights, biases and scales as safetensors, the metadata as JSON strings."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 
 from crosslens.evaluation.token_trees import Scores, TreeBatch, score
 from crosslens.io.errors import InputError
@@ -68,7 +68,22 @@ class SplitModel:
     @torch.inference_mode()
     def scores(self, batch: TreeBatch, states: Float[torch.Tensor, "b t d"]) -> Scores:
         """Return the log-probabilities of all choices from the states after the layer."""
-        self.use(self.layers[self.layer :], norm=True)
-        inputs = tree_inputs(batch, states.dtype)
-        hidden = self.body(inputs_embeds=states, use_cache=False, **inputs).last_hidden_state
+        hidden = self.final_states(states, **tree_inputs(batch, states.dtype))
         return score(self.network, batch, hidden)
+
+    @torch.inference_mode()
+    def final_states(
+        self, states: Float[torch.Tensor, "b t d"], **inputs: Shaped[torch.Tensor, "..."]
+    ) -> Float[torch.Tensor, "b t d"]:
+        """Return the normed stream that the head reads, from the states after the layer.
+
+        `inputs` are the body's own, such as attention_mask; without, each row is one sequence.
+        """
+        self.use(self.layers[self.layer :], norm=True)
+        return self.body(inputs_embeds=states, use_cache=False, **inputs).last_hidden_state
+
+    @torch.inference_mode()
+    def lower_states(self, ids: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, "b t d"]:
+        """Return the residual stream after `layer` layers, each row being one sequence."""
+        self.use(self.layers[: self.layer], norm=False)
+        return self.body(input_ids=ids, use_cache=False).last_hidden_state

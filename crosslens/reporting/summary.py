@@ -103,6 +103,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
         "tails": tails_over_seeds(pd.read_csv(root / "metrics" / family / "tails.csv")),
         "attribution": attribution(pd.read_csv(root / "metrics" / family / "mas.csv")),
+        "splice": records(pd.read_csv(root / "metrics" / family / "splice.csv")),
         "turnover": turnover(pd.read_csv(root / "metrics" / family / "overlap.csv")),
     }
 
@@ -229,6 +230,11 @@ def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
         }
         found.append(entry | against)
     return found
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows as plain records, None for NaN."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def none_if_nan(value: float) -> float | None:

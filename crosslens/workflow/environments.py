@@ -21,6 +21,7 @@ ANALYSIS = (
     "evaluate_crosscoder",
     "score_features",
     "intervene",
+    "measure_splice",
     "collect_feature_cards",
 )
 

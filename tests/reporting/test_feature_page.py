@@ -19,7 +19,10 @@ def shown(cards: list[dict]) -> str:
 
 
 def test_a_page_has_every_card_and_needs_no_network() -> None:
-    cards = [card_record(5, ["most specific to SFT"]), card_record(9, ["drawn at random"], fires=False)]
+    cards = [
+        card_record(5, ["most specific to SFT"]),
+        card_record(9, ["drawn at random"], fires=False),
+    ]
     html = shown(cards)
     Balanced().feed(html)
     assert 'id="f5"' in html

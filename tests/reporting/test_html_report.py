@@ -12,6 +12,7 @@ from helpers_cards import card_record
 from helpers_effects import effect_row
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
+from crosslens.analysis.splice import COLUMNS
 from crosslens.config.figure_list import FIGURES
 from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_jsonl
@@ -156,6 +157,11 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
         "mas_rl": 0.2,
     }
     pd.DataFrame(mas).to_csv(root / "metrics" / family / "mas.csv")
+    splice = [
+        ["base", "none", 1.5, 0.0, 1.0, 1.0, None],
+        ["base", "zero", 9.5, 7.0, 0.0, None, None],
+    ]
+    pd.DataFrame(splice, columns=COLUMNS).to_csv(root / "metrics" / family / "splice.csv")
     overlap = {"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7}
     kinds = [pd.DataFrame(overlap).assign(kind=kind) for kind in ("index", "matched")]
     pd.concat(kinds).to_csv(root / "metrics" / family / "overlap.csv")

@@ -60,6 +60,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "read_questions": 1,
         "intervene": 2 * (1 + replicas) + 1,  # SFT for the first seed only
         "assess_interventions": 1,
+        "measure_splice": 1,
         "collect_feature_cards": 1,
         "write_feature_page": 1,
         "write_report": 1,

@@ -25,6 +25,7 @@ PER_FAMILY = {
     "read_questions": 1,
     "intervene": 5,
     "assess_interventions": 1,
+    "measure_splice": 1,
     "collect_feature_cards": 1,
 }
 TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo": 1}

@@ -1,0 +1,227 @@
+"""What the reconstruction does in a model: cross-entropy and KL where it replaces the stream.
+
+A crosscoder may explain most of the variance and still lose what a model computes with. Here the
+residual stream is replaced by its reconstruction, and the layers above run on. Loss is recovered
+against two references: a stream of zeros, and one of the model's own mean.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int, Integer
+
+from crosslens.analysis.edits import edited_positions
+from crosslens.analysis.feature_scores import features_of
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.evaluation.split_model import SplitModel
+from crosslens.io.errors import InputError
+from crosslens.models.batching import batches
+from crosslens.models.output_head import next_token_logits
+
+CODES = ("joint", "branch", "swap")  # readouts of crosslens.analysis.feature_scores
+REFERENCES = ("zero", "mean")
+CHUNK = 1024  # positions whose logits are held at once
+COLUMNS = ["model", "spliced", "cross_entropy", "kl", "recovered_zero", "recovered_mean", "fve"]
+
+
+class Losses(NamedTuple):
+    """Means over the predicted tokens."""
+
+    cross_entropy: float  # nats
+    kl: float  # nats: of the model's own prediction to the one with the splice
+
+
+@torch.inference_mode()
+def reconstruction(
+    crosscoder: Crosscoder, states: Float[torch.Tensor, "b n d"], model: int, code: str
+) -> Float[torch.Tensor, "b d"]:
+    """Return one model's states as the crosscoder decodes them, in the model's own units.
+
+    `states` are all models' unscaled states. The joint code is of all models' own states.
+    """
+    if code == "joint":
+        f = crosscoder.encode(states * crosscoder.scales[:, None])
+    else:
+        f = features_of(crosscoder, states, model, code)
+    decoded = f @ crosscoder.W_dec[model] + crosscoder.b_dec[model]
+    return decoded / crosscoder.scales[model]
+
+
+class SpliceSums:
+    """Sums over texts of one model's losses with each splice, and of squared errors."""
+
+    def __init__(self, crosscoder: Crosscoder, model: int, mean: Float[torch.Tensor, " d"]) -> None:
+        self.crosscoder, self.model, self.mean = crosscoder, model, mean
+        self.tokens = 0
+        self.losses = {name: np.zeros(2) for name in ("none", *REFERENCES, *CODES)}
+        self.errors = dict.fromkeys(CODES, 0.0)
+        self.variance = 0.0
+
+    @torch.inference_mode()
+    def add(
+        self,
+        split: SplitModel,
+        ids: Int[torch.Tensor, "b t"],
+        states: Float[torch.Tensor, "b t n d"],
+        where: Bool[torch.Tensor, "b t"],
+        skip: int,
+    ) -> None:
+        """Add a batch of texts, spliced at the positions `where`; the others stay as they are.
+
+        `states` are all models' streams on the crosscoder's device, in float32. Predictions count
+        from position `skip` on, whatever is spliced.
+        """
+        own, rest = states[:, :, self.model], states[where]
+        target = ids[:, skip + 1 :].flatten().to(split.device)
+        self.tokens += len(target)
+        hidden = {}
+        for name, values in self.splices(rest).items():
+            stream = own.clone()
+            stream[where] = values
+            final = split.final_states(stream.to(split.device, split.body.dtype))
+            hidden[name] = final[:, skip:-1].flatten(0, 1)
+        for name, losses in sum_losses(split, hidden, target).items():
+            self.losses[name] += losses
+
+    def splices(self, rest: Float[torch.Tensor, "p n d"]) -> dict[str, Float[torch.Tensor, "p d"]]:
+        """Return what takes the place of the model's states, its own first; add up the errors."""
+        truth = rest[:, self.model]
+        self.variance += (truth - self.mean).square().sum().item()
+        spliced = {"none": truth, "zero": torch.zeros_like(truth)}
+        spliced["mean"] = self.mean.expand_as(truth)
+        for code in CODES:
+            spliced[code] = reconstruction(self.crosscoder, rest, self.model, code)
+            self.errors[code] += (truth - spliced[code]).square().sum().item()
+        return spliced
+
+    def of(self, name: str) -> Losses:
+        """Return the mean losses with one splice."""
+        return Losses(*(self.losses[name] / self.tokens))
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each splice; NaN where there is nothing to recover or explain."""
+        none = self.of("none").cross_entropy
+        lost = {name: self.of(name).cross_entropy - none for name in REFERENCES}
+        rows = []
+        for name in self.losses:
+            found = self.of(name)
+            worse = found.cross_entropy - none
+            recovered = [1 - worse / lost[r] if lost[r] > 0 else np.nan for r in REFERENCES]
+            known = name in CODES and self.variance > 0
+            fve = 1 - self.errors[name] / self.variance if known else np.nan
+            rows.append([self.crosscoder.models[self.model], name, *found, *recovered, fve])
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def sum_losses(
+    split: SplitModel,
+    hidden: dict[str, Float[torch.Tensor, "p d"]],
+    target: Int[torch.Tensor, " p"],
+) -> dict[str, Float[np.ndarray, "2"]]:
+    """Return the sums of cross-entropy and of KL from the model's own ("none"), by splice."""
+    sums = {name: np.zeros(2) for name in hidden}
+    for start in range(0, len(target), CHUNK):
+        part = slice(start, start + CHUNK)
+        own = log_predictions(split, hidden["none"][part])
+        for name, states in hidden.items():
+            log_p = own if name == "none" else log_predictions(split, states[part])
+            sums[name][0] -= log_p.gather(1, target[part, None]).sum().item()
+            sums[name][1] += (own.exp() * (own - log_p)).sum().item()
+    return sums
+
+
+def log_predictions(
+    split: SplitModel, hidden: Float[torch.Tensor, "p d"]
+) -> Float[torch.Tensor, "p v"]:
+    """Return the log-probabilities of the next token."""
+    return next_token_logits(split.network, hidden).float().log_softmax(dim=-1)
+
+
+@torch.inference_mode()
+def measure_splice(
+    crosscoder: Crosscoder,
+    models: Sequence[SplitModel],
+    rows: Integer[np.ndarray, "n t"],
+    *,
+    batch_size: int,
+    skip_positions: int,
+    sink_threshold: float,
+) -> pd.DataFrame:
+    """Return the losses of every model with every splice on some texts, a row each.
+
+    `models` are the crosscoder's in its order, cut after its layer. First positions and attention
+    sinks, which crosscoders are not trained on, are not spliced. Raises InputError for an
+    architecture that cannot continue from the states after a layer.
+    """
+    texts = Texts(crosscoder, models, batch_size, skip_positions, sink_threshold)
+    total = torch.zeros(len(models), crosscoder.W_dec.shape[-1], device=crosscoder.W_dec.device)
+    count = 0
+    for _, states, where in texts.read(rows):
+        total += states[where].sum(dim=0)
+        count += int(where.sum())
+    sums = [SpliceSums(crosscoder, i, mean) for i, mean in enumerate(total / max(1, count))]
+    for ids, states, where in texts.read(rows):
+        for found, split in zip(sums, models, strict=True):
+            found.add(split, ids, states, where, skip_positions)
+    return pd.concat([found.table() for found in sums], ignore_index=True)
+
+
+class Texts(NamedTuple):
+    """How texts are read by all models of a crosscoder."""
+
+    crosscoder: Crosscoder
+    models: Sequence[SplitModel]
+    batch_size: int
+    skip_positions: int
+    sink_threshold: float
+
+    def read(
+        self, rows: Integer[np.ndarray, "n t"]
+    ) -> Iterator[
+        tuple[Int[torch.Tensor, "b t"], Float[torch.Tensor, "b t n d"], Bool[torch.Tensor, "b t"]]
+    ]:
+        """Yield ids, all models' states, and where the reconstruction may stand for them."""
+        device = self.crosscoder.W_dec.device
+        for number, group in enumerate(batches(rows, self.batch_size)):
+            ids = torch.from_numpy(group.astype(np.int64))
+            lower = [split.lower_states(ids.to(split.device)) for split in self.models]
+            if number == 0:
+                for split, states in zip(self.models, lower, strict=True):
+                    check_split(split, ids, states)
+            states = torch.stack([h.to(device, torch.float32) for h in lower], dim=2)
+            yield ids, states, self.spliced_positions(states)
+
+    def spliced_positions(
+        self, states: Float[torch.Tensor, "b t n d"]
+    ) -> Bool[torch.Tensor, "b t"]:
+        """Return the positions that crosscoders are trained on: in no model a sink."""
+        b, t, n, _ = states.shape
+        places = torch.arange(t, device=states.device).expand(b, t)
+        where = torch.ones(b, t, dtype=torch.bool, device=states.device)
+        for i in range(n):
+            where = edited_positions(
+                states[:, :, i],
+                places,
+                where,
+                scale=float(self.crosscoder.scales[i]),
+                skip_positions=self.skip_positions,
+                sink_threshold=self.sink_threshold,
+            )
+        return where
+
+
+def check_split(
+    split: SplitModel, ids: Int[torch.Tensor, "b t"], states: Float[torch.Tensor, "b t d"]
+) -> None:
+    """Raise InputError unless both parts of a model together give what the whole model gives."""
+    parts = split.final_states(states)
+    split.use(split.layers, norm=True)
+    whole = split.body(input_ids=ids.to(split.device), use_cache=False).last_hidden_state
+    if not torch.allclose(parts.float(), whole.float(), rtol=1e-2, atol=1e-2):
+        raise InputError(
+            f"{split.body.config.model_type}: a model of this architecture cannot continue from "
+            "the states after a layer. Give models of another one."
+        )

@@ -1,0 +1,48 @@
+"""Measure what the trio's reconstruction does in its models, on some of the held-out texts."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from crosslens.analysis.splice import measure_splice
+from crosslens.config.sections import ActivationsConfig
+from crosslens.crosscoder.model import Crosscoder
+from crosslens.data.corpus import HELDOUT, read_shard
+from crosslens.evaluation.split_model import SplitModel
+from crosslens.io.records import write_csv
+from crosslens.models.loading import load_network
+from crosslens.workflow.job import run_job
+
+TEXTS = 64  # sequences; they are in random order
+
+
+def main(
+    *, crosscoder: Path, models: list[Path], corpus: Path, settings: ActivationsConfig, out: Path
+) -> None:
+    """Write splice.csv. `models` are the crosscoder's, in its order."""
+    trio = Crosscoder.load(crosscoder).requires_grad_(False)
+    trio.to("cuda" if torch.cuda.is_available() else "cpu")
+    layer = trio.metadata["layer"]
+    split = [SplitModel(load_network(path, AutoModelForCausalLM), layer) for path in models]
+    table = measure_splice(
+        trio,
+        split,
+        read_shard(corpus, HELDOUT)[0][:TEXTS],
+        batch_size=settings.batch_size,
+        skip_positions=settings.skip_positions,
+        sink_threshold=settings.sink_threshold,
+    )
+    write_csv(out, table)
+
+
+if __name__ == "__main__":
+    run_job(
+        main,
+        snakemake,
+        crosscoder=snakemake.input.crosscoder,
+        models=snakemake.input.models,
+        corpus=snakemake.input.corpus,
+        settings=snakemake.params.activations,
+        out=snakemake.output[0],
+    )
