@@ -126,7 +126,8 @@ class Crosscoder(torch.nn.Module):
     def restricted(self, features: Sequence[int] | Int[torch.Tensor, " k"]) -> "Crosscoder":
         """Return a crosscoder of only some features: the others cost time and change nothing."""
         kept = torch.as_tensor(features, dtype=torch.long, device=self.W_enc.device)
-        small = Crosscoder(*self.W_enc.shape[:2], 1, metadata=self.metadata)
+        n, d, _ = self.W_enc.shape
+        small = Crosscoder(n, d, 1, metadata=self.metadata)
         small.W_enc = torch.nn.Parameter(self.W_enc[:, :, kept])
         small.b_enc = torch.nn.Parameter(self.b_enc[kept])
         small.W_dec = torch.nn.Parameter(self.W_dec[:, kept])

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 from real_material import real
 
-from crosslens.config.benchmark_columns import TASKS
+from crosslens.config.benchmark_columns import MATH, TASKS
 from crosslens.config.sections import DatasetSource, EvaluationConfig
 from crosslens.evaluation.harness import tasks_of
 from crosslens.io.errors import InputError
@@ -29,13 +29,16 @@ def prepare(monkeypatch, tmp_path: Path):
     """Run the script on a Parquet file of some rows; its output and manifest."""
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "scripts")
 
-    def run(task: str, rows: list[dict], limit: str | int = "all") -> tuple[Path, dict]:
+    def run(
+        task: str, rows: list[dict], limit: str | int = "all", *, math: bool = False
+    ) -> tuple[Path, dict]:
         folder = tmp_path / "en" / "test"
         folder.mkdir(parents=True, exist_ok=True)
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "0000.parquet")
         out = tmp_path / f"{task}.jsonl"
         __import__("prepare_benchmark").main(
             task=task,
+            math=math or task in MATH,
             source=DatasetSource(dataset=str(tmp_path), files="en/test/*.parquet"),
             limit=limit,
             seed=0,
@@ -95,6 +98,17 @@ def test_minus_one_is_an_answer_of_a_math_set(prepare) -> None:
     assert prepare("math500", rows)[1]["rows"] == 3
     with pytest.raises(InputError, match="evaluation.files.math500: 1 of 2 rows have no answer"):
         prepare("math500", [rows[0], {"problem": "What is 1?", "answer": ""}])
+
+
+def test_a_math_set_of_another_name_needs_problems_and_answers(prepare) -> None:
+    rows = [{"problem": "What is 1 + 1?", "answer": "2", "level": 3}]
+    out, manifest = prepare("word_problems", rows, math=True)
+    assert manifest["rows"] == 1
+    assert read_jsonl(out) == rows
+    with pytest.raises(InputError, match="evaluation.files.word_problems: 1 of 1 rows have no an"):
+        prepare("word_problems", [{"problem": "What is 1 + 1?", "answer": None}], math=True)
+    with pytest.raises(InputError, match="word_problems.*answer"):
+        prepare("word_problems", [{"problem": "What is 1 + 1?", "solution": "2"}], math=True)
 
 
 @pytest.mark.parametrize("task", ["math500", "aime24", "aime25"])

@@ -92,6 +92,24 @@ def test_every_repetition_is_graded_and_kept(model: Model, tmp_path: Path) -> No
     assert responses == [r["response"] for r in outcomes("math500", again, 3)]
 
 
+def test_a_math_set_of_another_name_is_graded_alike(model: Model, tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    files = {name: source.dataset for name, source in found.files.items()}
+    files["word_problems"] = files.pop("math500")
+    renamed = EvaluationConfig(
+        batch_size=4,
+        tasks=["openbookqa"],
+        math={"word_problems": {"repeats": 3}},
+        max_new_tokens=5,
+        files=files,
+    )
+    outcome = []
+    for name, given in (("math500", found), ("word_problems", renamed)):
+        with tasks_of(given, [name]) as tasks:
+            outcome.append([row["filtered_resps"] for row in run(model, tasks, math=True)[name]])
+    assert outcome[0] == outcome[1]
+
+
 def test_grading_a_document() -> None:
     responses = [r"\boxed{0.50}", r"\boxed{0.5}", "no box"]
     assert grade("0.5", responses) == {

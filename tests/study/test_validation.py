@@ -142,6 +142,11 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             ["aime24"],
             "unseen: aime24 is a math set. Move it to math.",
         ),
+        (
+            "evaluation.math.sciq",
+            {"repeats": 1},
+            "evaluation.math: sciq is a multiple-choice task. Move it to tasks or unseen.",
+        ),
         ("evaluation.unseen", ["sciq"], "evaluation.unseen: sciq is in tasks, too. Remove it"),
         ("families.second", {"label": "Mini-Qwen3", "base": "results/mini/world/base"}, "another"),
         ("corpus.tokens", 1000, "1000 tokens give each of activations.shards: 2 381 activations"),
