@@ -114,5 +114,6 @@ rule measure_splice:
     params:
         code=library_hash("scripts/measure_splice.py"),
         activations=config["activations"],
+        tokens=config["metrics"]["splice_tokens"],
     script:
         "../scripts/measure_splice.py"

@@ -14,21 +14,29 @@ from crosslens.io.records import write_csv
 from crosslens.models.loading import load_network
 from crosslens.workflow.job import run_job
 
-TEXTS = 64  # sequences; they are in random order
-
 
 def main(
-    *, crosscoder: Path, models: list[Path], corpus: Path, settings: ActivationsConfig, out: Path
+    *,
+    crosscoder: Path,
+    models: list[Path],
+    corpus: Path,
+    settings: ActivationsConfig,
+    tokens: int,
+    out: Path,
 ) -> None:
-    """Write splice.csv. `models` are the crosscoder's, in its order."""
+    """Write splice.csv, of the first texts that have `tokens` tokens; they are in random order.
+
+    `models` are the crosscoder's, in its order.
+    """
     trio = Crosscoder.load(crosscoder).requires_grad_(False)
     trio.to("cuda" if torch.cuda.is_available() else "cpu")
     layer = trio.metadata["layer"]
     split = [SplitModel(load_network(path, AutoModelForCausalLM), layer) for path in models]
+    rows = read_shard(corpus, HELDOUT)[0]
     table = measure_splice(
         trio,
         split,
-        read_shard(corpus, HELDOUT)[0][:TEXTS],
+        rows[: max(1, tokens // rows.shape[1])],
         batch_size=settings.batch_size,
         skip_positions=settings.skip_positions,
         sink_threshold=settings.sink_threshold,
@@ -44,5 +52,6 @@ if __name__ == "__main__":
         models=snakemake.input.models,
         corpus=snakemake.input.corpus,
         settings=snakemake.params.activations,
+        tokens=snakemake.params.tokens,
         out=snakemake.output[0],
     )

@@ -5,6 +5,7 @@ residual stream is replaced by its reconstruction, and the layers above run on. 
 against two references: a stream of zeros, and one of the model's own mean.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from crosslens.analysis.feature_scores import features_of
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.split_model import SplitModel
 from crosslens.io.errors import InputError
+from crosslens.io.progress import track
 from crosslens.models.batching import batches
 from crosslens.models.output_head import next_token_logits
 
@@ -157,13 +159,14 @@ def measure_splice(
     architecture that cannot continue from the states after a layer.
     """
     texts = Texts(crosscoder, models, batch_size, skip_positions, sink_threshold)
+    count = math.ceil(len(rows) / batch_size)
     total = torch.zeros(len(models), crosscoder.W_dec.shape[-1], device=crosscoder.W_dec.device)
-    count = 0
-    for _, states, where in texts.read(rows):
+    positions = 0
+    for _, states, where in track(texts.read(rows), "mean states", total=count, unit="batches"):
         total += states[where].sum(dim=0)
-        count += int(where.sum())
-    sums = [SpliceSums(crosscoder, i, mean) for i, mean in enumerate(total / max(1, count))]
-    for ids, states, where in texts.read(rows):
+        positions += int(where.sum())
+    sums = [SpliceSums(crosscoder, i, mean) for i, mean in enumerate(total / max(1, positions))]
+    for ids, states, where in track(texts.read(rows), "splices", total=count, unit="batches"):
         for found, split in zip(sums, models, strict=True):
             found.add(split, ids, states, where, skip_positions)
     return pd.concat([found.table() for found in sums], ignore_index=True)

@@ -8,8 +8,8 @@ from crosslens.config.sections.base import Fraction, Section, Text
 
 
 class MetricsConfig(Section):
-    """Specificity, overlap and contexts of features (score_specificity, measure_overlap,
-    rank_shifts, collect_feature_cards)."""
+    """What is measured on crosscoders and their features (score_specificity, measure_overlap,
+    rank_shifts, measure_splice, collect_feature_cards)."""
 
     top_features: int = Field(
         50,
@@ -27,6 +27,13 @@ class MetricsConfig(Section):
         0.7,
         description="Decoder vectors with at least this cosine count as the same feature in the "
         "overlap by direction (measure_overlap).",
+    )
+    splice_tokens: int = Field(
+        65536,
+        ge=1,
+        le=10**9,
+        description="Held-out tokens on which the trio's reconstruction replaces the models' own "
+        "activations (measure_splice); on CPUs the output layer of a large vocabulary takes time.",
     )
     feature_cards: int = Field(
         60,
