@@ -15,6 +15,7 @@ from crosslens.analysis.significance import t_interval
 from crosslens.config.crosscoder_design import MATCHED, TOPK
 from crosslens.config.figure_list import TABLES
 from crosslens.config.study_design import FINAL
+from crosslens.reporting.tables import task_title
 
 RULE = (
     "A claim is supported if the 95% interval of its estimate lies on the claimed side of the "
@@ -173,11 +174,20 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
     unit = "points: overlap of two tasks' features where RL gains, minus the largest on others"
     against = f"0; features that pass in all tasks, by seed: {', '.join(map(str, counts))}"
     found = over_seeds(values, unit, against, "fewer than two seeds with features to compare")
+    if without := tasks_without_samples(family):
+        reason = f"RL wins no question of {', '.join(map(task_title, without))}"
+        return found._replace(verdict=UNDECIDED, reason=reason)
     if not any(counts):
         return found._replace(verdict=NOT_SUPPORTED, reason="no feature passes in all tasks")
     if not all(counts) and found.verdict == SUPPORTED:
         return found._replace(verdict=UNDECIDED, reason="a seed has no such feature")
     return found
+
+
+def tasks_without_samples(family: Mapping[str, Any]) -> list[str]:
+    """Return the tasks of the selection that have no critical sample, and so no feature."""
+    per_task = next(iter(family["features"]["readouts"].values()))["per_task"]
+    return [task for task in per_task if not family["critical"][task]["critical"]]
 
 
 def intervention(name: str, family: Mapping[str, Any]) -> Verdict:

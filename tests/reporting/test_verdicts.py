@@ -68,6 +68,8 @@ def family(**changes: Any) -> dict[str, Any]:
             "sft": top_lists([46, 47, 48, 49], 45, [0.8, 0.9]),
             "rl": top_lists([30, 25, 35, 30], 20, [0.7, 0.6]),
         },
+        "critical": {"sciq": {"critical": 9}, "piqa": {"critical": 0}},
+        "features": {"readouts": {"branch": {"per_task": {"sciq": 4}}}},
         "evidence": {
             "overlap": {"won": cell(0.6, 0.7), **elsewhere},
             "features": [{"protocol": {"all": {"intersection": n}}} for n in (4, 6)],
@@ -209,6 +211,15 @@ def test_no_feature_passes_in_all_tasks(counts: tuple[int, int], verdict: str) -
     none = copy.deepcopy(family())
     none["evidence"]["features"] = [{"protocol": {"all": {"intersection": n}}} for n in counts]
     assert shared_features(none).verdict == verdict
+
+
+def test_a_task_without_critical_samples_decides_nothing() -> None:
+    """Held-out tasks, here PIQA, do not matter: nothing is selected on them."""
+    lost = copy.deepcopy(family())
+    lost["critical"]["sciq"]["critical"] = 0
+    lost["evidence"]["features"] = [{"protocol": {"all": {"intersection": 0}}}] * 2
+    found = shared_features(lost)
+    assert (found.verdict, found.reason) == (UNDECIDED, "RL wins no question of SciQ")
 
 
 def test_an_intervention_keeps_the_verdict_of_its_hypothesis() -> None:
