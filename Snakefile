@@ -40,7 +40,6 @@ rule all:
     input:
         figures(*FIGURES),
         tables(*TABLES),
-        collect("<results>/features/{family}.html", family=FAMILIES),
         "<results>/report.html",
         "<results>/summary.json",
     localrule: True

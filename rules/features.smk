@@ -32,6 +32,8 @@ rule collect_feature_cards:
         code=library_hash("scripts/collect_feature_cards.py"),
         activations=config["activations"],
         each=config["metrics"]["feature_cards"],
+        readout=config["generalization"]["readout"],
+        tasks=TASKS,
         seed=config["seed"],
     script:
         "../scripts/collect_feature_cards.py"

@@ -106,7 +106,7 @@ def family_results(family):
         f"interventions/{family}/effects.csv",
         f"interventions/{family}/evidence.json",
         f"activations/{family}/data-path.json",
-        f"features/{family}.jsonl",
+        *(f"features/{family}.{kind}" for kind in ["jsonl", "html"]),
         *(
             f"metrics/{family}/{table}.csv"
             for table in ["nrn", "mas", "overlap", "tails", "splice"]

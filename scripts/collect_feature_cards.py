@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from jaxtyping import Float
-from transformers import AutoModelForCausalLM
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_cards import (
@@ -23,6 +22,7 @@ from crosslens.io.progress import track
 from crosslens.io.records import read_json, write_jsonl
 from crosslens.models.loading import load_network
 from crosslens.models.tokenizer import load_tokenizer
+from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 
@@ -32,6 +32,8 @@ def main(
     features: Path,
     mas: Path,
     scores: Path,
+    readout: str,
+    tasks: list[str],
     selected: Path,
     models: list[Path],
     corpus: Path,
@@ -66,9 +68,10 @@ def main(
         track(texts, "texts", unit="batches"),
         len(names),
         settings.skip_positions,
+        settings.sink_threshold,
     )
     table = pd.read_csv(features).set_index("feature")
-    by_task = pd.read_csv(scores).pivot_table(index="feature", columns="task", values="score")
+    by_task = scores_by_task(pd.read_csv(scores), readout, tasks, chosen)
     specific = specific.set_index("feature")
     tokenizer = load_tokenizer(models[0])
     write_jsonl(
@@ -92,6 +95,15 @@ def main(
     )
 
 
+def scores_by_task(
+    scores: pd.DataFrame, readout: str, tasks: list[str], features: list[int]
+) -> pd.DataFrame:
+    """Return the scores of some features by task; NaN for a task without critical samples."""
+    own = scores[scores["readout"] == readout]
+    by_task = own.pivot(index="feature", columns="task", values="score")
+    return by_task.reindex(index=features, columns=tasks)
+
+
 def preferred(selection: dict) -> list[int]:
     """Return the features selected in all tasks, then the others selected in most."""
     every = selection["intersection"]
@@ -111,6 +123,8 @@ if __name__ == "__main__":
         features=snakemake.input.features,
         mas=snakemake.input.mas,
         scores=snakemake.input.scores,
+        readout=snakemake.params.readout,
+        tasks=snakemake.params.tasks,
         selected=snakemake.input.selected,
         models=snakemake.input.models,
         corpus=snakemake.input.corpus,

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from crosslens.analysis.splice import measure_splice
 from crosslens.config.sections import ActivationsConfig
@@ -12,6 +11,7 @@ from crosslens.data.corpus import HELDOUT, read_shard
 from crosslens.evaluation.split_model import SplitModel
 from crosslens.io.records import write_csv
 from crosslens.models.loading import load_network
+from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 
@@ -31,11 +31,10 @@ def main(
     trio = Crosscoder.load(crosscoder).requires_grad_(False)
     trio.to("cuda" if torch.cuda.is_available() else "cpu")
     layer = trio.metadata["layer"]
-    split = [SplitModel(load_network(path, AutoModelForCausalLM), layer) for path in models]
     rows = read_shard(corpus, HELDOUT)[0]
     table = measure_splice(
         trio,
-        split,
+        lambda i: SplitModel(load_network(models[i], AutoModelForCausalLM), layer),
         rows[: max(1, tokens // rows.shape[1])],
         batch_size=settings.batch_size,
         skip_positions=settings.skip_positions,

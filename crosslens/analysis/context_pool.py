@@ -24,7 +24,7 @@ class Contexts(NamedTuple):
     priority: Float[np.ndarray, " c"]  # the smallest are kept
     sequence: Integer[np.ndarray, " c"]
     position: Integer[np.ndarray, " c"]
-    value: Float[np.ndarray, " c"]  # activation; of a near miss the pre-activation, at most 0
+    value: Float[np.ndarray, " c"]  # activation; of a near miss the pre-activation, too low to fire
     ids: Integer[np.ndarray, "c w"]  # tokens of the window; -1 outside the sequence
     codes: Float[np.ndarray, "c r w"]  # the feature's activation there, by each readout
 
@@ -55,30 +55,44 @@ def candidates(
     ids: Integer[np.ndarray, "n t"],
     first: int,
 ) -> Contexts:
-    """Return two tokens of each sequence for each feature: its strongest, and one drawn at random.
+    """Return tokens of each sequence for each feature: its strongest, and one of each octave.
 
-    The second is drawn among the tokens on which the feature fires, by their hashes. Where it fires
-    nowhere, the strongest is a near miss. `pre` are pre-activations, minus infinity at positions
-    left out; the first of `codes` are activations. `first` is the number of the first sequence.
+    That of an octave is drawn among the tokens on which the feature fires so, by their hashes.
+    Where it fires nowhere, the strongest is a near miss. `pre` are pre-activations, minus infinity
+    at positions left out; the first of `codes` are activations. `first` is the number of the first
+    sequence.
     """
-    n, t, k = pre.shape
-    sequences = np.arange(first, first + n)
+    sequences = np.arange(first, first + len(ids))
     f = np.where(np.isfinite(pre), codes[:, :, 0], 0)
     at = pre.argmax(axis=1)  # [n, k]
     best = np.take_along_axis(pre, at[:, None], 1)[:, 0]
     fires = np.take_along_axis(f, at[:, None], 1)[:, 0] > 0
     strongest = entries(at, np.where(fires, STRONGEST, NEAR_MISS), -best, best, sequences)
-
-    order = np.where(f > 0, hashes(sequences, np.arange(t))[:, :, None], np.inf)
-    drawn_at = order.argmin(axis=1)
-    value = np.take_along_axis(f, drawn_at[:, None], 1)[:, 0]
-    priority = np.take_along_axis(order, drawn_at[:, None], 1)[:, 0]
-    kind = octaves(np.where(value > 0, value, 1))
-    drawn = entries(drawn_at, kind, priority, value, sequences)
-    drawn = {name: column[value.ravel() > 0] for name, column in drawn.items()}
-
+    drawn = drawn_entries(f, sequences)
     both = {name: np.concatenate([strongest[name], drawn[name]]) for name in strongest}
     return Contexts(**both, **windows(both, codes, ids, first))
+
+
+def drawn_entries(
+    f: Float[np.ndarray, "n t k"], sequences: Integer[np.ndarray, " n"]
+) -> dict[str, np.ndarray]:
+    """Return columns of `Contexts` of a token for each sequence, feature and octave: the least
+    hash."""
+    row, position, feature = f.nonzero()
+    priority = hashes(sequences, np.arange(f.shape[1]))[row, position]
+    kind = octaves(f[row, position, feature])
+    order = np.lexsort((priority, kind, feature, row))
+    groups = np.stack([row, feature, kind])[:, order]
+    first = np.r_[True, (np.diff(groups) != 0).any(axis=0)] if len(order) else []
+    chosen = order[np.flatnonzero(first)]
+    return {
+        "feature": feature[chosen],
+        "kind": kind[chosen],
+        "priority": priority[chosen],
+        "sequence": sequences[row[chosen]],
+        "position": position[chosen],
+        "value": f[row, position, feature][chosen].astype(np.float32),
+    }
 
 
 def entries(

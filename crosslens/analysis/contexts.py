@@ -1,11 +1,12 @@
 """Where in texts features fire: their activations on sequences, and the strongest contexts."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from crosslens.activations.extract import residual_stream
 from crosslens.crosscoder.model import Crosscoder
@@ -32,6 +33,20 @@ def read_rows(
     ids = torch.from_numpy(rows.astype(np.int64))
     streams = [residual_stream(n, ids.to(n.device)).float().cpu() for n in networks]
     return torch.stack(streams, dim=2) * crosscoder.scales[:, None]
+
+
+def trained_positions(
+    x: Float[torch.Tensor, "n t m d_model"], *, skip_positions: int, sink_threshold: float
+) -> Bool[torch.Tensor, "n t"]:
+    """Return the positions that crosscoders are trained on, from scaled activations.
+
+    Not the first `skip_positions`, and not where a model has an attention sink: a norm above
+    `sink_threshold` times its mean, which is sqrt(d_model) after scaling.
+    """
+    norms = x.norm(dim=-1) / math.sqrt(x.shape[-1])
+    where = (norms <= sink_threshold).all(dim=-1)
+    where[:, :skip_positions] = False
+    return where
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Feature cards: what a feature of a three-model crosscoder is about, as data.
 
 Belongs here: which features get a card, and what the card holds. Pages are made by
-crosslens.reporting.feature_pages.
+crosslens.reporting.feature_page.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from crosslens.analysis.context_pool import (
     candidates,
     octaves,
 )
-from crosslens.analysis.contexts import read_rows
+from crosslens.analysis.contexts import read_rows, trained_positions
 from crosslens.analysis.latent_scaling import TOO_RARE
 from crosslens.analysis.logit_lens import Lens
 from crosslens.crosscoder.model import Crosscoder
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ROLES = ("base", "sft", "rl")  # as in the columns mas_base, mas_base_star, ...
 MOST_SPECIFIC = {"sft": "SFT", "rl": "RL", "base": "base"}  # in the order of the page
 STRONGEST_OCTAVE = 20  # holds all stronger ones
+INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # ends a text that ends within a character
 DIGITS = 4  # significant, of a card's numbers
 
 
@@ -75,12 +76,13 @@ def read_texts(
     rows: Iterator[tuple[int, Integer[np.ndarray, "n t"], Integer[np.ndarray, " n"]]],
     sources: int,
     skip_positions: int,
+    sink_threshold: float,
 ) -> Reading:
     """Read texts in order, and gather contexts and counts of all features of a crosscoder.
 
     `crosscoder` is restricted to the features of the cards. `rows` yields the number of a batch's
-    first sequence, its token ids, and the source of each sequence. The first `skip_positions`
-    positions of a sequence are left out.
+    first sequence, its token ids, and the source of each sequence. Positions that crosscoders are
+    not trained on are left out (`trained_positions`).
     """
     k = len(crosscoder.b_enc)
     found = Reading(
@@ -90,14 +92,16 @@ def read_texts(
         np.zeros(sources, np.int64),
     )
     for first, ids, source in rows:
-        pre, codes = encode(crosscoder, networks, ids)
-        pre[:, :skip_positions] = -np.inf
-        codes[:, :skip_positions] = 0
+        x = read_rows(crosscoder, networks, ids)
+        where = trained_positions(x, skip_positions=skip_positions, sink_threshold=sink_threshold)
+        pre, codes = encode(crosscoder, x)
+        pre[~where.numpy()] = -np.inf
+        codes[~where.numpy()] = 0
         found.pool.add(candidates(pre, codes, ids, first))
         f = codes[:, :, 0]
         for s in range(sources):
             found.firings[:, s] += (f[source == s] > 0).sum(axis=(0, 1))
-            found.tokens[s] += (source == s).sum() * (ids.shape[1] - skip_positions)
+            found.tokens[s] += int(where.numpy()[source == s].sum())
         feature = np.broadcast_to(np.arange(k), f.shape)[f > 0]
         octave = np.minimum(octaves(f[f > 0]), STRONGEST_OCTAVE) - WEAKEST
         np.add.at(found.histogram, (feature, octave), 1)
@@ -105,15 +109,14 @@ def read_texts(
 
 
 def encode(
-    crosscoder: Crosscoder, networks: Sequence[torch.nn.Module], ids: Integer[np.ndarray, "n t"]
+    crosscoder: Crosscoder, x: Float[torch.Tensor, "n t m d_model"]
 ) -> tuple[Float[np.ndarray, "n t k"], Float[np.ndarray, "n t r k"]]:
     """Return pre-activations, and activations by each readout: joint, then each model's branch."""
-    x = read_rows(crosscoder, networks, ids)
     n, t, models, _ = x.shape
     pre = crosscoder.pre_activations(x.flatten(0, 1)).view(n, t, -1)
     joint = crosscoder.above_threshold(torch.relu(pre))
     branches = [crosscoder.encode_branch(x[:, :, i], i) for i in range(models)]
-    return pre.numpy().copy(), torch.stack([joint, *branches], dim=2).numpy()
+    return pre.numpy(), torch.stack([joint, *branches], dim=2).numpy()
 
 
 def batches_of(
@@ -158,15 +161,14 @@ def context_records(
 def token_texts(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> list[str]:
     """Return what each token adds to the text before it, spaces included.
 
-    A token that ends in the middle of a character has the text of its own.
+    A character that takes several tokens is added by the last of them.
     """
-    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     texts, before = [], ""
-    for end, token in enumerate(ids, 1):
-        text = tokenizer.decode(ids[:end], **options)
-        added = text.removeprefix(before)
-        texts.append(added if text.startswith(before) else tokenizer.decode([token], **options))
-        before = text
+    for end in range(1, len(ids) + 1):
+        text = tokenizer.decode(ids[:end], clean_up_tokenization_spaces=False)
+        whole = not text.endswith(INCOMPLETE) or end == len(ids)
+        texts.append(text[len(before) :] if whole else "")
+        before = text if whole else before
     return texts
 
 

@@ -5,8 +5,7 @@ residual stream is replaced by its reconstruction, and the layers above run on. 
 against two references: a stream of zeros, and one of the model's own mean.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int, Integer
 
-from crosslens.analysis.edits import edited_positions
+from crosslens.analysis.contexts import trained_positions
 from crosslens.analysis.feature_scores import features_of
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.split_model import SplitModel
@@ -25,7 +24,7 @@ from crosslens.models.output_head import next_token_logits
 
 CODES = ("joint", "branch", "swap")  # readouts of crosslens.analysis.feature_scores
 REFERENCES = ("zero", "mean")
-CHUNK = 1024  # positions whose logits are held at once
+CHUNK = 1024  # positions whose features or logits are held at once
 COLUMNS = ["model", "spliced", "cross_entropy", "kl", "recovered_zero", "recovered_mean", "fve"]
 
 
@@ -44,12 +43,14 @@ def reconstruction(
 
     `states` are all models' unscaled states. The joint code is of all models' own states.
     """
-    if code == "joint":
-        f = crosscoder.encode(states * crosscoder.scales[:, None])
-    else:
-        f = features_of(crosscoder, states, model, code)
-    decoded = f @ crosscoder.W_dec[model] + crosscoder.b_dec[model]
-    return decoded / crosscoder.scales[model]
+    decoded = []
+    for part in states.split(CHUNK):
+        if code == "joint":
+            f = crosscoder.encode(part * crosscoder.scales[:, None])
+        else:
+            f = features_of(crosscoder, part, model, code)
+        decoded.append(f @ crosscoder.W_dec[model] + crosscoder.b_dec[model])
+    return torch.cat(decoded) / crosscoder.scales[model] if decoded else states[:, model]
 
 
 class SpliceSums:
@@ -145,7 +146,7 @@ def log_predictions(
 @torch.inference_mode()
 def measure_splice(
     crosscoder: Crosscoder,
-    models: Sequence[SplitModel],
+    load: Callable[[int], SplitModel],
     rows: Integer[np.ndarray, "n t"],
     *,
     batch_size: int,
@@ -154,73 +155,73 @@ def measure_splice(
 ) -> pd.DataFrame:
     """Return the losses of every model with every splice on some texts, a row each.
 
-    `models` are the crosscoder's in its order, cut after its layer. First positions and attention
-    sinks, which crosscoders are not trained on, are not spliced. Raises InputError for an
-    architecture that cannot continue from the states after a layer.
+    `load` returns one of the crosscoder's models, cut after its layer. Only one is there at a time:
+    each is loaded for the states of its lower layers, and again for its upper layers. Positions
+    that crosscoders are not trained on are not spliced. Raises InputError for an architecture that
+    cannot continue from the states after a layer.
     """
-    texts = Texts(crosscoder, models, batch_size, skip_positions, sink_threshold)
-    count = math.ceil(len(rows) / batch_size)
-    total = torch.zeros(len(models), crosscoder.W_dec.shape[-1], device=crosscoder.W_dec.device)
-    positions = 0
-    for _, states, where in track(texts.read(rows), "mean states", total=count, unit="batches"):
-        total += states[where].sum(dim=0)
-        positions += int(where.sum())
-    sums = [SpliceSums(crosscoder, i, mean) for i, mean in enumerate(total / max(1, positions))]
-    for ids, states, where in track(texts.read(rows), "splices", total=count, unit="batches"):
-        for found, split in zip(sums, models, strict=True):
-            found.add(split, ids, states, where, skip_positions)
-    return pd.concat([found.table() for found in sums], ignore_index=True)
+    texts = [torch.from_numpy(group.astype(np.int64)) for group in batches(rows, batch_size)]
+    lower = [lower_states(load(i), texts) for i in range(len(crosscoder.models))]
+    read = Texts(crosscoder, texts, lower, skip_positions, sink_threshold)
+    return pd.concat(
+        [read.losses(i, load(i)).table() for i in range(len(lower))], ignore_index=True
+    )
+
+
+def lower_states(
+    split: SplitModel, texts: Sequence[Int[torch.Tensor, "_ t"]]
+) -> list[Float[torch.Tensor, "_ t d"]]:
+    """Return the states after the layer of each batch of texts, kept in the CPU's memory."""
+    check_split(split, texts[0])
+    shown = track(texts, "lower layers", unit="batches")
+    return [split.lower_states(ids.to(split.device)).cpu() for ids in shown]
 
 
 class Texts(NamedTuple):
-    """How texts are read by all models of a crosscoder."""
+    """Texts with the states of all models of a crosscoder, by batch."""
 
     crosscoder: Crosscoder
-    models: Sequence[SplitModel]
-    batch_size: int
+    ids: list[Int[torch.Tensor, "_ t"]]
+    lower: list[list[Float[torch.Tensor, "_ t d"]]]  # by model, then batch
     skip_positions: int
     sink_threshold: float
 
-    def read(
-        self, rows: Integer[np.ndarray, "n t"]
-    ) -> Iterator[
-        tuple[Int[torch.Tensor, "b t"], Float[torch.Tensor, "b t n d"], Bool[torch.Tensor, "b t"]]
-    ]:
-        """Yield ids, all models' states, and where the reconstruction may stand for them."""
+    def states(
+        self, batch: int
+    ) -> tuple[Float[torch.Tensor, "b t n d"], Bool[torch.Tensor, "b t"]]:
+        """Return all models' states, and where the reconstruction may stand for them."""
         device = self.crosscoder.W_dec.device
-        for number, group in enumerate(batches(rows, self.batch_size)):
-            ids = torch.from_numpy(group.astype(np.int64))
-            lower = [split.lower_states(ids.to(split.device)) for split in self.models]
-            if number == 0:
-                for split, states in zip(self.models, lower, strict=True):
-                    check_split(split, ids, states)
-            states = torch.stack([h.to(device, torch.float32) for h in lower], dim=2)
-            yield ids, states, self.spliced_positions(states)
+        parts = [states[batch].to(device, torch.float32) for states in self.lower]
+        states = torch.stack(parts, dim=2)
+        where = trained_positions(
+            states * self.crosscoder.scales[:, None],
+            skip_positions=self.skip_positions,
+            sink_threshold=self.sink_threshold,
+        )
+        return states, where
 
-    def spliced_positions(
-        self, states: Float[torch.Tensor, "b t n d"]
-    ) -> Bool[torch.Tensor, "b t"]:
-        """Return the positions that crosscoders are trained on: in no model a sink."""
-        b, t, n, _ = states.shape
-        places = torch.arange(t, device=states.device).expand(b, t)
-        where = torch.ones(b, t, dtype=torch.bool, device=states.device)
-        for i in range(n):
-            where = edited_positions(
-                states[:, :, i],
-                places,
-                where,
-                scale=float(self.crosscoder.scales[i]),
-                skip_positions=self.skip_positions,
-                sink_threshold=self.sink_threshold,
-            )
-        return where
+    def mean(self, model: int) -> Float[torch.Tensor, " d"]:
+        """Return a model's mean state."""
+        device = self.crosscoder.W_dec.device
+        total, count = torch.zeros(self.crosscoder.W_dec.shape[-1], device=device), 0
+        for batch in range(len(self.ids)):
+            states, where = self.states(batch)
+            total += states[where][:, model].sum(dim=0)
+            count += int(where.sum())
+        return total / max(1, count)
+
+    def losses(self, model: int, split: SplitModel) -> SpliceSums:
+        """Run one model's upper layers on every splice."""
+        sums = SpliceSums(self.crosscoder, model, self.mean(model))
+        shown = track(self.ids, f"splices in {self.crosscoder.models[model]}", unit="batches")
+        for batch, ids in enumerate(shown):
+            sums.add(split, ids, *self.states(batch), self.skip_positions)
+        return sums
 
 
-def check_split(
-    split: SplitModel, ids: Int[torch.Tensor, "b t"], states: Float[torch.Tensor, "b t d"]
-) -> None:
+def check_split(split: SplitModel, ids: Int[torch.Tensor, "b t"]) -> None:
     """Raise InputError unless both parts of a model together give what the whole model gives."""
-    parts = split.final_states(states)
+    parts = split.final_states(split.lower_states(ids.to(split.device)))
     split.use(split.layers, norm=True)
     whole = split.body(input_ids=ids.to(split.device), use_cache=False).last_hidden_state
     if not torch.allclose(parts.float(), whole.float(), rtol=1e-2, atol=1e-2):

@@ -4,6 +4,8 @@ import math
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
+
 KINDS = {  # as `ContextPool.of_feature` names them
     "strongest": "Strongest activations, one a text",
     "level_1": "Drawn at random from the strongest octave",
@@ -93,7 +95,10 @@ def shade(value: float, most: float) -> str:
 
 def percent(rate: float | None) -> str:
     """Return a rate as a percentage with two digits; a dash where there is none."""
-    return "–" if rate is None else f"{100 * rate:.2g}%"
+    if rate is None:
+        return "–"
+    text = np.format_float_positional(100 * rate, precision=2, fractional=False, trim="-")
+    return f"{text}%"
 
 
 def digits(value: float | None) -> str:

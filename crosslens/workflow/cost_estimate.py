@@ -216,6 +216,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
         ),
         "read_questions": len(study_design.FINAL) * questions_hours(study, size),
         "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
+        "measure_splice": len(study_design.FINAL) * splice_hours(study, size),
         "collect_feature_cards": len(study_design.FINAL) * heldout_hours(study, size),
     }
     trained = study_design.trained(family)
@@ -294,6 +295,12 @@ def heldout_hours(study: StudyConfig, size: Size) -> float:
     """One model on the held-out texts, up to the middle layer; nothing is written."""
     tokens = study.corpus.heldout_tokens
     return 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING) / 3600
+
+
+def splice_hours(study: StudyConfig, size: Size) -> float:
+    """One model's lower half, and its upper half with the head for each of six streams."""
+    tokens = study.metrics.splice_tokens
+    return 2 * size.parameters * (1 + 6) / 2 * tokens / (FLOPS * EXTRACTING) / 3600
 
 
 def crosscoder_slots(

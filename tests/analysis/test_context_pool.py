@@ -97,6 +97,23 @@ def test_levels_are_octaves_below_the_strongest() -> None:
     assert values == {"level_1": [9], "level_2": [5], "level_3": [3]}
 
 
+def test_a_token_is_drawn_of_every_octave_of_a_text() -> None:
+    """The strongest octave is never empty, however rare it is within its text."""
+    pre, codes, ids = texts([[8.0, *[1.0] * 30, 3.0]])
+    pool = ContextPool()
+    pool.add(candidates(pre, codes, ids, 0))
+    found = pool.of_feature(0)
+    levels = {kind: own.value.tolist() for kind, own in found.items() if kind.startswith("level")}
+    assert levels == {"level_1": [8], "level_2": [], "level_3": [3], "level_4": [1]}
+
+
+def test_with_a_threshold_a_near_miss_may_be_positive() -> None:
+    pre, codes, ids = texts([[0.4, -1.0], [0.2, 0.1]])
+    pool = ContextPool()
+    pool.add(candidates(pre, np.zeros_like(codes), ids, 0))
+    assert pool.of_feature(0)["near_miss"].value.tolist() == pytest.approx([0.4, 0.2])
+
+
 def test_a_feature_that_never_fires_has_near_misses_alone() -> None:
     pre, codes, ids = texts([[-3, -2], [-1, -5]])
     pool = ContextPool()

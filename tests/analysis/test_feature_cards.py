@@ -1,10 +1,16 @@
 """Feature cards: which features have one, and what it holds, on a planted feature."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from tiny_models import LETTERS, letter_tokenizer, tiny_network
+from tokenizers import Tokenizer, decoders, models
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
 
 from crosslens.activations.extract import residual_stream
 from crosslens.analysis.context_pool import STRONGEST, WEAKEST
@@ -20,6 +26,9 @@ from crosslens.analysis.feature_cards import (
 from crosslens.analysis.logit_lens import logit_lens
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.models.decoder import body_of, truncate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+import collect_feature_cards  # noqa: E402
 
 MODELS = ["base", "sft-5", "rl-5"]
 
@@ -70,11 +79,11 @@ def study() -> tuple[Crosscoder, list[torch.nn.Module], np.ndarray]:
     return crosscoder, networks, rows
 
 
-def reading(study, features, sources=2):
+def reading(study, features, sources=2, sinks=1e9):
     crosscoder, networks, rows = study
     part = crosscoder.restricted(features)
     source = np.arange(len(rows)) % sources
-    return part, read_texts(part, networks, batches_of(rows, source, 16), sources, 1)
+    return part, read_texts(part, networks, batches_of(rows, source, 16), sources, 1, sinks)
 
 
 def test_one_pass_counts_what_fires(study) -> None:
@@ -159,6 +168,41 @@ def test_texts_of_tokens_add_up() -> None:
     tokenizer = letter_tokenizer()
     ids = tokenizer("a b c").input_ids
     assert "".join(token_texts(tokenizer, ids)) == tokenizer.decode(ids)
+
+
+def test_a_character_of_several_tokens_comes_with_the_last() -> None:
+    bytes_of = Tokenizer(
+        models.BPE(vocab={c: i for i, c in enumerate(ByteLevel.alphabet())}, merges=[])
+    )
+    bytes_of.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    bytes_of.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_of)
+    ids = tokenizer("a≡b").input_ids
+    assert token_texts(tokenizer, ids) == ["a", "", "", "≡", "b"]
+    assert "".join(token_texts(tokenizer, ids[:3])).startswith("a")
+
+
+def test_attention_sinks_are_left_out(study) -> None:
+    _, everywhere = reading(study, [1])
+    _, nowhere = reading(study, [1], sinks=1e-9)
+    assert everywhere.firings.sum() > 0
+    assert nowhere.firings.sum() == nowhere.tokens.sum() == 0
+
+
+def test_scores_are_those_of_the_studys_readout() -> None:
+    table = pd.DataFrame(
+        {
+            "task": ["sciq"] * 4,
+            "readout": ["branch", "branch", "joint", "joint"],
+            "feature": [0, 1, 0, 1],
+            "score": [0.5, 0.1, 9.0, 9.0],
+        }
+    )
+    found = collect_feature_cards.scores_by_task(table, "branch", ["sciq", "piqa"], [1, 0])
+    assert found["sciq"].tolist() == [0.1, 0.5]
+    assert found["piqa"].isna().all()
+    empty = collect_feature_cards.scores_by_task(table[:0], "branch", ["sciq"], [1, 0])
+    assert empty.loc[1].isna().all()
 
 
 def test_a_restricted_crosscoder_encodes_as_the_whole_one() -> None:

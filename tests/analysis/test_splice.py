@@ -44,7 +44,7 @@ def perfect(count: int, d: int = 16) -> Crosscoder:
 
 def measured(crosscoder: Crosscoder, split: list[SplitModel], **options: float):
     settings = {"batch_size": 4, "skip_positions": SKIP, "sink_threshold": 1e9} | options
-    table = measure_splice(crosscoder, split, texts(), **settings)
+    table = measure_splice(crosscoder, split.__getitem__, texts(), **settings)
     return table.set_index(["model", "spliced"])
 
 

@@ -66,5 +66,6 @@ def test_examples_are_the_first_of_each_reason_that_fire() -> None:
 
 def test_numbers_as_text() -> None:
     assert [shade(0.01, 2), shade(2, 2), shade(5, 2), shade(1, 0)] == ["0.05", "1.00", "1.00", "0"]
-    assert [percent(0.0123), percent(None)] == ["1.2%", "–"]
+    rates = [0.0123, 1.0, 0.996, 1e-7, 0.0, None]
+    assert [percent(r) for r in rates] == ["1.2%", "100%", "100%", "0.00001%", "0%", "–"]
     assert [digits(-0.256), digits(None)] == ["−0.26", "–"]

@@ -27,6 +27,7 @@ PER_FAMILY = {
     "assess_interventions": 1,
     "measure_splice": 1,
     "collect_feature_cards": 1,
+    "write_feature_page": 1,
 }
 TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo": 1}
 PAIRS = TRAINING | {
