@@ -23,12 +23,13 @@ RULE = (
     "Otherwise it is undecided at this size, and so is a claim without an interval (fewer than "
     "two seeds). For NRN and MAS the null is 0, or the difference between SFT and RL where the "
     "models of each row are swapped at random, if that is more. A list of top features decides "
-    "nothing unless another seed of the crosscoder reproduces half of it. That features pass in "
-    "all tasks is undecided where RL wins no question of a task, and not supported where none "
+    "nothing unless another seed of the crosscoder reproduces half of it. That features pass in"
+    " all tasks is undecided where RL wins no question of a task, and not supported where none "
     "passes. Intervals over seeds are Student's t; intervals of interventions are a bootstrap "
     "over seeds, questions and controls. An intervention is supported only if its p-value, "
-    "corrected by Holm for the number of primary hypotheses, is also small enough, and all seeds agree. It is not supported if its "
-    "interval excludes the smallest effect of interest. Several families must agree."
+    "corrected by Holm for the number of primary hypotheses, is also small enough, and all "
+    "seeds agree. It is not supported if its interval excludes the smallest effect of interest."
+    " Several families must agree."
 )
 COMPARED = {"swapped": "models swapped at random", "noise": "base and noise", TOPK: "BatchTopK"}
 HALF = 0.5  # of a top list
