@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
-from jaxtyping import Float
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_cards import (
@@ -12,9 +10,11 @@ from crosslens.analysis.feature_cards import (
     card,
     chosen_features,
     directions,
+    in_order,
     read_texts,
+    scores_by_task,
 )
-from crosslens.analysis.logit_lens import Lens, logit_lens
+from crosslens.analysis.logit_lens import logit_lens
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import heldout_sources, read_shard
@@ -50,14 +50,14 @@ def main(
     kind, _, replica = crosscoder.parent.name.rpartition("-r")
     found = pd.read_csv(mas)
     specific = found[(found["crosscoder"] == kind) & (found["replica"] == int(replica))]
-    reasons = chosen_features(specific, preferred(read_json(selected)), each, seed)
+    reasons = chosen_features(specific, in_order(read_json(selected)), each, seed)
     chosen = list(reasons)
     print(f"{len(chosen)} features get a card")
 
     part = whole.restricted(chosen)
     lenses = {}
     for name, path, d in zip(part.models, models, directions(part), strict=True):
-        lenses[name] = lens_of(path, d)
+        lenses[name] = logit_lens(load_network(path, AutoModelForCausalLM), d)
     source, names = heldout_sources(corpus)
     rows = read_shard(corpus, "heldout")[0]
     networks = [load_truncated(path, whole.metadata["layer"])[0] for path in models]
@@ -93,26 +93,6 @@ def main(
             for position, feature in enumerate(chosen)
         ],
     )
-
-
-def scores_by_task(
-    scores: pd.DataFrame, readout: str, tasks: list[str], features: list[int]
-) -> pd.DataFrame:
-    """Return the scores of some features by task; NaN for a task without critical samples."""
-    own = scores[scores["readout"] == readout]
-    by_task = own.pivot(index="feature", columns="task", values="score")
-    return by_task.reindex(index=features, columns=tasks)
-
-
-def preferred(selection: dict) -> list[int]:
-    """Return the features selected in all tasks, then the others selected in most."""
-    every = selection["intersection"]
-    return [*every, *(f for f in selection["majority"] if f not in every)]
-
-
-def lens_of(path: Path, d: Float[torch.Tensor, "k d_model"]) -> Lens:
-    """Return the logit lens of directions in one model, which is loaded for it alone."""
-    return logit_lens(load_network(path, AutoModelForCausalLM), d)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,21 @@ def chosen_features(
     return reasons
 
 
+def in_order(selection: dict[str, Any]) -> list[int]:
+    """Return the features selected in all tasks, then the others selected in most."""
+    every = selection["intersection"]
+    return [*every, *(f for f in selection["majority"] if f not in every)]
+
+
+def scores_by_task(
+    scores: pd.DataFrame, readout: str, tasks: Sequence[str], features: Sequence[int]
+) -> pd.DataFrame:
+    """Return the scores of some features by task; NaN for a task without critical samples."""
+    own = scores[scores["readout"] == readout]
+    by_task = own.pivot(index="feature", columns="task", values="score")
+    return by_task.reindex(index=features, columns=tasks)
+
+
 class Reading(NamedTuple):
     """What one pass over the held-out texts finds of some features."""
 

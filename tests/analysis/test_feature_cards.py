@@ -1,8 +1,5 @@
 """Feature cards: which features have one, and what it holds, on a planted feature."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,15 +17,14 @@ from crosslens.analysis.feature_cards import (
     chosen_features,
     cosines,
     directions,
+    in_order,
     read_texts,
+    scores_by_task,
     token_texts,
 )
 from crosslens.analysis.logit_lens import logit_lens
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.models.decoder import body_of, truncate
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-import collect_feature_cards  # noqa: E402
 
 MODELS = ["base", "sft-5", "rl-5"]
 
@@ -189,6 +185,10 @@ def test_attention_sinks_are_left_out(study) -> None:
     assert nowhere.firings.sum() == nowhere.tokens.sum() == 0
 
 
+def test_features_selected_in_all_tasks_come_first() -> None:
+    assert in_order({"intersection": [7], "majority": [2, 7, 9]}) == [7, 2, 9]
+
+
 def test_scores_are_those_of_the_studys_readout() -> None:
     table = pd.DataFrame(
         {
@@ -198,10 +198,10 @@ def test_scores_are_those_of_the_studys_readout() -> None:
             "score": [0.5, 0.1, 9.0, 9.0],
         }
     )
-    found = collect_feature_cards.scores_by_task(table, "branch", ["sciq", "piqa"], [1, 0])
+    found = scores_by_task(table, "branch", ["sciq", "piqa"], [1, 0])
     assert found["sciq"].tolist() == [0.1, 0.5]
     assert found["piqa"].isna().all()
-    empty = collect_feature_cards.scores_by_task(table[:0], "branch", ["sciq"], [1, 0])
+    empty = scores_by_task(table[:0], "branch", ["sciq"], [1, 0])
     assert empty.loc[1].isna().all()
 
 
