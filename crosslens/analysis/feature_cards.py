@@ -220,7 +220,7 @@ def card(
     MAS*, its row of features.csv, and its score by task.
     """
     readouts = ["joint", *crosscoder.models]
-    similar = cosines(crosscoder)[:, :, position]
+    similar = cosines(crosscoder.restricted([position]))[:, :, 0]
     used = reading.histogram[position].nonzero()[0]
     return {
         "feature": feature,

@@ -16,8 +16,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from crosslens.analysis.contexts import trained_positions
 from crosslens.analysis.feature_scores import features_of
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.evaluation.split_model import SplitModel
-from crosslens.io.errors import InputError
+from crosslens.evaluation.split_model import SplitModel, cannot_continue
 from crosslens.io.progress import track
 from crosslens.models.batching import batches
 from crosslens.models.output_head import next_token_logits
@@ -225,7 +224,4 @@ def check_split(split: SplitModel, ids: Int[torch.Tensor, "b t"]) -> None:
     split.use(split.layers, norm=True)
     whole = split.body(input_ids=ids.to(split.device), use_cache=False).last_hidden_state
     if not torch.allclose(parts.float(), whole.float(), rtol=1e-2, atol=1e-2):
-        raise InputError(
-            f"{split.body.config.model_type}: a model of this architecture cannot continue from "
-            "the states after a layer. Give models of another one."
-        )
+        raise cannot_continue(split.body)

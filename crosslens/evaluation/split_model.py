@@ -26,6 +26,14 @@ def tree_states(body: torch.nn.Module, batch: TreeBatch) -> Float[torch.Tensor, 
     return body(input_ids=batch.ids, use_cache=False, **inputs).last_hidden_state
 
 
+def cannot_continue(body: torch.nn.Module) -> InputError:
+    """Return the error for an architecture whose upper layers need more than the states."""
+    return InputError(
+        f"{body.config.model_type}: a model of this architecture cannot continue from "
+        "the states after a layer. Give models of another one."
+    )
+
+
 class SplitModel:
     """Run the layers up to `layer`, and those after it with the final norm and the head.
 
@@ -55,10 +63,7 @@ class SplitModel:
         with torch.inference_mode():
             complete = score(self.network, batch, tree_states(self.body, batch)).log_probs
         if not torch.allclose(split, complete, rtol=1e-3, atol=1e-3):
-            raise InputError(
-                f"{self.body.config.model_type}: a model of this architecture cannot continue from "
-                "the states after a layer. Give models of another one."
-            )
+            raise cannot_continue(self.body)
 
     def states(self, batch: TreeBatch) -> Float[torch.Tensor, "b t d"]:
         """Return the residual stream after `layer` layers."""
