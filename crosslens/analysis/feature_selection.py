@@ -107,16 +107,16 @@ def none_if_nan(value: float) -> float | None:
 
 
 def explain(selected: Mapping[str, list[int]], scores: Float[np.ndarray, "t k"]) -> str:
-    """Say why the intersection is empty, with the numbers that led to it; "" when it is not."""
+    """Return why the intersection is empty, with each task's numbers; "" when it is not."""
     if intersection(selected):
         return ""
     parts = [
-        f"{task} 0 (no critical sample)"
+        f"{task} none (no critical sample)"
         if np.isnan(column).all()
         else f"{task} {len(features)} (maximum score {column.max():.3g})"
         for (task, features), column in zip(selected.items(), scores, strict=True)
     ]
-    return "No feature is selected in every task. Selected: " + ", ".join(parts) + "."
+    return "No feature is selected in all tasks. Selected in each: " + ", ".join(parts) + "."
 
 
 def select_all(scores: Float[np.ndarray, "t k"], tasks: Sequence[str], threshold: float) -> dict:

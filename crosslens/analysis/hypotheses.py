@@ -178,18 +178,19 @@ def verdict(
     net = sign * float(np.mean([values[0] for values in found.values]))
     agree = all(sign * value > 0 for value in found.per_seed())
     if p <= rule.alpha and low > 0 and net > 0 and agree:
-        return {"verdict": SUPPORTED, "reason": f"Holm-adjusted p {p:.3f}, in every seed"}
+        return {"verdict": SUPPORTED, "reason": f"Holm-adjusted p {p:.3f}; all seeds agree"}
     smallest = rule.smallest * abs(gap) if hypothesis.measure in POINTS else 0.0
     if high < smallest or (high <= 0 and not smallest):
-        return {
-            "verdict": NOT_SUPPORTED,
-            "reason": f"the interval excludes {smallest:.1f} points, {rule.smallest:.0%} of what "
-            "RL gained",
-        }
+        excluded = (
+            f"an effect of {smallest:.1f} points, {rule.smallest:.0%} of RL's gain"
+            if smallest
+            else "the claimed direction"
+        )
+        return {"verdict": NOT_SUPPORTED, "reason": f"the interval excludes {excluded}"}
     reasons = [
         (p > rule.alpha, f"Holm-adjusted p {p:.3f}"),
         (low <= 0, "the interval includes 0"),
-        (net <= 0, "the effect itself has the other sign"),
-        (not agree, "seeds differ in sign"),
+        (net <= 0, "the effect without controls has the opposite sign"),
+        (not agree, "not every seed has the claimed sign"),
     ]
     return {"verdict": UNDECIDED, "reason": "; ".join(text for failed, text in reasons if failed)}

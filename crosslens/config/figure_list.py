@@ -47,54 +47,55 @@ DRAWINGS = {
         "crosscoders of base and the final SFT or RL model. 1: only in the tuned model; 0: only in "
         "base. Bars: features that are alive on held-out text. Grey: all features. Black line: the "
         "same crosscoder trained with another seed. Purple: NRN*, corrected for the shrinkage of "
-        "the L1 penalty (latent scaling). Dotted: the same crosscoder where the models of each row "
-        "are in random order, so that nothing is specific to a model. False share: the fraction of "
-        "the features above 0.8 that this null has, too: (1 + its count) / count.",
+        "the L1 penalty (latent scaling). Dotted: a null, the same crosscoder trained with the "
+        "models of each row in random order, so that no feature is specific to a model. False "
+        "share: an estimate of the fraction of features above 0.8 that the null explains, (1 + the "
+        "null's count) / count.",
     ),
     "draw_overlap": Drawing(
         "metrics/{family}/overlap.csv",
-        "Overlap of the top features by NRN between the checkpoints of each paradigm: by feature "
-        "index as in the paper, and by decoder direction (decoder vectors matched one to one, with "
-        "a cosine of at least `metrics.match_cosine`). Below each panel: the last checkpoint "
-        "compared with itself, its crosscoder trained with another seed (another initialization "
-        "and order of rows). This shows how well the top list is reproduced at all. It is no lower "
-        "bound for the checkpoints: their crosscoders share one initialization and read the same "
-        "rows in the same order, so neighbouring checkpoints can overlap more. By index it is near "
-        "chance, because another initialization numbers the features differently.",
+        "Overlap of the top features by NRN between the checkpoints of each paradigm. Features are "
+        "matched by index, as in the paper, and by decoder direction (one to one, with a cosine of "
+        "at least `metrics.match_cosine`). Below each panel: two crosscoders of the last "
+        "checkpoint that differ only in their seed (initialization and order of rows). This shows "
+        "how well a top list is reproduced at all. It is no lower bound for the checkpoints. Their "
+        "crosscoders share one initialization and one order of rows, so adjacent checkpoints can "
+        "overlap more. By index, two seeds overlap near chance, because they number the features "
+        "differently.",
     ),
     "draw_mas": Drawing(
         "metrics/{family}/mas.csv",
         "Distribution of the model attribution score (MAS, Eqs. 8 to 10) over the features of the "
         "three-model crosscoder. Purple: MAS*, corrected for the shrinkage of the L1 penalty. "
-        "Dotted: the same crosscoder where the models of each row are in random order. False "
-        "share: the fraction of the features above 0.8 that this null has, too.",
+        "Dotted: a null, the same crosscoder trained with the models of each row in random order. "
+        "False share: an estimate of the fraction of features above 0.8 that the null explains.",
     ),
     "draw_feature_overlap": Drawing(
         "generalization/{family}/{trio}/features.json",
-        "Overlap of the tasks' generalization features: the fraction of the smaller of two sets "
-        "that is also in the other. In brackets: the number of selected features. Below: the mean "
-        "of this fraction for features selected by contributions on other questions, one point for "
-        "each seed. If features that RL raises on other questions overlap as much, the overlap is "
-        "no sign of generalization.",
+        "Overlap of the generalization features of two tasks: the fraction of the smaller set that "
+        "is also in the larger one. In brackets: the number of selected features. Below: the mean "
+        "overlap of features selected by contribution on four kinds of questions, one point for "
+        "each seed. If the overlap is as large on questions that RL does not win, it is no sign of "
+        "generalization.",
     ),
     "draw_rank_shifts": Drawing(
         "metrics/{family}/rank-shifts.csv",
-        "Rank shifts of the top features by NRN between adjacent checkpoints, positive where a "
-        "feature rises. One column for each feature, ordered by first appearance in a top list and "
-        "then by rank; the CSV names the features. Blank (grey): outside the top list of one of "
+        "Change of rank of the top features by NRN between adjacent checkpoints, positive where a "
+        "feature rises. Each column is a feature. Columns are ordered by first appearance in a top "
+        "list, then by rank; the CSV has the feature numbers. Grey: outside the top list of one of "
         "the two checkpoints.",
     ),
     "draw_controls": Drawing(
         "interventions/{family}/effects.csv",
-        "Net change of accuracy on all questions by the selected features, by matched controls, "
-        "and by other edits of the same size; one point for each edit. The other model's "
-        "complete state is the ceiling.",
+        "Net change of accuracy on all questions. Compared are edits of the selected features, of "
+        "matched controls, and other edits of the same size. Each point is one edit. Replacing the "
+        "state by the other model's complete state is the ceiling.",
     ),
     "draw_dose_curves": Drawing(
         "interventions/{family}/comparisons.csv",
-        "Effect of the selected features by dose, on the selection tasks. Each question is edited "
-        "by features that were selected on other questions. Dashed: the mean of matched controls, "
-        "scaled to the same size of the edit; shaded: their range.",
+        "Effect of the selected features by dose, on the selection tasks. The features edited on a "
+        "question were selected on other questions. Dashed: mean of matched controls, scaled to "
+        "the same size of the edit. Shaded: range of the controls.",
     ),
 }
 
@@ -122,12 +123,12 @@ FIGURES = {
     "dose-curves": Figure("draw_dose_curves", None, "Effect of the selected features by dose"),
 }
 
-_CHANGE = "Change in points of accuracy on critical samples (net: on all questions)"
+_CHANGE = "Change of accuracy in points on critical samples (net: on all questions)"
 _INTERVENTIONS = (
     "Change of accuracy in percentage points on the generalization-critical samples, with 95% "
-    "intervals. For random control sets: the mean over the sets and their range. Net: on all "
-    "questions. Last set: features selected on other questions than the ones they are edited in, "
-    "and their matched controls."
+    "intervals. For random control sets: mean and range over the sets. Net: change on all "
+    "questions. Last set: features that were selected on questions other than those they are "
+    "edited on, and their matched controls."
 )
 
 TABLES = {
@@ -169,10 +170,10 @@ CURVES = {
     ),
     "crosscoder-training": Curves(
         None,
-        "Crosscoders: the final two-model crosscoders and the three-model crosscoder in colour, "
-        "earlier checkpoints and other seeds in grey. The reconstruction error is summed and FVE "
-        "is averaged over a crosscoder's models. The dead fraction counts features that no "
-        "training row activates between two points of the curve; in the report it counts features "
-        "that are not alive on the held-out shard.",
+        "Training of the crosscoders. Colour: the final two-model crosscoders and the three-model "
+        "crosscoder. Grey: earlier checkpoints and other seeds. Over a crosscoder's models, the "
+        "reconstruction error is a sum and FVE a mean. Dead fraction: features that no training "
+        "row activates between two points of the curve. The table of the report counts dead "
+        "features on the held-out shard instead.",
     ),
 }

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 KINDS = {  # as `ContextPool.of_feature` names them
-    "strongest": "Strongest activations, one a text",
+    "strongest": "Strongest activations, one per text",
     "level_1": "Drawn at random from the strongest octave",
     "level_2": "Drawn from the second octave",
     "level_3": "Drawn from the third octave",
     "level_4": "Drawn from the fourth octave and below",
-    "near_miss": "Near misses: it does not fire, but nearly does",
+    "near_miss": "Near misses: the feature almost fires",
 }
 SHADES = 20  # steps of a highlight
 

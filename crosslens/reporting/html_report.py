@@ -15,7 +15,7 @@ from crosslens.reporting.feature_page import examples, percent, segments, strong
 from crosslens.reporting.findings import findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
-from crosslens.reporting.verdicts import RULE
+from crosslens.reporting.verdict_texts import RULE
 
 
 def picture(path: Path) -> dict[str, Any]:

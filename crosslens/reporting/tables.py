@@ -10,13 +10,13 @@ from crosslens.io.errors import InputError
 
 VARIANTS = {FINAL["base"]: "Base", FINAL["sft"]: "SFT", FINAL["rl"]: "RL"}
 SETS = {
-    "intersection": "all tasks' features",
-    "majority": "most tasks' features",
-    "per_task": "the task's own features",
+    "intersection": "selected in all tasks",
+    "majority": "selected in most tasks",
+    "per_task": "selected in the same task",
 }
-CONTROLS = {"random_alive": "as many random, alive", "random_active": "as many random, active"}
+CONTROLS = {"random_alive": "random alive features", "random_active": "random active features"}
 PROTOCOL = "protocol"  # besides SETS: the causal protocol's sets, and their matched controls
-PROTOCOL_NAMES = {"set": "features selected on other questions", "matched": "matched controls"}
+PROTOCOL_NAMES = {"set": "selected on other questions", "matched": "matched controls"}
 MISSING = "–"
 NOTHING = "no set was edited on any sample"
 TITLES = {  # as the paper writes them; any other task keeps the harness's name

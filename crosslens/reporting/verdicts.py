@@ -1,7 +1,8 @@
 """The paper's claims and what this study says of each: estimate, interval, null, verdict.
 
-RULE states how a verdict follows from an interval. The numbers are those of summary.json. Claims
-about interventions keep the verdict of their primary hypothesis (crosslens.analysis.hypotheses).
+RULE of verdict_texts states how a verdict follows from an interval. The numbers are those of
+summary.json. Claims about interventions keep the verdict of their primary hypothesis
+(crosslens.analysis.hypotheses).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,22 +17,15 @@ from crosslens.config.crosscoder_design import MATCHED, TOPK
 from crosslens.config.figure_list import TABLES
 from crosslens.config.study_design import FINAL
 from crosslens.reporting.tables import task_title
-
-RULE = (
-    "A claim is supported if the 95% interval of its estimate lies on the claimed side of the "
-    "null. It is not supported if the interval lies on the other side or ends at the null. "
-    "Otherwise it is undecided at this size, and so is a claim without an interval (fewer than "
-    "two seeds). For NRN and MAS the null is 0, or the difference between SFT and RL where the "
-    "models of each row are swapped at random, if that is more. A list of top features decides "
-    "nothing unless another seed of the crosscoder reproduces half of it. That features pass in"
-    " all tasks is undecided where RL wins no question of a task, and not supported where none "
-    "passes. Intervals over seeds are Student's t; intervals of interventions are a bootstrap "
-    "over seeds, questions and controls. An intervention is supported only if its p-value, "
-    "corrected by Holm for the number of primary hypotheses, is also small enough, and all "
-    "seeds agree. It is not supported if its interval excludes the smallest effect of interest."
-    " Several families must agree."
+from crosslens.reporting.verdict_texts import (
+    MEASURES,
+    by_seed,
+    claim_of,
+    claimed,
+    reproduced,
 )
-COMPARED = {"swapped": "models swapped at random", "noise": "base and noise", TOPK: "BatchTopK"}
+
+COMPARED = {"swapped": "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
 HALF = 0.5  # of a top list
 ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not win
 
@@ -75,7 +69,7 @@ def over_seeds(
     found = decide(low, high, null)
     reason = few if low is None else ""
     if low is not None and found != SUPPORTED and decide(low, high) == SUPPORTED:
-        reason = f"with models swapped at random, the difference is {swapped:+.1f} as well"
+        reason = f"the difference with models swapped at random is {swapped:+.1f}"
     return Verdict(estimate, low, high, unit, null, against, list(values), found, reason)
 
 
@@ -89,20 +83,18 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
 
     seeds = [name.rpartition("-r")[2] for name in tails if name.startswith(f"{FINAL['sft']}-r")]
     pairs = [[far(f"{FINAL[p]}-r{seed}") for p in ("sft", "rl")] for seed in seeds]
-    against = (
-        f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
-    )
-    swapped = 0.0
+    against, swapped = by_seed(pairs), 0.0
     for kind, what in COMPARED.items():
         names = [f"{FINAL[p]}-{kind}-r0" for p in ("sft", "rl")]
         if all(name in tails for name in names):
             sft, rl = map(far, names)
-            against += f"; {what}: SFT {sft:.1f}%, RL {rl:.1f}%"
+            against += f" {what}: SFT {sft:.1f}%, RL {rl:.1f}%."
             swapped = sft - rl if kind == "swapped" else swapped
     if f"{MATCHED}-r0" in tails:
-        against += f"; SFT model as far from base as RL: {far(f'{MATCHED}-r0'):.1f}%"
-    unit = "points: alive features with NRN below 0.3 or above 0.7, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "one seed", swapped)
+        against += f" SFT model as far from base as RL: {far(f'{MATCHED}-r0'):.1f}%."
+    against = f"{claimed(max(0.0, swapped))} {against}"
+    unit = "points: percentage of alive features with NRN below 0.3 or above 0.7, SFT minus RL"
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "only one seed", swapped)
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
@@ -112,28 +104,25 @@ def attributed_features(family: Mapping[str, Any]) -> Verdict:
         for name, seed in family["attribution"].items()
     }
     null = found.pop("swapped", [0.0, 0.0])
-    pairs = found.values()
-    against = (
-        f"0; SFT {listed(sft for sft, _ in pairs)}, RL {listed(rl for _, rl in pairs)} by seed"
-    )
+    pairs, swapped = found.values(), null[0] - null[1]
+    against = f"{claimed(max(0.0, swapped))} {by_seed(pairs)}"
     if "swapped" in family["attribution"]:
-        against += f"; {COMPARED['swapped']}: SFT {null[0]:.1f}%, RL {null[1]:.1f}%"
-    unit = "points: alive features with MAS above 0.5, SFT minus RL"
-    values = [sft - rl for sft, rl in pairs]
-    return over_seeds(values, unit, against, "one seed", null[0] - null[1])
+        against += f" {COMPARED['swapped']}: SFT {null[0]:.1f}%, RL {null[1]:.1f}%."
+    unit = "points: percentage of alive features with MAS above 0.5, SFT minus RL"
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "only one seed", swapped)
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:
     """SFT's features come early and stay: the final top list, at the first checkpoint already."""
     found = family["turnover"]["sft"]
-    unit = "fraction of the final top list that the first checkpoint has, by decoder direction"
-    against = f"half; another seed of the last checkpoint: {shares(found['other_seed'])}"
+    unit = "fraction of the last top list in the first one, matched by decoder direction"
+    against = f"{claimed(HALF)} {reproduced('the last list', found['other_seed'])}"
     first, last = found["checkpoints"][0], found["checkpoints"][-1]
     if first == last:
-        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "one checkpoint")
+        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "only one checkpoint")
     count, size = found["common"][f"{first}-{last}"]
     if not size:
-        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "no feature")
+        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "the list is empty")
     low, high = wilson(count, size)
     share = count / size
     verdict = decide(low, high, HALF)
@@ -142,16 +131,18 @@ def early_features(family: Mapping[str, Any]) -> Verdict:
 
 
 def turnover(family: Mapping[str, Any]) -> Verdict:
-    """RL keeps turning over: the part of the top list that each checkpoint replaces, less SFT's."""
+    """RL's features keep changing: the part of the list that a checkpoint replaces, less SFT's."""
     sft, rl = (family["turnover"][p] for p in ("sft", "rl"))
     steps = [f"{a}-{b}" for a, b in pairwise(rl["checkpoints"])]
     pairs = [[found["common"].get(step, (0, 0)) for found in (sft, rl)] for step in steps]
     values = [100 * (s / of - r / size) for (s, of), (r, size) in pairs if of and size]
-    unit = "points: part of the top list replaced between adjacent checkpoints, RL minus SFT"
-    against = "0; another seed of the last checkpoint keeps " + ", ".join(
-        f"{name} {shares(found['other_seed'])}" for name, found in (("SFT", sft), ("RL", rl))
+    unit = "points: percentage of the top list that the next checkpoint replaces, RL minus SFT"
+    against = " ".join(
+        reproduced(f"{name}'s last list", found["other_seed"])
+        for name, found in (("SFT", sft), ("RL", rl))
     )
-    stated = over_seeds(values, unit, against, "fewer than three checkpoints of both")
+    few = "fewer than two steps between checkpoints to compare"
+    stated = over_seeds(values, unit, f"{claimed(0)} {against}", few)
     return if_reproduced(stated, [*sft["other_seed"], *rl["other_seed"]])
 
 
@@ -159,12 +150,12 @@ def if_reproduced(found: Verdict, other_seed: Sequence[float]) -> Verdict:
     """Return a verdict on top lists, undecided unless other seeds reproduce half of each list."""
     if found.verdict == UNDECIDED or (other_seed and min(other_seed) >= HALF):
         return found
-    reason = "another seed does not reproduce half of the list" if other_seed else "one seed"
+    reason = "another seed reproduces less than half of a list" if other_seed else "only one seed"
     return found._replace(verdict=UNDECIDED, reason=reason)
 
 
 def shared_features(family: Mapping[str, Any]) -> Verdict:
-    """Few features pass in all tasks: tasks share more where RL wins than on other questions."""
+    """Tasks share features: more of those selected where RL wins than on other questions."""
     cells, seeds = family["evidence"]["overlap"], family["evidence"]["features"]
     counts = [seed["protocol"]["all"]["intersection"] for seed in seeds]
     values = []
@@ -173,14 +164,15 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
         known = [share for share in others if share is not None]
         if own is not None and known:
             values.append(100 * (own - max(known)))
-    unit = "points: overlap of two tasks' features where RL gains, minus the largest on others"
-    against = f"0; features that pass in all tasks, by seed: {', '.join(map(str, counts))}"
-    found = over_seeds(values, unit, against, "fewer than two seeds with features to compare")
+    unit = "points: overlap of tasks' features where RL gains, minus the largest elsewhere"
+    selected = f"Features selected in all tasks, by seed: {', '.join(map(str, counts))}."
+    few = "fewer than two seeds with features to compare"
+    found = over_seeds(values, unit, f"{claimed(0)} {selected}", few)
     if without := tasks_without_samples(family):
         reason = f"RL wins no question of {', '.join(map(task_title, without))}"
         return found._replace(verdict=UNDECIDED, reason=reason)
     if not any(counts):
-        return found._replace(verdict=NOT_SUPPORTED, reason="no feature passes in all tasks")
+        return found._replace(verdict=NOT_SUPPORTED, reason="no feature is selected in all tasks")
     if not all(counts) and found.verdict == SUPPORTED:
         return found._replace(verdict=UNDECIDED, reason="a seed has no such feature")
     return found
@@ -201,9 +193,9 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
         return Verdict(None, None, None, unit, 0.0, "", [], found["verdict"], found["reason"])
     controls, (low, high) = found["controls"], found["interval"]
     against = (
-        f"0; {controls['count']} matched control sets have a mean of {controls['mean']:+.2f} "
-        f"({controls['low']:+.2f} to {controls['high']:+.2f}); "
-        f"the features {found['estimate']:+.2f}"
+        f"{claimed(0, found['sign'])} {controls['count']} matched control sets: mean "
+        f"{controls['mean']:+.2f}, range {controls['low']:+.2f} to {controls['high']:+.2f}. "
+        f"Selected features: {found['estimate']:+.2f}."
     )
     values = [
         seed[found["measure"]] - seed[f"{found['measure']}_controls"]
@@ -215,18 +207,12 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     return Verdict(*numbers, found["verdict"], found["reason"])
 
 
-MEASURES = {
-    "net": "net change of accuracy",
-    "margin": "change of the correct choice's margin in nats",
-    "directedness": "fraction of changed answers that are the other model's",
-    "critical": "change of accuracy on critical samples",
-}
 CLAIMS = {  # what judges a claim, and the figures that show it
-    "SFT makes more specific features than RL": (specific_features, ["figure1"]),
+    "SFT makes more model-specific features than RL": (specific_features, ["figure1"]),
     "SFT's specific features come early and stay": (early_features, ["figure2", "figure8"]),
-    "RL's specific features keep turning over": (turnover, ["figure2", "figure9"]),
-    "By MAS, too, more features are specific to SFT than to RL": (attributed_features, ["figure3"]),
-    "A few features pass in all tasks": (shared_features, ["figure4"]),
+    "RL's specific features keep changing": (turnover, ["figure2", "figure9"]),
+    "MAS agrees: more features are specific to SFT than to RL": (attributed_features, ["figure3"]),
+    "A few features are selected in all tasks": (shared_features, ["figure4"]),
 }
 
 
@@ -239,18 +225,6 @@ def table_of(hypothesis: Mapping[str, Any]) -> str:
     edited = "base" if hypothesis["target"] == "base" else "rl"
     found = (n for n, table in TABLES.items() if (table.target, table.tasks) == (edited, tasks))
     return f"table{next(found)}"
-
-
-def claim_of(hypothesis: Mapping[str, Any]) -> str:
-    """Return a primary hypothesis as a claim."""
-    base = hypothesis["target"] == "base"
-    claim = "Amplifying them in base helps" if base else "Zeroing them in RL hurts"
-    claim += " on held-out tasks" if hypothesis["questions"] == "held_out" else ""
-    kinds = {"intersection": "", "majority": "features of most tasks"}
-    details = [kinds.get(hypothesis["features"], hypothesis["features"])]
-    details.append("" if hypothesis["measure"] == "net" else MEASURES[hypothesis["measure"]])
-    stated = ", ".join(detail for detail in details if detail)
-    return f"{claim} ({stated})" if stated else claim
 
 
 def verdicts(families: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -278,13 +252,3 @@ def entry(claim: str, each: Mapping[str, Verdict], shown: Sequence[str]) -> dict
     together = every.pop() if len(every) == 1 else UNDECIDED
     families = {name: found._asdict() for name, found in each.items()}
     return {"claim": claim, "verdict": together, "families": families, "evidence": list(shown)}
-
-
-def listed(values: Any) -> str:
-    """Return percentages as text."""
-    return ", ".join(f"{value:.1f}" for value in values) + "%"
-
-
-def shares(values: Sequence[float]) -> str:
-    """Return fractions as text."""
-    return ", ".join(f"{value:.0%}" for value in values) or "none"

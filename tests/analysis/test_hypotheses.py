@@ -144,7 +144,7 @@ def test_the_rule_of_the_verdict(draws, values, p, expected) -> None:
 def test_seeds_that_differ_in_sign_are_undecided() -> None:
     found = Compared([np.array([9.0, 0.0]), np.array([1.0, 2.0])], 5 + RANGE)
     result = verdict(AMPLIFYING, found, 0.01, gap=20.0, rule=RULE)
-    assert result == {"verdict": UNDECIDED, "reason": "seeds differ in sign"}
+    assert result == {"verdict": UNDECIDED, "reason": "not every seed has the claimed sign"}
 
 
 def test_nothing_selected_is_undecided() -> None:

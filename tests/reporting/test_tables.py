@@ -96,7 +96,7 @@ def test_controls_are_a_mean_with_their_range() -> None:
     table = pd.DataFrame([own, *draws])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {"Qwen3-4B-Base": {"sciq": -14.0}})
     cells, _ = intervention_cells(rows, ["sciq"])
-    assert cells["Features edited"].tolist()[1:] == ["    as many random, alive (5 sets)"]
+    assert cells["Features edited"].tolist()[1:] == ["    random alive features (5 sets)"]
     assert cells["SciQ"].tolist() == [
         "-40.0 [-45, -35] (paper -14.0); net -5.0",
         "-2.0 [-4, +0]; net +2.0",
@@ -119,7 +119,7 @@ def test_the_protocols_sets_stand_below_at_the_primary_dose() -> None:
     cells, _ = intervention_cells(rows, ["sciq"])
     assert cells.to_dict("list") == {
         "Features edited": [
-            "Qwen3-4B-Base: features selected on other questions",
+            "Qwen3-4B-Base: selected on other questions",
             "    matched controls (3 sets)",
         ],
         "SciQ": ["net -5.0 (won 1, lost 4)", "net -1.0 [-2, +0]"],

@@ -53,6 +53,7 @@ def hypothesis(**changes: Any) -> dict[str, Any]:
         "estimate": 4.0, "controls": {"count": 99, "mean": 1.0, "low": -2.0, "high": 3.0},
         "excess": 3.0, "interval": [0.5, 6.0], "verdict": SUPPORTED, "reason": "p 0.01",
         "per_seed": [{"net": 5.0, "net_controls": 1.0}, {"net": 3.0, "net_controls": 1.0}, {}],
+        "sign": 1,
     } | changes  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def test_specific_features_by_seed() -> None:
     assert found.seeds == pytest.approx([25, 26, 24]) and found.estimate == pytest.approx(25)
     assert (found.low, found.high) == pytest.approx((25 - 2.484, 25 + 2.484), abs=1e-3)
     assert found.verdict == SUPPORTED
-    assert "SFT 30.0, 32.0, 31.0%, RL 5.0, 6.0, 7.0% by seed" in found.against
+    assert "Claimed: above 0. By seed: SFT 30.0, 32.0, 31.0%, RL 5.0, 6.0, 7.0%." in found.against
 
 
 def test_specific_features_beside_nulls_and_the_other_activation() -> None:
@@ -110,9 +111,10 @@ def test_specific_features_beside_nulls_and_the_other_activation() -> None:
     tails |= {"sft-matched-r0": tail(30), "sft-5-topk-r0": tail(8), "rl-5-topk-r0": tail(6)}
     found = specific_features(family(specificity=tails))
     assert found.seeds == pytest.approx([25, 26, 24])
-    assert "; models swapped at random: SFT 10.0%, RL 2.0%" in found.against
-    assert "; SFT model as far from base as RL: 15.0%" in found.against
-    assert "; BatchTopK: SFT 4.0%, RL 3.0%" in found.against
+    assert "Claimed: above 8." in found.against
+    assert "Models swapped at random: SFT 10.0%, RL 2.0%." in found.against
+    assert "SFT model as far from base as RL: 15.0%." in found.against
+    assert "BatchTopK: SFT 4.0%, RL 3.0%." in found.against
     assert (found.null, found.verdict, found.reason) == (8, SUPPORTED, "")
 
 
@@ -123,7 +125,7 @@ def test_specific_features_that_swapped_models_have_too(swapped: int, verdict: s
     tails |= {"sft-5-swapped-r0": tail(swapped), "rl-5-swapped-r0": tail(4)}
     found = specific_features(family(specificity=tails))
     assert found.verdict == verdict
-    assert found.reason.startswith("with models swapped at random, the difference is +2")
+    assert found.reason.startswith("the difference with models swapped at random is +2")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_an_early_list_that_stays() -> None:
     found = early_features(family())
     assert found.estimate == 0.9
     assert (found.low, found.high) == pytest.approx((0.786, 0.957), abs=1e-3)
-    assert found.verdict == SUPPORTED and "another seed of the last checkpoint: 80%, 90%" in (
+    assert found.verdict == SUPPORTED and "Other seeds reproduce 80%, 90% of the last list." in (
         found.against
     )
 
@@ -181,7 +183,7 @@ def test_turnover_of_lists_that_no_seed_reproduces() -> None:
     found = turnover(family(turnover=lists))
     assert (found.verdict, found.reason) == (
         UNDECIDED,
-        "another seed does not reproduce half of the list",
+        "another seed reproduces less than half of a list",
     )
 
 
@@ -189,13 +191,13 @@ def test_one_checkpoint_has_no_history() -> None:
     one = {"checkpoints": [5], "common": {}, "other_seed": [0.9]}
     alone = family(turnover={"sft": one, "rl": one})
     assert early_features(alone).verdict == turnover(alone).verdict == UNDECIDED
-    assert early_features(alone).reason == "one checkpoint"
+    assert early_features(alone).reason == "only one checkpoint"
 
 
 def test_tasks_share_more_where_rl_wins() -> None:
     found = shared_features(family())
     assert found.seeds == pytest.approx([40, 40]) and found.verdict == SUPPORTED
-    assert "by seed: 4, 6" in found.against
+    assert "by seed: 4, 6." in found.against
 
 
 def test_tasks_that_share_as_much_elsewhere() -> None:
@@ -225,9 +227,11 @@ def test_a_task_without_critical_samples_decides_nothing() -> None:
 def test_an_intervention_keeps_the_verdict_of_its_hypothesis() -> None:
     found = intervention("amplify", family())
     assert (found.estimate, found.low, found.high, found.verdict) == (3.0, 0.5, 6.0, SUPPORTED)
-    assert found.seeds == [4.0, 2.0] and "99 matched control sets have a mean of +1.00" in (
-        found.against
-    )
+    assert found.seeds == [4.0, 2.0]
+    assert "Claimed: above 0. 99 matched control sets: mean +1.00, range" in found.against
+    lowered = copy.deepcopy(family())
+    lowered["evidence"]["hypotheses"]["amplify"]["sign"] = -1
+    assert intervention("amplify", lowered).against.startswith("Claimed: below 0.")
 
 
 def test_an_intervention_without_features() -> None:
@@ -242,9 +246,20 @@ def test_an_intervention_without_features() -> None:
 @pytest.mark.parametrize(
     ("changes", "claim"),
     [
-        ({}, "Amplifying them in base helps"),
-        ({"target": "rl", "questions": "held_out"}, "Zeroing them in RL hurts on held-out tasks"),
-        ({"features": "majority"}, "Amplifying them in base helps (features of most tasks)"),
+        ({}, "Amplifying the features of all tasks raises base's accuracy"),
+        (
+            {"target": "rl", "questions": "held_out"},
+            "Zeroing the features of all tasks lowers RL's accuracy on held-out tasks",
+        ),
+        (
+            {"features": "majority", "measure": "directedness"},
+            "Amplifying the features of most tasks turns base's answers into RL's",
+        ),
+        (
+            {"target": "rl", "measure": "critical", "questions": "held_out"},
+            "Zeroing the features of all tasks lowers RL's accuracy on critical samples of "
+            "held-out tasks",
+        ),
     ],
 )
 def test_a_hypothesis_as_a_claim(changes: dict[str, str], claim: str) -> None:
@@ -286,7 +301,7 @@ def test_attributed_features_that_swapped_models_have_too() -> None:
     null = {"swapped": seed | {"sft_above_0.5": 40}}
     found = attributed_features(family(attribution=seeds | null))
     assert (found.estimate, found.null, found.verdict) == (11, 30, NOT_SUPPORTED)
-    assert "swapped at random: SFT 40.0%, RL 10.0%" in found.against
+    assert "swapped at random: SFT 40.0%, RL 10.0%." in found.against
 
 
 def test_lists_in_common() -> None:
