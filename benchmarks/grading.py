@@ -5,7 +5,7 @@ usage: python -m benchmarks.grading suites FOLDER
 
 FOLDER holds checkouts of Math-Verify, lighteval, NeMo-Skills, inspect_ai, MARIO_EVAL and
 Qwen2.5-Math, by these names. FILE is JSON lines with problem and answer. math-verify is measured
-next to ours where it is installed. docs/grader.md has the results.
+next to ours where it is installed. docs/grader-accuracy.md has the results.
 """
 
 import ast

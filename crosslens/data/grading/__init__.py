@@ -1,7 +1,8 @@
 r"""The one grader: reward, rejection of teacher traces and evaluation all ask `is_correct`.
 
 A pure function: no process, no clock, no state that matters, so threads, forks and the machine's
-load change no verdict. docs/grader.md says what is accepted, and how that was measured.
+load change no verdict. docs/grader.md lists what is accepted. docs/grader-accuracy.md has the
+measurements.
 
     extraction   the box that counts
     notation     LaTeX to tokens; what only dresses an answer is dropped
