@@ -34,11 +34,13 @@ PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
 TRACES = config.get("traces", {"shards": 0})
 MATH = list(config["evaluation"]["math"])
 TASKS = config["evaluation"]["tasks"]
-UNSEEN = config["evaluation"]["unseen"]
+HELDOUT_TASKS = config["evaluation"]["heldout_tasks"]
 BENCHMARK_FILES = benchmark_files(STUDY)
 EVALUATION = {**config["evaluation"], "files": BENCHMARK_FILES}  # without the hub
 DOWNLOADS = downloads(STUDY)
-SYNTHETIC_TASKS = [t for t in [*TASKS, *UNSEEN, *MATH] if t in benchmark_columns.TASKS]
+SYNTHETIC_TASKS = [
+    t for t in [*TASKS, *HELDOUT_TASKS, *MATH] if t in benchmark_columns.TASKS
+]
 ENVIRONMENTS = environments(config)  # by kind of rule
 # Modules that training backends import in processes of their own: a change reruns training too.
 SFT_PROCESSES = ["crosslens/posttraining/sft/entrypoint.py"]

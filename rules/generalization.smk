@@ -26,7 +26,7 @@ rule find_critical_samples:
         runtime=rule_resource("find_critical_samples", "runtime", 10),
     params:
         code=library_hash("scripts/find_critical_samples.py"),
-        tasks=[*TASKS, *UNSEEN],
+        tasks=[*TASKS, *HELDOUT_TASKS],
     script:
         "../scripts/find_critical_samples.py"
 

@@ -160,7 +160,7 @@ def reference_quality(w):
 
 def crosscoder_settings():
     """Settings of a crosscoder, without those that only say which crosscoders there are."""
-    choices = ("replicas", "activation", "evidence")
+    choices = ("extra_seeds", "activation", "evidence")
     settings = config["crosscoder"].items()
     return {key: value for key, value in settings if key not in choices}
 

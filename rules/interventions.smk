@@ -31,7 +31,7 @@ rule intervene:
         runtime=rule_resource("intervene", "runtime", 240),
     params:
         code=library_hash("scripts/intervene.py"),
-        evaluation=evaluation_settings("batch_size", "tasks", "unseen"),
+        evaluation=evaluation_settings("batch_size", "tasks", "heldout_tasks"),
         activations=config["activations"],
         protocol=protocol_settings(
             *("amplify", "matched_sets", "exploratory_sets"),
@@ -76,7 +76,7 @@ rule assess_interventions:
         runtime=rule_resource("assess_interventions", "runtime", 30),
     params:
         code=library_hash("scripts/assess_interventions.py"),
-        evaluation=evaluation_settings("tasks", "unseen"),
+        evaluation=evaluation_settings("tasks", "heldout_tasks"),
         protocol=protocol_settings("alpha", "smallest_effect", "hypotheses", "amplify"),
         seed=config["seed"],
     script:

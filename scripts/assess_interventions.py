@@ -57,7 +57,7 @@ def main(
 ) -> None:
     """Write effects.csv, comparisons.csv and evidence.json of one family."""
     benchmark = benchmark_of(
-        pd.read_csv(table), read_questions(questions), evaluation.tasks, evaluation.unseen
+        pd.read_csv(table), read_questions(questions), evaluation.tasks, evaluation.heldout_tasks
     )
     rule = Rule(protocol.alpha, protocol.smallest_effect, DRAWS, seed)
     runs: dict[str, list[Run]] = {}

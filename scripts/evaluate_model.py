@@ -30,7 +30,7 @@ def main(
     done = {row["task"] for row in journal.rows}
     if done:
         print(f"there from an earlier attempt: {', '.join(sorted(done))}")
-    names = [*settings.tasks, *settings.unseen, *settings.math]
+    names = [*settings.tasks, *settings.heldout_tasks, *settings.math]
     left = [name for name in names if name not in done]
     if settings.math.keys() & left:
         require_chat_template(load_tokenizer(model), model)

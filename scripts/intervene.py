@@ -88,7 +88,7 @@ def main(
     wanted = arms(
         chosen,
         evaluation.tasks,
-        evaluation.unseen,
+        evaluation.heldout_tasks,
         dose=Dose("clamp", protocol.amplify) if index == BASE else ZERO,
         paper_dose=Dose("set", amplify_to if index == BASE else 0.0),
         extent=extent,

@@ -26,7 +26,7 @@ from crosslens.workflow.job import run_job
 def read(model: Path, settings: EvaluationConfig) -> list[Question]:
     """Return the questions of all tasks, tokenized as the harness does for a model."""
     recorder = load_model(model, settings.batch_size, Recorder)
-    names = [*settings.tasks, *settings.unseen]
+    names = [*settings.tasks, *settings.heldout_tasks]
     with tasks_of(settings, names) as tasks:
         return [q for name in names for q in questions_of(recorder, name, tasks[name])]
 

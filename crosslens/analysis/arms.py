@@ -71,7 +71,7 @@ class Extent(NamedTuple):
 def arms(
     chosen: Mapping[str, Any],
     tasks: Sequence[str],
-    unseen: Sequence[str],
+    held_out: Sequence[str],
     *,
     dose: Dose,
     paper_dose: Dose,
@@ -87,7 +87,7 @@ def arms(
         yield from with_controls(splits, "leave_out", "intersection", dose, extent.exploratory)
         for curve in curve_doses(extent, dose):
             yield from with_controls(splits, "protocol", "intersection", curve, extent.curves)
-    yield from paper_arms(chosen, tasks, unseen, paper_dose, controls=extent.full)
+    yield from paper_arms(chosen, tasks, held_out, paper_dose, controls=extent.full)
 
 
 def curve_doses(extent: Extent, primary: Dose) -> list[Dose]:
@@ -131,13 +131,13 @@ def comparisons(splits: Mapping[str, Any], dose: Dose, extent: Extent) -> Iterat
 def paper_arms(
     chosen: Mapping[str, Any],
     tasks: Sequence[str],
-    unseen: Sequence[str],
+    held_out: Sequence[str],
     dose: Dose,
     *,
     controls: bool,
 ) -> Iterator[Arm]:
     """List the paper's sets, and for each random ones of its size."""
-    everywhere = [*tasks, *unseen]
+    everywhere = [*tasks, *held_out]
     sets = {kind: dict.fromkeys(everywhere, chosen[kind]) for kind in ("intersection", "majority")}
     sets["per_task"] = {task: found["selected"] for task, found in chosen["tasks"].items()}
     for kind, by_task in sets.items():

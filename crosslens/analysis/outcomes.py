@@ -124,11 +124,11 @@ def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
 def features_edited(arm: Mapping[str, Any], task: str, benchmark: Benchmark) -> int | None:
     """Return how many features an arm edits in a task or group, the most where that differs; None
     where the arm has no set for it."""
-    sets, tasks, unseen = arm["n_features"], benchmark.tasks, benchmark.held_out
+    sets, tasks, held_out = arm["n_features"], benchmark.tasks, benchmark.held_out
     if arm["design"] == "everywhere":
         return 0
     if arm["design"] == "paper":
-        names = {"tasks": tasks, "held_out": unseen}.get(task, [task])
+        names = {"tasks": tasks, "held_out": held_out}.get(task, [task])
     elif arm["design"] == "leave_out":
         names = [f"without-{t}" for t in ({"tasks": tasks}.get(task, [task]))]
     else:

@@ -112,7 +112,7 @@ def group_models(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, 
 
 def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of a crosscoder for every seed."""
-    return [f"{name}-r{r}" for r in range(settings.replicas + 1)]
+    return [f"{name}-r{r}" for r in range(settings.extra_seeds + 1)]
 
 
 def trios(settings: CrosscoderConfig) -> list[str]:

@@ -152,14 +152,14 @@ TABLES = {
         f"{_CHANGE}, held-out tasks: features zeroed in RL",
         _INTERVENTIONS,
         "rl",
-        "unseen",
+        "heldout_tasks",
     ),
     5: Table(
         "tabulate_interventions",
         f"{_CHANGE}, held-out tasks: features amplified in base",
         _INTERVENTIONS,
         "base",
-        "unseen",
+        "heldout_tasks",
     ),
 }
 

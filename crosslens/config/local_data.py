@@ -23,7 +23,7 @@ from crosslens.io.errors import InputError
 def check_synthetic_paths(study: StudyConfig) -> None:
     """Raise InputError for a path among the synthetic data that no rule makes."""
     evaluation = study.evaluation
-    tasks = {*evaluation.tasks, *evaluation.unseen, *evaluation.math}
+    tasks = {*evaluation.tasks, *evaluation.heldout_tasks, *evaluation.math}
     made = ["base", "teacher", "problems.jsonl", "corpora/reasoning.jsonl", "corpora/general.jsonl"]
     made += [f"benchmarks/{t}.jsonl" for t in sorted(tasks & benchmark_columns.TASKS.keys())]
     known = [f"results/{study.study}/world/{path}" for path in made]

@@ -159,7 +159,7 @@ class StudyConfig(Section):
     def every_task_has_its_data(self) -> Self:
         """Raise InputError for a task without a file or data set."""
         evaluation = self.evaluation
-        for task in [*evaluation.tasks, *evaluation.unseen, *evaluation.math]:
+        for task in [*evaluation.tasks, *evaluation.heldout_tasks, *evaluation.math]:
             if task not in evaluation.files:
                 raise InputError(
                     f"evaluation.files.{task}: missing. Give a local file, or a data set of the "

@@ -13,16 +13,16 @@ TINY = 1e-9  # of rounding
 def findings(summary: dict[str, Any]) -> list[str]:
     """Return what the numbers say, in sentences computed from them that claim no more."""
     sentences = []
-    tasks, unseen = (summary["config"]["evaluation"][k] for k in ("tasks", "unseen"))
+    tasks, held_out = (summary["config"]["evaluation"][k] for k in ("tasks", "heldout_tasks"))
     for family in summary["families"].values():
         label = family["label"]
-        sentences.append(about_accuracy(label, family["accuracy"], tasks, unseen))
+        sentences.append(about_accuracy(label, family["accuracy"], tasks, held_out))
         sentences += about_turnover(label, family["critical"])
         sentences.append(about_specificity(label, family["specificity"]))
         sentences += about_features(label, family)
     sentences.append(
         f"The sets above were selected on critical samples of {listed(tasks)}. Their effects on "
-        f"these tasks are in-sample. The held-out tasks ({listed(unseen)}) were not used for "
+        f"these tasks are in-sample. The held-out tasks ({listed(held_out)}) were not used for "
         "selection. One set is edited in all tasks, so its effects on the tasks are not "
         "independent: chance can favour several tasks at once."
     )
@@ -35,11 +35,11 @@ def listed(tasks: list[str]) -> str:
 
 
 def about_accuracy(
-    label: str, accuracy: dict[str, dict], tasks: list[str], unseen: list[str]
+    label: str, accuracy: dict[str, dict], tasks: list[str], held_out: list[str]
 ) -> str:
     """Return how SFT and RL changed the mean accuracy on each group of tasks."""
     math = [task for task, found in accuracy["base"].items() if found["kind"] == "math"]
-    groups = {"math": math, "selection tasks": tasks, "held-out tasks": unseen}
+    groups = {"math": math, "selection tasks": tasks, "held-out tasks": held_out}
     parts = []
     for variant, name in ((FINAL["sft"], "SFT"), (FINAL["rl"], "RL")):
         gains = {

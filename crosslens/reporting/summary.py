@@ -306,7 +306,7 @@ def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str
 
 def belongs(path: Path, config: StudyConfig) -> bool:
     """Whether a benchmark file is of a job of this configuration, not of an earlier one that had
-    other families, shards or replicas. `path` is {rule}[/{family}][/{job}].tsv."""
+    other families, shards or seeds. `path` is {rule}[/{family}][/{job}].tsv."""
     rule, *below = path.with_suffix("").parts
     if not below:
         return rule not in WORLD_RULES or config.world is not None
@@ -320,7 +320,7 @@ def belongs(path: Path, config: StudyConfig) -> bool:
         below[0] in config.families
         and job is not None
         and numbers.get("shard", 0) < config.activations.shards
-        and numbers.get("replica", 0) <= config.crosscoder.replicas
+        and numbers.get("replica", 0) <= config.crosscoder.extra_seeds
     )
 
 

@@ -221,7 +221,7 @@ EDITS = ("controls", "dose-curves")  # figures of all interventions
 
 def table_of(hypothesis: Mapping[str, Any]) -> str:
     """Return the table of the paper that a primary hypothesis belongs to."""
-    tasks = "unseen" if hypothesis["questions"] == "held_out" else "tasks"
+    tasks = "heldout_tasks" if hypothesis["questions"] == "held_out" else "tasks"
     edited = "base" if hypothesis["target"] == "base" else "rl"
     found = (n for n, table in TABLES.items() if (table.target, table.tasks) == (edited, tasks))
     return f"table{next(found)}"

@@ -122,7 +122,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     once += ("read_questions", "assess_interventions")
     once += ("measure_splice", "collect_feature_cards", "write_feature_page")
     trios = len(crosscoder_design.trios(settings)) * len(families)
-    seeds = (1 + settings.replicas) * len(families)
+    seeds = (1 + settings.extra_seeds) * len(families)
     matched = "drift_matched" in settings.evidence
     count = world_jobs(study) | {
         "import_model": sum(len(study_design.given(family)) for family in families),
@@ -238,7 +238,7 @@ def evaluation_hours(study: StudyConfig, size: Size) -> float:
         most(study, MATH.get(task, OTHER_MATH)) * entry.repeats
         for task, entry in settings.math.items()
     )
-    tasks = len(settings.tasks) + len(settings.unseen)
+    tasks = len(settings.tasks) + len(settings.heldout_tasks)
     read = tasks * most(study, QUESTIONS) * CHOICES * QUESTION
     reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
     batches = math.ceil(answers / settings.batch_size)
@@ -253,7 +253,7 @@ def most(study: StudyConfig, questions: int) -> int:
 
 def questions_hours(study: StudyConfig, size: Size) -> float:
     """One pass of one model over all multiple-choice questions; choices share their prompt."""
-    tasks = len(study.evaluation.tasks) + len(study.evaluation.unseen)
+    tasks = len(study.evaluation.tasks) + len(study.evaluation.heldout_tasks)
     tokens = tasks * most(study, QUESTIONS) * (QUESTION + CHOICES * BRANCH)
     return 2 * size.parameters * tokens / (FLOPS * EXTRACTING) / 3600
 
@@ -280,7 +280,7 @@ def arms(study: StudyConfig) -> int:
         + doses * (1 + protocol.curve_sets)
         + paper * (1 + 2 * study.interventions.random_sets)
     )
-    seeds = study.crosscoder.replicas * (1 + matched + paper)
+    seeds = study.crosscoder.extra_seeds * (1 + matched + paper)
     return 2 * (whole + seeds) + sft_control(study) * (1 + exploratory + paper)
 
 

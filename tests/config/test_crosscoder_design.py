@@ -12,8 +12,8 @@ FAMILY = FamilyConfig(label="A", base="b")
 ALL = ["batch_topk", "swapped", "noise", "self", "differences", "drift_matched", "checkpoints"]
 
 
-def settings(*evidence, replicas=2):
-    return CrosscoderConfig(replicas=replicas, evidence=list(evidence))
+def settings(*evidence, extra_seeds=2):
+    return CrosscoderConfig(extra_seeds=extra_seeds, evidence=list(evidence))
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_evidence_adds_crosscoders_of_one_seed():
 
 def test_interventions_follow_every_seed_and_the_other_activation():
     expected = ["trio-r0", "trio-r1", "trio-topk-r0"]
-    assert designs.trios(settings("batch_topk", "swapped", replicas=1)) == expected
+    assert designs.trios(settings("batch_topk", "swapped", extra_seeds=1)) == expected
 
 
 def test_scores_are_of_two_models_or_of_the_trio():
-    asked = settings(*ALL, replicas=0)
+    asked = settings(*ALL, extra_seeds=0)
     pairs, trios = designs.with_nrn(FAMILY, asked), designs.with_mas(FAMILY, asked)
     assert trios == ["trio-r0", "trio-topk-r0", "trio-swapped-r0", "trio-noise-r0"]
     assert len(pairs) == 10 + 3 * 2 + 2
@@ -68,7 +68,7 @@ def test_a_family_of_one_checkpoint_has_none_over_checkpoints():
 
 
 def test_a_shard_of_the_matched_model_has_one_reader():
-    asked = settings("drift_matched", "swapped", "checkpoints", replicas=1)
+    asked = settings("drift_matched", "swapped", "checkpoints", extra_seeds=1)
     assert designs.extracted(FAMILY, asked)[-1] == "sft-matched"
     read = designs.group_models(FAMILY, asked)
 
@@ -81,7 +81,7 @@ def test_a_shard_of_the_matched_model_has_one_reader():
 
 
 def test_every_crosscoder_is_in_one_group_and_evidence_leaves_the_others_as_they_are():
-    plain, asked = settings(replicas=2), settings(*ALL, replicas=2)
+    plain, asked = settings(extra_seeds=2), settings(*ALL, extra_seeds=2)
     groups = designs.groups(FAMILY, asked)
     members = [directory for group in groups.values() for directory in group]
     assert sorted(members) == sorted(designs.crosscoders(FAMILY, asked))
@@ -91,6 +91,6 @@ def test_every_crosscoder_is_in_one_group_and_evidence_leaves_the_others_as_they
 
 
 def test_a_group_reads_base_first():
-    read = designs.group_models(FAMILY, settings(replicas=1))
+    read = designs.group_models(FAMILY, settings(extra_seeds=1))
     assert read["rl"] == ["base", *(f"rl-{k}" for k in range(1, 6))]
     assert read["seed-1"] == ["base", "sft-5", "rl-5"]

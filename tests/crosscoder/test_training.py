@@ -52,7 +52,7 @@ SETTINGS = CrosscoderConfig(
     decoder_norm=0.08,
     dtype="float32",
     kernel="auto",
-    replicas=0,
+    extra_seeds=0,
 )
 TOPK = BatchTopKConfig(k=2, auxiliary_weight=0.03, auxiliary_features=0.5, dead_after=0.1)
 MODELS = ["base", "rl-5"]

@@ -193,7 +193,7 @@ def attempt(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         monkeypatch.setattr(script, "evaluate_task", evaluate_or_die)
         paths = {"results": tmp_path / out / "results.json", "samples": tmp_path / out / "samples"}
         try:
-            given = settings(tmp_path).model_copy(update={"unseen": []} | changes)
+            given = settings(tmp_path).model_copy(update={"heldout_tasks": []} | changes)
             script.main(model=checkpoint, settings=given, code=["1"], **paths)
         except KeyboardInterrupt:
             assert not any(path.exists() for path in paths.values())

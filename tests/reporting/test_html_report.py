@@ -34,13 +34,13 @@ CONFIG = StudyConfig.model_validate(
         "traces": {"teacher": "teacher"},
         "evaluation": {
             "tasks": ["sciq"],
-            "unseen": ["piqa"],
+            "heldout_tasks": ["piqa"],
             "math": {"math500": {"repeats": 1}},
             "files": {task: f"{task}.jsonl" for task in ("sciq", "piqa", "math500")},
         },
         "corpus": {"sources": {"given": "corpus.jsonl"}, "tokens": 10000, "heldout_tokens": 2048},
         "activations": {"shards": 2},
-        "crosscoder": {"replicas": 1},
+        "crosscoder": {"extra_seeds": 1},
         "grpo": {"device": "cpu"},
     }
 )

@@ -281,7 +281,7 @@ def test_curves_of_crosscoders() -> None:
 
 def test_a_title_is_not_cut_off() -> None:
     sentence = (
-        "Table 5. Change in points of accuracy on critical samples of unseen tasks by amplifying"
+        "Table 5. Change in points of accuracy on critical samples of held-out tasks by amplifying"
     )
     figure = draw_table(pd.DataFrame({"Model": ["A"], "sciq": ["1.0"]}), sentence, [])
     figure.canvas.draw()

@@ -159,7 +159,7 @@ CASES = [
     value("activations.layer", 9),
     value("evaluation.tasks", []),
     value("evaluation.tasks", ["sciq", "sciq"]),
-    value("evaluation.unseen", ["logiqa", "piqa", "sciq"]),
+    value("evaluation.heldout_tasks", ["logiqa", "piqa", "sciq"]),
     value("evaluation.files.piqua", "p.jsonl"),
     value("grpo.mini_batch_size", 5),
     value("sft.micro_batch_size", 3),

@@ -26,7 +26,7 @@ def given_models(folder: Path) -> Study:
     study.change("families", {"own": family("Own", *(f"own/{name}" for name in MODELS))})
     study.change("figures.families", ["own"] * 3)
     study.change("activations", {"shards": 1, "shards_on_disk": 1})
-    study.change("crosscoder.replicas", 0)
+    study.change("crosscoder.extra_seeds", 0)
     study.change("crosscoder.evidence", [])
     study.change("crosscoder.d_sparse", 64)
     return study

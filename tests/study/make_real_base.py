@@ -38,7 +38,7 @@ SETTINGS = {
     "lr_scheduler": "cosine",
     "bf16": False,
     "deepspeed": "none",
-    "options": {"num_train_epochs": 2.0},
+    "llamafactory_options": {"num_train_epochs": 2.0},
 }
 
 

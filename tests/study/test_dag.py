@@ -37,8 +37,8 @@ def planned(study: Study, *arguments: str) -> str:
 def test_jobs_of_the_mini_study(study: Study) -> None:
     output = planned(study)
     count = jobs(output)
-    shards, replicas = MINI["activations"]["shards"], MINI["crosscoder"]["replicas"]
-    trained = CROSSCODERS + OTHER_SEEDS * replicas + EVIDENCE
+    shards, seeds = MINI["activations"]["shards"], MINI["crosscoder"]["extra_seeds"]
+    trained = CROSSCODERS + OTHER_SEEDS * seeds + EVIDENCE
     expected = {
         "build_world": 1,
         "pretrain_base": 1,
@@ -54,11 +54,11 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "tokenize_corpus": 1,
         "match_drift": 1,
         "extract_activations": (VARIANTS + 1) * (shards + 1),
-        "train_crosscoders": (GROUPS + replicas + 3) * shards,  # of evidence, one a kind
+        "train_crosscoders": (GROUPS + seeds + 3) * shards,  # of evidence, one a kind
         "evaluate_crosscoder": trained,
-        "select_features": 1 + replicas + 1,
+        "select_features": 1 + seeds + 1,
         "read_questions": 1,
-        "intervene": 2 * (1 + replicas) + 1,  # SFT for the first seed only
+        "intervene": 2 * (1 + seeds) + 1,  # SFT for the first seed only
         "assess_interventions": 1,
         "measure_splice": 1,
         "collect_feature_cards": 1,
@@ -77,10 +77,10 @@ def test_every_rule_of_the_default_target_is_in_the_graph(study: Study) -> None:
     assert set(jobs(planned(study))) == {*RULES, "start_family", "all"}
 
 
-def test_jobs_multiply_with_families_shards_and_replicas(study: Study) -> None:
+def test_jobs_multiply_with_families_shards_and_seeds(study: Study) -> None:
     study.change("families.other", {"label": "Other", "base": "results/mini/world/base"})
     study.change("activations.shards", 5)
-    study.change("crosscoder.replicas", 2)
+    study.change("crosscoder.extra_seeds", 2)
     study.change("crosscoder.evidence", [])
     count = jobs(planned(study))
     assert count["build_world"] == 1

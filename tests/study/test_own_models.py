@@ -64,7 +64,7 @@ def test_only_the_last_checkpoints_of_a_trained_family(tmp_path: Path) -> None:
     """All five are trained; two pairs, the trio, and what each needs are studied."""
     study = Study(tmp_path, TINY)
     study.change("families.tiny.checkpoints", "last")
-    study.change("crosscoder", study.config["crosscoder"] | {"replicas": 0, "evidence": []})
+    study.change("crosscoder", study.config["crosscoder"] | {"extra_seeds": 0, "evidence": []})
     count = jobs(study.snakemake("--dry-run", "--cores", "1", "--quiet", "rules").stdout)
     assert (count["train_sft"], count["train_grpo"]) == (1, 1)
     assert count["train_crosscoders"] == 3 * TINY["activations"]["shards"]

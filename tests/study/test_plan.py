@@ -85,7 +85,7 @@ def test_given_models_are_not_trained(tmp_path) -> None:
     study.change("families.tiny.sft", ["sft"])
     study.change("families.tiny.rl", ["rl"] * 5)
     del study.config["problems"], study.config["traces"]
-    study.change("crosscoder.replicas", 2)
+    study.change("crosscoder.extra_seeds", 2)
     study.change("crosscoder.evidence", [])
     read = read_study(study.config)
     family, settings = read.families["tiny"], read.crosscoder

@@ -10,10 +10,10 @@ from conftest import MINI, Study
 from given import MODELS, family, given_models, stand_ins
 
 SHARDS, WINDOW, VARIANTS = 7, 2, 12
-SEEDS = 1 + MINI["crosscoder"]["replicas"]  # of the last two pairs and of the trio
+SEEDS = 1 + MINI["crosscoder"]["extra_seeds"]  # of the last two pairs and of the trio
 FINAL = SEEDS + 2  # BatchTopK, and rows of random order
 CROSSCODERS = 8 + 3 * FINAL + 1  # and the pair of matched drift
-GROUPS = 3 + MINI["crosscoder"]["replicas"] + 3  # one group for each kind of evidence
+GROUPS = 3 + MINI["crosscoder"]["extra_seeds"] + 3  # one group for each kind of evidence
 READERS = {
     "base": GROUPS,
     "sft-5": GROUPS - 2,

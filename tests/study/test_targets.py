@@ -42,7 +42,7 @@ PAIRS = TRAINING | {
 @pytest.fixture
 def three(study: Study) -> Study:
     """Return a study of three families and two shards, with one other seed."""
-    study.change("crosscoder.replicas", 1)
+    study.change("crosscoder.extra_seeds", 1)
     study.change("crosscoder.evidence", [])
     base = study.config["families"]["tiny"]["base"]
     entries = {name: {"label": label, "base": base} for name, label in FAMILIES.items()}

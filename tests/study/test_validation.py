@@ -124,30 +124,38 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("grpo.mini_batch_size", 20, "grpo.mini_batch_size: 20 does not divide batch_size: 32."),
         ("sft.micro_batch_size", 3, "sft.micro_batch_size: 3 does not divide batch_size: 8."),
         (
-            "grpo.options",
+            "grpo.engine_options",
             {"custom_reward_function.path": "mine.py"},
-            "grpo.options.custom_reward_function.path: the reward is fixed",
+            "grpo.engine_options.custom_reward_function.path: the reward is fixed",
         ),
         (
-            "families.tiny.overrides.grpo.options",
+            "families.tiny.overrides.grpo.engine_options",
             {"reward.custom_reward_function.name": "mine"},
-            "families.tiny.overrides.grpo.options.reward.custom_reward_function.name: the reward",
+            "overrides.grpo.engine_options.reward.custom_reward_function.name: the reward",
         ),
         ("grpo.device", "cuda", "grpo.device: cuda needs a GPU. Set resources.train_grpo.gpu"),
-        ("evaluation.unseen", [], "evaluation.unseen: found [] (a list), must be a list"),
+        (
+            "evaluation.heldout_tasks",
+            [],
+            "evaluation.heldout_tasks: found [] (a list), must be a list",
+        ),
         ("evaluation.tasks", ["openbookq"], "Did you mean openbookqa?"),
         ("evaluation.tasks", ["gsm8k"], "evaluation.tasks: gsm8k is not among the multiple-choice"),
         (
-            "evaluation.unseen",
+            "evaluation.heldout_tasks",
             ["aime24"],
-            "unseen: aime24 is a math set. Move it to math.",
+            "heldout_tasks: aime24 is a math set. Move it to math.",
         ),
         (
             "evaluation.math.sciq",
             {"repeats": 1},
-            "evaluation.math: sciq is a multiple-choice task. Move it to tasks or unseen.",
+            "evaluation.math: sciq is a multiple-choice task. Move it to tasks or heldout_tasks.",
         ),
-        ("evaluation.unseen", ["sciq"], "evaluation.unseen: sciq is in tasks, too. Remove it"),
+        (
+            "evaluation.heldout_tasks",
+            ["sciq"],
+            "evaluation.heldout_tasks: sciq is in tasks, too. Remove it",
+        ),
         ("families.second", {"label": "Mini-Qwen3", "base": "results/mini/world/base"}, "another"),
         ("corpus.tokens", 1000, "1000 tokens give each of activations.shards: 2 381 activations"),
         ("activations.shards", 10000, "shards: 10000 0 activations, fewer than crosscoder.batch"),
@@ -289,6 +297,14 @@ def test_an_old_key_is_refused_with_its_new_name(study: Study, old: str, new: st
     assert refusal(study) == f"{old}: this key has another name now. Rename it to {new}."
 
 
+def test_an_old_key_among_a_familys_own_settings_is_refused(study: Study) -> None:
+    study.change("families.tiny.overrides", {"sft": {"options": {"template": "qwen"}}})
+    key = "families.tiny.overrides.sft.options"
+    assert refusal(study) == (
+        f"{key}: this key has another name now. Rename it to llamafactory_options."
+    )
+
+
 def test_tokenizers_that_differ(study: Study) -> None:
     study.model("base")
     study.model("results/mini/models/tiny/rl-3", words="a c")
@@ -406,12 +422,15 @@ def test_solutions_instead_of_a_teacher(study: Study) -> None:
 
 
 def test_a_familys_own_settings(study: Study) -> None:
-    own = {"max_length": 400, "options": {"template": "qwen"}}
+    own = {"max_length": 400, "llamafactory_options": {"template": "qwen"}}
     study.change("families.tiny.overrides", {"sft": own})
     loaded = load_study(study.config, SCRIPTS)
     merged = loaded.training_settings("tiny")["sft"]
     assert merged["max_length"] == 400 and merged["batch_size"] == 8
-    assert merged["options"] == {**study.config["sft"]["options"], "template": "qwen"}
+    assert merged["llamafactory_options"] == {
+        **study.config["sft"]["llamafactory_options"],
+        "template": "qwen",
+    }
     assert loaded.training_settings("tiny")["grpo"] == study.config["grpo"]
 
 

@@ -18,7 +18,7 @@ class HypothesisConfig(Section):
     )
     questions: Literal["tasks", "held_out"] = Field(
         description="The selection tasks, each question edited by features that were selected on "
-        "other questions, or the held-out tasks of evaluation.unseen.",
+        "other questions, or the held-out tasks of evaluation.heldout_tasks.",
     )
     features: Literal["intersection", "majority", "contrast"] = Field(
         "intersection",

@@ -141,7 +141,7 @@ class CrosscoderConfig(Section):
         "products (dense), or the faster of the two at the measured density (auto) "
         "(train_crosscoders).",
     )
-    replicas: int = Field(
+    extra_seeds: int = Field(
         1,
         ge=0,
         le=100,

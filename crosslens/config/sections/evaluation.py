@@ -32,7 +32,7 @@ class EvaluationConfig(Section):
         description="Multiple-choice tasks of Table 1 that generalization features are selected on "
         "(evaluate_model, score_features, intervene).",
     )
-    unseen: Tasks = Field(
+    heldout_tasks: Tasks = Field(
         ["logiqa", "piqa"],
         description="Multiple-choice tasks that features are tested on but not selected on, Tables "
         "4 and 5 (evaluate_model, intervene).",
@@ -73,16 +73,18 @@ class EvaluationConfig(Section):
     @model_validator(mode="after")
     def tasks_are_known(self) -> Self:
         """Raise InputError for a task that is unknown, in the wrong list or in two lists."""
-        for key in ("tasks", "unseen"):
+        for key in ("tasks", "heldout_tasks"):
             for task in getattr(self, key):
                 check_choice_task(key, task)
         for task in self.math:
             check_math_task(task)
-        for task in self.unseen:
+        for task in self.heldout_tasks:
             if task in self.tasks:
-                raise InputError(f"unseen: {task} is in tasks, too. Remove it from one of them.")
+                raise InputError(
+                    f"heldout_tasks: {task} is in tasks, too. Remove it from one of them."
+                )
         for task in self.files:
-            if task not in (known := [*self.tasks, *self.unseen, *self.math]):
+            if task not in (known := [*self.tasks, *self.heldout_tasks, *self.math]):
                 raise InputError(f"files.{task}: unknown task. {suggestion(task, known)}")
         return self
 
@@ -91,7 +93,9 @@ def check_math_task(task: str) -> None:
     """Raise InputError for a math set that has the name of a multiple-choice task."""
     known = {*benchmark_columns.TASKS, *benchmark_columns.HUB_TASKS} - {*benchmark_columns.MATH}
     if task in known:
-        raise InputError(f"math: {task} is a multiple-choice task. Move it to tasks or unseen.")
+        raise InputError(
+            f"math: {task} is a multiple-choice task. Move it to tasks or heldout_tasks."
+        )
 
 
 def check_choice_task(key: str, task: str) -> None:

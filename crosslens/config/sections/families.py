@@ -29,10 +29,10 @@ class OverridesConfig(Section):
     train_grpo)."""
 
     sft: dict[Key, JsonValue] = Field(
-        {}, description="Keys of the section sft; options are merged (train_sft)."
+        {}, description="Keys of the section sft; llamafactory_options are merged (train_sft)."
     )
     grpo: dict[Key, JsonValue] = Field(
-        {}, description="Keys of the section grpo; options are merged (train_grpo)."
+        {}, description="Keys of the section grpo; engine_options are merged (train_grpo)."
     )
 
 

@@ -53,7 +53,7 @@ class SFTConfig(Section):
         description="DeepSpeed stage that spreads the training state over several GPUs, or none "
         "(train_sft).",
     )
-    options: BackendOptions = Field(
+    llamafactory_options: BackendOptions = Field(
         {},
         description="LLaMA-Factory's own keys (template, ...), passed on unchanged; they override "
         "all others (train_sft).",
@@ -129,13 +129,13 @@ class GRPOConfig(Section):
         description="Steps between two saved training states; an interrupted run repeats at most "
         "this many. Fewer if the five checkpoints need it (train_grpo).",
     )
-    options: dict[DottedKey, JsonValue] = Field(
+    engine_options: dict[DottedKey, JsonValue] = Field(
         {},
         description="verl's overrides or TRL's GRPOConfig, passed on unchanged; they override all "
         "others, but cannot change the reward (train_grpo).",
     )
 
-    @field_validator("options")
+    @field_validator("engine_options")
     @classmethod
     def keep_the_reward(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """Raise InputError for a backend's own key that would change the reward."""

@@ -72,8 +72,9 @@ def verl_overrides(
 ) -> list[str]:
     """Return verl's overrides for GRPO: two clips, no KL, no entropy bonus, outcome reward.
 
-    `settings` is the configuration's `grpo`; its `options`, verl's own keys, take precedence. Batch
-    sizes count prompts (Appendix A.3). `resume` is the checkpoint to resume from.
+    `settings` is the configuration's `grpo`; its `engine_options`, verl's own keys, take
+    precedence. Batch sizes count prompts (Appendix A.3). `resume` is the checkpoint to resume
+    from.
     """
     keys = (
         data_overrides(settings, data, seed)
@@ -85,7 +86,7 @@ def verl_overrides(
         | trainer_overrides(settings, out, save_every, gpus)
         | resume_overrides(resume)
         | (CUDA_OVERRIDES if settings.device == "cuda" else cpu_overrides(settings))
-        | settings.options
+        | settings.engine_options
     )
     return [f"{key}={hydra_literal(value)}" for key, value in keys.items()]
 

@@ -70,7 +70,7 @@ def trainer_arguments(settings: GRPOConfig, *, out: Path, steps: int, seed: int)
         "logging_steps": updates,
         "disable_tqdm": True,
         "report_to": "none",
-    } | settings.options
+    } | settings.engine_options
 
 
 def train(
@@ -140,7 +140,7 @@ def check_reward(trainer: "GRPOTrainer") -> None:
     """Raise InputError unless the only reward is this project's."""
     if trainer.reward_funcs != [trl_reward]:
         raise InputError(
-            "grpo.options: TRL has another reward than "
+            "grpo.engine_options: TRL has another reward than "
             "crosslens.posttraining.grpo.reward.trl_reward. Remove reward settings."
         )
 

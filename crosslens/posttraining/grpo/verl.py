@@ -96,7 +96,7 @@ def check_reward(mark: Path) -> None:
     """Raise InputError unless this project's reward was called."""
     if not mark.exists():
         raise InputError(
-            "grpo.options: verl trained with another reward than "
+            "grpo.engine_options: verl trained with another reward than "
             "crosslens.posttraining.grpo.reward.compute_score. Remove reward settings."
         )
 

@@ -49,7 +49,7 @@ class SaveCheckpoints(TrainerCallback):
 class CheckBatchSize(TrainerCallback):
     """Raise InputError when the effective batch size is not the configured one.
 
-    `sft.options` may change what it results from.
+    `sft.llamafactory_options` may change what it results from.
     """
 
     def __init__(self, batch_size: int) -> None:
@@ -61,7 +61,7 @@ class CheckBatchSize(TrainerCallback):
         if micro * accumulated * devices != self.batch_size:
             raise InputError(
                 f"sft.batch_size: {self.batch_size} differs from {devices} device(s) x {micro} "
-                f"traces x {accumulated} accumulated steps. Correct sft.options."
+                f"traces x {accumulated} accumulated steps. Correct sft.llamafactory_options."
             )
 
 
@@ -105,9 +105,9 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
     )
     if prompt != expected:
         raise InputError(
-            "sft.options: LLaMA-Factory's template differs from the tokenizer's chat template: "
-            f"prompts are {tokenizer.decode(prompt)!r} and {tokenizer.decode(expected)!r}. "
-            "Name a template."
+            "sft.llamafactory_options: LLaMA-Factory's template differs from the "
+            f"tokenizer's chat template: prompts are {tokenizer.decode(prompt)!r} and "
+            f"{tokenizer.decode(expected)!r}. Name a template."
         )
     end = tokenizer.eos_token_id
     answer = trace[: trace.index(end)] if end in trace else trace
@@ -117,13 +117,13 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
     )
     if found != given and end in trace:
         raise InputError(
-            "sft.options: LLaMA-Factory's template changes the traces: the first begins with "
-            f"{found[:40]!r}, the trace with {given[:40]!r}. Name a template."
+            "sft.llamafactory_options: LLaMA-Factory's template changes the traces: the first "
+            f"begins with {found[:40]!r}, the trace with {given[:40]!r}. Name a template."
         )
     if end not in trace or tokenizer.decode(trace[len(answer) + 1 :]).strip():
         raise InputError(
-            f"sft.options: traces end with {tokenizer.decode(trace[-3:])!r}, not with the end "
-            f"token {tokenizer.eos_token!r}. Correct the chat template or name one."
+            f"sft.llamafactory_options: traces end with {tokenizer.decode(trace[-3:])!r}, not with "
+            f"the end token {tokenizer.eos_token!r}. Correct the chat template or name one."
         )
 
 

@@ -91,8 +91,8 @@ def backend_settings(
 ) -> dict[str, Any]:
     """Return LLaMA-Factory's settings, the content of its YAML file, for the `sft` section.
 
-    Without `template` LLaMA-Factory parses the tokenizer's chat template. `sft.options` are its own
-    keys and take precedence. `resume` is the checkpoint to resume from.
+    Without `template` LLaMA-Factory parses the tokenizer's chat template. Its own keys,
+    `sft.llamafactory_options`, take precedence. `resume` is the checkpoint to resume from.
     """
     deepspeed = settings.deepspeed != "none"
     return {
@@ -124,7 +124,7 @@ def backend_settings(
         "logging_steps": 1,
         "disable_tqdm": True,
         "report_to": "none",
-    } | settings.options
+    } | settings.llamafactory_options
 
 
 def train(*, base: Path, data: Path, run: Path, settings: SFTConfig, seed: int, gpus: int) -> None:
@@ -185,8 +185,8 @@ def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) 
     steps = [checkpoint_step(checkpoint) for checkpoint in saved]
     if not steps or steps != exact_checkpoint_steps(steps[-1]):
         raise InputError(
-            f"sft.options: LLaMA-Factory saved after steps {steps}, not after each 20% of "
-            "them. Remove options that concern saving."
+            f"sft.llamafactory_options: LLaMA-Factory saved after steps {steps}, not after each "
+            "20% of them. Remove the keys that concern saving."
         )
     table = loss_table(read_json(saved[-1] / "trainer_state.json")["log_history"])
     use_cache = read_json(base / "config.json").get("use_cache", True)

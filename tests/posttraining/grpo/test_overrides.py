@@ -153,14 +153,14 @@ def test_run_resumes_from_the_named_checkpoint_only() -> None:
 def test_verl_refuses_unknown_keys() -> None:
     actor = "actor_rollout_ref.actor"
     with pytest.raises(ConfigCompositionException, match="not_a_key"):
-        validated(options={f"{actor}.not_a_key": 1})
+        validated(engine_options={f"{actor}.not_a_key": 1})
     with pytest.raises(InstantiationException, match="not-a-mode"):
-        validated(options={f"{actor}.loss_agg_mode": "not-a-mode"})
+        validated(engine_options={f"{actor}.loss_agg_mode": "not-a-mode"})
 
 
 def test_options_take_precedence() -> None:
     config = validated(
-        options={
+        engine_options={
             "actor_rollout_ref.rollout.gpu_memory_utilization": 0.8,
             "actor_rollout_ref.actor.fsdp_config.param_offload": True,
             "actor_rollout_ref.actor.optim.lr": 3.0e-6,
@@ -202,7 +202,7 @@ def test_reward_key_that_verl_ignores_is_refused(tmp_path: Path) -> None:
     alone = ["actor_rollout_ref.rollout.name=vllm", *(f"{k}={v}" for k, v in old.items())]
     assert get_custom_reward_fn(composed(alone)) is None  # its default scorer, without a word
     with pytest.raises(ValidationError, match=r"custom_reward_function.path: the reward is fixed"):
-        GRPOConfig(options=old)
+        GRPOConfig(engine_options=old)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +221,6 @@ def test_reward_key_that_verl_ignores_is_refused(tmp_path: Path) -> None:
 def test_which_options_would_change_the_reward(key: str, refused: bool) -> None:
     if refused:
         with pytest.raises(ValidationError, match=f"{re.escape(key)}: the reward is fixed"):
-            GRPOConfig(options={key: 1})
+            GRPOConfig(engine_options={key: 1})
     else:
-        GRPOConfig(options={key: 1})
+        GRPOConfig(engine_options={key: 1})

@@ -160,7 +160,7 @@ def test_failed_run_keeps_its_checkpoints(world: Path, tmp_path: Path) -> None:
     """verl ends with an error; the checkpoint of an earlier start is still there."""
     run = tmp_path / ".grpo-verl"
     given = arguments(world, tmp_path)
-    given["settings"] = SETTINGS.model_copy(update={"options": {"trainer.not_a_key": 1}})
+    given["settings"] = SETTINGS.model_copy(update={"engine_options": {"trainer.not_a_key": 1}})
     identity = resumable_run.run_identity(
         model=given["base"], data=given["data"], settings=given["settings"], seed=0, devices=1
     )

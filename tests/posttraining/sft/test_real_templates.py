@@ -46,7 +46,7 @@ def test_real_traces_follow_real_prompts_and_only_they_are_learned(entry: str) -
     """By the paper's configuration: prompt as written by the template, trace, end of turn."""
     family = ENTRIES[entry]
     base, tokenizer = tokenizers(family)
-    data = arguments(**STUDY.training_of(entry).sft.options)
+    data = arguments(**STUDY.training_of(entry).sft.llamafactory_options)
     template = get_template_and_fix_tokenizer(tokenizer, data)
     assert tokenizer.eos_token == FAMILIES[family].turn_end
     processor = SupervisedDatasetProcessor(template, tokenizer, None, data)

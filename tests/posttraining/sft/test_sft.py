@@ -36,7 +36,7 @@ SETTINGS = SFTConfig(
     warmup_ratio=0.1,
     lr_scheduler="cosine",
     bf16=False,
-    options={"disable_gradient_checkpointing": True},
+    llamafactory_options={"disable_gradient_checkpointing": True},
 )
 
 
@@ -129,7 +129,7 @@ def test_unknown_options_are_refused_by_llama_factory(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="not_a_key"):
-        parsed(settings_of(base, data, tmp_path, options={"not_a_key": 1}))
+        parsed(settings_of(base, data, tmp_path, llamafactory_options={"not_a_key": 1}))
 
 
 def test_labels_are_the_trace_and_the_end_token(base: Path, data: Path, tmp_path: Path) -> None:
@@ -158,7 +158,9 @@ def test_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
 
 
 def test_different_template_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
-    _, module, template = parsed(settings_of(base, data, tmp_path, options={"template": "alpaca"}))
+    _, module, template = parsed(
+        settings_of(base, data, tmp_path, llamafactory_options={"template": "alpaca"})
+    )
     messages = sft_rows(tiny_traces(1))[0]["messages"]
     original = AutoTokenizer.from_pretrained(base)
     with pytest.raises(InputError, match="differs from the tokenizer's chat template"):
@@ -220,14 +222,14 @@ def test_two_devices_take_the_same_steps(
     base: Path, data: Path, models: Path, tmp_path: Path
 ) -> None:
     # Two processes on the CPU take the place of two GPUs.
-    options = SETTINGS.options | {"use_cpu": True, "ddp_backend": "gloo"}
+    options = SETTINGS.llamafactory_options | {"use_cpu": True, "ddp_backend": "gloo"}
     train_sft.main(
         base=base,
         data=data,
         checkpoints=[tmp_path / f"sft-{k}" for k in range(1, 6)],
         loss=tmp_path / "sft-loss.csv",
         versions=tmp_path / "versions.json",
-        settings=SETTINGS.model_copy(update={"options": options}),
+        settings=SETTINGS.model_copy(update={"llamafactory_options": options}),
         seed=0,
         gpus=2,
     )

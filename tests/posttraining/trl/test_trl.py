@@ -106,7 +106,7 @@ def test_arguments_are_those_of_trl(tmp_path: Path) -> None:
 
 
 def test_options_take_precedence(tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"options": {"top_p": 0.9}})
+    settings = SETTINGS.model_copy(update={"engine_options": {"top_p": 0.9}})
     assert trl.trainer_arguments(settings, out=tmp_path, steps=6, seed=3)["top_p"] == 0.9
 
 
