@@ -9,7 +9,6 @@ from crosslens.analysis.feature_cards import (
     batches_of,
     card,
     chosen_features,
-    directions,
     in_order,
     read_texts,
     scores_by_task,
@@ -56,7 +55,7 @@ def main(
 
     part = whole.restricted(chosen)
     lenses = {}
-    for name, path, d in zip(part.models, models, directions(part), strict=True):
+    for name, path, d in zip(part.models, models, part.directions(), strict=True):
         lenses[name] = logit_lens(load_network(path, AutoModelForCausalLM), d)
     source, names = heldout_sources(corpus)
     rows = read_shard(corpus, "heldout")[0]

@@ -45,7 +45,7 @@ def look(
     for group in track(groups, f"reading questions, {path.name}", unit="batches"):
         batch = make_batch([questions[i] for i in group], model.device)
         if not final:
-            model.check(batch)
+            model.check(batch.ids)
         states = model.states(batch)
         choice[group] = answer(model, batch, states, m).choice
         final |= {i: states[row, final_node(questions[i])].cpu() for row, i in enumerate(group)}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.analysis.specificity import fold, l1_norms, mas, nrn
+from crosslens.analysis.specificity import l1_norms, mas, nrn
 from crosslens.analysis.tails import shares_of_pairs, shares_of_trios, tail_table
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
@@ -30,7 +30,7 @@ def nrn_table(directory: Path) -> pd.DataFrame:
     features = features_of(directory)
     table = features[KEPT].copy()
     table["nrn"] = nrn(l1_norms(W_dec)).numpy()
-    table["nrn_folded"] = nrn(l1_norms(fold(W_dec, crosscoder.scales))).numpy()
+    table["nrn_folded"] = nrn(l1_norms(crosscoder.directions())).numpy()
     table["nrn_star"] = features[f"share_{crosscoder.models[1]}"]
     return table
 
@@ -41,7 +41,7 @@ def mas_table(directory: Path) -> pd.DataFrame:
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)
     table = features[KEPT].copy()
-    scores, folded = mas(l1_norms(W_dec)), mas(l1_norms(fold(W_dec, crosscoder.scales)))
+    scores, folded = mas(l1_norms(W_dec)), mas(l1_norms(crosscoder.directions()))
     for i, name in enumerate(["base", "sft", "rl"]):
         table[f"mas_{name}"] = scores[i].numpy()
         table[f"mas_{name}_folded"] = folded[i].numpy()

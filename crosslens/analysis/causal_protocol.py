@@ -123,7 +123,8 @@ class Protocol:
         vector = self.steering[place]
         if kind == "steering":
             return vector
-        inside = in_span(vector, self.editor.directions(features, RL))
+        chosen = self.editor.crosscoder.restricted(list(features))
+        inside = in_span(vector, chosen.directions()[RL])
         return inside if kind == "steering_in_span" else vector - inside
 
     def activations(self) -> Float[torch.Tensor, "p d"]:

@@ -74,17 +74,13 @@ class Editor:
         chosen = torch.tensor(list(features), dtype=torch.long, device=device)
         own = torch.tensor(list(units), dtype=torch.float32, device=device)
         small = self.crosscoder.restricted(chosen)
-        written = small.W_dec[self.index] / small.scales[self.index]
+        written = small.directions()[self.index]
 
         def add(states: States) -> Float[torch.Tensor, "p d"]:
             f = features_of(small, states.x, self.index, self.readout)
             return dose.change(f, own) @ written
 
         return add
-
-    def directions(self, features: Sequence[int], model: int) -> Float[torch.Tensor, "k d"]:
-        """Return the features' decoder vectors in a model's own units."""
-        return self.crosscoder.W_dec[model, list(features)] / self.crosscoder.scales[model]
 
 
 def scaled(edit: Edit, factor: float) -> Edit:

@@ -142,11 +142,6 @@ def batches_of(
         yield int(at[0]), rows[at], source[at]
 
 
-def directions(crosscoder: Crosscoder) -> Float[torch.Tensor, "n k d"]:
-    """Return decoder vectors in the units of each model's residual stream."""
-    return crosscoder.W_dec.detach() / crosscoder.scales[:, None, None]
-
-
 def cosines(crosscoder: Crosscoder) -> Float[torch.Tensor, "n n k"]:
     """Return the cosine of each feature's decoder vectors between models."""
     unit = torch.nn.functional.normalize(crosscoder.W_dec.detach(), dim=-1)

@@ -33,13 +33,6 @@ def mas(norms: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
     return norms / norms.sum(dim=0)
 
 
-def fold(
-    W_dec: Float[torch.Tensor, "n k d"], scales: Float[torch.Tensor, " n"]
-) -> Float[torch.Tensor, "n k d"]:
-    """Return decoder vectors in the models' own units: divided by their activations' scale."""
-    return W_dec / scales[:, None, None]
-
-
 def top_features(table: pd.DataFrame, count: int) -> list[int]:
     """Return the `count` alive features of highest NRN, highest first; ties by index.
 

@@ -111,6 +111,10 @@ class Crosscoder(torch.nn.Module):
         """Return n_k = sum_i |W_dec,k^i|_2, the weight of each feature in Eqs. 3 and 7."""
         return self.W_dec.norm(dim=-1).sum(dim=0)
 
+    def directions(self) -> Float[torch.Tensor, "n d_sparse d_model"]:
+        """Return decoder vectors in the units of each model's residual stream: W_dec^i / s_i."""
+        return self.W_dec.detach() / self.scales[:, None, None]
+
     def loss(self, x: Float[torch.Tensor, "b n d_model"], beta: float) -> Loss:
         """Return the loss of Eqs. 3 and 7, the mean over the batch.
 

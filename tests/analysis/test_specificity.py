@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from crosslens.analysis.specificity import (
-    fold,
     index_overlap,
     l1_norms,
     mas,
@@ -52,8 +51,11 @@ def test_mas():
 
 def test_folding_undoes_the_scales():
     """The tuned model's activations were halved: its decoder is half as long as it should be."""
-    W_dec = torch.tensor([[[2.0, 0.0]], [[1.0, 0.0]]])
-    norms = l1_norms(fold(W_dec, torch.tensor([1.0, 0.5])))
+    crosscoder = Crosscoder(2, 2, 1)
+    with torch.no_grad():
+        crosscoder.W_dec.copy_(torch.tensor([[[2.0, 0.0]], [[1.0, 0.0]]]))
+    crosscoder.scales.copy_(torch.tensor([1.0, 0.5]))
+    norms = l1_norms(crosscoder.directions())
     assert norms.tolist() == [[2.0], [2.0]]
     assert nrn(norms).item() == 0.5
 

@@ -121,6 +121,11 @@ def test_zero_decoder_does_not_break_the_gradient(pair):
     assert all(p.grad.isfinite().all() for p in pair.parameters())
 
 
+def test_directions_are_in_the_models_own_units(pair):
+    pair.scales.copy_(torch.tensor([2.0, 0.5]))
+    assert pair.directions()[:, 0].tolist() == [[1.5, 2.0], [12.0, 16.0]]
+
+
 def test_file_round_trip_of_weights_scales_and_metadata(tmp_path):
     metadata = {"models": ["base", "rl-5"], "layer": 2, "config": {"beta": 2.0}}
     crosscoder = Crosscoder(2, 4, 6, metadata=metadata)

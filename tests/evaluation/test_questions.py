@@ -185,11 +185,11 @@ def test_tasks_without_choices_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma2", "gemma3", "gpt_neox", "mistral"])
 def test_both_parts_answer_as_the_model(architecture: str, questions: list[Question]) -> None:
-    SplitModel(tiny_network(architecture), LAYER).check(make_batch(questions[:4]))
+    SplitModel(tiny_network(architecture), LAYER).check(make_batch(questions[:4]).ids)
 
 
 def test_a_model_that_cannot_continue_from_a_layer_is_refused(questions: list[Question]) -> None:
     """GPT-2 would add positions a second time."""
     model = SplitModel(tiny_network("gpt2"), LAYER)
     with pytest.raises(InputError, match="gpt2: a model of this architecture cannot continue"):
-        model.check(make_batch(questions[:4]))
+        model.check(make_batch(questions[:4]).ids)
