@@ -15,5 +15,5 @@ TINY_GRPO = GRPOConfig(
     temperature=1.0,
     tokens_per_device=512,
     save_every=2,
-    options={},
+    engine_options={},
 )
