@@ -56,15 +56,18 @@ def save_model(path: Path, **changes: int) -> Path:
     return path
 
 
-def random_tokens(sequences: int, vocabulary: int) -> np.ndarray:
-    """Token ids [sequences, LENGTH]."""
-    return np.random.default_rng(0).integers(0, vocabulary, (sequences, LENGTH)).astype(np.uint32)
+def random_tokens(sequences: int, vocabulary: int, length: int = LENGTH) -> np.ndarray:
+    """Token ids [sequences, length]."""
+    return np.random.default_rng(0).integers(0, vocabulary, (sequences, length)).astype(np.uint32)
 
 
-def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
+def write(
+    network: torch.nn.Module, tokens: np.ndarray, path: Path, batch_size: int = BATCH
+) -> None:
     """Do what `extract_activations` does once the model is loaded and prepacked."""
     size = count_activations(tokens, 1), network.config.hidden_size
-    with write_shard(path, *size, what="random tokens") as writer:
+    device = next(network.parameters()).device
+    with write_shard(path, *size, what="random tokens", device=device) as writer:
         found = extract(
             network,
             tokens,
@@ -72,7 +75,7 @@ def write(network: torch.nn.Module, tokens: np.ndarray, path: Path) -> None:
             variant="base",
             shard="0",
             seed=0,
-            batch_size=BATCH,
+            batch_size=batch_size,
             skip_positions=1,
             sink_threshold=10.0,
         )

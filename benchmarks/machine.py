@@ -6,10 +6,9 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
 import torch
 
-PACKAGES = ("torch", "numba", "numpy", "h5py", "sae-lens", "transformers")
+PACKAGES = ("torch", "triton", "numba", "numpy", "h5py", "sae-lens", "transformers")
 
 
 def describe() -> str:
@@ -22,12 +21,17 @@ def describe() -> str:
             f"{torch.backends.cpu.get_cpu_capability()}, bfloat16 products "
             f"{'in' if torch.cpu._is_avx512_bf16_supported() else 'not in'} hardware",
             f"- {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-            f"{psutil.virtual_memory().total / 2**30:.0f} GiB, GPU: {gpu}, "
+            f"{memory() / 2**30:.0f} GiB, GPU: {gpu}, "
             f"Python {platform.python_version()}",
             f"- {versions}",
             f"- load when it began: {os.getloadavg()[0]:.1f}",
         ]
     )
+
+
+def memory() -> int:
+    """Return the machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def processor() -> str:

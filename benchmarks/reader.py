@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from datasets import Array2D, Dataset, Features
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from benchmarks.timing import Seconds, interleaved, ratio
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.activations.shard_writer import Origin, RowMetadata, write_shard
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 TITLE = "Reading a shard"
 D_MODEL, ROWS, BATCH, ROUNDS = 2560, 65536, 1024, 5
@@ -37,17 +40,19 @@ class Memmap(torch.utils.data.Dataset):
 
 def make_shard(path: Path, x: torch.Tensor) -> Path:
     """Write the rows as a shard of ours."""
-    ids = np.arange(ROWS, dtype=np.uint32)
-    rows = RowMetadata(ids, ids.astype(np.uint16), ids, np.ones(ROWS, dtype=np.uint8), 50.0)
-    with write_shard(path, ROWS, D_MODEL, what="random rows") as writer:
+    ids = np.arange(len(x), dtype=np.uint32)
+    rows = RowMetadata(ids, ids.astype(np.uint16), ids, np.ones(len(x), dtype=np.uint8), 50.0)
+    with write_shard(path, *x.shape, what="random rows") as writer:
         writer.put(ids, x)
         writer.finish()
         writer.write_metadata(rows, Origin("base", "0", 1, 0, "", ""))
     return path
 
 
-def make_hf(path: Path, x: torch.Tensor) -> Dataset:
+def make_hf(path: Path, x: torch.Tensor) -> "Dataset":
     """Write the rows as SAELens caches them: float32, one context an element, on disk."""
+    from datasets import Array2D, Dataset, Features
+
     features = Features({"x": Array2D((CONTEXT, D_MODEL), "float32")})
     contexts = x.float().view(-1, CONTEXT, D_MODEL).numpy()
     Dataset.from_dict({"x": contexts}, features=features).save_to_disk(path)

@@ -48,9 +48,10 @@ SIZES = (*JUDGED.values(), Size(2, 256, 4096, 17), Size(2, 256, 4096, 258),
          Size(2, 256, 4096, 600), HALF, Size(2, 64, 1024, 8), Size(4, 256, 4096, 60))  # fmt: skip
 
 
-def crosscoder_of(size: Size, x: torch.Tensor) -> Crosscoder:
-    """Return a crosscoder whose bias lets `l0` features fire on a row of x."""
-    crosscoder = Crosscoder(size.n, size.d_model, size.d_sparse)
+def crosscoder_of(size: Size, x: torch.Tensor, decoder_norm: float = 0.08) -> Crosscoder:
+    """Return a crosscoder on x's device whose bias lets `l0` features fire on a row of x."""
+    crosscoder = Crosscoder(size.n, size.d_model, size.d_sparse, decoder_norm=decoder_norm)
+    crosscoder.to(x.device)
     with torch.no_grad():
         pre = torch.einsum("bnd,ndk->bk", x[:128], crosscoder.W_enc)
         crosscoder.b_enc -= pre.flatten().quantile(1 - size.l0 / size.d_sparse)
@@ -72,7 +73,7 @@ def autograd(size: Size, x: torch.Tensor, *, autocast: bool = False) -> Callable
     optimizer = torch.optim.Adam(crosscoder.parameters(), lr=RATE, fused=True)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
             loss = crosscoder.loss(x, BETA).total
         optimizer.zero_grad()
         loss.backward()
