@@ -14,13 +14,15 @@ PYTEST = -m pytest -o cache_dir=.pytest_cache
 TESTS = test-given test-study test-workflow test-grpo test-analysis test-sft
 STUDY = tests/study/test_end_to_end.py
 GIVEN = $(patsubst %,tests/study/test_%.py,kills notebook own_models slurm)
-.PHONY: help pretrained environments locks mini test test-vllm test-quick $(TESTS) soak bench check lint rulegraph reference docs clean
+.PHONY: help pretrained environments locks mini test test-vllm test-quick $(TESTS) soak bench gpu check lint rulegraph reference docs clean
 
 help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
 	@echo "make test          build the environments, then run every test in its environment"
 	@echo "make test-quick    the tests that are not slow, in the analysis environment"
 	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
+	@echo "make gpu           check kernels, extraction and training on a GPU, in at most 10 minutes and without a"
+	@echo "                   network; without a GPU a reduced form on the CPU (SIZE=small): docs/gpu.md"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"
 	@echo "make lint          format, style, spelling, import contracts and types: CONTRIBUTING.md"
 	@echo "make check         make lint, then the tests"
@@ -70,6 +72,11 @@ BENCH_THREADS ?= 2
 bench:
 	@$(MAKE_ENVIRONMENTS) ../benchmarks/peers
 	@OMP_NUM_THREADS=$(BENCH_THREADS) OMP_WAIT_POLICY=passive $(VENVS)/peers/bin/python -m benchmarks $(ONLY)
+
+# What has not met a GPU. It builds no environment: a machine with a GPU may have no network.
+GPU_PYTHON ?= $(firstword $(wildcard $(VENVS)/analysis-cuda/bin/python) $(wildcard $(VENVS)/analysis/bin/python) $(PYTHON))
+gpu: # SIZE=full or small
+	@OMP_NUM_THREADS=$(BENCH_THREADS) $(GPU_PYTHON) -m benchmarks.gpu $(SIZE)
 
 # About 15 minutes on an idle machine of two cores: docs/reproducibility.md.
 soak: environments

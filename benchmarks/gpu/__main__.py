@@ -20,7 +20,7 @@ from benchmarks.gpu.report import BEGUN, FAILED, Line, summary, table
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "results" / "gpu"
 LAST_LINES = 25  # of the log of a section that failed
-PROBE_LIMIT = 60  # seconds
+PROBE_LIMIT = 40  # seconds
 CPU_FACTOR = 5  # a CPU gets so many times a section's limit, as others may use it
 
 
@@ -35,11 +35,11 @@ class Section(NamedTuple):
 
 SFT = ("sft-cuda", "sft")
 SECTIONS = (
-    Section("gradients", "benchmarks.gpu.gradients", 90),
+    Section("gradients", "benchmarks.gpu.gradients", 130),
     Section("step", "benchmarks.gpu.step", 110),
-    Section("extraction", "benchmarks.gpu.extraction", 80),
+    Section("extraction", "benchmarks.gpu.extraction", 60),
     Section("reader", "benchmarks.gpu.reader", 50),
-    Section("analysis", "benchmarks.gpu.analysis", 70),
+    Section("analysis", "benchmarks.gpu.analysis", 60),
     Section("GRPO", "benchmarks.gpu.grpo", 60),
     Section("SFT", "benchmarks.gpu.sft", 80, SFT),
 )  # with PyTorch's import and the machine's description, below ten minutes

@@ -99,6 +99,6 @@ def parts(machine: Machine) -> list[Part]:
             packages=("triton",),
             cuda=(size, rows, norm) not in ODD,
         )
-        for size, rows, norm in ODD + ODD_LARGE + PAPER
+        for size, rows, norm in PAPER + ODD + ODD_LARGE
         for name, dtype in DTYPES.items()
     ]
