@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from crosslens.analysis.comparisons import KEYS, NUMBERS, Rule, comparison_rows, with_q
@@ -15,30 +14,15 @@ from crosslens.analysis.evidence import (
     without_nan,
 )
 from crosslens.analysis.hypotheses import hypotheses_of, judge
-from crosslens.analysis.outcomes import Run, effect_rows
+from crosslens.analysis.outcomes import Run, effect_rows, read_run
 from crosslens.analysis.question_table import benchmark_of
 from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
-from crosslens.config.study_design import PARADIGMS
 from crosslens.evaluation.questions import read_questions
 from crosslens.io.progress import track
 from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.workflow.job import run_job
 
 DRAWS = 1000  # of the bootstrap
-
-
-def read_run(records: Path, outcomes: Path) -> Run:
-    """Return one model's outcomes for one seed. Paths end in trio-rREPLICA/TARGET/FILE."""
-    target, trio = records.parent.name, records.parent.parent.name
-    name = next((p for p in PARADIGMS if target.startswith(p)), "base")
-    with np.load(outcomes) as arrays:
-        return Run(
-            int(trio.rpartition("-r")[2]),
-            name,
-            "rl" if name == "base" else "base",
-            read_json(records),
-            *(arrays[key] for key in ("choice", "margin", "before", "margin_before")),
-        )
 
 
 def main(

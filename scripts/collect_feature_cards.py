@@ -7,12 +7,13 @@ import pandas as pd
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_cards import (
     batches_of,
-    card,
+    cards,
     chosen_features,
     in_order,
     read_texts,
     scores_by_task,
 )
+from crosslens.analysis.feature_table import rows_of
 from crosslens.analysis.logit_lens import logit_lens
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
@@ -41,14 +42,12 @@ def main(
     seed: int,
     out: Path,
 ) -> None:
-    """Write one row a feature, as `feature_cards.card` returns it.
+    """Write one row a feature, as `feature_cards.cards` returns it.
 
     `models` are the crosscoder's, in its order.
     """
     whole = Crosscoder.load(crosscoder)
-    kind, _, replica = crosscoder.parent.name.rpartition("-r")
-    found = pd.read_csv(mas)
-    specific = found[(found["crosscoder"] == kind) & (found["replica"] == int(replica))]
+    specific = rows_of(pd.read_csv(mas), crosscoder.parent.name)
     reasons = chosen_features(specific, in_order(read_json(selected)), each, seed)
     chosen = list(reasons)
     print(f"{len(chosen)} features get a card")
@@ -69,29 +68,18 @@ def main(
         settings.skip_positions,
         settings.sink_threshold,
     )
-    table = pd.read_csv(features).set_index("feature")
-    by_task = scores_by_task(pd.read_csv(scores), readout, tasks, chosen)
-    specific = specific.set_index("feature")
-    tokenizer = load_tokenizer(models[0])
-    write_jsonl(
-        out,
-        [
-            card(
-                position,
-                feature,
-                reasons=reasons[feature],
-                crosscoder=part,
-                reading=reading,
-                sources=names,
-                lenses=lenses,
-                mas=specific.loc[feature],
-                row=table.loc[feature],
-                scores=by_task.loc[feature],
-                tokenizer=tokenizer,
-            )
-            for position, feature in enumerate(chosen)
-        ],
+    found = cards(
+        reasons,
+        crosscoder=part,
+        reading=reading,
+        sources=names,
+        lenses=lenses,
+        mas=specific.set_index("feature"),
+        table=pd.read_csv(features).set_index("feature"),
+        scores=scores_by_task(pd.read_csv(scores), readout, tasks, chosen),
+        tokenizer=load_tokenizer(models[0]),
     )
+    write_jsonl(out, found)
 
 
 if __name__ == "__main__":

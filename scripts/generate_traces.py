@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from crosslens.config.sections import TracesConfig
-from crosslens.data.grading import user_message
 from crosslens.data.hub import model_directory
 from crosslens.data.teacher import sampler
-from crosslens.data.traces import read_problems, solutions_as_traces, without_solution
-from crosslens.io.progress import track
+from crosslens.data.traces import (
+    read_problems,
+    sample_traces,
+    solutions_as_traces,
+    without_solution,
+)
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
-from crosslens.models.batching import batches_by_length
 from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
@@ -47,27 +49,6 @@ def main(
         "settings": settings.plain(),
     }
     journal = RowJournal(out, identity)
-    sample_rows(rows, journal, settings, (seed + SEEDS * part) % 2**31, gpus)
-    found = {row.pop("row"): row for row in journal.rows}
-    write_jsonl(out, [{**without_solution(row), **found[i]} for i, row in enumerate(rows)])
-    write_json(versions, installed(settings.backend, "transformers", "torch"))
-    journal.delete()
-
-
-def sample_rows(
-    rows: list[dict], journal: RowJournal, settings: TracesConfig, seed: int, gpus: int
-) -> None:
-    """Append the teacher's answers to the journal, but for those that it already has.
-
-    A killed attempt's whole batches are kept, and each batch has a seed of its own: the traces are
-    those of an attempt that was not killed.
-    """
-    messages = [user_message(row["problem"]) for row in rows]
-    batches = list(batches_by_length(dict(enumerate(messages)), settings.batch_size))
-    done = {row["row"] for row in journal.rows}
-    left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
-    if done:
-        print(f"{len(done)} of {len(rows)} traces are there from an earlier attempt")
     draw = sampler(
         model_directory(settings.teacher, settings.revision),
         gpus=gpus,
@@ -77,14 +58,11 @@ def sample_rows(
         options=settings.vllm_sampling,
         engine=settings.vllm_engine,
     )
-    for k, batch in track(left, "sampling", unit="batches"):
-        answers = draw([messages[i] for i in batch], (seed + k * settings.batch_size) % 2**31)
-        journal.append(
-            [
-                {"row": i, "response": a.text, "tokens": a.tokens, "ended": a.ended}
-                for i, a in zip(batch, answers, strict=True)
-            ]
-        )
+    sample_traces(rows, journal, draw, settings.batch_size, (seed + SEEDS * part) % 2**31)
+    found = {row.pop("row"): row for row in journal.rows}
+    write_jsonl(out, [{**without_solution(row), **found[i]} for i, row in enumerate(rows)])
+    write_json(versions, installed(settings.backend, "transformers", "torch"))
+    journal.delete()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from crosslens.analysis.arms import Extent, arms
-from crosslens.analysis.causal_protocol import Protocol
+from crosslens.analysis.arms import arms, extent_of
+from crosslens.analysis.causal_protocol import Protocol, arrays_of
 from crosslens.analysis.edited_answers import Bench
 from crosslens.analysis.edits import ZERO, Dose, Editor
-from crosslens.analysis.feature_scores import BASE, RL, SFT
+from crosslens.analysis.feature_scores import BASE, RL
 from crosslens.analysis.question_table import groups_of
 from crosslens.analysis.steering import companions, steering_vectors
 from crosslens.config.sections import ActivationsConfig, CausalProtocolConfig, EvaluationConfig
@@ -22,19 +21,6 @@ from crosslens.io.records import read_json, write_arrays, write_json
 from crosslens.models.loading import load_network
 from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
-
-
-def extent_of(protocol: CausalProtocolConfig, index: int, replica: int) -> Extent:
-    """Return how much runs: everything for the first seed, the primary arms for others and SFT."""
-    full = replica == 0 and index != SFT
-    return Extent(
-        matched=protocol.exploratory_sets if index == SFT else protocol.matched_sets,
-        exploratory=protocol.exploratory_sets,
-        curves=protocol.curve_sets,
-        multiply=protocol.multiply,
-        clamp=protocol.clamp,
-        full=full,
-    )
 
 
 def main(
@@ -94,13 +80,7 @@ def main(
         extent=extent,
     )
     results = list(runner.run(list(wanted)))
-    arrays = {
-        "choice": np.stack([r.outcome.choice for r in results]),
-        "margin": np.stack([r.outcome.margin for r in results]),
-        "before": bench.unedited.choice,
-        "margin_before": bench.unedited.margin,
-    }
-    write_arrays(outcomes, arrays)
+    write_arrays(outcomes, arrays_of(results, bench.unedited))
     write_json(records, [r.record() for r in results])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from crosslens.analysis.arms import Extent, with_controls
-from crosslens.analysis.causal_protocol import Protocol, Result
+from crosslens.analysis.causal_protocol import Protocol, Result, arrays_of
 from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
 from crosslens.analysis.edited_answers import Bench
 from crosslens.analysis.edits import ZERO, Dose, Editor
@@ -171,9 +171,7 @@ def run_of(name: str, bench: Bench, results: list[Result], replica: int = 0) -> 
         name,
         "rl" if name == "base" else "base",
         [result.record() for result in results],
-        np.stack([result.outcome.choice for result in results]),
-        np.stack([result.outcome.margin for result in results]),
-        *bench.unedited,
+        **arrays_of(results, bench.unedited),
     )
 
 

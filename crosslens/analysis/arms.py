@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from crosslens.analysis.controls import of_size
 from crosslens.analysis.edits import ZERO, Dose
+from crosslens.analysis.feature_scores import SFT
+from crosslens.config.sections import CausalProtocolConfig
 
 Part = tuple[str, str]  # a task and a half of it
 SELECTED, MATCHED = "selected", "matched"
@@ -66,6 +68,21 @@ class Extent(NamedTuple):
     multiply: Sequence[float]
     clamp: Sequence[float]
     full: bool
+
+
+def extent_of(protocol: CausalProtocolConfig, model: int, replica: int) -> Extent:
+    """Return how much runs: everything for the first seed, the primary arms for others and SFT.
+
+    `model` is the edited model's place in the trio.
+    """
+    return Extent(
+        matched=protocol.exploratory_sets if model == SFT else protocol.matched_sets,
+        exploratory=protocol.exploratory_sets,
+        curves=protocol.curve_sets,
+        multiply=protocol.multiply,
+        clamp=protocol.clamp,
+        full=replica == 0 and model != SFT,
+    )
 
 
 def arms(

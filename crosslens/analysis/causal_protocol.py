@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from crosslens.analysis.arms import (
     DIRECTIONS,
@@ -48,6 +49,16 @@ class Result(NamedTuple):
             "factors": self.factors,
             "size": self.size,
         }
+
+
+def arrays_of(results: Sequence[Result], unedited: Outcome) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Return what outcomes.npz holds: choice and margin [arms, q], and both before any edit [q]."""
+    return {
+        "choice": np.stack([result.outcome.choice for result in results]),
+        "margin": np.stack([result.outcome.margin for result in results]),
+        "before": unedited.choice,
+        "margin_before": unedited.margin,
+    }
 
 
 class Protocol:

@@ -195,6 +195,33 @@ def lens_records(
     }
 
 
+def cards(
+    reasons: dict[int, list[str]],
+    *,
+    mas: pd.DataFrame,
+    table: pd.DataFrame,
+    scores: pd.DataFrame,
+    **shared: Any,
+) -> list[dict[str, Any]]:
+    """Return a card for each feature of `chosen_features`, in its order.
+
+    `mas`, `table` and `scores` have a row for each feature, `shared` is what all cards share: see
+    `card`.
+    """
+    return [
+        card(
+            position,
+            feature,
+            reasons=why,
+            mas=mas.loc[feature],
+            row=table.loc[feature],
+            scores=scores.loc[feature],
+            **shared,
+        )
+        for position, (feature, why) in enumerate(reasons.items())
+    ]
+
+
 def card(
     position: int,
     feature: int,

@@ -9,6 +9,12 @@ from jaxtyping import Float
 from crosslens.analysis.latent_scaling import Scaling, debiased, patterns
 
 
+def rows_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows of one crosscoder, such as trio-r0, in a table of several."""
+    crosscoder, _, replica = name.rpartition("-r")
+    return table[(table["crosscoder"] == crosscoder) & (table["replica"] == int(replica))]
+
+
 def feature_table(
     models: Sequence[str],
     rate: Float[torch.Tensor, " k"],

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt32
 
 from crosslens.activations.extract import load_truncated
+from crosslens.analysis.feature_table import rows_of
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import HELDOUT, read_shard
 from crosslens.io.errors import InputError
@@ -62,10 +63,9 @@ class FinishedStudy:
         mas_sft and mas_rl of a trio.
         """
         table = pd.read_csv(self.folder / "crosscoders" / self.family / name / "features.csv")
-        kind, _, replica = name.rpartition("-r")
-        scores = "mas" if kind == "trio" else "nrn"
+        scores = "mas" if name.rpartition("-r")[0] == "trio" else "nrn"
         found = pd.read_csv(self.folder / "metrics" / self.family / f"{scores}.csv")
-        found = found[(found["crosscoder"] == kind) & (found["replica"] == int(replica))]
+        found = rows_of(found, name)
         columns = ["feature", *(c for c in found if c.startswith(scores))]
         return table.merge(found[columns], on="feature").set_index("feature")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.intervals import change
 from crosslens.analysis.significance import Effects, McNemar, mcnemar, ratio
+from crosslens.config.study_design import PARADIGMS
+from crosslens.io.records import read_json
 
 MEASURES = ("net", "flips", "directedness", "margin", "critical")
 
@@ -72,6 +75,23 @@ class Run(NamedTuple):
             for i, arm in enumerate(self.arms)
             if all(arm[name] == value for name, value in wanted.items())
         ]
+
+
+def read_run(records: Path, outcomes: Path) -> Run:
+    """Read one model's outcomes for one seed: arms.json and outcomes.npz in trio-r{seed}/{model}.
+
+    The model is that of the directory: base, or the paradigm of its name.
+    """
+    variant, trio = records.parent.name, records.parent.parent.name
+    target = next((p for p in PARADIGMS if variant.startswith(p)), "base")
+    with np.load(outcomes) as arrays:
+        return Run(
+            int(trio.rpartition("-r")[2]),
+            target,
+            "rl" if target == "base" else "base",
+            read_json(records),
+            **{name: arrays[name] for name in ("choice", "margin", "before", "margin_before")},
+        )
 
 
 def effects(

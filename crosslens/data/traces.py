@@ -5,7 +5,7 @@ gets the problems and their answers.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosslens.config.benchmark_columns import PROBLEMS
 from crosslens.config.sections import TracesConfig
@@ -14,6 +14,11 @@ from crosslens.data.grading import is_correct, user_message
 from crosslens.io.errors import InputError
 from crosslens.io.progress import track
 from crosslens.io.records import read_jsonl
+from crosslens.io.row_journal import RowJournal
+from crosslens.models.batching import batches_by_length
+
+if TYPE_CHECKING:
+    from crosslens.data.teacher import Sampler
 
 DATASET = "traces"  # its name in LLaMA-Factory's dataset_info.json
 
@@ -31,6 +36,30 @@ def read_problems(path: Path) -> list[dict]:
             if column not in problem:
                 raise InputError(f"{path}, line {number}: no column {column}. Add it.")
     return problems
+
+
+def sample_traces(
+    problems: list[dict], journal: RowJournal, draw: "Sampler", batch_size: int, seed: int
+) -> None:
+    """Append a teacher's answers to the journal, but for those that it already has.
+
+    Complete batches of an interrupted run are kept, and each batch has a seed of its own: the
+    traces are those of a run without interruption.
+    """
+    messages = [user_message(row["problem"]) for row in problems]
+    batches = list(batches_by_length(dict(enumerate(messages)), batch_size))
+    done = {row["row"] for row in journal.rows}
+    left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
+    if done:
+        print(f"{len(done)} of {len(problems)} traces are there from an earlier run")
+    for k, batch in track(left, "sampling", unit="batches"):
+        answers = draw([messages[i] for i in batch], (seed + k * batch_size) % 2**31)
+        journal.append(
+            [
+                {"row": i, "response": a.text, "tokens": a.tokens, "ended": a.ended}
+                for i, a in zip(batch, answers, strict=True)
+            ]
+        )
 
 
 def solutions_as_traces(problems: list[dict]) -> list[dict]:

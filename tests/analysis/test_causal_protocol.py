@@ -16,10 +16,13 @@ from planted import (
     run_arms,
 )
 
-from crosslens.analysis.arms import DIRECTIONS, Extent, arms, curve_doses, place_of
-from crosslens.analysis.causal_protocol import MOST, match
+from crosslens.analysis.arms import DIRECTIONS, Extent, arms, curve_doses, extent_of, place_of
+from crosslens.analysis.causal_protocol import MOST, arrays_of, match
 from crosslens.analysis.edited_answers import Size
 from crosslens.analysis.edits import ZERO, Dose
+from crosslens.analysis.outcomes import read_run
+from crosslens.config.sections import CausalProtocolConfig
+from crosslens.io.records import write_arrays, write_json
 
 PAPER = Dose("set", 3.0)
 
@@ -83,6 +86,27 @@ def test_the_arms_of_a_further_seed(chosen) -> None:
     kinds = [(arm.design, arm.kind) for arm in found]
     assert kinds.count(("protocol", "matched")) == 9 and len(kinds) == 1 + 9 + 3
     assert kinds.count(("paper", "selected")) == 3
+
+
+def test_only_the_first_seed_of_base_and_rl_runs_in_full() -> None:
+    protocol = CausalProtocolConfig(matched_sets=9, exploratory_sets=4)
+    base, sft, rl, other = (extent_of(protocol, *of) for of in [(0, 0), (1, 0), (2, 0), (2, 1)])
+    assert base == rl and base.full and base.matched == 9
+    assert not sft.full and sft.matched == 4
+    assert other == base._replace(full=False)
+
+
+def test_a_run_is_read_as_it_was_written(results, bench, tmp_path) -> None:
+    records = tmp_path / "trio-r1" / "rl-5" / "arms.json"
+    outcomes = records.with_name("outcomes.npz")
+    records.parent.mkdir(parents=True)
+    write_json(records, [result.record() for result in results])
+    write_arrays(outcomes, arrays_of(results, bench.unedited))
+    run = read_run(records, outcomes)
+    assert (run.replica, run.target, run.other) == (1, "rl", "base")
+    assert run.arms == [result.record() for result in results]
+    np.testing.assert_array_equal(run.margin, [result.outcome.margin for result in results])
+    np.testing.assert_array_equal(run.before, bench.unedited.choice)
 
 
 def test_the_primary_dose_is_no_second_time_on_the_curve() -> None:

@@ -13,7 +13,7 @@ from crosslens.activations.extract import residual_stream
 from crosslens.analysis.context_pool import STRONGEST, WEAKEST
 from crosslens.analysis.feature_cards import (
     batches_of,
-    card,
+    cards,
     chosen_features,
     cosines,
     in_order,
@@ -108,24 +108,20 @@ def test_a_card_shows_the_planted_letter(study) -> None:
         for name, network, d in zip(MODELS, full, part.directions(), strict=True)
     }
     roles = [f"mas_{role}{star}" for role in ("base", "sft", "rl") for star in ("", "_star")]
-    row = pd.Series({"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}})
-    cards = [
-        card(
-            position,
-            feature,
-            reasons=["most specific to RL"],
-            crosscoder=part,
-            reading=found,
-            sources=["a", "b"],
-            lenses=lenses,
-            mas=pd.Series(dict.fromkeys(roles, 1 / 3)),
-            row=row,
-            scores=pd.Series({"task": 0.12345678}),
-            tokenizer=tokenizer,
-        )
-        for position, feature in enumerate([1, 3])
-    ]
-    planted, dead = cards
+    row = {"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}}
+    planted, dead = cards(
+        {1: ["most specific to RL"], 3: ["drawn at random"]},
+        crosscoder=part,
+        reading=found,
+        sources=["a", "b"],
+        lenses=lenses,
+        mas=pd.DataFrame(dict.fromkeys(roles, 1 / 3), index=[1, 3]),
+        table=pd.DataFrame(row, index=[1, 3]),
+        scores=pd.DataFrame({"task": [0.12345678, 0.0]}, index=[1, 3]),
+        tokenizer=tokenizer,
+    )
+    assert [planted["feature"], dead["feature"]] == [1, 3]
+    assert [planted["reasons"], dead["reasons"]] == [["most specific to RL"], ["drawn at random"]]
     shown = [c["tokens"][c["at"]].strip() for c in planted["contexts"]["strongest"]]
     assert shown
     assert set(shown) == {"q"}

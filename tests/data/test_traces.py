@@ -13,6 +13,7 @@ from crosslens.config.sections import TracesConfig
 from crosslens.data import teacher, traces
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, read_jsonl, write_jsonl
+from crosslens.io.row_journal import RowJournal
 from crosslens.models.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +121,22 @@ def test_a_killed_share_goes_on_where_it_was(generate, monkeypatch, tmp_path: Pa
     assert generate("b") == undisturbed
     assert calls == [2, 2, 2, 2]
     assert not journal.exists()
+
+
+def test_each_batch_is_sampled_by_a_seed_of_its_own(tmp_path: Path) -> None:
+    """The longest problems come first; a journal's complete batches are not drawn again."""
+    problems = [{"problem": "a" * n} for n in (1, 3, 2, 4, 5)]
+    drawn: list[tuple[int, int]] = []
+
+    def draw(messages: list[str], seed: int) -> list[teacher.Answer]:
+        drawn.append((len(messages), seed))
+        return [teacher.Answer(message[:5], 1, True) for message in messages]
+
+    journal = RowJournal(tmp_path / "traces.jsonl", {})
+    journal.append([{"row": i, "response": "", "tokens": 1, "ended": True} for i in (3, 4)])
+    traces.sample_traces(problems, journal, draw, batch_size=2, seed=100)
+    assert drawn == [(2, 102), (1, 104)]
+    assert [row["row"] for row in journal.rows] == [3, 4, 1, 2, 0]
 
 
 def test_other_settings_take_nothing_from_a_killed_share(generate, tmp_path: Path) -> None:
