@@ -16,7 +16,8 @@ from crosslens.config.loading import load_study
 from crosslens.config.study import StudyConfig
 from crosslens.config.yaml_files import check_repeated_keys
 from crosslens.io.errors import InputError
-from crosslens.workflow import cost_estimate, downloads, slurm
+from crosslens.workflow import downloads, slurm
+from crosslens.workflow.cost_estimate import printed_plan
 from crosslens.workflow.doctor import interpreters
 from crosslens.workflow.doctor.examination import examine
 from crosslens.workflow.doctor.finding import count_errors, page
@@ -109,7 +110,7 @@ def report_failures(workflow: Any, log: list[str]) -> None:
 def print_plan(study: StudyConfig, requests: Mapping[str, Mapping[str, int]]) -> None:
     """Print what the study will take; `requests` are the resources of one job of each rule."""
     try:
-        print(cost_estimate.describe(study, requests))
+        print(printed_plan.describe(study, requests))
     except InputError as error:
         fail_rule(str(error))
 

@@ -13,7 +13,7 @@ from crosslens.config.locations import downloads
 from crosslens.config.study import read_study
 from crosslens.config.study_design import trains
 from crosslens.io.records import write_jsonl
-from crosslens.workflow import cost_estimate
+from crosslens.workflow.cost_estimate import disk_space, job_counts
 
 SMALL = ROOT / "small.yaml"
 PUBLIC = sorted((ROOT / "examples").glob("*.yaml"))
@@ -29,10 +29,10 @@ def test_a_configuration_can_be_read_and_planned(file: Path, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     study = load_study(content(file), ROOT / "scripts", gpus=1)
     assert trains(study.families) == (file == SMALL)
-    named = cost_estimate.jobs(study)["download_source"]
+    named = job_counts.jobs(study)["download_source"]
     assert named == len(downloads(study)) > 10
-    disk = cost_estimate.disks(study)
-    assert cost_estimate.peak(disk, rolling=True, at_once=False) < 0.6e12
+    disk = disk_space.disks(study)
+    assert disk_space.peak(disk, rolling=True, at_once=False) < 0.6e12
     assert f"--configfile {file.relative_to(ROOT)} --cores all" in file.read_text()
 
 
@@ -50,7 +50,7 @@ def test_the_real_study_on_two_cores(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     count = jobs(done.stdout)
     assert (count["train_sft"], count["train_grpo"], count["prepare_benchmark"]) == (1, 1, 6)
-    planned = cost_estimate.jobs(read_study(config))
+    planned = job_counts.jobs(read_study(config))
     assert {rule: planned[rule] for rule in count} == count
 
 
@@ -63,5 +63,5 @@ def test_the_small_study_has_the_jobs_of_its_plan(tmp_path: Path) -> None:
     done = study.snakemake("--dry-run", "--cores", "1", "--resources", "gpu=1", "--quiet", "rules")
     assert done.returncode == 0, done.stdout
     count = jobs(done.stdout)
-    planned = cost_estimate.jobs(read_study(content(SMALL)))
+    planned = job_counts.jobs(read_study(content(SMALL)))
     assert {rule: planned[rule] for rule in count} == count

@@ -10,7 +10,7 @@ from given import Finished, given_models, stand_ins
 from crosslens.config import study_design
 from crosslens.config.sections import ModelSource
 from crosslens.config.study import read_study
-from crosslens.workflow import cost_estimate
+from crosslens.workflow.cost_estimate import job_counts
 
 TRAINING = {
     *("pretrain_base", "pretrain_teacher", "prepare_problems", "generate_traces"),
@@ -70,7 +70,7 @@ def test_only_the_last_checkpoints_of_a_trained_family(tmp_path: Path) -> None:
     assert count["train_crosscoders"] == 3 * TINY["activations"]["shards"]
     assert count["extract_activations"] == 3 * (TINY["activations"]["shards"] + 1)
     loaded = read_study(study.config)
-    planned = cost_estimate.jobs(loaded)
+    planned = job_counts.jobs(loaded)
     assert {rule: planned[rule] for rule in count} == count
     family = loaded.families["tiny"]
     assert study_design.unstudied(family) == 8

@@ -11,11 +11,18 @@ from crosslens.config import crosscoder_design, study_design
 from crosslens.config.sections import ModelSource
 from crosslens.config.study import read_study
 from crosslens.io.errors import InputError
-from crosslens.workflow import cost_estimate
+from crosslens.workflow.cost_estimate import (
+    crosscoder_size,
+    disk_space,
+    gpu_time,
+    job_counts,
+    model_sizes,
+    rates,
+)
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 PAPER = read_study(CONFIG)
-LLAMA = cost_estimate.Size(32, 4096, 8.03e9)
+LLAMA = model_sizes.Size(32, 4096, 8.03e9)
 
 
 def dry_run(study: Study) -> dict[str, int]:
@@ -66,7 +73,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "write_report": 1,
         "all": 1,
     }
-    assert cost_estimate.jobs(PAPER) == found
+    assert job_counts.jobs(PAPER) == found
 
 
 def test_what_is_printed_is_the_mini_study(study: Study) -> None:
@@ -98,18 +105,18 @@ def test_given_models_are_not_trained(tmp_path) -> None:
 def test_a_crosscoder_at_the_dense_limit() -> None:
     """Section "Crosscoder training step": 2.17 ms of products and 2.18 ms of Adam at d_model 2560,
     so 0.47 hours for 390,625 steps; reading and writing states comes on top."""
-    size = cost_estimate.Size(36, 2560, 4e9)
-    count = cost_estimate.weights(PAPER, size, 2)
+    size = model_sizes.Size(36, 2560, 4e9)
+    count = crosscoder_size.weights(PAPER, size, 2)
     assert count == 2 * 2 * 2560 * 32768
-    states = 2 * PAPER.activations.shards * cost_estimate.ADAM * count / cost_estimate.DISK / 3600
-    found = cost_estimate.crosscoder_hours(PAPER, size, 2) - states
+    states = 2 * PAPER.activations.shards * rates.ADAM * count / rates.DISK / 3600
+    found = gpu_time.crosscoder_hours(PAPER, size, 2) - states
     assert math.isclose(found, 390_625 * (2.17e-3 + 2.18e-3) / 3600, rel_tol=0.01)
 
 
 def test_bytes_of_llamas_shards() -> None:
     """12 variants x 400 million tokens x 4096 dimensions x 2 bytes are 39 TB; two of 100 stay."""
     family = PAPER.families["llama-3.1-8b"]
-    disk = cost_estimate.disk_of(PAPER, family, LLAMA)
+    disk = disk_space.disk_of(PAPER, family, LLAMA)
     activations = 12 * 400e6 * 4096 * 2
     assert math.isclose(disk.whole, activations, rel_tol=0.01)
     window, shards = PAPER.activations.shards_on_disk, PAPER.activations.shards
@@ -120,9 +127,9 @@ def test_bytes_of_llamas_shards() -> None:
 
 
 def test_the_paper_fits_on_two_terabytes() -> None:
-    found = cost_estimate.disks(PAPER)
-    assert cost_estimate.peak(found, rolling=True, at_once=False) < 2e12
-    assert 98e12 < cost_estimate.peak(found, rolling=False, at_once=True) < 101e12
+    found = disk_space.disks(PAPER)
+    assert disk_space.peak(found, rolling=True, at_once=False) < 2e12
+    assert 98e12 < disk_space.peak(found, rolling=False, at_once=True) < 101e12
 
 
 def test_the_papers_extraction() -> None:
@@ -130,24 +137,24 @@ def test_the_papers_extraction() -> None:
     tokens = PAPER.corpus.tokens + PAPER.corpus.heldout_tokens
     hours = 0.0
     for name, family in PAPER.families.items():
-        size = cost_estimate.size_of(name, study_design.given(family)["base"], PAPER)
-        writing = tokens * (2 * size.d_model + cost_estimate.ROW) / cost_estimate.DISK / 3600
-        hours += 11 * (cost_estimate.extraction_hours(PAPER, size) - writing)
+        size = model_sizes.size_of(name, study_design.given(family)["base"], PAPER)
+        writing = tokens * (2 * size.d_model + rates.ROW) / rates.DISK / 3600
+        hours += 11 * (gpu_time.extraction_hours(PAPER, size) - writing)
     assert 58 < hours < 64
 
 
 def test_the_edits_of_the_paper() -> None:
     """200 of the primary set, 25 others, 60 of three more sets, 8 doses with 5 controls each, 33 of
     the paper's sets: 366; two other seeds of 203; in base and RL. 23 in SFT."""
-    assert cost_estimate.arms(PAPER) == 2 * (366 + 2 * 203) + 23
-    hours = cost_estimate.gpu_hours(PAPER, cost_estimate.jobs(PAPER))
+    assert gpu_time.arms(PAPER) == 2 * (366 + 2 * 203) + 23
+    hours = gpu_time.gpu_hours(PAPER, job_counts.jobs(PAPER))
     protocol = sum(hours[rule] for rule in ("read_questions", "score_features", "intervene"))
     assert protocol < 0.15 * (sum(hours.values()) - protocol)
 
 
 def test_a_size_that_nobody_knows() -> None:
     with pytest.raises(InputError, match="families.x.base: the size of org/name is not known"):
-        cost_estimate.size_of("families.x.base", ModelSource(model="org/name"), PAPER)
+        model_sizes.size_of("families.x.base", ModelSource(model="org/name"), PAPER)
 
 
 def test_a_plan_that_cannot_be_made_ends_with_the_reason(tmp_path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import trained
 from crosslens.io.errors import InputError
-from crosslens.workflow import cost_estimate
+from crosslens.workflow.cost_estimate import disk_space
 from crosslens.workflow.doctor.finding import Finding, error, ok, warning
 
 GB = 1e9
@@ -54,7 +54,7 @@ def disk(study: StudyConfig, results: Path) -> Finding:
     """Compare the free disk space, and what the study takes already, with the planned peak."""
     free = shutil.disk_usage(existing(results)).free
     try:
-        planned = cost_estimate.peak(cost_estimate.disks(study), rolling=True, at_once=False)
+        planned = disk_space.peak(disk_space.disks(study), rolling=True, at_once=False)
     except InputError as problem:
         return warning("disk", f"{free / GB:,.0f} GB free; no plan: {problem}")
     used = sum(entry.stat().st_size for entry in files_below(results))

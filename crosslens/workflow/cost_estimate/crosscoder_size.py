@@ -1,0 +1,20 @@
+"""How many parameters a crosscoder has."""
+
+from crosslens.config import crosscoder_design
+from crosslens.config.sections import CrosscoderConfig, FamilyConfig
+from crosslens.config.study import StudyConfig
+from crosslens.workflow.cost_estimate.model_sizes import Size
+
+
+def crosscoder_slots(
+    directories: list[str], family: FamilyConfig, settings: CrosscoderConfig
+) -> list[int]:
+    """Return the number of decoders of each crosscoder: one a model, or one in all."""
+    names = map(crosscoder_design.base_name, directories)
+    designs = [crosscoder_design.design(name, family, settings) for name in names]
+    return [1 if found.inputs == "differences" else len(found.models) for found in designs]
+
+
+def weights(study: StudyConfig, size: Size, models: int) -> float:
+    """Parameters of a crosscoder: W_enc and W_dec."""
+    return 2 * models * size.d_model * study.crosscoder.d_sparse

@@ -1,0 +1,186 @@
+"""How many hours each rule keeps a GPU busy."""
+
+import math
+from collections.abc import Mapping
+
+from crosslens.config import crosscoder_design, study_design
+from crosslens.config.locations import is_synthetic
+from crosslens.config.sections import FamilyConfig, ModelSource
+from crosslens.config.study import StudyConfig
+from crosslens.config.workflow_checks import GPU_RULES
+from crosslens.workflow.cost_estimate.crosscoder_size import crosscoder_slots, weights
+from crosslens.workflow.cost_estimate.job_counts import sft_control
+from crosslens.workflow.cost_estimate.model_sizes import Size, size_of
+from crosslens.workflow.cost_estimate.rates import (
+    ADAM,
+    ANSWER,
+    BANDWIDTH,
+    BRANCH,
+    CHOICES,
+    DECODE,
+    DISK,
+    EXTRACTING,
+    FLOPS,
+    KEPT,
+    LONGEST,
+    MATH,
+    OTHER_MATH,
+    QUESTION,
+    QUESTIONS,
+    ROW,
+    SAMPLING,
+    SOLUTION,
+    START,
+    TRACE,
+    TRAINING,
+)
+
+
+def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
+    """GPU-hours of each rule that computes on GPUs, its jobs together."""
+    hours = dict.fromkeys(GPU_RULES, 0.0)
+    if study_design.trains(study.families):
+        hours["generate_traces"] = teacher_hours(study)
+    for name, family in study.families.items():
+        size = size_of(f"families.{name}.base", study_design.given(family)["base"], study)
+        for rule, value in family_hours(study, family, size).items():
+            hours[rule] += value
+    starts = {rule: count.get(rule, 0) * START / 3600 for rule in GPU_RULES}
+    return {rule: hours[rule] + starts[rule] for rule in GPU_RULES if count.get(rule)}
+
+
+def problems(study: StudyConfig) -> int:
+    """Training problems: the world's, or the mean of what the configuration promises."""
+    world, given = study.world, study.problems
+    assert given is not None, "asked for a study that trains"
+    made = any(is_synthetic(source.dataset, study) for source in given.sources.values())
+    count = world.problems if world and made else sum(given.expected_count) // 2
+    limit = given.limit
+    return count if limit == "all" else min(count, limit)
+
+
+def teacher_hours(study: StudyConfig) -> float:
+    """Return the hours of sampling a trace of every problem: 2 FLOP a parameter and token."""
+    teacher = study.traces.teacher if study.traces else None
+    if teacher is None:
+        return 0.0
+    size = size_of("traces.teacher", ModelSource(model=teacher), study)
+    return sampling(size, problems(study) * trace_tokens(study))
+
+
+def trace_tokens(study: StudyConfig) -> int:
+    """Return the mean tokens of a trace."""
+    traces = study.traces
+    assert traces is not None, "asked for a study that trains"
+    return SOLUTION if traces.teacher is None else min(TRACE, traces.max_new_tokens)
+
+
+def sampling(size: Size, tokens: float) -> float:
+    """Hours to sample so many tokens."""
+    return 2 * size.parameters * tokens / (FLOPS * SAMPLING) / 3600
+
+
+def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
+    """GPU-hours of one family, without the start of its jobs."""
+    grpo, settings = study.grpo, study.crosscoder
+    variants = len(crosscoder_design.extracted(family, settings))
+    hours = {
+        "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
+        "extract_activations": variants * extraction_hours(study, size),
+        "train_crosscoders": sum(
+            crosscoder_hours(study, size, slots)
+            for group in crosscoder_design.groups(family, settings).values()
+            for slots in crosscoder_slots(group, family, settings)
+        ),
+        "read_questions": len(study_design.FINAL) * questions_hours(study, size),
+        "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
+        "measure_splice": len(study_design.FINAL) * splice_hours(study, size),
+        "collect_feature_cards": len(study_design.FINAL) * heldout_hours(study, size),
+    }
+    trained = study_design.trained(family)
+    if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
+        tokens = KEPT * problems(study) * trace_tokens(study)
+        hours["train_sft"] = 8 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
+    if "rl" in trained:  # sampling; old log-probabilities, then an update of every token
+        answer = min(ANSWER, grpo.max_response_length)
+        tokens = problems(study) * grpo.rollouts * answer
+        update = 10 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
+        hours["train_grpo"] = sampling(size, tokens) + update
+    return hours
+
+
+def evaluation_hours(study: StudyConfig, size: Size) -> float:
+    """One model on all benchmarks: sampled answers, and the likelihood of every choice."""
+    settings = study.evaluation
+    answers = sum(
+        most(study, MATH.get(task, OTHER_MATH)) * entry.repeats
+        for task, entry in settings.math.items()
+    )
+    tasks = len(settings.tasks) + len(settings.heldout_tasks)
+    read = tasks * most(study, QUESTIONS) * CHOICES * QUESTION
+    reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
+    batches = math.ceil(answers / settings.batch_size)
+    return batches * LONGEST * settings.max_new_tokens * DECODE / 3600 + reading
+
+
+def most(study: StudyConfig, questions: int) -> int:
+    """Return how many of a benchmark's questions are asked."""
+    limit = study.evaluation.limit
+    return questions if limit == "all" else min(limit, questions)
+
+
+def questions_hours(study: StudyConfig, size: Size) -> float:
+    """One pass of one model over all multiple-choice questions; choices share their prompt."""
+    tasks = len(study.evaluation.tasks) + len(study.evaluation.heldout_tasks)
+    tokens = tasks * most(study, QUESTIONS) * (QUESTION + CHOICES * BRANCH)
+    return 2 * size.parameters * tokens / (FLOPS * EXTRACTING) / 3600
+
+
+def arms(study: StudyConfig) -> int:
+    """Edits of all questions in one family, over models and seeds, if every set has a feature.
+
+    Of base and RL everything for the first seed, the primary arms and the paper's three sets for
+    the others; of SFT these with fewer controls (crosslens.analysis.arms).
+    """
+    protocol, paper = study.causal_protocol, 3
+    matched, exploratory = protocol.matched_sets, protocol.exploratory_sets
+    doses = len(protocol.multiply) + len(protocol.clamp) - 1  # the primary one runs anyway
+    compared = 2 + 3 + exploratory + 1  # other sets, directions, random ones, the whole state
+    whole = (
+        (1 + matched)
+        + compared
+        + 3 * (1 + exploratory)  # majority, contrast, leaving a task out
+        + doses * (1 + protocol.curve_sets)
+        + paper * (1 + 2 * study.interventions.random_sets)
+    )
+    seeds = study.crosscoder.extra_seeds * (1 + matched + paper)
+    return 2 * (whole + seeds) + sft_control(study) * (1 + exploratory + paper)
+
+
+def extraction_hours(study: StudyConfig, size: Size) -> float:
+    """One variant's activations: half of the model on every token, and writing them."""
+    tokens = study.corpus.tokens + study.corpus.heldout_tokens
+    computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
+    return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
+
+
+def heldout_hours(study: StudyConfig, size: Size) -> float:
+    """One model on the held-out texts, up to the middle layer; nothing is written."""
+    tokens = study.corpus.heldout_tokens
+    return 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING) / 3600
+
+
+def splice_hours(study: StudyConfig, size: Size) -> float:
+    """One model's lower half, and its upper half with the head for each of six streams."""
+    tokens = study.metrics.splice_tokens
+    return 2 * size.parameters * (1 + 6) / 2 * tokens / (FLOPS * EXTRACTING) / 3600
+
+
+def crosscoder_hours(study: StudyConfig, size: Size, models: int) -> float:
+    """All steps of one crosscoder, and its state read and written at each shard."""
+    settings, shards = study.crosscoder, study.activations.shards
+    steps = study.corpus.tokens * settings.epochs / settings.batch_size
+    count = weights(study, size, models)
+    products = 5 * count * settings.batch_size  # 5 of 2 n d k FLOP a token: 10 n d k
+    step = products / FLOPS + 28 * count / BANDWIDTH
+    return (steps * step + shards * 2 * ADAM * count / DISK) / 3600

@@ -1,0 +1,63 @@
+"""How large a language model is, without a download."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crosslens.config.locations import is_synthetic
+from crosslens.config.model_compatibility import with_common_names
+from crosslens.config.sections import ModelSource
+from crosslens.config.study import StudyConfig
+from crosslens.io.errors import InputError
+from crosslens.io.records import read_json
+
+
+class Size(NamedTuple):
+    """Of a language model."""
+
+    layers: int
+    d_model: int
+    parameters: float
+
+
+SIZES = {  # of models on the hub, from their config.json and safetensors' metadata
+    "Qwen/Qwen3-4B-Base": Size(36, 2560, 4.02e9),
+    "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9),
+    "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9),
+    "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9),
+    "Qwen/Qwen2.5-0.5B": Size(24, 896, 494e6),
+    "Qwen/Qwen3-14B-Base": Size(40, 5120, 14.8e9),
+    "allenai/OLMo-2-0425-1B": Size(16, 2048, 1.48e9),
+}
+
+
+def size_of(key: str, source: ModelSource, study: StudyConfig) -> Size:
+    """Of a known model of the hub, a local directory or the world's; InputError for another."""
+    if source.model in SIZES:
+        return SIZES[source.model]
+    if study.world and is_synthetic(source.model, study):
+        return from_fields(study.world.model.model_dump())
+    if (file := Path(source.model) / "config.json").is_file():
+        try:
+            return from_fields(read_json(file))
+        except KeyError as field:
+            raise InputError(
+                f"{key}: {file} has no {field}, so the model's size is not known. Add it to SIZES "
+                "in crosslens/workflow/cost_estimate/model_sizes.py."
+            ) from field
+    raise InputError(
+        f"{key}: the size of {source.model} is not known before it is downloaded. Give a local "
+        "directory, or add it to SIZES in crosslens/workflow/cost_estimate/model_sizes.py, which "
+        f"has {', '.join(SIZES)}."
+    )
+
+
+def from_fields(fields: Mapping[str, Any]) -> Size:
+    """From the fields of a config.json: attention, gated feed-forward layers, embeddings."""
+    fields = with_common_names(fields)
+    d, layers = fields["hidden_size"], fields["num_hidden_layers"]
+    heads = fields["num_attention_heads"]
+    groups, head = fields.get("num_key_value_heads") or heads, fields.get("head_dim") or d // heads
+    layer = 2 * d * head * (heads + groups) + 3 * d * (fields.get("intermediate_size") or 4 * d)
+    tables = 1 if fields.get("tie_word_embeddings", True) else 2
+    return Size(layers, d, layers * layer + tables * d * fields.get("vocab_size", 1000))
