@@ -42,7 +42,7 @@ def check(base: Path) -> None:
     """Raise InputError unless `base` holds a configuration, weights and a tokenizer."""
     if not (base / "config.json").is_file():
         raise InputError(
-            f"{base}: no config.json, so it is no Hugging Face model directory. Correct it."
+            f"{base}: no config.json, so it is no Hugging Face model directory. Correct the path."
         )
     if not any(base.glob(WEIGHTS)):
         raise InputError(f"{base}: no weights ({WEIGHTS}). Add them.")
@@ -50,7 +50,7 @@ def check(base: Path) -> None:
         missing = {f for f in read_json(index)["weight_map"].values() if not (base / f).is_file()}
         if missing:
             raise InputError(
-                f"{base}: {min(missing)}, which {index.name} names, is missing. Add it."
+                f"{base}: {min(missing)}, which {index.name} names, is missing. Add this file."
             )
     load_config(base)
     with loading(base):

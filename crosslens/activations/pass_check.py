@@ -44,8 +44,8 @@ def check_truncated_pass(path: Path, layer: str | int) -> float:
     if not found <= TOLERANCE[dtype]:  # NaN too
         raise InputError(
             f"{path}: the forward pass that stops after {index} layers differs from the full "
-            f"model's by {found:.2g} of the norm. Its architecture "
-            f"({network.config.model_type}) cannot be studied; give models of another one."
+            f"model's by {found:.2g} of its norm. The architecture "
+            f"({network.config.model_type}) cannot be studied; give models of another architecture."
         )
     return found
 
@@ -74,7 +74,8 @@ def full_stream(
     if keys.unexpected_keys:
         raise InputError(
             f"{path}: the weight {keys.unexpected_keys[0]} exists in a shorter model only. "
-            f"Its architecture ({config.model_type}) cannot be studied; give models of another one."
+            f"Its architecture ({config.model_type}) cannot be studied; give models of another "
+            "architecture."
         )
 
     def stop(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:

@@ -141,7 +141,7 @@ class ShardReader:
         if self.kept < size:
             raise InputError(
                 f"{self.paths[0]}: {self.kept} rows kept, fewer than crosscoder.batch_size: {size}."
-                " Lower it."
+                " Lower the batch size."
             )
         generators = (np.random.default_rng([*seed, number]) for number in count(int(in_order)))
         passes = (self.row_batches(size, shuffle=generator) for generator in generators)

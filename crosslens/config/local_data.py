@@ -114,7 +114,7 @@ def check_expected_count(made: int, expected: list[int]) -> None:
     if not least <= made <= most:
         raise InputError(
             f"world.problems: {made} is outside problems.expected_count, {least} to {most}. "
-            "Change one of them."
+            "Change one of these keys."
         )
 
 

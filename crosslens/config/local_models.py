@@ -125,5 +125,5 @@ def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
     if length > max(most, original * (scaling.get("factor") or 1)):
         raise InputError(
             f"corpus.sequence_length: {length} is more than max_position_embeddings: {most} of "
-            f"{key}. Lower it."
+            f"{key}. Lower the sequence length."
         )

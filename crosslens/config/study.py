@@ -125,15 +125,16 @@ class StudyConfig(Section):
         shards, skip = self.activations.shards, self.activations.skip_positions
         if skip >= length:
             raise InputError(
-                f"activations.skip_positions: {skip} leaves nothing of sequences of "
-                f"corpus.sequence_length: {length} tokens. Lower it."
+                f"activations.skip_positions: {skip} leaves no token of sequences of "
+                f"corpus.sequence_length: {length} tokens. Lower activations.skip_positions."
             )
         rows = self.corpus.tokens // sources // length * sources // shards * (length - skip)
         if rows < self.crosscoder.batch_size:
             raise InputError(
                 f"corpus.tokens: {self.corpus.tokens} tokens give each of activations.shards: "
                 f"{shards} {rows} activations, fewer than crosscoder.batch_size: "
-                f"{self.crosscoder.batch_size}. Raise corpus.tokens, or lower one of the others."
+                f"{self.crosscoder.batch_size}. Raise corpus.tokens, or lower one of the "
+                "other two keys."
             )
         return self
 
@@ -151,7 +152,7 @@ class StudyConfig(Section):
             if labels.count(entry.label) > 1:
                 raise InputError(
                     f"families.{family}.label: {entry.label} is also the label of another family. "
-                    "Change one of them."
+                    "Change one of the labels."
                 )
         return self
 
@@ -218,12 +219,13 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
     if sft.max_length < longest:
         raise InputError(
             f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "
-            f"traces.max_new_tokens: {longest} tokens. Raise the first or lower the second."
+            f"traces.max_new_tokens: {longest} tokens. Raise sft.max_length, or "
+            "lower traces.max_new_tokens."
         )
     if sft.deepspeed != "none" and not gpus(study, "train_sft"):
         raise InputError(
             f"{where}sft.deepspeed: DeepSpeed needs GPUs, but resources.train_sft.gpu is 0. "
-            "Raise that, or set deepspeed: none."
+            "Raise this number, or set deepspeed: none."
         )
     if grpo.device == "cuda" and not gpus(study, "train_grpo"):
         raise InputError(
@@ -232,7 +234,7 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
     if grpo.engine == "trl" and gpus(study, "train_grpo") > 1:
         raise InputError(
             f"{where}grpo.engine: trl trains on one GPU, but resources.train_grpo.gpu is "
-            f"{gpus(study, 'train_grpo')}. Lower that, or set engine: verl."
+            f"{gpus(study, 'train_grpo')}. Lower this number, or set engine: verl."
         )
 
 
@@ -247,7 +249,7 @@ def check_world_corpus(study: StudyConfig, name: str, file: str, made: CorpusTok
         raise InputError(
             f"corpus.tokens: {corpus.tokens} and corpus.heldout_tokens: {corpus.heldout_tokens} "
             f"take {wanted} tokens from corpus.sources.{name}, but world.corpus_tokens.{kind} is "
-            f"{getattr(made, kind)}. Raise that, or lower the first two."
+            f"{getattr(made, kind)}. Raise the last number, or lower the first two."
         )
 
 

@@ -105,7 +105,7 @@ def make_plan(
     if rows < size:
         raise InputError(
             f"crosscoder.batch_size: {size} is more than the {rows} activations of a shard. "
-            "Lower it, raise corpus.tokens or use fewer activations.shards."
+            "Lower the batch size, raise corpus.tokens, or lower activations.shards."
         )
     steps_per_shard = settings.epochs * (rows // size)
     first, second = settings.adam_betas

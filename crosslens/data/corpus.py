@@ -117,7 +117,7 @@ def pack(
         raise InputError(
             f"corpus.sources.{name}: it has {found} tokens, but corpus.tokens and "
             f"corpus.heldout_tokens need {wanted} from each source ({skipped} rows had no text). "
-            "Lower them, or give a larger source."
+            "Lower these keys, or give a larger source."
         )
     rows = np.concatenate(parts)[:wanted].reshape(count, sequence_length)
     return PackedSource(rows, skipped)

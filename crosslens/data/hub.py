@@ -59,8 +59,8 @@ def download(repository: str, revision: str, kind: str, files: str | None) -> di
     if wrong or not record:
         what = f"{wrong[0]} is incomplete" if wrong else f"no file matches {files}"
         raise InputError(
-            f"{repository} at {revision}: {what} in {folder}. Delete it, or correct "
-            "the pattern, and run again."
+            f"{repository} at {revision}: {what} in {folder}. Delete the folder, or "
+            "correct the pattern, and run again."
         )
     return {
         "repository": repository,

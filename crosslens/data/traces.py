@@ -147,8 +147,8 @@ def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
     """
     if len(problems) < batch_size:
         raise InputError(
-            f"grpo.batch_size: {batch_size} is more than all {len(problems)} problems. Lower it, "
-            "or give more problems."
+            f"grpo.batch_size: {batch_size} is more than all {len(problems)} problems. Lower the "
+            "batch size, or give more problems."
         )
     return [
         {

@@ -34,7 +34,7 @@ def layers_name(body: torch.nn.Module) -> str:
     if len(lists) != 1:
         raise InputError(
             f"{body.config.model_type}: the decoder layers of this architecture are not found. "
-            "Give models of another one."
+            "Give models of another architecture."
         )
     return lists[0]
 

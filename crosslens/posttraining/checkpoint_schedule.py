@@ -19,12 +19,12 @@ def steps_per_epoch(problems: int, batch_size: int) -> int:
     if not steps:
         raise InputError(
             f"grpo.batch_size: {problems} problems are fewer than one batch of {batch_size}. "
-            "Provide more problems or lower it."
+            "Give more problems, or lower the batch size."
         )
     if steps < N_CHECKPOINTS:
         raise InputError(
             f"grpo.batch_size: {problems} problems give {steps} steps of {batch_size} prompts, "
-            f"fewer than {N_CHECKPOINTS} checkpoints. Provide more problems or lower it."
+            f"fewer than {N_CHECKPOINTS} checkpoints. Give more problems, or lower the batch size."
         )
     return steps
 
@@ -52,7 +52,7 @@ def exact_checkpoint_steps(steps: int) -> list[int]:
     if steps < N_CHECKPOINTS:
         raise InputError(
             f"sft.batch_size: SFT has only {steps} steps, fewer than its {N_CHECKPOINTS} "
-            "checkpoints. Provide more problems or lower it."
+            "checkpoints. Give more problems, or lower the batch size."
         )
     return [-(-steps * k // N_CHECKPOINTS) for k in range(1, N_CHECKPOINTS + 1)]
 

@@ -37,8 +37,8 @@ def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path 
     elif checkpoint:
         raise InputError(
             f"{run}: it contains {checkpoint.name} of a run with different "
-            f"{' and '.join(differing)}. Restore those to resume, or delete the directory to "
-            "start from scratch."
+            f"{' and '.join(differing)}. Restore the old values to resume, or delete the "
+            "directory to start from scratch."
         )
     else:
         remove(run)

@@ -54,7 +54,7 @@ def distinct(
         if misses == PATIENCE:
             raise InputError(
                 f"world.benchmark_items.math: {count} distinct problems of {name} cannot be drawn "
-                f"(found {len(drawn)}). Lower it, or raise world.max_operations."
+                f"(found {len(drawn)}). Lower this number, or raise world.max_operations."
             )
     return list(drawn.values())
 

@@ -32,7 +32,8 @@ def distinct_problems(
         if misses == PATIENCE:
             raise InputError(
                 f"world.problems: {count} distinct problems of at most {operations} operations "
-                f"cannot be drawn (found {len(drawn)}). Lower it, or raise world.max_operations."
+                f"cannot be drawn (found {len(drawn)}). Lower this number, or raise "
+                "world.max_operations."
             )
     return list(drawn.values())
 

@@ -23,7 +23,7 @@ def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
     if left:
         raise InputError(
             f"{folder}: jobs of a previous run have not ended (processes "
-            f"{', '.join(map(str, left))}). End them, then start again."
+            f"{', '.join(map(str, left))}). End these processes, then start again."
         )
 
 

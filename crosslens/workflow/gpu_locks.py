@@ -155,5 +155,6 @@ def check_count(what: str, count: int, ids: list[str]) -> None:
         source = VISIBLE if VISIBLE in os.environ else "nvidia-smi"
         raise InputError(
             f"{what} requests {count} GPUs, but this machine has {len(ids)} "
-            f"({source}: {','.join(ids) or 'none'}). Request fewer, or run it elsewhere."
+            f"({source}: {','.join(ids) or 'none'}). Request fewer GPUs, or run the "
+            "job on another machine."
         )

@@ -94,7 +94,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         broken.model.layers[0].mlp.up_proj.weight[0, 0] = torch.nan
     broken.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="by nan of the norm"):
+    with pytest.raises(InputError, match="by nan of its norm"):
         check_truncated_pass(tmp_path, LAYER)
 
 

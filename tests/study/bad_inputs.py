@@ -23,11 +23,15 @@ BEFORE = "before any job"
 PROBLEM = {"problem": "1 + 1", "answer": "2", "source": "here"}
 HEAD = """# Error messages for invalid input
 
-`tests/study/test_bad_input.py` runs each case with the real Snakefile. The table is generated from
-the output, by `.venvs/workflow/bin/python tests/study/bad_inputs.py`. "Before any job" means while
-Snakemake reads the configuration, within a second or two. Otherwise the table names the rule whose
-job reports the error; its log has the message, too. All cases change `mini.yaml`, with a few sizes
-fixed.
+For users who meet an error message, or who ask what is checked. A message names a key, file or
+value, then the problem, then what to do.
+
+"Before any job" means while Snakemake reads the configuration, within a second or two. In other
+cases the table names the rule whose job reports the error. The log of the job has the message, too.
+
+`tests/study/test_bad_input.py` runs each case with the real Snakefile. Each case changes
+`mini.yaml`. `.venvs/workflow/bin/python tests/study/bad_inputs.py` generates the table from the
+output.
 
 | kind | invalid input | reported | message |
 |---|---|---|---|

@@ -160,7 +160,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         ("corpus.tokens", 1000, "1000 tokens give each of activations.shards: 2 381 activations"),
         ("activations.shards", 10000, "shards: 10000 0 activations, fewer than crosscoder.batch"),
         ("crosscoder.batch_size", 1000000, "fewer than crosscoder.batch_size: 1000000"),
-        ("activations.skip_positions", 128, "skip_positions: 128 leaves nothing of sequences"),
+        ("activations.skip_positions", 128, "skip_positions: 128 leaves no token of sequences"),
         (
             "corpus.tokens",
             360192,
@@ -230,7 +230,7 @@ def test_sequences_beyond_the_positions_of_a_given_model(study: Study, key: str)
     study.change(f"families.tiny.{key}", "model" if key == "base" else ["model"])
     where = "base" if key == "base" else "sft-5"
     said = "corpus.sequence_length: 128 is more than max_position_embeddings: 127 of "
-    where = f"families.tiny.{where}. Lower it."
+    where = f"families.tiny.{where}. Lower the sequence length."
     assert said + where in refusal(study)
 
 

@@ -139,7 +139,8 @@ def test_more_than_there_are_is_one_line() -> None:
         gpu_locks.check_machine({"train_sft": 8, "evaluate_model": 1}, None)
     assert str(error.value) == (
         "resources.train_sft.gpu: one job requests 8 GPUs, but this machine has 3 "
-        "(CUDA_VISIBLE_DEVICES: 0,1,2). Request fewer, or run it elsewhere."
+        "(CUDA_VISIBLE_DEVICES: 0,1,2). Request fewer GPUs, or run the job on another "
+        "machine."
     )
     with pytest.raises(InputError, match="--resources gpu requests 8 GPUs, but this machine has 3"):
         gpu_locks.check_machine({"train_sft": 2}, 8)

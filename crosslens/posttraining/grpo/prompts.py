@@ -76,7 +76,7 @@ def count_prompts(lengths: list[int], longest: int, batch_size: int) -> dict[str
         raise InputError(
             f"grpo.max_prompt_length: {fit} of {len(lengths)} prompts have at most {longest} "
             f"tokens (the longest has {max(lengths)}), but {N_CHECKPOINTS} checkpoints of "
-            f"grpo.batch_size: {batch_size} need {needed} prompts. Raise it."
+            f"grpo.batch_size: {batch_size} need {needed} prompts. Raise the maximum length."
         )
     steps = steps_per_epoch(fit, batch_size)
     return {"prompts": len(lengths), "fit": fit, "longest": max(lengths), "steps": steps}

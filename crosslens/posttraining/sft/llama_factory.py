@@ -48,7 +48,7 @@ def accumulation_steps(batch_size: int, micro_batch_size: int, devices: int) -> 
     if rest or not steps:
         raise InputError(
             f"sft.batch_size: {batch_size} is not a multiple of sft.micro_batch_size: "
-            f"{micro_batch_size} times {devices} device(s). Change one of them."
+            f"{micro_batch_size} times {devices} device(s). Change one of the two."
         )
     return steps
 
@@ -186,7 +186,7 @@ def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) 
     if not steps or steps != exact_checkpoint_steps(steps[-1]):
         raise InputError(
             f"sft.llamafactory_options: LLaMA-Factory saved after steps {steps}, not after each "
-            "20% of them. Remove the keys that concern saving."
+            "20% of them. Remove the keys that change when it saves."
         )
     table = loss_table(read_json(saved[-1] / "trainer_state.json")["log_history"])
     use_cache = read_json(base / "config.json").get("use_cache", True)
@@ -210,6 +210,6 @@ def loss_table(history: list[dict[str, float]]) -> pd.DataFrame:
     if len(bad):
         raise InputError(
             f"sft.learning_rate: the loss is {bad['loss'].iloc[0]} at step "
-            f"{bad['step'].iloc[0]}. Lower it."
+            f"{bad['step'].iloc[0]}. Lower the learning rate."
         )
     return table

@@ -112,7 +112,7 @@ def submit_limit(jobs: int) -> list[Finding]:
     return [
         warning(
             "SLURM jobs",
-            f"the profile submits {jobs} at once, and a limit of yours is {min(limits)}. "
+            f"the profile submits {jobs} jobs at once, but your limit is {min(limits)}. "
             f"Lower jobs: {PROFILE}.",
         )
     ]

@@ -32,4 +32,4 @@ def gpus(requests: Requests, driver: str | None, *, cluster: bool) -> Finding:
     if cluster:
         fix = "Run doctor on a GPU node too: srun --gpus=1 snakemake ... doctor."
         return warning("GPUs", f"{text}. {fix}")
-    return error("GPUs", f"{text}. Run on a machine with as many, or lower `gpu` in resources.")
+    return error("GPUs", f"{text}. Use a machine with more GPUs, or lower `gpu` in resources.")

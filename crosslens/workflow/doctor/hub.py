@@ -58,7 +58,7 @@ def connection(found: Mapping[str, Any]) -> Finding:
     endpoint, cache = found["endpoint"], f"the cache {found['cache']}"
     if found["offline"]:
         text = f"offline (HF_HUB_OFFLINE): only {cache} is read; neither revisions nor licences "
-        return warning("hub", f"{text}are checked. Unset it where there is network to check them.")
+        return warning("hub", f"{text}are checked. Where there is a network, unset it.")
     if found["unreachable"]:
         text = f"{endpoint} does not answer ({found['unreachable']}): only {cache} is checked. "
         return warning("hub", f"{text}Correct the network, or export HF_HUB_OFFLINE=1.")

@@ -62,7 +62,7 @@ def disk(study: StudyConfig, results: Path) -> Finding:
     text += f"{planned / GB:,.1f} GB"
     if planned <= free + used:
         return ok("disk", text)
-    return error("disk", f"{text}. Free disk space, or lower activations.window (snakemake plan).")
+    return error("disk", f"{text}. Free disk space, or lower activations.shards_on_disk.")
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -128,8 +128,8 @@ def nvcc(*, gpus: bool) -> Finding:
         return ok("nvcc", found or "none; only options that you add can need it")
     return warning(
         "nvcc",
-        "none on PATH or in CUDA_HOME. The configured backends need none; options that you add "
-        "(offloading, fused kernels) may: load a CUDA module for these.",
+        "not found on PATH or in CUDA_HOME. The configured backends do not need it. Options that "
+        "you add (offloading, fused kernels) may need it: load a CUDA module for them.",
     )
 
 

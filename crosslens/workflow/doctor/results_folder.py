@@ -39,7 +39,8 @@ def file_locks(folder: Path) -> Finding:
         except BlockingIOError:
             return ok("file locks", "work")
     return warning(
-        "file locks", "two locks of one file were granted. Never run a study twice at once here."
+        "file locks",
+        "the file system grants two locks of one file. Never start a study twice at once here.",
     )
 
 
@@ -49,7 +50,9 @@ def renames(folder: Path) -> Finding:
     (folder / "new").write_text("new")
     (folder / "new").replace(folder / "old")
     if (folder / "old").read_text() != "new":
-        return error("renames", "a file does not replace another. Use another file system.")
+        return error(
+            "renames", "renaming does not replace an existing file. Use another file system."
+        )
     one, other = folder / "one", folder / "other"
     one.mkdir()
     other.mkdir()
@@ -57,10 +60,10 @@ def renames(folder: Path) -> Finding:
     if LIBC.renameat2(*names, RENAME_EXCHANGE):
         return warning(
             "renames",
-            "folders cannot be exchanged in one step: a kill in that moment leaves a folder of the "
-            "results under a name that ends in .old.tmp. Rename it then.",
+            "folders cannot be exchanged atomically. A kill in that moment leaves a folder of the "
+            "results under a name that ends in .old.tmp. Rename this folder then.",
         )
-    return ok("renames", "files are replaced and folders exchanged in one step")
+    return ok("renames", "files are replaced and folders exchanged atomically")
 
 
 def hard_links(folder: Path) -> Finding:

@@ -150,7 +150,7 @@ def check_another_run_is_refused(world: Path, models: Path) -> None:
         ("data", other / "grpo.parquet", "data"),
         ("base", other / "base", "model"),
     ):
-        expected = f"contains global_step_4 of a run with different {difference}. Restore those"
+        expected = f"contains global_step_4 of a run with different {difference}. Restore the"
         with pytest.raises(InputError, match=expected):
             train_grpo.main(**given | {key: value})
     assert resumable_run.last_complete_checkpoint(run).name == "global_step_4"
