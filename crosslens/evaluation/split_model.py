@@ -63,7 +63,7 @@ class SplitModel:
         if ((split - complete).norm(dim=-1) > TOLERANCE * complete.norm(dim=-1)).any():
             raise InputError(
                 f"{self.body.config.model_type}: a model of this architecture cannot continue from "
-                "the states after a layer. Give models of another one."
+                "the states after a layer. Give models of another architecture."
             )
 
     def states(self, batch: TreeBatch) -> Float[torch.Tensor, "b t d"]:
