@@ -19,8 +19,9 @@ from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
 from crosslens.reporting.findings import compare, findings
 from crosslens.reporting.html_report import number, page
+from crosslens.reporting.job_costs import belongs, seconds_by_rule
 from crosslens.reporting.plotting.style import plt
-from crosslens.reporting.summary import Study, belongs, seconds_by_rule, summarize
+from crosslens.reporting.summary import Study, summarize
 from crosslens.reporting.tables import accuracy_rows, intervention_rows
 
 TEMPLATES = Path(html_report.__file__).with_name("templates")

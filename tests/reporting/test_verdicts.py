@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
-from crosslens.reporting.summary import attribution
-from crosslens.reporting.summary import turnover as turnover_numbers
+from crosslens.reporting.feature_numbers import attribution
+from crosslens.reporting.feature_numbers import turnover as turnover_numbers
 from crosslens.reporting.verdicts import (
     attributed_features,
     claim_of,

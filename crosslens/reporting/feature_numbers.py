@@ -1,0 +1,110 @@
+"""Numbers of summary.json about features: their specificity, tails and turnover."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslens.analysis.tails import NULLS, seed_interval
+from crosslens.config.crosscoder_design import TRIO_MODELS
+
+
+def tails(nrn: pd.DataFrame) -> dict[str, dict]:
+    """Per pair: how wide the alive features' NRN spreads, and how many lie far out."""
+    found = {}
+    for (name, replica), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replica"]):
+        values = part["nrn"]
+        found[f"{name}-r{replica}"] = {
+            "alive": len(values),
+            "std": float(values.std(ddof=0)),
+            **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
+            **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
+        }
+    return found
+
+
+def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each tail of each kind of crosscoder: its counts over seeds, and against the nulls.
+
+    `specific` counts features that no other model has, by latent scaling. q is the largest false
+    share over seeds, `start` the threshold from which it is at most 5%, for the first seed.
+    """
+    found = []
+    keys = ["crosscoder", "model", "measure", "threshold"]
+    for values, part in table.groupby(keys, sort=False):
+        part = part.sort_values("replica")
+        first = part.iloc[0]
+        against = {
+            kind: {
+                "null": none_if_nan(first[f"null_{kind}"]),
+                "q": none_if_nan(part[f"q_{kind}"].max()),
+                "start": none_if_nan(first[f"start_{kind}"]),
+                "excess": none_if_nan(first[f"excess_{kind}"]),
+            }
+            for kind in NULLS
+            if part[f"q_{kind}"].notna().any()
+        }
+        counts = part["count"].tolist()
+        entry = dict(zip(keys, values, strict=True)) | {
+            "alive": part["alive"].tolist(),
+            "count": counts,
+            "specific": part["specific"].tolist(),
+            "mean": float(np.mean(counts)),
+            "ci95": seed_interval(counts),
+        }
+        found.append(entry | against)
+    return found
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows as plain records, None for NaN."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def none_if_nan(value: float) -> float | None:
+    """Return a number as JSON has it."""
+    return None if pd.isna(value) else float(value)
+
+
+def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Per seed of the trio: alive features that have more than half of their norm in one model.
+
+    `swapped`: the same of the trio whose models are in random order in each row.
+    """
+    alive = mas[mas["alive"] == 1]
+    trios = {
+        f"r{replica}": part
+        for replica, part in alive[alive["crosscoder"] == TRIO_MODELS].groupby("replica")
+    }
+    swapped = alive[alive["crosscoder"] == f"{TRIO_MODELS}-swapped"]
+    if len(swapped):
+        trios["swapped"] = swapped
+    return {
+        name: {"alive": len(part)}
+        | {f"{m}_above_0.5": int((part[f"mas_{m}"] > 0.5).sum()) for m in ("base", "sft", "rl")}
+        for name, part in trios.items()
+    }
+
+
+def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Per paradigm: top features that two checkpoints have in common by direction, of how many.
+
+    `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces.
+    """
+    found = {}
+    for paradigm, part in overlap.groupby("paradigm"):
+        kinds = {kind: rows.set_index(["a", "b"])["overlap"] for kind, rows in part.groupby("kind")}
+        by_index, matched = kinds["index"], kinds["matched"]
+        sizes = {a: int(n) for (a, b), n in by_index.items() if a == b}
+        last = max(sizes)
+        others = kinds.get("replica_matched", [])
+        found[paradigm] = {
+            "checkpoints": sorted(sizes),
+            "common": {
+                f"{a}-{b}": [int(n), min(sizes[a], sizes[b])]
+                for (a, b), n in matched.items()
+                if a != b
+            },
+            "other_seed": [n / sizes[last] for n in others] if sizes[last] else [],
+        }
+    return found
