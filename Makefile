@@ -75,8 +75,8 @@ bench:
 
 # What has not met a GPU. It builds no environment: a machine with a GPU may have no network.
 GPU_PYTHON ?= $(firstword $(wildcard $(VENVS)/analysis-cuda/bin/python) $(wildcard $(VENVS)/analysis/bin/python) $(PYTHON))
-gpu: # SIZE=full or small
-	@OMP_NUM_THREADS=$(BENCH_THREADS) $(GPU_PYTHON) -m benchmarks.gpu $(SIZE)
+gpu: # SIZE=full or small; ONLY='step reader': some sections
+	@OMP_NUM_THREADS=$(BENCH_THREADS) $(GPU_PYTHON) -m benchmarks.gpu $(SIZE) $(ONLY)
 
 # About 15 minutes on an idle machine of two cores: docs/reproducibility.md.
 soak: environments

@@ -1,9 +1,10 @@
 """Run all sections, print the table and one final line of JSON; exit with 1 if a part failed.
 
-usage: python -m benchmarks.gpu [full | small]      (default: full with a GPU, else small)
+usage: python -m benchmarks.gpu [full | small] [SECTION ...]
+(default: full with a GPU, else small; all sections)
 
-This process imports only the standard library. A section runs in the environment that has its
-packages, if there is one under .venvs, else in this interpreter.
+This process imports only the standard library. Sections run in this interpreter, SFT in its own
+environment if that exists under .venvs.
 """
 
 import json
@@ -25,15 +26,14 @@ CPU_FACTOR = 5  # a CPU gets so many times a section's limit, as others may use 
 
 
 class Section(NamedTuple):
-    """A module with parts, its time limit, and the environments that it may run in."""
+    """A module with parts, its time limit, and its environment if it has one of its own."""
 
     name: str
     module: str
     limit: float  # seconds
-    environments: tuple[str, ...] = ()  # under .venvs; without any, this interpreter
+    environment: str | None = None  # its name in envs/, without -cuda
 
 
-SFT = ("sft-cuda", "sft")
 SECTIONS = (
     Section("gradients", "benchmarks.gpu.gradients", 130),
     Section("step", "benchmarks.gpu.step", 110),
@@ -41,14 +41,15 @@ SECTIONS = (
     Section("reader", "benchmarks.gpu.reader", 50),
     Section("analysis", "benchmarks.gpu.analysis", 60),
     Section("GRPO", "benchmarks.gpu.grpo", 60),
-    Section("SFT", "benchmarks.gpu.sft", 80, SFT),
+    Section("SFT", "benchmarks.gpu.sft", 80, "sft"),
 )  # with PyTorch's import and the machine's description, below ten minutes
 
 
-def interpreter(environments: tuple[str, ...]) -> str:
-    """Return the Python of the first of these environments that exists, else this one."""
-    paths = [ROOT / ".venvs" / name / "bin" / "python" for name in environments]
-    return next((str(path) for path in paths if path.exists()), sys.executable)
+def interpreter(environment: str | None, device: str) -> str:
+    """Return the Python of a section's environment for the device if there is one, else this."""
+    name = f"{environment}-cuda" if device == "cuda" else str(environment)
+    path = ROOT / ".venvs" / name / "bin" / "python"
+    return str(path) if path.exists() else sys.executable
 
 
 def variables() -> dict[str, str]:
@@ -64,7 +65,7 @@ def run(section: Section, device: str, size: str, logs: Path) -> list[Line]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, log.open("w") as output:
         file = Path(folder) / "lines.jsonl"
-        python = interpreter(section.environments)
+        python = interpreter(section.environment, device)
         command = [
             *(python, "-m", "crosslens.workflow.processes"),  # ends what it leaves behind
             *(python, "-m", "benchmarks.gpu.section"),
@@ -137,5 +138,15 @@ def main(size: str, sections: tuple[Section, ...] = SECTIONS, logs: Path = LOGS)
     return 0 if report["passed"] else 1
 
 
+def chosen(names: list[str]) -> tuple[Section, ...]:
+    """Return the sections of these names, or all. Exits with a message for an unknown name."""
+    known = {section.name: section for section in SECTIONS}
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"{unknown[0]}: not a section. Choose from {', '.join(known)}.")
+    return tuple(known[name] for name in names) or SECTIONS
+
+
 if __name__ == "__main__":
-    sys.exit(main(*(sys.argv[1:] or [""])))
+    sizes = [argument for argument in sys.argv[1:] if argument in ("full", "small")]
+    names = [argument for argument in sys.argv[1:] if argument not in sizes]
+    sys.exit(main(sizes[0] if sizes else "", chosen(names)))

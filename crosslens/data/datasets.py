@@ -6,19 +6,21 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from crosslens.config.sections import DatasetSource
 from crosslens.data.hub import dataset_directory
 from crosslens.io.errors import InputError
 from crosslens.io.records import parse_json
 
+if TYPE_CHECKING:
+    from crosslens.config.sections import DatasetSource
+
 SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
-def files_of(source: DatasetSource) -> list[Path]:
+def files_of(source: "DatasetSource") -> list[Path]:
     """Return the files of a source of the configuration, sorted; download those of the hub.
 
     Raises InputError when there are none.
