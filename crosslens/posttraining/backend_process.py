@@ -15,6 +15,7 @@ from crosslens.io.errors import InputError
 from crosslens.workflow import gpu_locks
 
 ROOT = str(Path(__file__).resolve().parents[2])
+LINES = 2000  # of the output that are searched for a reason; eight tracebacks are below 600
 
 
 def run_backend(
@@ -30,7 +31,7 @@ def run_backend(
     which stay taken until it has ended. If it fails, raises InputError with its own `Error: ...`
     line, or with its last exception or line.
     """
-    last: deque[str] = deque(maxlen=200)  # lines
+    last: deque[str] = deque(maxlen=LINES)
     path = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     variables = {**os.environ, "PYTHONPATH": path, **(environment or {})}
     with subprocess.Popen(
@@ -60,8 +61,24 @@ def run_backend(
 def failure_reason(last: Sequence[str]) -> str:
     """Return why a command failed, from its last lines."""
     errors = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]
-    exceptions = [line for line in last if re.match(r"[\w.]*(Error|Exception): ", line)]
-    return [*last, *exceptions, *errors][-1] if last else "no output"
+    lines = first_failed_process(last)
+    exceptions = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return [*lines, *exceptions, *errors][-1] if last else "no output"
+
+
+def first_failed_process(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines of the process that failed first, all lines if only one was started.
+
+    Of several processes, PyTorch marks the lines of a traceback with the rank. torchrun ends with a
+    list of failures, of which the last is the first observed; it names the signal that ended it.
+    """
+    ranks = [match[1] for line in lines if (match := re.match(r"rank +: (\d+)", line))]
+    if not ranks:
+        return lines
+    mark = f"[rank{ranks[-1]}]: "
+    own = [line.removeprefix(mark).strip() for line in lines if line.startswith(mark)]
+    ends = [line.partition(" : ")[2] for line in lines if line.startswith("traceback : Signal")]
+    return own or ends or lines
 
 
 def hide_media_packages() -> None:

@@ -208,7 +208,10 @@ class CPUReplica(RolloutReplica):
 
 
 class ServerAdapter(rollout_base.BaseRollout):
-    """Send new weights from the trainer's process to the server."""
+    """Send new weights from the trainers' processes to the servers.
+
+    As many trainers share one server as `tensor_model_parallel_size` says; the first one sends.
+    """
 
     async def resume(self, tags: list[str]) -> None:
         pass
@@ -219,8 +222,11 @@ class ServerAdapter(rollout_base.BaseRollout):
     async def update_weights(self, weights: Any, global_steps: int | None = None, **_: Any) -> None:
         full = {name: (w.full_tensor() if hasattr(w, "full_tensor") else w) for name, w in weights}
         tensors = {name: w.detach().float().cpu() for name, w in full.items()}
-        server = ray.get_actor(server_name(int(os.environ["RANK"])))
-        await server.load_weights.remote(tensors, global_steps)
+        sharing = self.config.tensor_model_parallel_size
+        replica, place = divmod(int(os.environ["RANK"]), sharing)
+        if place == 0:
+            server = ray.get_actor(server_name(replica))
+            await server.load_weights.remote(tensors, global_steps)
 
 
 def server_name(rank: int) -> str:

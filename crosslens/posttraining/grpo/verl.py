@@ -104,6 +104,7 @@ def check_reward(mark: Path) -> None:
 def backend_environment(device: str) -> dict[str, str | None]:
     """Return the environment variables of verl's processes; None unsets a variable."""
     common: dict[str, str | None] = {
+        "RAY_ADDRESS": None,  # of another cluster, which would not have this job's GPUs
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 starves the longest job of a busy machine
         "TOKENIZERS_PARALLELISM": "false",

@@ -37,6 +37,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "LLAMAFACTORY_VERBOSITY": "WARN",
 }
+# A free port of this machine; by default its name, which need not resolve, would be the address.
+TORCHRUN = ("torch.distributed.run", "--standalone", "--local-addr=127.0.0.1")
 
 
 def accumulation_steps(batch_size: int, micro_batch_size: int, devices: int) -> int:
@@ -159,7 +161,7 @@ def train(*, base: Path, data: Path, run: Path, settings: SFTConfig, seed: int, 
     if "deepspeed" in options:
         stage = int(settings.deepspeed.removeprefix("zero"))
         write_json(run / "deepspeed.json", deepspeed_settings(stage, settings.batch_size))
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
+    torchrun = [*TORCHRUN, f"--nproc-per-node={devices}", "-m"]
     launched = devices > 1 or "deepspeed" in options
     command = [
         sys.executable,

@@ -271,6 +271,37 @@ def test_backend_failure_reports_its_error_line() -> None:
         backend_process.run_backend("X", [sys.executable, "-c", program])
 
 
+TORCHRUN = """\
+[rank1]: Traceback (most recent call last):
+[rank1]: RuntimeError: CUDA out of memory
+[rank0]: Traceback (most recent call last):
+[rank0]: torch.distributed.DistBackendError: Connection closed by peer
+Failures:
+[1]:
+rank      : 0 (local_rank: 0)
+Root Cause (first observed failure):
+[0]:
+rank      : 1 (local_rank: 1)
+{}
+============================================================"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        (TORCHRUN, "RuntimeError: CUDA out of memory"),
+        (TORCHRUN + "\nError: sft.batch_size: wrong", "sft.batch_size: wrong"),
+        (
+            TORCHRUN.replace("[rank1]", "[rank7]"),  # nothing from rank 1
+            "Signal 9 (SIGKILL) received by PID 7",
+        ),
+    ],
+)
+def test_failure_of_several_processes_is_that_of_the_first(printed: str, reason: str) -> None:
+    end = "traceback : Signal 9 (SIGKILL) received by PID 7"
+    assert backend_process.failure_reason(printed.format(end).splitlines()) == reason
+
+
 def test_media_packages_are_hidden_and_trl_loads() -> None:
     import importlib.util
 
