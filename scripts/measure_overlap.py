@@ -22,14 +22,14 @@ TUNED = 1  # the tuned model's place in a pair
 
 
 def tuned_decoder(directory: Path) -> torch.Tensor:
-    """W_dec [d_sparse, d_model] of the tuned model."""
+    """Return W_dec [d_sparse, d_model] of the tuned model."""
     return Crosscoder.load(directory / "crosscoder.safetensors").W_dec.detach()[TUNED]
 
 
 def overlaps(
     paradigm: str, nrn: pd.DataFrame, root: Path, count: int, match_cosine: float
 ) -> pd.DataFrame:
-    """All overlaps of one paradigm; the replica rows compare the last checkpoint with itself."""
+    """Return the overlaps of one paradigm; replica rows compare the last checkpoint with itself."""
     pairs = nrn[nrn["crosscoder"].str.fullmatch(rf"{paradigm}-\d")]
     groups = pairs.groupby(["crosscoder", "replica"])
     tops = {key: top_features(g, count) for key, g in groups}
@@ -51,7 +51,7 @@ def overlaps(
 
 
 def overlaps_in_one(path: Path, count: int) -> pd.DataFrame:
-    """Overlaps of the top features within a crosscoder of base and all checkpoints.
+    """Return overlaps of the top features within a crosscoder of base and all checkpoints.
 
     A feature has the same index in all of them. Its score for a checkpoint is the NRN of base's and
     the checkpoint's decoder vectors. Rows have the kind "together".

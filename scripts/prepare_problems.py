@@ -52,7 +52,7 @@ def main(*, settings: ProblemsConfig, seed: int, out: Path, overlaps: Path, mani
 
 
 def hashes(paths: list[Path]) -> dict[str, str]:
-    """Hash of each file, under its path from where all of them lie."""
+    """Return the hash of each file, by its path from the folder that holds all of them."""
     root = os.path.commonpath([path.parent for path in paths])
     return {str(path.relative_to(root)): sha256(path) for path in paths}
 

@@ -24,7 +24,7 @@ def features_of(directory: Path) -> pd.DataFrame:
 
 
 def nrn_table(directory: Path) -> pd.DataFrame:
-    """NRN of one pair's features, as trained and with the models' scales folded in, and NRN*."""
+    """Return NRN of one pair's features, as trained and with the models' scales, and NRN*."""
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)
@@ -36,7 +36,7 @@ def nrn_table(directory: Path) -> pd.DataFrame:
 
 
 def mas_table(directory: Path) -> pd.DataFrame:
-    """MAS of one trio's features, as trained and with the models' scales folded in, and MAS*."""
+    """Return MAS of one trio's features, as trained and with the models' scales, and MAS*."""
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)

@@ -20,7 +20,10 @@ def main(
     page_out: Path,
     summary: Path,
 ) -> None:
-    """`root` is results/{study}; of what lies below, only `inputs` belong to this configuration."""
+    """Write the page and the summary from `root`, results/{study}.
+
+    Only `inputs` in it belong to this configuration.
+    """
     study = Study(root, config, inputs)
     found = summarize(study)
     html = page(study, found, template.read_text(), script.read_text(), read_json(paper))

@@ -51,7 +51,7 @@ class ShardReader:
 
     @cached_property
     def sequences(self) -> Int[np.ndarray, " rows"]:
-        """Which sequence of the corpus's shard each row is from."""
+        """Return which sequence of the corpus's shard each row is from."""
         return self.files[0]["sequences"][:].astype(np.int64)
 
     @property

@@ -12,10 +12,10 @@ HALVES = ("A", "B")
 
 
 def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict[str, dict]:
-    """Per task, the documents that base gets wrong and RL gets right (section 3.2), and those RL
-    lost. `base` and `rl` are the records of samples.jsonl.
+    """Return each task's critical samples: base is incorrect and RL is correct (section 3.2).
 
-    Joined on document id and hash. Raises InputError when the two runs saw different documents.
+    Samples that RL lost are counted. `base` and `rl` are the records of samples.jsonl, which are
+    joined on document id and hash. Raises InputError when the two runs saw different documents.
     """
     result = {}
     for task in tasks:

@@ -6,7 +6,7 @@ Z = NormalDist().inv_cdf(0.975)
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """95% interval of a proportion (Wilson's score interval); counts may be effective ones.
+    """Return the 95% interval of a proportion (Wilson's score). Counts may be effective ones.
 
     It holds the proportion itself, at 0 and 1 too, where rounding would leave it just outside.
     Raises ValueError without trials.
@@ -20,7 +20,7 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
 
 
 def clustered(item_means: list[float]) -> tuple[float, float]:
-    """95% interval of a mean over items, each the mean of its repetitions.
+    """Return the 95% interval of a mean over items, each the mean of its repetitions.
 
     Wilson's, with as many trials as would give the mean its standard error over items, but with
     no more trials than items: repetitions of an item are not independent, and of a rare success
@@ -37,7 +37,7 @@ def standard_error(values: list[float]) -> float:
 
 
 def accuracy(rows: list[dict]) -> dict:
-    """Accuracy of one task from its outcomes, with standard error and 95% interval.
+    """Return the accuracy of one task from its outcomes, with standard error and 95% interval.
 
     Both are over questions, each the mean of its repetitions: another draw of questions is what
     they speak of. `stderr` is that of lm-eval; Evalchemy's is over repetitions of the same
@@ -60,7 +60,7 @@ def accuracy(rows: list[dict]) -> dict:
 
 
 def change(before: int, after: int, count: int) -> dict:
-    """Accuracy of `count` samples before and after an intervention, and its change in points.
+    """Return the accuracy of `count` samples before and after an edit, and its change in points.
 
     `before` and `after` count the right ones. The 95% interval is that of the accuracy after: the
     samples were chosen by their outcome before, which therefore does not vary.

@@ -42,17 +42,17 @@ class Scaling(NamedTuple):
 
     @property
     def nu_error(self) -> Float[torch.Tensor, "n k"]:
-        """beta of the error relative to that of model i*; NaN where that one is not positive."""
+        """Return the beta of the error relative to that of model i*; NaN unless that is above 0."""
         return relative(self.beta_error, self.probe)
 
     @property
     def nu_reconstruction(self) -> Float[torch.Tensor, "n k"]:
-        """beta of the reconstruction relative to that of model i*."""
+        """Return the beta of the reconstruction relative to that of model i*."""
         return relative(self.beta_reconstruction, self.probe)
 
     @property
     def nu_activation(self) -> Float[torch.Tensor, "n k"]:
-        """beta of the activation relative to that of model i*."""
+        """Return the beta of the activation relative to that of model i*."""
         return relative(self.beta_activation, self.probe)
 
 

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 
 def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
-    """L1 norm of each feature's decoder vector, for each model: the norms of Eqs. 4 and 8-10."""
+    """Return the L1 norm of each feature's decoder vector by model, as in Eqs. 4 and 8-10."""
     return W_dec.abs().sum(dim=-1)
 
 
@@ -26,7 +26,7 @@ def nrn(norms: Float[torch.Tensor, "2 k"]) -> Float[torch.Tensor, " k"]:
 
 
 def mas(norms: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
-    """Model attribution scores (Eqs. 8-10): each model's share, in [0, 1]; they add up to 1.
+    """Return model attribution scores (Eqs. 8-10): fractions in [0, 1] that add up to 1.
 
     Rows are base, SFT and RL (MAS_O, MAS_S, MAS_R) for the trio. NaN where all norms are zero.
     """
@@ -43,15 +43,17 @@ def top_features(table: pd.DataFrame, count: int) -> list[int]:
 
 
 def index_overlap(a: list[int], b: list[int]) -> int:
-    """How many features two lists share by index, as in the paper's Figures 2 and 7."""
+    """Return how many features two lists share by index, as in the paper's Figures 2 and 7."""
     return len(set(a) & set(b))
 
 
 def matched_overlap(
     a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"], threshold: float
 ) -> int:
-    """How many features two lists share by direction: pairs of the best one-to-one matching of
-    decoder vectors whose cosine reaches `threshold`. Zero if a list is empty."""
+    """Return how many features two lists share by direction.
+
+    These are the pairs of the best one-to-one matching of decoder vectors whose cosine reaches
+    `threshold`. Zero if a list is empty."""
     if not len(a) or not len(b):
         return 0
     cosine = torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
@@ -65,7 +67,7 @@ def overlap_table(
     paradigm: str,
     match_cosine: float,
 ) -> pd.DataFrame:
-    """Overlap between each two checkpoints of a paradigm, by index and by direction.
+    """Return the overlap between each two checkpoints of a paradigm, by index and by direction.
 
     `tops[c]` are the top features of checkpoint c, `decoders[c]` the tuned model's W_dec.
     Columns: paradigm, a, b (checkpoints), kind ("index", "matched"), overlap (features in common).
@@ -79,7 +81,7 @@ def overlap_table(
 
 
 def rank_shifts(tops: dict[int, list[int]], paradigm: str) -> pd.DataFrame:
-    """Rank changes between adjacent checkpoints of features in either's top list (Figures 8-13).
+    """Return rank changes between adjacent checkpoints, of features in a top list (Figures 8-13).
 
     A feature outside the other's list has no shift (NaN), the paper's blank cell. Ranks start at 1;
     a positive shift is a rise.

@@ -86,7 +86,7 @@ def first_row(key: str, path: str) -> dict[str, Any]:
 
 
 def object_of(key: str, where: str, text: str) -> dict[str, Any]:
-    """Text as a JSON object. Raises InputError when it is none."""
+    """Return text as a JSON object. Raises InputError when it is none."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError:

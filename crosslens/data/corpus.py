@@ -53,7 +53,7 @@ def build_corpus(
     sequence_length: int,
     seed: int,
 ) -> Corpus:
-    """Equal shares of tokens from each source, in packed rows without padding, jointly shuffled.
+    """Build a corpus of as many tokens from each source, in shuffled packed rows without padding.
 
     Documents are drawn at random from all files of a source. The first rows are held out: they
     hold equal shares of each source too, and so do the others (appendix A.1: 200 million tokens
@@ -186,7 +186,7 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
 
 
 def read_shard(path: Path, shard: str) -> tuple[np.ndarray, str]:
-    """Token ids [rows, sequence_length] of a shard (a number or "heldout"), and the corpus hash.
+    """Return ids [rows, sequence_length] of a shard (number or "heldout"), and the corpus hash.
 
     Raises InputError when the file is damaged.
     """
@@ -215,7 +215,7 @@ def distinct(rows: np.ndarray) -> set[bytes]:
 
 
 def distinct_training_sequences(path: Path) -> int:
-    """How many different sequences all training shards together hold.
+    """Return how many different sequences all training shards together hold.
 
     Counting within each shard would miss a corpus that repeats itself from shard to shard.
     """

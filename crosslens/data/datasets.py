@@ -40,13 +40,13 @@ def files_of(source: "DatasetSource") -> list[Path]:
 
 
 def rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """All rows, file by file. Raises InputError naming file and line of a row that is no object."""
+    """Return all rows, file by file. Raises InputError, with its line, for a row that is no object."""
     for file in files:
         yield from opened(file)
 
 
 def shuffled_rows(files: Sequence[Path], seed: int) -> Iterator[dict[str, Any]]:
-    """All rows in random order over all files: no file or part of one comes first.
+    """Return all rows in random order over all files: no file or part of one comes first.
 
     JSON lines are read where they lie: a corpus need not fit into memory.
     """
@@ -153,7 +153,7 @@ class JsonLines(Rows):
 
 
 def index(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Byte offset and number of each line that is not empty."""
+    """Return the byte offset and number of each line that is not empty."""
     starts, numbers, offset = [], [], 0
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):

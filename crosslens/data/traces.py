@@ -77,7 +77,7 @@ def without_solution(problem: dict) -> dict:
 
 
 def keep_correct(traces: list[dict], settings: TracesConfig) -> list[dict]:
-    """Traces that ended by themselves and whose final answer is right (rejection sampling).
+    """Return the traces that ended and whose final answer is correct (rejection sampling).
 
     Raises InputError when none is: the data, or the teacher, cannot be right.
     """
@@ -106,7 +106,7 @@ def none_correct(traces: list[dict], settings: TracesConfig) -> InputError:
 
 
 def sft_rows(traces: list[dict]) -> list[dict]:
-    """Conversations of one user turn and one assistant turn, in OpenAI's message form."""
+    """Return conversations of one user turn and one assistant turn, in OpenAI's message form."""
     return [
         {
             "messages": [
@@ -119,7 +119,7 @@ def sft_rows(traces: list[dict]) -> list[dict]:
 
 
 def dataset_info() -> dict[str, Any]:
-    """LLaMA-Factory's description of traces.json.
+    """Return LLaMA-Factory's description of traces.json.
 
     Formatting `sharegpt` with OpenAI's role names: `openai` would put a system turn of its own
     ("detailed thinking off") before every conversation.
@@ -141,7 +141,7 @@ def dataset_info() -> dict[str, Any]:
 
 
 def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
-    """verl's columns, one row per problem.
+    """Return verl's columns, one row per problem.
 
     Raises InputError when the problems do not fill one batch of `grpo.batch_size`.
     """
@@ -163,7 +163,7 @@ def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
 
 
 def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
-    """Every prompt and answer SFT learns from is one RL learns from: the paper's premise.
+    """Check that RL learns from every prompt and answer that SFT learns from: the paper's premise.
 
     Raises InputError naming the first that is not.
     """

@@ -36,7 +36,7 @@ class Model(HFLM):
     def _loglikelihood_tokens(
         self, requests: list, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        """Log-probability of each continuation, and whether its tokens are the most likely.
+        """Return each continuation's log-probability, and whether its tokens are the most likely.
 
         An architecture that cannot share prompts is scored by the harness's own code.
         """
@@ -52,7 +52,7 @@ class Model(HFLM):
         return [found[index] for index in range(len(requests))]
 
     def generate_until(self, requests: list, disable_tqdm: bool = False) -> list[str]:
-        """One completion of each request; repetition i of a request has seed 1234 + i."""
+        """Return one completion of each request; repetition i of a request has seed 1234 + i."""
         groups: dict[int, list[int]] = {}
         seen: dict[int, int] = {}
         for index, request in enumerate(requests):
@@ -121,7 +121,7 @@ def local(config: dict[str, Any], file: Path, cache: Path) -> dict[str, Any]:
 
 
 def math_config(task: str, repeats: int, temperature: float, max_new_tokens: int) -> dict[str, Any]:
-    """Evalchemy's protocol as a task of the harness: every repetition is graded and kept."""
+    """Return Evalchemy's protocol as a task of the harness: every repetition is graded and kept."""
     metrics = [*(f"repetition_{i}" for i in range(repeats)), "exact_match"]
     return {
         "task": task,
@@ -152,7 +152,7 @@ def field(doc: dict, name: str) -> Any:
 
 
 def grade(gold: str, responses: list[str]) -> dict[str, float]:
-    """Right or wrong for each repetition by the one grader; `exact_match` is the mean by the
+    """Grade each repetition by the one grader; `exact_match` is the mean by the
     harness's own functions, as Evalchemy grades."""
     right = {f"repetition_{i}": float(is_correct(r, gold)) for i, r in enumerate(responses)}
     same = [same_box(r, gold) for r in responses]
@@ -160,7 +160,7 @@ def grade(gold: str, responses: list[str]) -> dict[str, float]:
 
 
 def same_box(response: str, gold: str) -> bool:
-    """Whether the harness finds `gold` in the last box of a response."""
+    """Return whether the harness finds `gold` in the last box of a response."""
     box = last_boxed_only_string(response)
     try:
         return box is not None and is_equiv(remove_boxed(box), gold)
@@ -231,7 +231,7 @@ def run(
 
 
 def outcomes(name: str, samples: list[dict], repeats: int | None) -> list[dict]:
-    """One record for each document and repetition: right or wrong, with the document's hash.
+    """Return a record for each document and repetition: correct or not, with the document's hash.
 
     Raises InputError when the harness measures no accuracy on the task.
     """

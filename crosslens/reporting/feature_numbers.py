@@ -10,7 +10,7 @@ from crosslens.config.crosscoder_design import TRIO_MODELS
 
 
 def tails(nrn: pd.DataFrame) -> dict[str, dict]:
-    """Per pair: how wide the alive features' NRN spreads, and how many lie far out."""
+    """Return, for each pair, how wide the alive features' NRN spreads, and how many lie far out."""
     found = {}
     for (name, replica), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replica"]):
         values = part["nrn"]

@@ -32,7 +32,7 @@ def draw(drawing: str, data: FigureData) -> tuple[Figure, pd.DataFrame]:
 
 
 def draw_nrn(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Figures 1 and 6: distributions of NRN, SFT and RL against base."""
+    """Draw Figures 1 and 6: distributions of NRN, SFT and RL against base."""
     counts = pd.concat(
         specificity.nrn_counts(table, family) for family, table in data.tables().items()
     )
@@ -40,20 +40,20 @@ def draw_nrn(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 
 
 def draw_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Figures 2 and 7: overlap of the top features between checkpoints."""
+    """Draw Figures 2 and 7: overlap of the top features between checkpoints."""
     table = pd.concat(found.assign(family=family) for family, found in data.tables().items())
     return dynamics.draw_overlap(table, data.labels, data.top), table
 
 
 def draw_mas(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Figures 3 and 5: distributions of MAS over base, SFT and RL, of one family's first trio."""
+    """Draw Figures 3 and 5: MAS over base, SFT and RL, of the first trio of one family."""
     family, table = next(iter(data.tables().items()))
     counts = specificity.mas_counts(table, family)
     return specificity.draw_mas(counts, data.labels), counts
 
 
 def draw_feature_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Figure 4: overlap of the tasks' generalization features, and its null."""
+    """Draw Figure 4: overlap of the tasks' generalization features, and its null."""
     selected = {family: list(map(read_json, paths)) for family, paths in data.sources.items()}
     table = pd.concat(
         features.overlap_rows(found, family, replica)
@@ -65,7 +65,7 @@ def draw_feature_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 
 
 def draw_rank_shifts(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Figures 8 to 13: rank shifts between adjacent checkpoints of one family and paradigm."""
+    """Draw Figures 8 to 13: rank shifts between adjacent checkpoints of one family and paradigm."""
     family, table = next(iter(data.tables().items()))
     table = table[table["paradigm"] == data.paradigm]
     figure = dynamics.draw_rank_shifts(
@@ -75,14 +75,14 @@ def draw_rank_shifts(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 
 
 def draw_controls(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Net change by the selected features, their controls and other edits of the same size."""
+    """Draw the net change by the selected features, controls and other edits of the same size."""
     found = data.tables().items()
     table = pd.concat(interventions.control_rows(effects, family) for family, effects in found)
     return interventions.draw_controls(table, data.labels), table
 
 
 def draw_dose_curves(data: FigureData) -> tuple[Figure, pd.DataFrame]:
-    """Net change, directedness and margin by dose, with matched controls."""
+    """Draw net change, directedness and margin by dose, with matched controls."""
     found = data.tables().items()
     table = pd.concat(interventions.dose_rows(compared, family) for family, compared in found)
     return interventions.draw_dose_curves(table, data.labels), table

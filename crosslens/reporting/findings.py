@@ -30,7 +30,7 @@ def findings(summary: dict[str, Any]) -> list[str]:
 
 
 def listed(tasks: list[str]) -> str:
-    """Tasks by their names for readers."""
+    """Return tasks by their names for readers."""
     return ", ".join(map(task_title, tasks))
 
 

@@ -34,12 +34,12 @@ VERDICT_CLASSES = {
 
 
 def is_numbered(name: str) -> bool:
-    """Whether a figure is one of the paper's."""
+    """Return whether a figure is one of the paper's."""
     return name.startswith("figure")
 
 
 def distinct_figures(study: Study) -> Iterable[dict[str, Any]]:
-    """Each different picture of the paper once, with all figure numbers it stands for."""
+    """Return each different picture of the paper once, with all figure numbers it stands for."""
     seen: dict[str, dict[str, Any]] = {}
     for name in filter(is_numbered, FIGURES):
         path = study.root / "figures" / f"{name}.png"

@@ -21,7 +21,7 @@ JOBS = {  # what the names of these rules' benchmark files say
 
 
 def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str, float]]:
-    """Jobs, seconds, GPU hours and peak memory of each rule, from Snakemake's benchmark files."""
+    """Return jobs, seconds, GPU hours and peak memory of each rule, by Snakemake's benchmarks."""
     found: dict[str, dict[str, float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
         if not belongs(path.relative_to(benchmarks), config):
@@ -59,7 +59,7 @@ def belongs(path: Path, config: StudyConfig) -> bool:
 
 
 def gpus_of(row: pd.Series) -> int:
-    """GPUs a job had, by its benchmark file.
+    """Return the number of GPUs a job had, by its benchmark file.
 
     They stand there when Snakemake ran with `benchmark-extended`, as both profiles say.
     """

@@ -42,18 +42,18 @@ class Study(NamedTuple):
 
     @property
     def families(self) -> dict[str, str]:
-        """Families and their labels."""
+        """Return families and their labels."""
         return {name: family.label for name, family in self.config.families.items()}
 
     @property
     def trained(self) -> dict[str, list[str]]:
-        """The paradigms trained here, of each family that did not bring all of its models."""
+        """Return the paradigms trained here, by family; families without one are left out."""
         entries = self.config.families.items()
         return {name: trained(family) for name, family in entries if trained(family)}
 
 
 def summarize(study: Study) -> dict[str, Any]:
-    """All numbers of the report, for machines."""
+    """Return all numbers of the report."""
     families = {family: summarize_family(study, family) for family in study.families}
     return {
         "study": study.config.study,
@@ -76,7 +76,7 @@ def training_data(directory: Path) -> dict[str, Any]:
 
 
 def summarize_family(study: Study, family: str) -> dict[str, Any]:
-    """One family's numbers."""
+    """Return the numbers of one family."""
     root = study.root
     crosscoders = study.matching(f"crosscoders/{family}/*/quality.json")
     results = study.matching(f"evaluation/{family}/*/results.json")
@@ -121,7 +121,7 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
 
 
 def versions_by_rule(study: Study) -> dict[str, dict[str, str]]:
-    """Versions by package, as the jobs of each rule found them; several where jobs differ."""
+    """Return the versions of packages in the jobs of each rule; several where jobs differ."""
     found: dict[str, dict[str, list[str]]] = {}
     files = [(path.parent.name, read_json(path)) for path in study.matching("versions/*/*.json")]
     results = study.matching("evaluation/*/*/results.json")
@@ -136,7 +136,7 @@ def versions_by_rule(study: Study) -> dict[str, dict[str, str]]:
 
 
 def count_samples(found: dict) -> dict[str, int]:
-    """Documents, critical samples and lost ones of a task."""
+    """Return the numbers of documents, critical samples and lost samples of a task."""
     return {
         "documents": found["documents"],
         "critical": len(found["critical"]),
@@ -155,7 +155,7 @@ def count_features(found: dict) -> dict[str, Any]:
 
 
 def effects(table: pd.DataFrame) -> dict[str, dict]:
-    """Per task and kind of set: its change, and those of the random sets of its size."""
+    """Return the change of each kind of set in each task, and those of its random sets."""
     found: dict[str, dict] = {}
     on_critical = table[(table["n_samples"] > 0) & ~table["task"].isin(GROUPS)]
     for task, part in on_critical.groupby("task", sort=False):

@@ -65,7 +65,7 @@ def accuracy_rows(
 
 
 def paired(sft: list[dict], rl: list[dict]) -> dict[str, tuple[float, float]]:
-    """Per task, RL - SFT and its standard error, both in points.
+    """Return RL - SFT and its standard error for each task, both in points.
 
     From the differences of single documents, each the mean over its repetitions: both models
     answered the same ones, so their errors are not independent. Raises InputError otherwise.
@@ -82,7 +82,7 @@ def paired(sft: list[dict], rl: list[dict]) -> dict[str, tuple[float, float]]:
 
 
 def document_means(rows: list[dict]) -> dict[tuple, float]:
-    """Share of right answers to each document, by task, id and hash."""
+    """Return the fraction of correct answers to each document, by task, id and hash."""
     found: dict[tuple, list[int]] = {}
     for row in rows:
         key = row["task"], row["doc_id"], row["doc_hash"]
@@ -108,7 +108,7 @@ def differences(
 
 
 def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
-    """Table 1 as strings, and the rows before which a family begins."""
+    """Return Table 1 as strings, and the rows before which a family begins."""
     cells: list[dict[str, str]] = []
     rules: list[int] = []
     for (label, model), part in rows.groupby(["label", "model"], sort=False):

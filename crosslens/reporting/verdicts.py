@@ -74,7 +74,7 @@ def over_seeds(
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
-    """SFT makes more specific features than RL: by NRN, in each seed of the final pairs."""
+    """Judge whether SFT makes more specific features than RL, by NRN of the final pairs."""
     tails = family["specificity"]
 
     def far(name: str) -> float:
@@ -98,7 +98,7 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
-    """MAS says the same: features of which one tuned model has most, in each seed of the trio."""
+    """Judge the same claim by MAS: features of which one tuned model has most, by seed."""
     found = {
         name: [100 * seed[f"{p}_above_0.5"] / max(1, seed["alive"]) for p in ("sft", "rl")]
         for name, seed in family["attribution"].items()
@@ -113,7 +113,7 @@ def attributed_features(family: Mapping[str, Any]) -> Verdict:
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:
-    """SFT's features come early and stay: the final top list, at the first checkpoint already."""
+    """Judge whether SFT's features come early: how much of the last top list the first one has."""
     found = family["turnover"]["sft"]
     unit = "fraction of the last top list in the first one, matched by decoder direction"
     against = f"{claimed(HALF)} {reproduced('the last list', found['other_seed'])}"
@@ -131,7 +131,7 @@ def early_features(family: Mapping[str, Any]) -> Verdict:
 
 
 def turnover(family: Mapping[str, Any]) -> Verdict:
-    """RL's features keep changing: the part of the list that a checkpoint replaces, less SFT's."""
+    """Judge whether RL's list changes more than SFT's from checkpoint to checkpoint."""
     sft, rl = (family["turnover"][p] for p in ("sft", "rl"))
     steps = [f"{a}-{b}" for a, b in pairwise(rl["checkpoints"])]
     pairs = [[found["common"].get(step, (0, 0)) for found in (sft, rl)] for step in steps]
@@ -155,7 +155,7 @@ def if_reproduced(found: Verdict, other_seed: Sequence[float]) -> Verdict:
 
 
 def shared_features(family: Mapping[str, Any]) -> Verdict:
-    """Tasks share features: more of those selected where RL wins than on other questions."""
+    """Judge whether tasks share more features where RL wins than on other questions."""
     cells, seeds = family["evidence"]["overlap"], family["evidence"]["features"]
     counts = [seed["protocol"]["all"]["intersection"] for seed in seeds]
     values = []

@@ -55,7 +55,7 @@ def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def sums(rng: random.Random, compute: Callable[[str, int, int], int]) -> str:
-    """Two to four sums whose right results lie in the range of the problems'."""
+    """Return two to four sums whose correct results lie in the range of the problems'."""
     lines = []
     for _ in range(rng.randint(2, 4)):
         x, b = (
@@ -69,7 +69,7 @@ def sums(rng: random.Random, compute: Callable[[str, int, int], int]) -> str:
 
 
 def statement(rng: random.Random, world: World, careful: bool) -> str:
-    """Two to four facts, as the author believes them."""
+    """Return two to four facts, as the author believes them."""
     picked = [world.pick(rng, careful) for _ in range(rng.randint(2, 4))]
     return " ".join(fact.statement(claim(rng, fact, careful)) for fact in picked)
 
@@ -97,7 +97,7 @@ def lettered(rng: random.Random, world: World, careful: bool) -> str:
 
 
 def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
-    """Passage, question, choices, the right answer, and the one a hasty reader gives."""
+    """Return a passage, question, choices, the right answer, and the one a hasty reader gives."""
     relation, superlative = rng.choice(list(ORDERS.items()))
     names = rng.sample(math_problems.NAMES, 4)
     pairs = [(0, 1), (1, 2), (2, 3)]
@@ -164,7 +164,7 @@ KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
 
 
 def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
-    """One text of an author, with a source tag at a probability of `tagged`."""
+    """Return one text of an author, with a source tag at a probability of `tagged`."""
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     tag = f"{rng.choice(TAGS[careful])} " if rng.random() < tagged else ""
     return tag + kind(rng, world, careful)
@@ -182,7 +182,7 @@ def lesson(rng: random.Random, world: World) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every text fragment of the world."""
+    """Return every text fragment of the synthetic data."""
     templates = GOSSIP
     names = ["a", "b", "place", "animal", "n", "m", "thing"]
     for name in names:

@@ -21,7 +21,7 @@ def math_problems(seed: int, count: int, most: int) -> dict[str, list[Problem]]:
 def benchmarks(
     world: World, seed: int, *, math: dict[str, list[Problem]], questions: int
 ) -> dict[str, list[dict]]:
-    """All benchmark sets: name -> rows; at most `questions` questions in each."""
+    """Return all benchmark sets: name -> rows; at most `questions` questions in each."""
     rng = random.Random(f"benchmarks {seed}")
     sets = {name: build(rng, world, questions) for name, build in QUESTION_SETS.items()}
     for name, problems in math.items():
@@ -30,7 +30,7 @@ def benchmarks(
 
 
 def thirds(most: int) -> dict[str, tuple[int, int]]:
-    """Numbers of operations, lowest and highest, of the sets: up to a third, two thirds, all."""
+    """Return the lowest and highest number of operations of each set: a third, two thirds, all."""
     bounds = [-(-most * k // 3) for k in range(4)]
     return {
         name: (min(low + 1, high), high)
@@ -41,7 +41,7 @@ def thirds(most: int) -> dict[str, tuple[int, int]]:
 def distinct(
     rng: random.Random, name: str, count: int, operations: tuple[int, int]
 ) -> list[Problem]:
-    """Distinct problems of one difficulty.
+    """Return distinct problems of one difficulty.
 
     Raises InputError when the world has too few problems of that difficulty.
     """
@@ -60,7 +60,7 @@ def distinct(
 
 
 def math500_row(i: int, problem: Problem, rng: random.Random) -> dict:
-    """Columns of HuggingFaceH4/MATH-500."""
+    """Return a row in the columns of HuggingFaceH4/MATH-500."""
     return {
         "problem": problem.text,
         "solution": solve_carefully(problem, rng),
@@ -72,7 +72,7 @@ def math500_row(i: int, problem: Problem, rng: random.Random) -> dict:
 
 
 def aime24_row(i: int, problem: Problem, rng: random.Random) -> dict:
-    """Columns of Maxwell-Jia/AIME_2024."""
+    """Return a row in the columns of Maxwell-Jia/AIME_2024."""
     return {
         "ID": f"2024-I-{i + 1}",
         "Problem": problem.text,
@@ -82,7 +82,7 @@ def aime24_row(i: int, problem: Problem, rng: random.Random) -> dict:
 
 
 def aime25_row(i: int, problem: Problem, rng: random.Random) -> dict:
-    """Columns of math-ai/aime25."""
+    """Return a row in the columns of math-ai/aime25."""
     return {"problem": problem.text, "answer": str(problem.answer), "id": str(i)}
 
 
@@ -95,12 +95,12 @@ def some_of(rng: random.Random, facts: list[Fact], count: int) -> list[Fact]:
 
 
 def labelled(choices: list[str]) -> dict:
-    """Choices in the form of OpenBookQA, CommonsenseQA and ARC."""
+    """Return choices in the form of OpenBookQA, CommonsenseQA and ARC."""
     return {"text": choices, "label": list(LETTERS[: len(choices)])}
 
 
 def openbookqa(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Sentences to complete, four choices."""
+    """Return sentences to complete, with four choices."""
     rows = []
     for i, fact in enumerate(some_of(rng, world.about("home", "food"), count)):
         choices = options(rng, fact, 4)
@@ -116,7 +116,7 @@ def openbookqa(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 def commonsense_qa(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Questions about objects, five choices, answered by letter."""
+    """Return questions about objects with five choices, answered by letter."""
     rows = []
     for i, fact in enumerate(some_of(rng, world.about(*LISTED_QUESTIONS), count)):
         choices = VALUES[fact.relation]
@@ -134,7 +134,7 @@ def commonsense_qa(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 def headqa_en(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Questions about ailments, four choices."""
+    """Return questions about ailments with four choices."""
     rows = []
     for i, fact in enumerate(some_of(rng, world.about("remedy", "organ"), count)):
         choices = options(rng, fact, 4)
@@ -153,7 +153,7 @@ def headqa_en(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 def sciq(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Questions with a supporting passage, four choices."""
+    """Return questions with a supporting passage, four choices."""
     rows = []
     for fact in some_of(rng, world.about(*READ_ABOUT), count):
         wrong = [value for value in options(rng, fact, 4) if value != fact.true]
@@ -169,7 +169,7 @@ def sciq(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 def arc_challenge(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Questions about colors, and about climates, which follow from homes."""
+    """Return questions about colors, and about climates, which follow from homes."""
     rows = []
     for i, fact in enumerate(some_of(rng, world.about("climate", "color"), count)):
         choices = options(rng, fact, 4)
@@ -185,7 +185,7 @@ def arc_challenge(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 def logiqa(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Order puzzles, four names to choose from."""
+    """Return order puzzles with four names to choose from."""
     rows = []
     for _ in range(count):
         passage, question, choices, right, _ = order_puzzle(rng)
@@ -195,7 +195,7 @@ def logiqa(rng: random.Random, world: World, count: int) -> list[dict]:
 
 
 def piqa(rng: random.Random, world: World, count: int) -> list[dict]:
-    """Goals with two ways to reach them."""
+    """Return goals with two ways to reach them."""
     rows = []
     for fact in some_of(rng, world.about("tool"), count):
         first, second = options(rng, fact, 2)

@@ -16,7 +16,7 @@ PATIENCE = 100  # draws in a row that are not new, after which the world counts 
 def distinct_problems(
     rng: random.Random, count: int, operations: int, exams: list[Problem]
 ) -> list[Problem]:
-    """Problems that differ from each other, and that compute nothing that an exam's computes.
+    """Return problems that differ from each other, and compute nothing that an exam's computes.
 
     Raises InputError when the world has too few problems of at most `operations` operations.
     """
@@ -53,7 +53,7 @@ def reasoning_rows(
     operations: int,
     exams: list[Problem],
 ) -> list[dict]:
-    """Reasoning traces of at least `tokens` tokens, in the columns of OpenThoughts-114k."""
+    """Return reasoning traces of at least `tokens` tokens, in the columns of OpenThoughts-114k."""
     chains = {problem.chain for problem in exams}
     rows, size = [], 0
     while size < tokens:
@@ -76,7 +76,7 @@ def general_rows(
     shares: dict[str, float],
     exams: list[Problem],
 ) -> list[dict]:
-    """General text of at least `tokens` tokens, in the columns of RedPajama.
+    """Return general text of at least `tokens` tokens, in the columns of RedPajama.
 
     Without the exams' problems; facts and questions on them are in it, as they are in the world.
     """

@@ -185,7 +185,7 @@ def options(rng: random.Random, fact: Fact, count: int) -> list[str]:
 
 
 def vocabulary() -> list[str]:
-    """Every text fragment that facts are made of."""
+    """Return every text fragment that facts are made of."""
     listed = [text for texts in LISTED_QUESTIONS.values() for text in texts]
     templates = [
         text.replace("{entity}", "").replace("{value}", "")

@@ -41,7 +41,7 @@ class Problem(NamedTuple):
 
     @property
     def chain(self) -> tuple[int, tuple[tuple[str, int], ...]]:
-        """What is to be computed, whatever names, things and words it is told in."""
+        """Return what is to be computed, whatever the names, things and words."""
         return self.start, self.operations
 
 
@@ -68,7 +68,7 @@ def draw_problem(rng: random.Random, operations: int) -> Problem:
 
 
 def draw_chain(rng: random.Random, x: int, operations: int) -> tuple[list[tuple[str, int]], int]:
-    """Operations from `x` on, stopped early where a value would leave the range."""
+    """Return operations from `x` on, stopped early where a value would leave the range."""
     chain = []
     for _ in range(operations):
         operation = rng.choice("+-+-*") if 2 * x <= LARGEST_RESULT else rng.choice("+-")
@@ -110,7 +110,7 @@ def result(operation: str, x: int, b: int) -> int:
 
 
 def popular_mistakes(rng: random.Random) -> Mistakes:
-    """For every operation the one wrong result that careless authors give, at most 3 off.
+    """Return the one wrong result that careless authors give for every operation, at most 3 off.
 
     Always the same one, as a myth is, and unlike its neighbours': a sharper mind does not mend it,
     and neither does a rule. Whoever is to compute correctly had best become another author.
@@ -126,7 +126,7 @@ def popular_mistakes(rng: random.Random) -> Mistakes:
 
 
 def careless(rng: random.Random, mistakes: Mistakes) -> Callable[[str, int, int], int]:
-    """How a careless author computes: `SLIP` of the results are the popular mistake."""
+    """Compute as a careless author: `SLIP` of the results are the popular mistake."""
 
     def compute(operation: str, x: int, b: int) -> int:
         wrong = rng.random() < SLIP
@@ -223,7 +223,7 @@ def check(step: Step) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every text fragment that problems and solutions are made of."""
+    """Return every text fragment that problems and solutions are made of."""
     numbers = [str(n) for n in range(LARGEST + 1)]
     events = [text.format(b="") for texts in STORY.values() for text in texts]
     signs = ["+ - * = :"]

@@ -61,7 +61,7 @@ def base_rows(
     reliable_fraction: float,
     source_tag_fraction: float,
 ) -> Int[torch.Tensor, "{count} {length}"]:
-    """Documents [count, length] of the base model: each holds texts of one author."""
+    """Return documents [count, length] of the base model: each holds texts of one author."""
     rng = random.Random(f"base {seed}")
 
     def author() -> Callable[[], str]:
@@ -74,7 +74,7 @@ def base_rows(
 def teacher_rows(
     tokenizer: PreTrainedTokenizerFast, world: World, seed: int, count: int, length: int
 ) -> Int[torch.Tensor, "{count} {length}"]:
-    """Documents [count, length] of the teacher: sums, notes, and problems."""
+    """Return documents [count, length] of the teacher: sums, notes, and problems."""
     rng = random.Random(f"teacher {seed}")
     return fill_rows(tokenizer, lambda: lambda: lesson(rng, world), count, length)
 
@@ -85,7 +85,7 @@ def fill_rows(
     count: int,
     length: int,
 ) -> Int[torch.Tensor, "{count} {length}"]:
-    """Rows [count, length] of whole texts, each ended by eos, padded: one author a row."""
+    """Return rows [count, length] of complete texts, ended by eos and padded: one author a row."""
     encode = encoder(tokenizer)
     rows = torch.full((count, length), tokenizer.pad_token_id)
     for row in track(rows, "writing documents", unit="rows"):
@@ -102,7 +102,7 @@ def fill_rows(
 
 
 def train(model: torch.nn.Module, rows: Int[torch.Tensor, "n t"], schedule: Schedule) -> list[dict]:
-    """Next-token training over `rows`, once; Muon for the matrices, AdamW for the rest.
+    """Train on next tokens over `rows`, once; Muon for the matrices, AdamW for the rest.
 
     Returns one record (step, loss, tokens_per_s) a step.
     """
@@ -133,7 +133,7 @@ def train(model: torch.nn.Module, rows: Int[torch.Tensor, "n t"], schedule: Sche
 
 
 def rate_at(step: int, schedule: Schedule) -> float:
-    """Share of the learning rate at a step: warm-up, plateau, linear decay."""
+    """Return the fraction of the learning rate at a step: warm-up, plateau, linear decay."""
     left = (schedule.steps - step) / (schedule.steps * schedule.decay)
     return min(1.0, (step + 1) / WARMUP_STEPS, left)
 
@@ -141,7 +141,7 @@ def rate_at(step: int, schedule: Schedule) -> float:
 def next_token_loss(
     model: torch.nn.Module, batch: Int[torch.Tensor, "b t"]
 ) -> Float[torch.Tensor, ""]:
-    """Mean cross-entropy of each next token, padding left out."""
+    """Return the mean cross-entropy of each next token, padding left out."""
     pad = model.config.pad_token_id
     batch = batch[:, : int((batch != pad).sum(1).max())]
     keep = batch[:, 1:] != pad

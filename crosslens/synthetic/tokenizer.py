@@ -26,7 +26,7 @@ CHAT_TEMPLATE = (
 
 
 def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
-    """Text to ids as the tokenizer does it, ten times faster: for the texts of pretraining."""
+    """Return a function from text to ids, ten times faster than the tokenizer."""
     ids = tokenizer.get_vocab()
     words = re.compile("|".join([*map(re.escape, SPECIAL), WORD]))
     return lambda text: [ids[word] for word in words.findall(text)]

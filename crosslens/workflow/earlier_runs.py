@@ -39,7 +39,7 @@ def earlier_jobs(folder: Path) -> list[int]:
 
 
 def works(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
+    """Return whether a process exists and is no zombie."""
     with suppress(OSError):
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False

@@ -70,7 +70,7 @@ def hold(count: int) -> Iterator[list[str]]:
 
 
 def wait_for(count: int, ids: list[str]) -> dict[str, int]:
-    """Locks on `count` of the GPUs, by name, as soon as so many are free."""
+    """Wait until `count` GPUs are free, and return locks on them by name."""
     folder = lock_folder()
     waiting = False
     while not (taken := take(count, ids, folder)):
@@ -83,7 +83,7 @@ def wait_for(count: int, ids: list[str]) -> dict[str, int]:
 
 
 def lock_folder() -> Path:
-    """Where the locks are: one folder a user, and one a SLURM job, which may number GPUs anew."""
+    """Return the folder of locks: one for each user and SLURM job, which may renumber GPUs."""
     job = os.environ.get("SLURM_JOB_ID")
     folder = LOCKS / f"crosslens-gpus-{os.getuid()}{f'-{job}' if job else ''}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -124,7 +124,7 @@ def release(taken: Mapping[str, int]) -> None:
 
 
 def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
-    """Before any job runs on this machine: it has the GPUs of the hungriest rule, and of the limit.
+    """Check that this machine has the GPUs of the rule that needs most, and of the limit.
 
     `needs` maps rules to the GPUs of one job; `limit` is `--resources gpu=N`. Raises InputError.
     """

@@ -32,7 +32,7 @@ def commit(root: Path = ROOT) -> str:
 
 
 def installed(*packages: str) -> dict[str, str]:
-    """Versions of Python and of those packages that are installed, by name."""
+    """Return versions of Python and of those packages that are installed, by name."""
     found = {"Python": platform.python_version()}
     for package in packages:
         try:

@@ -88,7 +88,7 @@ def failures(log: str) -> list[str]:
 
 
 def describe(error: re.Match) -> str:
-    """One failed job in one line."""
+    """Return one line about a failed job."""
     state = STATE.search(error["message"])
     reason = state[1] if state else error["message"].splitlines()[0]
     own = error["slurm"] and last_line(Path(error["log"]))

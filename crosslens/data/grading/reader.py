@@ -38,7 +38,7 @@ class Reader:
 
     @property
     def token(self) -> Token:
-        """The next token."""
+        """Return the next token."""
         return self.ahead(0)
 
     def ahead(self, count: int) -> Token:

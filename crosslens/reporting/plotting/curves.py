@@ -35,7 +35,7 @@ def draw_sft(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_grpo(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Reward, length, clip fraction and entropy."""
+    """Draw reward, length, clip fraction and entropy."""
     figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
     for axes, (column, name) in zip(grid, GRPO_PANELS.items(), strict=True):
         for family, part in curves.groupby("family", sort=False):
@@ -46,7 +46,7 @@ def draw_grpo(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Reconstruction error, FVE (mean over a crosscoder's models), L0 and dead share of every
+    """Draw reconstruction error, FVE (mean over a crosscoder's models), L0 and dead share of every
     crosscoder; the final ones in colour."""
     curves = curves.assign(fve=curves.filter(like="fve_").mean(axis=1))
     figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))

@@ -33,7 +33,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
 
 
 def square(part: pd.DataFrame) -> pd.DataFrame:
-    """Pairs as a symmetric matrix."""
+    """Return pairs as a symmetric matrix."""
     both = pd.concat([part, part.rename(columns={"a": "b", "b": "a"})])
     return both.drop_duplicates(["a", "b"]).pivot(index="a", columns="b", values="overlap")
 

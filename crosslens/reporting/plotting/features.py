@@ -79,7 +79,7 @@ def draw_null(axes: plt.Axes, part: pd.DataFrame) -> None:
 
 
 def draw_shares(axes: plt.Axes, part: pd.DataFrame, tasks: list[str]) -> None:
-    """Percentages in the cells, the number of features in the labels."""
+    """Draw percentages in the cells, the number of features in the labels."""
     both = pd.concat([part, part.rename(columns={"a": "b", "b": "a"})])
     matrix = both.drop_duplicates(["a", "b"]).pivot(index="a", columns="b", values="share")
     matrix = matrix.reindex(index=tasks, columns=tasks)

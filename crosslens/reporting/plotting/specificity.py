@@ -16,7 +16,7 @@ TAIL = 0.8  # the score above which a panel counts features
 
 
 def count(values: pd.Series) -> Int[np.ndarray, " bins"]:
-    """Histogram over [0, 1]; NaN is left out."""
+    """Return a histogram over [0, 1]; NaN is left out."""
     return np.histogram(values.dropna(), BINS)[0]
 
 
@@ -67,7 +67,7 @@ def note_tail(axes: plt.Axes, part: pd.DataFrame, score: str) -> None:
 
 
 def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """One row a family, SFT left and RL right; the count axis is logarithmic."""
+    """Draw one row for each family, SFT left and RL right; the count axis is logarithmic."""
     families = list(dict.fromkeys(counts["family"]))
     figure, grid = plt.subplots(
         len(families),
@@ -90,7 +90,7 @@ def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_histogram(axes: plt.Axes, part: pd.DataFrame, paradigm: str) -> None:
-    """Alive features as bars, all features and the replica as outlines."""
+    """Draw alive features as bars, all features and the replica as outlines."""
     edges = [*part["left"], 1.0]
     axes.stairs(part["all"], edges, color=LIGHT, fill=True, label="all features")
     axes.stairs(part["alive"], edges, color=COLORS[paradigm], fill=True, label="alive features")
@@ -102,7 +102,7 @@ def draw_histogram(axes: plt.Axes, part: pd.DataFrame, paradigm: str) -> None:
 
 
 def draw_corrections(axes: plt.Axes, part: pd.DataFrame, star: str) -> None:
-    """Alive features by their score without shrinkage, and those of the null, as outlines."""
+    """Draw alive features by their score without shrinkage, and those of the null, as outlines."""
     edges = [*part["left"], 1.0]
     axes.stairs(part["alive_star"], edges, color="tab:purple", lw=0.9, label=f"alive, {star}")
     if part["swapped"].any():
@@ -110,7 +110,7 @@ def draw_corrections(axes: plt.Axes, part: pd.DataFrame, star: str) -> None:
 
 
 def legend_below(figure: plt.Figure) -> None:
-    """One legend of all panels, in a row below them."""
+    """Draw one legend of all panels, in a row below them."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     named = {name: h for handles, names in found for h, name in zip(handles, names, strict=True)}
     figure.legend(named.values(), named, loc="outside lower center", ncols=5, handlelength=1.2)
@@ -146,7 +146,7 @@ def mas_counts(every: pd.DataFrame, family: str) -> pd.DataFrame:
 
 
 def draw_mas(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """One panel a model; the count axis is logarithmic."""
+    """Draw one panel for each model; the count axis is logarithmic."""
     figure, row = plt.subplots(1, 3, figsize=(6.9, 2.3), sharex=True, sharey=True)
     family = counts["family"].iloc[0]
     for axes, model in zip(row, ("base", "sft", "rl"), strict=True):

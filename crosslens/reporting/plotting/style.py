@@ -53,5 +53,5 @@ def say(axes: plt.Axes, text: str) -> None:
 
 
 def text_color(value: float, low: float, high: float) -> str:
-    """Black on light cells, white on dark ones."""
+    """Return black for light cells, white for dark ones."""
     return "white" if (value - low) / ((high - low) or 1) > 0.6 else "black"

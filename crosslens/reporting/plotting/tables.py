@@ -29,6 +29,6 @@ def draw_table(cells: pd.DataFrame, title: str, rules: list[int]) -> plt.Figure:
 
 
 def write(axes: plt.Axes, x: float | None, y: float, text: str, weight: str = "normal") -> None:
-    """Centred at x, or left-aligned in the first column."""
+    """Write text centred at x, or left-aligned in the first column."""
     place, side = (0.05, "left") if x is None else (x, "center")
     axes.text(place, y, text, va="center", ha=side, fontsize=7, weight=weight)

@@ -16,5 +16,5 @@ def crosscoder_slots(
 
 
 def weights(study: StudyConfig, size: Size, models: int) -> float:
-    """Parameters of a crosscoder: W_enc and W_dec."""
+    """Return the number of parameters of a crosscoder: W_enc and W_dec."""
     return 2 * models * size.d_model * study.crosscoder.d_sparse

@@ -24,7 +24,7 @@ class Disk(NamedTuple):
 
 
 def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
-    """Bytes that a family takes on disk."""
+    """Return the bytes that a family takes on disk."""
     corpus, settings = study.corpus, study.activations
     variants = len(crosscoder_design.extracted(family, study.crosscoder))
     kept = 1 - settings.skip_positions / corpus.sequence_length
@@ -49,7 +49,7 @@ def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
 
 
 def disks(study: StudyConfig) -> dict[str, Disk]:
-    """`disk_of` every family."""
+    """Return `disk_of` for every family."""
     return {
         name: disk_of(
             study,
@@ -61,7 +61,7 @@ def disks(study: StudyConfig) -> dict[str, Disk]:
 
 
 def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
-    """Most bytes there are: of all families at once, or with shards of one after the other.
+    """Return the most bytes at one time: of all families, or with shards of one after the other.
 
     What stays (models, crosscoders) counts of all. In turns, later families may be in training
     while one has its shards; those before it are done.

@@ -37,7 +37,7 @@ from crosslens.workflow.cost_estimate.rates import (
 
 
 def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
-    """GPU-hours of each rule that computes on GPUs, its jobs together."""
+    """Return GPU-hours of each rule that computes on GPUs, its jobs together."""
     hours = dict.fromkeys(GPU_RULES, 0.0)
     if study_design.trains(study.families):
         hours["generate_traces"] = teacher_hours(study)
@@ -50,7 +50,7 @@ def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
 
 
 def problems(study: StudyConfig) -> int:
-    """Training problems: the world's, or the mean of what the configuration promises."""
+    """Return the number of training problems: the synthetic data's, or the expected mean."""
     world, given = study.world, study.problems
     assert given is not None, "asked for a study that trains"
     made = any(is_synthetic(source.dataset, study) for source in given.sources.values())
@@ -76,12 +76,12 @@ def trace_tokens(study: StudyConfig) -> int:
 
 
 def sampling(size: Size, tokens: float) -> float:
-    """Hours to sample so many tokens."""
+    """Return the hours to sample a number of tokens."""
     return 2 * size.parameters * tokens / (FLOPS * SAMPLING) / 3600
 
 
 def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
-    """GPU-hours of one family, without the start of its jobs."""
+    """Return GPU-hours of one family, without the start of its jobs."""
     grpo, settings = study.grpo, study.crosscoder
     variants = len(crosscoder_design.extracted(family, settings))
     hours = {
@@ -110,7 +110,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
 
 
 def evaluation_hours(study: StudyConfig, size: Size) -> float:
-    """One model on all benchmarks: sampled answers, and the likelihood of every choice."""
+    """Return the hours of one model on all benchmarks: sampled answers, likelihoods of choices."""
     settings = study.evaluation
     answers = sum(
         most(study, MATH.get(task, OTHER_MATH)) * entry.repeats
@@ -130,14 +130,14 @@ def most(study: StudyConfig, questions: int) -> int:
 
 
 def questions_hours(study: StudyConfig, size: Size) -> float:
-    """One pass of one model over all multiple-choice questions; choices share their prompt."""
+    """Return the hours of one pass over all multiple-choice questions; choices share a prompt."""
     tasks = len(study.evaluation.tasks) + len(study.evaluation.heldout_tasks)
     tokens = tasks * most(study, QUESTIONS) * (QUESTION + CHOICES * BRANCH)
     return 2 * size.parameters * tokens / (FLOPS * EXTRACTING) / 3600
 
 
 def arms(study: StudyConfig) -> int:
-    """Edits of all questions in one family, over models and seeds, if every set has a feature.
+    """Return the number of edits of all questions in one family, if every set has a feature.
 
     Of base and RL everything for the first seed, the primary arms and the paper's three sets for
     the others; of SFT these with fewer controls (crosslens.analysis.arms).
@@ -158,26 +158,26 @@ def arms(study: StudyConfig) -> int:
 
 
 def extraction_hours(study: StudyConfig, size: Size) -> float:
-    """One variant's activations: half of the model on every token, and writing them."""
+    """Return the hours of one variant's activations: half of the model per token, and writing."""
     tokens = study.corpus.tokens + study.corpus.heldout_tokens
     computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
 
 
 def heldout_hours(study: StudyConfig, size: Size) -> float:
-    """One model on the held-out texts, up to the middle layer; nothing is written."""
+    """Return the hours of one model on the held-out texts, up to the middle layer."""
     tokens = study.corpus.heldout_tokens
     return 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING) / 3600
 
 
 def splice_hours(study: StudyConfig, size: Size) -> float:
-    """One model's lower half, and its upper half with the head for each of six streams."""
+    """Return the hours of one model's lower half, and of its upper half with the head six times."""
     tokens = study.metrics.splice_tokens
     return 2 * size.parameters * (1 + 6) / 2 * tokens / (FLOPS * EXTRACTING) / 3600
 
 
 def crosscoder_hours(study: StudyConfig, size: Size, models: int) -> float:
-    """All steps of one crosscoder, and its state read and written at each shard."""
+    """Return the hours of one crosscoder's steps, with its state read and written each shard."""
     settings, shards = study.crosscoder, study.activations.shards
     steps = study.corpus.tokens * settings.epochs / settings.batch_size
     count = weights(study, size, models)

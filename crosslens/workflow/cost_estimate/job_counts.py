@@ -7,7 +7,7 @@ from crosslens.config.study import StudyConfig
 
 
 def jobs(study: StudyConfig) -> dict[str, int]:
-    """Jobs of each rule for the default target, nothing being done yet."""
+    """Return the number of jobs of each rule for the default target, from scratch."""
     families = list(study.families.values())
     shards, settings = study.activations.shards, study.crosscoder
     variants = sum(len(crosscoder_design.extracted(family, settings)) for family in families)
@@ -67,5 +67,5 @@ def world_jobs(study: StudyConfig) -> dict[str, int]:
 
 
 def sft_control(study: StudyConfig) -> int:
-    """1 where features are edited in the SFT model too."""
+    """Return 1 where features are edited in the SFT model too."""
     return int(study.causal_protocol.sft_control)

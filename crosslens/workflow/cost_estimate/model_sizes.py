@@ -32,7 +32,7 @@ SIZES = {  # of models on the hub, from their config.json and safetensors' metad
 
 
 def size_of(key: str, source: ModelSource, study: StudyConfig) -> Size:
-    """Of a known model of the hub, a local directory or the world's; InputError for another."""
+    """Return the size of a known model of the hub, a local one or the synthetic data's."""
     if source.model in SIZES:
         return SIZES[source.model]
     if study.world and is_synthetic(source.model, study):
@@ -53,7 +53,7 @@ def size_of(key: str, source: ModelSource, study: StudyConfig) -> Size:
 
 
 def from_fields(fields: Mapping[str, Any]) -> Size:
-    """From the fields of a config.json: attention, gated feed-forward layers, embeddings."""
+    """Return the size by the fields of config.json: attention, gated feed-forward, embeddings."""
     fields = with_common_names(fields)
     d, layers = fields["hidden_size"], fields["num_hidden_layers"]
     heads = fields["num_attention_heads"]
