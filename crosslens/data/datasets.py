@@ -40,7 +40,7 @@ def files_of(source: "DatasetSource") -> list[Path]:
 
 
 def rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """Return all rows, file by file. Raises InputError, with its line, for a row that is no object."""
+    """Return all rows, file by file. Raises InputError with the line of a row that is no object."""
     for file in files:
         yield from opened(file)
 
