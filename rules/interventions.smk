@@ -2,8 +2,37 @@
 
 INPUTS: <results>/generalization/{family}/, the three-model crosscoders, their models.
 OUTPUTS: <results>/interventions/{family}/: {crosscoder}-r{replica}/{target}/: arms.json,
-outcomes.npz; effects.csv, comparisons.csv, evidence.json.
+outcomes.npz; effects.csv, comparisons.csv, evidence.json; gap.csv (the gap test).
 """
+
+
+rule measure_gap:
+    input:
+        crosscoder=f"<results>/crosscoders/{{family}}/{TRIO}/crosscoder.safetensors",
+        models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
+        questions="<results>/generalization/{family}/questions.jsonl",
+        table="<results>/generalization/{family}/questions.csv",
+    output:
+        "<results>/interventions/{family}/gap.csv",
+    log:
+        "<logs>/measure_gap/{family}.log",
+    benchmark:
+        "<benchmarks>/measure_gap/{family}.tsv"
+    conda:
+        env_file("analysis")
+    envmodules:
+        env_module("analysis"),
+    resources:
+        gpu=rule_resource("measure_gap", "gpu"),
+        mem_mb=rule_resource("measure_gap", "mem_mb", 4000),
+        runtime=rule_resource("measure_gap", "runtime", 60),
+    params:
+        code=library_hash("scripts/measure_gap.py"),
+        evaluation=evaluation_settings("batch_size", "tasks", "heldout_tasks"),
+        activations=config["activations"],
+        seed=config["seed"],
+    script:
+        "../scripts/measure_gap.py"
 
 
 rule intervene:

@@ -105,6 +105,7 @@ def family_results(family):
         *(f"generalization/{family}/{trio}/features.json" for trio in trios),
         f"interventions/{family}/effects.csv",
         f"interventions/{family}/evidence.json",
+        f"interventions/{family}/gap.csv",
         f"activations/{family}/data-path.json",
         *(f"features/{family}.{kind}" for kind in ["jsonl", "html"]),
         *(

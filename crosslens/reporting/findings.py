@@ -3,11 +3,18 @@
 from statistics import mean
 from typing import Any
 
+from crosslens.analysis.gap_test import ALL
+from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.study_design import FINAL
 from crosslens.reporting.tables import CONTROLS, SETS, task_title
 
 POOLS = {"random_alive": "alive", "random_active": "active"}
 TINY = 1e-9  # of rounding
+KEPT = {  # by the verdict of the gap test
+    SUPPORTED: "The reconstruction keeps most of RL's gain",
+    NOT_SUPPORTED: "The reconstruction loses most of RL's gain, which no feature can then carry",
+    UNDECIDED: "Whether the reconstruction keeps RL's gain is undecided at this size",
+}
 
 
 def findings(summary: dict[str, Any]) -> list[str]:
@@ -139,3 +146,21 @@ def against(found: dict[str, dict], kind: str, pool: str, sign: int) -> str:
 def bracketed(tasks: list[str]) -> str:
     """Return tasks in brackets; "" without any."""
     return f" ({', '.join(tasks)})" if tasks else ""
+
+
+def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
+    """Whether the reconstruction keeps RL's gain: the gap test on all questions, joint code."""
+    keys = ("model", "task", "code")
+    found = next(row for row in rows if [row[key] for key in keys] == ["rl", ALL, "joint"])
+    low, high = found["gain_low"], found["gain_high"]
+    own = f"RL gains {found['gain']:+.1f} points [{low:+.1f}, {high:+.1f}] over base"
+    spliced = (
+        f"where the joint reconstruction replaces both streams it gains "
+        f"{found['gain_spliced']:+.1f} (base {found['base_spliced']:.0%} instead of "
+        f"{found['base']:.0%}, RL {found['tuned_spliced']:.0%} instead of {found['tuned']:.0%})"
+    )
+    share = ""
+    if found["recovered"] is not None:
+        low, high = found["recovered_low"], found["recovered_high"]
+        share = f", which is {found['recovered']:.0%} of the gain [{low:.0%}, {high:.0%}]"
+    return f"{label}, on all questions: {own}; {spliced}{share}. {KEPT[found['verdict']]}."

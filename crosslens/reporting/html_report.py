@@ -12,7 +12,7 @@ from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.io.records import read_jsonl, sha256
 from crosslens.reporting.feature_page import examples, percent, segments, strongest
-from crosslens.reporting.findings import findings
+from crosslens.reporting.findings import about_gap, findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
 from crosslens.reporting.verdict_texts import RULE
@@ -87,7 +87,7 @@ def page(
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": number, "title_of": task_title, "reference": reference}
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "about_gap": about_gap}
     return environment.from_string(template).render(
         study=study,
         summary=summary,

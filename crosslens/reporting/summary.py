@@ -93,6 +93,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         **causal.pop(TRIO),
         "replicas": causal,
         "evidence": read_json(root / "interventions" / family / "evidence.json"),
+        "gap": records(pd.read_csv(root / "interventions" / family / "gap.csv")),
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
         "tails": tails_over_seeds(pd.read_csv(root / "metrics" / family / "tails.csv")),

@@ -22,6 +22,7 @@ ANALYSIS = (
     "score_features",
     "intervene",
     "measure_splice",
+    "measure_gap",
     "collect_feature_cards",
 )
 

@@ -5,12 +5,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from helpers_cards import card_record
 from helpers_effects import effect_row
 
+from crosslens.analysis import gap_test
 from crosslens.analysis.hypotheses import SUPPORTED, UNDECIDED
 from crosslens.analysis.splice import COLUMNS
 from crosslens.config.figure_list import FIGURES
@@ -163,6 +165,7 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
         ["base", "zero", 9.5, 7.0, 0.0, None, None],
     ]
     pd.DataFrame(splice, columns=COLUMNS).to_csv(root / "metrics" / family / "splice.csv")
+    gap_rows(family == "tiny").to_csv(root / "interventions" / family / "gap.csv")
     overlap = {"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7}
     kinds = [pd.DataFrame(overlap).assign(kind=kind) for kind in ("index", "matched")]
     pd.concat(kinds).to_csv(root / "metrics" / family / "overlap.csv")
@@ -177,6 +180,14 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
         },
     )
     return inputs
+
+
+def gap_rows(gains: bool) -> pd.DataFrame:
+    """Return the gap test's row of RL on all questions; without a gain nothing is recovered."""
+    drawn = np.tile([0.4, 0.6 if gains else 0.4, 0.3, 0.45], (9, 1))
+    row = {"model": "rl", "task": "all", "code": "joint", "questions": 20}
+    row |= dict(zip(gap_test.ACCURACIES, drawn[0], strict=True))
+    return pd.DataFrame([row | gap_test.recovery(drawn[0], drawn)], columns=gap_test.COLUMNS)
 
 
 def write_tables(root: Path, evaluated: dict, interventions: pd.DataFrame) -> None:
@@ -231,6 +242,11 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "Tiny 12 alive, 7 active; Other 12 alive, 7 active. A set larger" in " ".join(
         html.split()
     )
+    words = " ".join(html.split())
+    assert "over base; where the joint reconstruction replaces both streams it gains +15.0" in words
+    assert "which is 75% of the gain [75%, 75%]. The reconstruction keeps most of RL&#39;s" in words
+    assert "Other, on all questions: RL gains +0.0 points" in words
+    assert "Whether the reconstruction keeps RL&#39;s gain is undecided at this size." in words
     assert "<td>rows of zeros</td><td>base 3 </td>" in html
     assert "random alive features (5 sets)" in html
     assert "<td>rl-5</td><td>tuned</td><td>NRN*</td><td>8, 3, 11</td>" in html
@@ -248,6 +264,9 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     assert (effect["change"], effect["random_alive"]) == (-30.0, [0, -1, -2, -3, -4])
     assert (effect["net"], effect["won"], effect["lost"]) == (-5.0, 1, 4)
     assert family["evidence"] == EVIDENCE
+    assert family["gap"][0]["recovered"] == pytest.approx(0.75)
+    assert family["gap"][0]["verdict"] == SUPPORTED
+    assert summary["families"]["other"]["gap"][0]["recovered"] is None
     assert [entry["verdict"] for entry in summary["verdicts"]] == [
         *[UNDECIDED] * 3,
         SUPPORTED,

@@ -61,6 +61,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "intervene": 2 * (1 + seeds) + 1,  # SFT for the first seed only
         "assess_interventions": 1,
         "measure_splice": 1,
+        "measure_gap": 1,
         "collect_feature_cards": 1,
         "write_feature_page": 1,
         "write_report": 1,

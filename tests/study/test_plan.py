@@ -64,6 +64,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "intervene": 21,
         "assess_interventions": 3,
         "measure_splice": 3,
+        "measure_gap": 3,
         "collect_feature_cards": 3,
         "write_feature_page": 3,
         "draw_figure": 15,

@@ -26,6 +26,7 @@ PER_FAMILY = {
     "intervene": 5,
     "assess_interventions": 1,
     "measure_splice": 1,
+    "measure_gap": 1,
     "collect_feature_cards": 1,
     "write_feature_page": 1,
 }

@@ -25,7 +25,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     )
     once += ("tokenize_corpus", "report_data_path", "start_family")
     once += ("read_questions", "assess_interventions")
-    once += ("measure_splice", "collect_feature_cards", "write_feature_page")
+    once += ("measure_splice", "measure_gap", "collect_feature_cards", "write_feature_page")
     trios = len(crosscoder_design.trios(settings)) * len(families)
     seeds = (1 + settings.extra_seeds) * len(families)
     matched = "drift_matched" in settings.evidence
