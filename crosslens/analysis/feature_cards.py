@@ -184,12 +184,15 @@ def token_texts(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> list[st
 
 def lens_records(
     lenses: dict[str, Lens], position: int, tokenizer: "PreTrainedTokenizerBase"
-) -> dict[str, dict[str, list[str]]]:
-    """Return, for each model, the tokens that a feature's direction raises and lowers."""
+) -> dict[str, dict[str, list[Any]]]:
+    """Return, for each model, the tokens that a feature's direction raises and lowers, and by how
+    much."""
     return {
         model: {
             "raised": [tokenizer.decode([t]) for t in lens.raised[position].tolist()],
+            "raised_by": [rounded(value) for value in lens.up[position]],
             "lowered": [tokenizer.decode([t]) for t in lens.lowered[position].tolist()],
+            "lowered_by": [rounded(value) for value in lens.down[position]],
         }
         for model, lens in lenses.items()
     }

@@ -9,7 +9,7 @@ GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the oth
     *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
     *("match_drift", "train_crosscoders", "evaluate_crosscoder", "read_questions"),
     *("score_features", "intervene", "measure_splice", "measure_gap"),
-    "collect_feature_cards",
+    *("collect_feature_cards", "export_features"),
 )
 
 

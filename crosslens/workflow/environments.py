@@ -24,6 +24,7 @@ ANALYSIS = (
     "measure_splice",
     "measure_gap",
     "collect_feature_cards",
+    "export_features",
 )
 
 

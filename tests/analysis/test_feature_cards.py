@@ -133,7 +133,8 @@ def test_a_card_shows_the_planted_letter(study) -> None:
         )
     assert planted["scores"] == {"task": 0.1235}
     assert planted["nu_error"] == dict.fromkeys(MODELS)
-    assert set(planted["lens"]["rl-5"]) == {"raised", "lowered"}
+    assert set(planted["lens"]["rl-5"]) == {"raised", "raised_by", "lowered", "lowered_by"}
+    assert planted["lens"]["rl-5"]["raised_by"][0] > 0 > planted["lens"]["rl-5"]["lowered_by"][0]
     assert sum(planted["histogram"].values()) == found.firings[0].sum()
     assert all(int(octave) >= WEAKEST for octave in planted["histogram"])
     assert dead["contexts"]["strongest"] == []

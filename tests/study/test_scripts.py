@@ -11,6 +11,7 @@ from conftest import HUB_PIQA, MINI, ROOT
 from pydantic import TypeAdapter
 from snakemake.api import (
     ConfigSettings,
+    DAGSettings,
     OutputSettings,
     ResourceSettings,
     SnakemakeApi,
@@ -49,7 +50,8 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
             snakefile=ROOT / "Snakefile",
             workdir=file.parent,
         )
-        study.dag().execute_workflow(executor="dryrun")
+        every = DAGSettings(targets={"all", "features_export"})
+        study.dag(every).execute_workflow(executor="dryrun")
         yield {job.rule.name: job for job in study._workflow_store.dag.jobs}
 
 

@@ -90,6 +90,12 @@ def test_table_1_needs_no_crosscoder(three: Study) -> None:
     assert planned(three, "table1") == expected
 
 
+def test_cards_are_exported_on_request(three: Study) -> None:
+    count = planned(three, "features_export")
+    assert count["export_features"] == count["collect_feature_cards"] == 3
+    assert not {"write_report", "intervene", "write_feature_page"} & set(count)
+
+
 def test_one_family_alone(three: Study) -> None:
     figures = {"first": 3, "second-2.5": 3, "third": 4}
     for family in FAMILIES:

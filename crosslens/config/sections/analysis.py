@@ -9,7 +9,7 @@ from crosslens.config.sections.base import Fraction, Section, Text
 
 class MetricsConfig(Section):
     """What is measured on crosscoders and their features (score_specificity, measure_overlap,
-    rank_shifts, measure_splice, collect_feature_cards)."""
+    rank_shifts, measure_splice, collect_feature_cards, export_features)."""
 
     top_features: int = Field(
         50,
@@ -41,6 +41,11 @@ class MetricsConfig(Section):
         le=2**12,
         description="Features with a card for each reason: specific to base, to SFT, to RL, "
         "selected in most tasks, drawn at random (collect_feature_cards).",
+    )
+    neuronpedia_creator: Text = Field(
+        "crosslens",
+        description="Id of the user of a Neuronpedia instance to whom exported features belong "
+        "(export_features).",
     )
 
 

@@ -95,6 +95,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
         "read_questions": len(study_design.FINAL) * questions_hours(study, size),
         "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
         "measure_splice": len(study_design.FINAL) * splice_hours(study, size),
+        # Of each model a lower half, and an upper half for each of three codes.
         "measure_gap": len(study_design.FINAL) * 4 / 2 * questions_hours(study, size),
         "collect_feature_cards": len(study_design.FINAL) * heldout_hours(study, size),
     }
