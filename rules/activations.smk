@@ -6,7 +6,9 @@ family. So the disk holds `shards_on_disk` shards of each model of one family at
 
 INPUTS: the sources of `corpus`; <results>/models/{family}/{variant}.
 OUTPUTS: <results>/models/{family}/sft-matched; <results>/activations/{family}/: corpus.h5, started,
-drift.json, data-path.json; {variant}/: shard-{shard}.h5 (temporary), shard-{shard}.json (counts).
+drift.json, data-path.json; {models}/: shard-{shard}/{variant}.h5 (temporary), shard-{shard}.json
+(counts). {models} is base, the checkpoints of a paradigm, or the SFT model of RL's drift: one job
+extracts them, one after the other.
 """
 
 
@@ -76,15 +78,17 @@ rule start_family:
 rule extract_activations:
     input:
         corpus="<results>/activations/{family}/corpus.h5",
-        model="<results>/models/{family}/{variant}",
+        models=models_to_extract,
         consumed=back_pressure,
     output:
-        activations=temp("<results>/activations/{family}/{variant}/shard-{shard}.h5"),
-        counts="<results>/activations/{family}/{variant}/shard-{shard}.json",
+        activations=temp(
+            directory("<results>/activations/{family}/{models}/shard-{shard}")
+        ),
+        counts="<results>/activations/{family}/{models}/shard-{shard}.json",
     log:
-        "<logs>/extract_activations/{family}/{variant}-{shard}.log",
+        "<logs>/extract_activations/{family}/{models}-{shard}.log",
     benchmark:
-        "<benchmarks>/extract_activations/{family}/{variant}-{shard}.tsv"
+        "<benchmarks>/extract_activations/{family}/{models}-{shard}.tsv"
     conda:
         env_file("analysis")
     envmodules:
@@ -105,8 +109,8 @@ rule report_data_path:
     input:
         corpus="<results>/activations/{family}/corpus.h5",
         counts=collect(
-            "<results>/activations/{{family}}/{variant}/shard-{shard}.json",
-            variant=extracted_variants,
+            "<results>/activations/{{family}}/{models}/shard-{shard}.json",
+            models=extraction_sets,
             shard=["heldout", *SHARDS],
         ),
     output:

@@ -61,6 +61,7 @@ wildcard_constraints:
     variant=f"base|(sft|rl)-[1-{N_CHECKPOINTS}]|{crosscoder_design.MATCHED}",
     crosscoder=crosscoder_design.PATTERN,
     group=crosscoder_design.GROUP,
+    models=f"base|sft|rl|{crosscoder_design.MATCHED}",
     replica=r"\d+",
     shard=r"\d+|heldout",
     part=r"\d+",

@@ -65,9 +65,25 @@ def teacher_directory():
     return [] if "revision" in TRACES else TRACES.get("teacher", [])
 
 
-def extracted_variants(w):
-    """The models of a family whose activations are extracted, base first."""
-    return crosscoder_design.extracted(FAMILIES[w.family], CROSSCODER)
+@cache
+def sets_of(family):
+    """The models of a family that each extraction reads, base first."""
+    return crosscoder_design.extraction_sets(FAMILIES[family], CROSSCODER)
+
+
+def extraction_sets(w):
+    """The names of a family's sets of models that are extracted together."""
+    return sets_of(w.family)
+
+
+def models_to_extract(w):
+    """The models that an extraction reads."""
+    return [f"<results>/models/{{family}}/{v}" for v in sets_of(w.family)[w.models]]
+
+
+def sets_with(variants):
+    """The sets that some models are extracted in, each once."""
+    return list(dict.fromkeys(map(crosscoder_design.set_of, variants)))
 
 
 def crosscoders_with_nrn(w):
@@ -95,15 +111,20 @@ def aligned_variants(w):
     return design_of(w).models
 
 
+def sets_of_crosscoder(w):
+    """The sets with the models that a crosscoder aligns."""
+    return sets_with(aligned_variants(w))
+
+
 @cache
 def groups_of(family):
     """The variants that each group of a family's crosscoders reads, base first."""
     return crosscoder_design.group_models(FAMILIES[family], CROSSCODER)
 
 
-def group_variants(w):
-    """The models whose activations a group's crosscoders read, base first."""
-    return groups_of(w.family)[w.group]
+def sets_of_group(w):
+    """The sets with the models whose activations a group's crosscoders read."""
+    return sets_with(groups_of(w.family)[w.group])
 
 
 @cache
@@ -189,7 +210,7 @@ def back_pressure(w):
     return [
         f"<results>/crosscoders/{{family}}/groups/{group}/history-{consumed}.csv"
         for group, variants in groups_of(w.family).items()
-        if w.variant in variants
+        if w.models in sets_with(variants)
     ]
 
 

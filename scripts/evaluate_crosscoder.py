@@ -51,6 +51,7 @@ def set_threshold(
 def main(
     *,
     name: str,
+    variants: list[str],
     states: Path,
     heldout: list[Path],
     histories: list[Path],
@@ -62,11 +63,16 @@ def main(
     features: Path,
     training: Path,
 ) -> None:
-    """Write the crosscoder, its quality, its features and its training history."""
+    """Write the crosscoder, its quality, its features and its training history.
+
+    `heldout` are directories with a file of each model, {variant}.h5; the crosscoder aligns those
+    of `variants`.
+    """
     torch.set_num_threads(1)
     trained, step = load_trained(states / f"{name}.safetensors")
     trained.to("cuda" if torch.cuda.is_available() else "cpu")
-    with ShardReader(heldout) as reader:
+    files = {path.stem: path for folder in heldout for path in folder.glob("*.h5")}
+    with ShardReader([files[variant] for variant in variants]) as reader:
         set_threshold(trained, reader, settings, reference)
         scaling, decodability = ScalingSums(trained), DecodabilitySums(trained)
         size, beta = settings.batch_size, settings.beta
@@ -86,6 +92,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         name=f"{snakemake.wildcards.crosscoder}-r{snakemake.wildcards.replica}",
+        variants=snakemake.params.variants,
         states=snakemake.input.states,
         heldout=snakemake.input.heldout,
         histories=snakemake.input.histories,

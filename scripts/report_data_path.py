@@ -9,9 +9,11 @@ from crosslens.workflow.job import run_job
 
 
 def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) -> None:
-    """Write data-path.json from the corpus and the counts of every (variant, shard)."""
+    """Write data-path.json from the corpus and the counts of each model on each shard."""
     shards = {
-        (path.parent.name, path.stem.removeprefix("shard-")): read_json(path) for path in counts
+        (variant, path.stem.removeprefix("shard-")): found
+        for path in counts
+        for variant, found in read_json(path).items()
     }
     write_json(out, summarize_tokens(shards, tokens_requested, distinct_training_sequences(corpus)))
 

@@ -78,12 +78,13 @@ def main(
 ) -> None:
     """Start at the first shard, go on from the previous states after it; on a GPU if there is one.
 
+    `activations` are directories with a file of each model, {variant}.h5.
     `designs` has each crosscoder's models, inputs, activation, reference and seed by its directory.
     `references` are the logs, up to this shard, of the crosscoders whose L0 BatchTopK follows. The
     same number of threads gives the same bits.
     """
     torch.set_num_threads(threads)
-    files = {path.parent.name: path for path in activations}
+    files = {path.stem: path for folder in activations for path in folder.glob("*.h5")}
     logs = []
     with atomic_write(states) as partial:
         partial.mkdir()

@@ -175,6 +175,19 @@ def over_checkpoints(family: FamilyConfig, settings: CrosscoderConfig) -> list[s
     return [name for name in evidence(family, settings) if "-checkpoints-" in name]
 
 
+def set_of(variant: str) -> str:
+    """Return the set of models that a variant is extracted with: its paradigm, or itself."""
+    return variant if variant in ("base", MATCHED) else variant.partition("-")[0]
+
+
+def extraction_sets(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[str]]:
+    """Return the variants of each set whose activations one job extracts, base first."""
+    found: dict[str, list[str]] = {}
+    for variant in extracted(family, settings):
+        found.setdefault(set_of(variant), []).append(variant)
+    return found
+
+
 def extracted(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the variants whose activations are extracted, base first."""
     matched = [MATCHED] if "drift_matched" in settings.evidence else []

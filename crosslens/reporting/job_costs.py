@@ -11,7 +11,7 @@ from crosslens.config.study import StudyConfig
 
 WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
 JOBS = {  # what the names of these rules' benchmark files say
-    "extract_activations": r".+?-(heldout|(?P<shard>\d+))",
+    "extract_activations": r"(base|sft|rl|sft-matched)-(heldout|(?P<shard>\d+))",
     "train_crosscoders": r"(seed-(?P<replica>\d+)|.+?)-(?P<shard>\d+)",
     "evaluate_crosscoder": r".+-r(?P<replica>\d+)",
     "score_features": r".+-r(?P<replica>\d+)",

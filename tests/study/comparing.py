@@ -13,7 +13,7 @@ from conftest import Study
 # What is not the same twice, for it holds times of day or seconds.
 TIMED = re.compile(r"/(logs|benchmarks)/|/report\.html$|/summary\.json$")
 TIMES = {"seconds", "tokens_per_s", "waiting_share"}  # columns of tables
-TEMPORARY = re.compile(r"/shard-\w+\.h5$|/states-\d+/")
+TEMPORARY = re.compile(r"/shard-\w+/|/states-\d+/")
 
 
 def final_files(study: Study) -> Iterator[Path]:

@@ -9,7 +9,6 @@ from conftest import HUB_PIQA, MINI, ROOT, Study, jobs
 
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
 OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
-VARIANTS = 11
 GROUPS = 3  # those of SFT, of RL, and the trio
 ON_REQUEST = {"export_features"}  # not of the default target
 EVIDENCE = 3 + 3 + 1  # of the mini study: BatchTopK, rows of random order, matched drift
@@ -54,7 +53,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "evaluate_model": 3,
         "tokenize_corpus": 1,
         "match_drift": 1,
-        "extract_activations": (VARIANTS + 1) * (shards + 1),
+        "extract_activations": 4 * (shards + 1),
         "train_crosscoders": (GROUPS + seeds + 3) * shards,  # of evidence, one a kind
         "evaluate_crosscoder": trained,
         "select_features": 1 + seeds + 1,
@@ -87,7 +86,7 @@ def test_jobs_multiply_with_families_shards_and_seeds(study: Study) -> None:
     count = jobs(planned(study))
     assert count["build_world"] == 1
     assert count["train_sft"] == 2
-    assert count["extract_activations"] == 2 * VARIANTS * 6
+    assert count["extract_activations"] == 2 * 3 * 6
     assert count["evaluate_crosscoder"] == 2 * (CROSSCODERS + 2 * OTHER_SEEDS)
     assert count["train_crosscoders"] == 2 * (GROUPS + 2) * 5
 

@@ -116,7 +116,7 @@ def test_five_checkpoints_of_each_paradigm_with_one_tokenizer(results: Path) -> 
 
 
 def test_shards_and_states_are_gone(results: Path) -> None:
-    assert not list(results.glob("activations/*/*/shard-*.h5"))
+    assert not list(results.glob("activations/*/*/shard-*/*.h5"))
     assert not list(results.glob("crosscoders/*/groups/*/states-*"))
     assert not list(results.rglob("*.tmp"))
 

@@ -18,7 +18,8 @@ from crosslens.workflow.earlier_runs import earlier_jobs
 
 RESULTS = "results/tiny"
 BASE = f"{RESULTS}/activations/own/base"
-SHARD, COUNTS = f"{BASE}/shard-0.h5", f"{BASE}/shard-0.json"
+SHARD, COUNTS = f"{BASE}/shard-0", f"{BASE}/shard-0.json"
+UNFINISHED = f"{BASE}/.shard-0.unfinished/base.h5"
 CROSSCODER = f"{RESULTS}/crosscoders/own/sft-5-r0"
 QUALITY = f"{CROSSCODER}/quality.json"
 STATES = f"{RESULTS}/crosscoders/own/groups/sft/states-0"
@@ -97,9 +98,9 @@ def test_a_lost_temporary_file_is_made_again_and_nothing_else(
     undisturbed: Finished, tmp_path: Path
 ) -> None:
     study = begun(undisturbed, tmp_path, *FOUND, "activations", "crosscoders")
-    for file in (SHARD, QUALITY):
-        (tmp_path / file).unlink()
-    shutil.rmtree(tmp_path / STATES)
+    (tmp_path / QUALITY).unlink()
+    for folder in (SHARD, STATES):
+        shutil.rmtree(tmp_path / folder)
     done = study.snakemake("--cores", "2", "--", QUALITY)
     assert done.returncode == 0, done.stdout
     wanted = {"extract_activations": 1, "train_crosscoders": 1, "evaluate_crosscoder": 1}
@@ -138,7 +139,7 @@ def test_a_full_disk(undisturbed: Finished, small_disk: Path, leaving: int) -> N
     assert done.returncode, done.stdout
     assert "No space left on device" in done.stdout, done.stdout
     if leaving:
-        assert f"Error: {SHARD}: cannot be written (No space left on device)" in done.stdout
+        assert f"Error: {UNFINISHED}: cannot be written (No space left on device)" in done.stdout
         assert "Traceback" not in done.stdout
     assert not differing(study, undisturbed.study)
     assert not leftovers(study)

@@ -49,7 +49,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "evaluate_model": 9,
         "tokenize_corpus": 3,
         "match_drift": 3,
-        "extract_activations": 3 * 12 * 101,
+        "extract_activations": 3 * 4 * 101,
         "report_data_path": 3,
         "start_family": 3,
         "train_crosscoders": 3 * 9 * 100,

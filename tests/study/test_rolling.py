@@ -1,4 +1,4 @@
-"""However jobs are scheduled, a variant has at most `shards_on_disk` shards and a held-out one."""
+"""However jobs are scheduled, a model has at most `shards_on_disk` shards and a held-out one."""
 
 import random
 import re
@@ -9,15 +9,16 @@ import pytest
 from conftest import MINI, Study
 from given import MODELS, family, given_models, stand_ins
 
-SHARDS, WINDOW, VARIANTS = 7, 2, 12
+SHARDS, WINDOW, SETS = 7, 2, 4
 SEEDS = 1 + MINI["crosscoder"]["extra_seeds"]  # of the last two pairs and of the trio
 FINAL = SEEDS + 2  # BatchTopK, and rows of random order
 CROSSCODERS = 8 + 3 * FINAL + 1  # and the pair of matched drift
 GROUPS = 3 + MINI["crosscoder"]["extra_seeds"] + 3  # one group for each kind of evidence
 READERS = {
     "base": GROUPS,
-    "sft-5": GROUPS - 2,
-    "rl-5": GROUPS - 2,
+    "sft": GROUPS - 2,
+    "rl": GROUPS - 2,
+    "sft-matched": 1,
 }  # all but `rl` or `sft`, `matched`
 DIRECTORIES = (
     "world/tokenizer",
@@ -27,7 +28,7 @@ DIRECTORIES = (
     "/sft-matched",
     *(f"/states-{shard}" for shard in range(SHARDS)),
 )  # outputs that are no files
-SHARD = re.compile(r"activations/tiny/(?P<variant>[\w-]+)/shard-(?P<shard>\d+|heldout)\.h5$")
+SHARD = re.compile(r"activations/\w+/(?P<models>[\w-]+)/shard-(?P<shard>\d+|heldout)$")
 STATES = re.compile(r"crosscoders/tiny/groups/[\w-]+/states-\d+$")
 
 
@@ -77,18 +78,18 @@ def ancestors(jobs: list[Job]) -> list[set[int]]:
 def test_a_shard_waits_for_all_readers_of_the_one_a_window_before(rolling: list[Job]) -> None:
     before = ancestors(rolling)
     makers = {
-        (match["variant"], match["shard"]): i
+        (match["models"], match["shard"]): i
         for i, job in enumerate(rolling)
         for file in job.outputs
         if (match := SHARD.search(file))
     }
-    assert len(makers) == VARIANTS * (SHARDS + 1)
-    for (variant, shard), i in makers.items():
+    assert len(makers) == SETS * (SHARDS + 1)
+    for (models, shard), i in makers.items():
         if shard == "heldout" or int(shard) < WINDOW:
             continue
-        old = f"activations/tiny/{variant}/shard-{int(shard) - WINDOW}.h5"
+        old = f"activations/tiny/{models}/shard-{int(shard) - WINDOW}"
         readers = {j for j, job in enumerate(rolling) if any(f.endswith(old) for f in job.inputs)}
-        assert len(readers) == READERS.get(variant, 1)
+        assert len(readers) == READERS[models]
         assert readers <= before[i]
 
 
@@ -117,8 +118,8 @@ def test_no_order_of_jobs_keeps_more(rolling: list[Job], seed: int) -> None:
         waiting.remove(job)
         done.add(job)
         there = {file for file in there if not readers[file] <= done}
-    assert most["shards"] == WINDOW * VARIANTS
-    assert most["heldout"] == VARIANTS
+    assert most["shards"] == WINDOW * SETS
+    assert most["heldout"] == SETS
     assert most["states"] <= GROUPS + 1  # one is read while its successor is written
     assert not there
 
@@ -147,7 +148,7 @@ def test_shards_of_one_family_at_a_time(tmp_path) -> None:
         finished = made("evaluate_crosscoder", earlier)
         assert len(finished) == CROSSCODERS
         shards = made("extract_activations", later)
-        assert len(shards) == VARIANTS * 3
+        assert len(shards) == SETS * 3
         assert all(finished <= before[shard] for shard in shards)
 
 
@@ -159,10 +160,12 @@ def as_if_done(study: Study) -> None:
         for file in job.outputs:
             path = study.folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir() if file.endswith(DIRECTORIES) else path.touch()
+            path.mkdir() if file.endswith(DIRECTORIES) or SHARD.search(file) else path.touch()
     done = study.snakemake("--touch", "--forceall", "--cores", "1")
     assert done.returncode == 0, done.stdout
-    assert not list(study.folder.rglob("shard-*.h5")), "read by all, so deleted"
+    assert not list(study.folder.glob("results/*/activations/*/*/shard-*/")), (
+        "read by all, so deleted"
+    )
 
 
 def test_a_part_of_a_finished_study_takes_no_turn_again(tmp_path: Path) -> None:

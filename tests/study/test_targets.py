@@ -12,7 +12,7 @@ PER_FAMILY = {
     "evaluate_model": 3,
     "tokenize_corpus": 1,
     "start_family": 1,
-    "extract_activations": 11 * (2 + 1),
+    "extract_activations": 3 * (2 + 1),
     "report_data_path": 1,
     "train_crosscoders": (3 + 1) * 2,
     "evaluate_crosscoder": 10 + 1 + 3,
@@ -34,7 +34,7 @@ TRAINING = {"import_model": 1, "train_sft": 1, "count_prompts": 1, "train_grpo":
 PAIRS = TRAINING | {
     "tokenize_corpus": 1,
     "start_family": 1,
-    "extract_activations": 11 * 2 + 11,
+    "extract_activations": 3 * 2 + 3,
     "train_crosscoders": 3 * 2,
     "evaluate_crosscoder": 12,
 }

@@ -10,7 +10,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     """Return the number of jobs of each rule for the default target, from scratch."""
     families = list(study.families.values())
     shards, settings = study.activations.shards, study.crosscoder
-    variants = sum(len(crosscoder_design.extracted(family, settings)) for family in families)
+    sets = sum(len(crosscoder_design.extraction_sets(family, settings)) for family in families)
     crosscoders = sum(len(crosscoder_design.crosscoders(family, settings)) for family in families)
     groups = sum(len(crosscoder_design.groups(family, settings)) for family in families)
     trained = {
@@ -45,7 +45,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         "evaluate_model": len(study_design.FINAL) * len(families),
         **dict.fromkeys(once, len(families)),
         "match_drift": matched * len(families),
-        "extract_activations": variants * (shards + 1),
+        "extract_activations": sets * (shards + 1),
         "train_crosscoders": groups * shards,
         "evaluate_crosscoder": crosscoders,
         **dict.fromkeys(("score_features", "select_features"), trios),
