@@ -33,6 +33,7 @@ SHARDS = range(config["activations"]["shards"])
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})
 TRACES = config.get("traces", {"shards": 0})
 MATH = list(config["evaluation"]["math"])
+SAMPLED_BY_VLLM = MATH if STUDY.evaluation.backend == "vllm" else []
 TASKS = config["evaluation"]["tasks"]
 HELDOUT_TASKS = config["evaluation"]["heldout_tasks"]
 BENCHMARK_FILES = benchmark_files(STUDY)

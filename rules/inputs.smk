@@ -275,6 +275,14 @@ def evaluation_settings(*keys):
     return {key: config["evaluation"][key] for key in keys}
 
 
+def math_answers(w):
+    """A model's answers to each math set; no files where evaluate_model samples them itself."""
+    return [
+        f"<results>/evaluation/{{family}}/{{variant}}/answers/{task}.jsonl"
+        for task in SAMPLED_BY_VLLM
+    ]
+
+
 def edited_models():
     """The seeds and models that features are edited in; SFT only for the first seed."""
     trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)

@@ -123,7 +123,7 @@ def training_manifests():
 
 
 def backend_versions():
-    """Package versions that the jobs found which sample traces and train models."""
+    """Package versions that the jobs found which sample traces and answers and train models."""
     rules = {"sft": "train_sft", "rl": "train_grpo"}
     trained = [
         f"{rules[paradigm]}/{family}"
@@ -131,7 +131,13 @@ def backend_versions():
         for paradigm in study_design.trained(entry)
     ]
     parts = range(TRACES["shards"]) if trained else []
-    names = [*(f"generate_traces/{part}" for part in parts), *sorted(trained)]
+    answers = [
+        f"generate_answers/{family}-{variant}-{task}"
+        for family in FAMILIES
+        for variant in FINAL.values()
+        for task in SAMPLED_BY_VLLM
+    ]
+    names = [*(f"generate_traces/{part}" for part in parts), *sorted(trained), *answers]
     return collect("<results>/versions/{name}.json", name=names)
 
 

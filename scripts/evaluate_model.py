@@ -4,6 +4,7 @@ from pathlib import Path
 
 from crosslens.analysis.intervals import accuracy
 from crosslens.config.sections import EvaluationConfig
+from crosslens.evaluation.answers import read_answers
 from crosslens.evaluation.harness import Model, load_model, outcomes, run, tasks_of
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
@@ -15,18 +16,26 @@ PACKAGES = ("lm-eval", "transformers", "torch", "mpmath")
 
 
 def main(
-    *, model: Path, settings: EvaluationConfig, code: list[str], results: Path, samples: Path
+    *,
+    model: Path,
+    settings: EvaluationConfig,
+    answers: list[Path],
+    code: list[str],
+    results: Path,
+    samples: Path,
 ) -> None:
     """Write accuracies with intervals, and every sample's outcome.
 
-    A killed attempt's whole tasks are kept, as far as model, settings, files and `code` are still
-    the same; a task's outcome does not depend on the tasks before it.
+    `answers` are those of vLLM to each math set, which are graded; if there are none, the model
+    samples its answers here. A killed attempt's whole tasks are kept, as far as model, settings,
+    files and `code` are still the same; a task's outcome does not depend on the tasks before it.
     """
     identity = {"model": str(model), "model_hash": sha256(model)}
     versions = installed(*PACKAGES)
     files = {name: sha256(source.dataset) for name, source in settings.files.items()}
     stand = {"settings": settings.plain(), "files": files, "code": code, "versions": versions}
-    journal = RowJournal(samples, identity | stand)
+    given = {"answers": [sha256(file) for file in answers]}
+    journal = RowJournal(samples, identity | stand | given)
     done = {row["task"] for row in journal.rows}
     if done:
         print(f"there from an earlier attempt: {', '.join(sorted(done))}")
@@ -35,6 +44,8 @@ def main(
     if settings.math.keys() & left:
         require_chat_template(load_tokenizer(model), model)
     evaluated = load_model(model, settings.batch_size) if left else None
+    if evaluated and answers:
+        evaluated.answers = read_answers(answers)
     for name in left:
         journal.append([evaluate_task(evaluated, settings, name)])
     rows = {row["task"]: row for row in journal.rows}
@@ -63,6 +74,7 @@ if __name__ == "__main__":
         snakemake,
         model=snakemake.input.model,
         settings=snakemake.params.evaluation,
+        answers=snakemake.input.answers,
         code=snakemake.params.code,
         results=snakemake.output.results,
         samples=snakemake.output.samples,

@@ -6,7 +6,8 @@ from crosslens.config.study import StudyConfig
 from crosslens.io.errors import InputError
 
 GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the others compute on CPUs
-    *("generate_traces", "train_sft", "train_grpo", "evaluate_model", "extract_activations"),
+    *("generate_traces", "train_sft", "train_grpo", "generate_answers", "evaluate_model"),
+    "extract_activations",
     *("match_drift", "train_crosscoders", "evaluate_crosscoder", "read_questions"),
     *("score_features", "intervene", "measure_splice", "measure_gap"),
     *("collect_feature_cards", "export_features"),

@@ -11,6 +11,7 @@ from crosslens.io.errors import InputError
 from crosslens.models.loading import load_network, loading
 from crosslens.models.sampling import sample, stop_token_ids
 from crosslens.models.tokenizer import load_tokenizer
+from crosslens.models.vllm_engine import completions, start_engine
 
 
 class Answer(NamedTuple):
@@ -44,7 +45,7 @@ def sampler(
         return with_transformers(model, temperature, max_new_tokens)
     if backend == "vllm":
         sampling = {"temperature": temperature, "max_tokens": max_new_tokens, **(options or {})}
-        return with_vllm(model, sampling, max(1, gpus), engine or {})
+        return with_vllm(model, sampling, gpus, engine or {})
     raise InputError(f"traces.backend: unknown backend {backend}. Choose transformers or vllm.")
 
 
@@ -53,25 +54,16 @@ def with_vllm(
 ) -> Sampler:
     """Sample through vLLM's offline engine; prompts and texts are our tokenizer's, as without vLLM.
 
-    Raises InputError when vLLM is not installed. tests/posttraining/vllm runs it on a CPU. It
-    has not run on a GPU.
+    Raises InputError when vLLM is not installed.
     """
-    try:
-        from vllm import LLM, SamplingParams
-    except ImportError as error:
-        raise InputError(
-            f"traces.backend: vllm is not installed in this rule's environment ({error}). Install "
-            "it, or set backend: transformers."
-        ) from error
-    from crosslens.models.tokenizer import load_tokenizer
-
-    engine = LLM(model=str(model), tensor_parallel_size=gpus, **arguments)
+    engine = start_engine("traces.backend", model, gpus, arguments)
     tokenizer = load_tokenizer(model)
 
     def draw(messages: list[str], seed: int) -> list[Answer]:
-        prompts = [{"prompt_token_ids": prompt_ids(tokenizer, message)} for message in messages]
-        settings = [SamplingParams(**sampling, seed=seed + i) for i in range(len(messages))]
-        outputs = [request.outputs[0] for request in engine.generate(prompts, settings)]
+        prompts = [prompt_ids(tokenizer, message) for message in messages]
+        settings = [{**sampling, "seed": seed + i} for i in range(len(messages))]
+        found = dict(completions(engine, prompts, settings))
+        outputs = [found[i] for i in range(len(messages))]
         texts = [tokenizer.decode(x.token_ids, skip_special_tokens=True) for x in outputs]
         return [
             Answer(text.strip(), len(output.token_ids), output.finish_reason == "stop")

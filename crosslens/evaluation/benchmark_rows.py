@@ -26,6 +26,11 @@ def is_json(value: Any) -> bool:
     return True
 
 
+def field(doc: dict[str, Any], name: str) -> Any:
+    """Return a column under its lower-case or capitalized name (AIME24 has the latter)."""
+    return doc[name] if name in doc else doc[name.capitalize()]
+
+
 def check_answers(key: str, rows: list[dict[str, Any]], column: str | None, *, math: bool) -> None:
     """Raise InputError where answers are hidden, as in some data sets' test splits."""
     without = NO_ANSWER if math else NO_CHOICE

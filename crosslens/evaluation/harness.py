@@ -1,5 +1,6 @@
 """Evaluate a model through lm-eval, with the harness's own task code, on local files."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from crosslens.config import benchmark_columns
 from crosslens.config.json_files import check_columns
 from crosslens.config.sections import EvaluationConfig
 from crosslens.data.grading import is_correct, user_message
+from crosslens.evaluation.answers import SEED, Answers, given_answer
+from crosslens.evaluation.benchmark_rows import field
 from crosslens.evaluation.harness_files import task_file
 from crosslens.evaluation.likelihoods import log_likelihoods, trees_agree
 from crosslens.io.errors import InputError
@@ -26,12 +29,16 @@ from crosslens.models.loading import load_network, loading
 from crosslens.models.sampling import sample, stop_token_ids
 from crosslens.models.tokenizer import load_tokenizer
 
-SEED = 1234  # Evalchemy's; repetition i adds i
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 class Model(HFLM):
-    """lm-eval's Hugging Face model: choices that share their prompt, sampling that drops rows."""
+    """lm-eval's Hugging Face model: choices that share their prompt, sampling that drops rows.
+
+    Where it is given `answers` to the math sets, it samples none.
+    """
+
+    answers: Answers | None = None
 
     def _loglikelihood_tokens(
         self, requests: list, disable_tqdm: bool = False, override_bs: int | None = None
@@ -53,14 +60,15 @@ class Model(HFLM):
 
     def generate_until(self, requests: list, disable_tqdm: bool = False) -> list[str]:
         """Return one completion of each request; repetition i of a request has seed 1234 + i."""
-        groups: dict[int, list[int]] = {}
-        seen: dict[int, int] = {}
-        for index, request in enumerate(requests):
-            repetition = seen.get(id(request), 0)
-            seen[id(request)] = repetition + 1
-            groups.setdefault(repetition, []).append(index)
+        repetitions = count_repetitions(requests)
+        if self.answers is not None:
+            return [
+                given_answer(self.answers, request.task_name, request.doc_id, i, request.args[0])
+                for request, i in zip(requests, repetitions, strict=True)
+            ]
         texts: dict[int, str] = {}
-        for repetition, indices in groups.items():
+        for repetition in sorted(set(repetitions)):
+            indices = [index for index, i in enumerate(repetitions) if i == repetition]
             generator = torch.Generator(self.device).manual_seed(SEED + repetition)
             prompts = {index: requests[index].args[0] for index in indices}
             for batch in batches_by_length(prompts, int(self.batch_size)):
@@ -82,6 +90,16 @@ class Model(HFLM):
         )
         texts = [self.tok_decode(c.ids, skip_special_tokens=True) for c in completions]
         return dict(zip(indices, texts, strict=True))
+
+
+def count_repetitions(requests: list) -> list[int]:
+    """Return how often each request, which the harness repeats as one object, came before."""
+    seen: Counter[int] = Counter()
+    found = []
+    for request in requests:
+        found.append(seen[id(request)])
+        seen[id(request)] += 1
+    return found
 
 
 def load_model(path: Path, batch_size: int, kind: type[HFLM] = Model) -> HFLM:
@@ -144,11 +162,6 @@ def math_config(task: str, repeats: int, temperature: float, max_new_tokens: int
             {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics
         ],
     }
-
-
-def field(doc: dict, name: str) -> Any:
-    """Return a column under its lower-case or capitalized name (AIME24 has the latter)."""
-    return doc[name] if name in doc else doc[name.capitalize()]
 
 
 def grade(gold: str, responses: list[str]) -> dict[str, float]:

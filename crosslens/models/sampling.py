@@ -5,15 +5,17 @@ on a CPU. It does not return the log-probabilities that GRPO needs either.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 
 from crosslens.models.decoding import grouped, roomy_cache, select_rows
+from crosslens.models.loading import load_config
 
 if TYPE_CHECKING:
-    from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import Cache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DROP_FRACTION = 0.125  # of a batch that must be finished, since dropping rows copies the cache
 
@@ -152,6 +154,20 @@ def stop_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase
 
     An instruction-tuned model ends a turn with a different token than a text.
     """
-    declared = model.generation_config.eos_token_id
+    return end_tokens(model.generation_config, tokenizer)
+
+
+def stop_tokens_of(path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return `stop_token_ids` of a model directory, whose weights are not loaded."""
+    from transformers import GenerationConfig
+
+    if (path / "generation_config.json").is_file():
+        return end_tokens(GenerationConfig.from_pretrained(path), tokenizer)
+    return end_tokens(GenerationConfig.from_model_config(load_config(path)), tokenizer)
+
+
+def end_tokens(config: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the end tokens that a tokenizer and a model's settings of generation declare."""
+    declared = config.eos_token_id
     declared = declared if isinstance(declared, list) else [declared]
     return sorted({token for token in (*declared, tokenizer.eos_token_id) if token is not None})

@@ -14,6 +14,7 @@ ENVS = Path(__file__).resolve().parents[2] / "envs"
 SFT = ("train_sft",)
 GRPO = {"verl": "grpo", "trl": "analysis"}  # grpo.engine
 TRACES = ("generate_traces",)
+ANSWERS = ("generate_answers",)
 ANALYSIS = (
     "evaluate_model",
     "extract_activations",
@@ -29,20 +30,26 @@ ANALYSIS = (
 
 
 def environments(config: dict[str, Any]) -> dict[str, str]:
-    """Return the environment of each kind of rule: analysis, traces, sft and grpo.
+    """Return the environment of each kind of rule: analysis, traces, answers, sft and grpo.
 
     An environment's name ends in -cuda where the configuration asks for GPUs. All rules of the
     analysis share one environment. A study without a kind of rule has an entry for it all the same.
     """
     analysis = named("analysis", asks_for_gpus(config, (*ANALYSIS, *TRACES)))
-    traces, grpo = config.get("traces", {}), config.get("grpo", {})
-    vllm = named("vllm", asks_for_gpus(config, TRACES))
+    grpo = config.get("grpo", {})
     return {
         "analysis": analysis,
-        "traces": vllm if traces.get("backend") == "vllm" else analysis,
+        "traces": sampling(config, "traces", TRACES) or analysis,
+        "answers": sampling(config, "evaluation", ANSWERS) or analysis,
         "sft": named("sft", asks_for_gpus(config, SFT)),
         "grpo": named(GRPO[grpo.get("engine", "verl")], grpo.get("device") == "cuda"),
     }
+
+
+def sampling(config: dict[str, Any], section: str, rules: tuple[str, ...]) -> str:
+    """Return vLLM's environment if a section samples by it, and "" if it does not."""
+    uses_vllm = config.get(section, {}).get("backend") == "vllm"
+    return named("vllm", asks_for_gpus(config, rules)) if uses_vllm else ""
 
 
 def named(environment: str, cuda: bool) -> str:

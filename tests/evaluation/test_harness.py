@@ -181,7 +181,9 @@ def attempt(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     script = __import__("evaluate_model")
     evaluate_task = script.evaluate_task
 
-    def run_script(out: str, *, dies_at: str = "", **changes) -> tuple[str, list[str]]:
+    def run_script(
+        out: str, *, dies_at: str = "", answers: list[Path] = (), **changes
+    ) -> tuple[str, list[str]]:
         called = []
 
         def evaluate_or_die(model, settings, name):
@@ -194,7 +196,7 @@ def attempt(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         paths = {"results": tmp_path / out / "results.json", "samples": tmp_path / out / "samples"}
         try:
             given = settings(tmp_path).model_copy(update={"heldout_tasks": []} | changes)
-            script.main(model=checkpoint, settings=given, code=["1"], **paths)
+            script.main(model=checkpoint, settings=given, answers=answers, code=["1"], **paths)
         except KeyboardInterrupt:
             assert not any(path.exists() for path in paths.values())
             return "", called

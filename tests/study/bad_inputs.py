@@ -165,6 +165,8 @@ CASES = [
     value("evaluation.tasks", ["sciq", "sciq"]),
     value("evaluation.heldout_tasks", ["logiqa", "piqa", "sciq"]),
     value("evaluation.files.piqua", "p.jsonl"),
+    value("evaluation.backend", "sglang"),
+    value("evaluation.vllm_engine", {"max_model_len": 4096}),
     value("grpo.mini_batch_size", 5),
     value("sft.micro_batch_size", 3),
     value("world.model.num_key_value_heads", 3),

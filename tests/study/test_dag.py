@@ -75,6 +75,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
 
 def test_every_rule_of_the_default_target_is_in_the_graph(study: Study) -> None:
     study.change("evaluation.files.piqa", HUB_PIQA)
+    study.change("evaluation.backend", "vllm")
     assert set(jobs(planned(study))) == {*RULES, "start_family", "all"} - ON_REQUEST
 
 

@@ -199,9 +199,15 @@ def test_all_environments_resolve_for_linux() -> None:
 def test_the_configuration_chooses_the_environments() -> None:
     paper, mini = (yaml.safe_load((ROOT / f"{x}.yaml").read_text()) for x in ("config", "mini"))
     cuda = {"sft": "sft-cuda", "grpo": "grpo-cuda", "analysis": "analysis-cuda"}
-    assert environments(paper) == {**cuda, "traces": "vllm-cuda"}
-    cpu = {"sft": "sft", "grpo": "grpo", "analysis": "analysis", "traces": "analysis"}
+    assert environments(paper) == {**cuda, "traces": "vllm-cuda", "answers": "vllm-cuda"}
+    cpu = {"sft": "sft", "grpo": "grpo", "analysis": "analysis"}
+    cpu |= {"traces": "analysis", "answers": "analysis"}
     assert environments(mini) == cpu
+    mini["evaluation"]["backend"] = "vllm"
+    assert environments(mini) == cpu | {"answers": "vllm"}
+    mini["resources"] = {"generate_answers": {"gpu": 1}}
+    assert environments(mini) == cpu | {"answers": "vllm-cuda"}
+    mini["evaluation"]["backend"] = "transformers"
     mini["traces"]["backend"] = "vllm"
     assert environments(mini) == cpu | {"traces": "vllm"}
     mini["resources"] = {"train_crosscoders": {"gpu": 1}}

@@ -22,7 +22,7 @@ from crosslens.workflow.cost_estimate import (
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 PAPER = read_study(CONFIG)
-LLAMA = model_sizes.Size(32, 4096, 8.03e9)
+LLAMA = model_sizes.Size(32, 4096, 8.03e9, 65_536)
 
 
 def dry_run(study: Study) -> dict[str, int]:
@@ -46,6 +46,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "train_sft": 3,
         "count_prompts": 3,
         "train_grpo": 3,
+        "generate_answers": 27,
         "evaluate_model": 9,
         "tokenize_corpus": 3,
         "match_drift": 3,
@@ -106,7 +107,7 @@ def test_given_models_are_not_trained(tmp_path) -> None:
 def test_a_crosscoder_at_the_dense_limit() -> None:
     """Section "Crosscoder training step": 2.17 ms of products and 2.18 ms of Adam at d_model 2560,
     so 0.47 hours for 390,625 steps; reading and writing states comes on top."""
-    size = model_sizes.Size(36, 2560, 4e9)
+    size = model_sizes.Size(36, 2560, 4e9, 73_728)
     count = crosscoder_size.weights(PAPER, size, 2)
     assert count == 2 * 2 * 2560 * 32768
     states = 2 * PAPER.activations.shards * rates.ADAM * count / rates.DISK / 3600
@@ -151,6 +152,24 @@ def test_the_edits_of_the_paper() -> None:
     hours = gpu_time.gpu_hours(PAPER, job_counts.jobs(PAPER))
     protocol = sum(hours[rule] for rule in ("read_questions", "score_features", "intervene"))
     assert protocol < 0.15 * (sum(hours.values()) - protocol)
+
+
+def test_answers_through_vllm() -> None:
+    """Llama on AIME24 once: 30 answers of 8,000 tokens. A step reads 16.06 GB at 2.58 TB/s, 6.2 ms,
+    and takes 5 ms more; a token reads the 0.52 GB of half an answer, 0.2 ms. The longest answer has
+    32,768 tokens. With transformers, one batch of 16,384 tokens at 30 ms."""
+    evaluation = CONFIG["evaluation"] | {"math": {"aime24": {"repeats": 1}}}
+    files = {t: f for t, f in evaluation["files"].items() if t not in ("math500", "aime25")}
+    evaluation["files"] = files
+    study = read_study(CONFIG | {"evaluation": evaluation})
+    hours = gpu_time.answers_hours(study, LLAMA)
+    assert math.isclose(hours * 3600, 32_768 * 11.2e-3 + 30 * 8000 * 0.203e-3, rel_tol=0.01)
+    without = gpu_time.evaluation_hours(study, LLAMA)
+    evaluation |= {"backend": "transformers", "vllm_engine": {}}
+    study = read_study(CONFIG | {"evaluation": evaluation})
+    assert gpu_time.answers_hours(study, LLAMA) == 0
+    sampling = gpu_time.evaluation_hours(study, LLAMA) - without
+    assert math.isclose(sampling * 3600, 16_384 * 0.03, rel_tol=0.01)
 
 
 def test_a_size_that_nobody_knows() -> None:

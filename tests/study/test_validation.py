@@ -76,6 +76,12 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             {"top_p": 0.9},
             "traces.vllm_sampling: top_p would be passed to vLLM",
         ),
+        (
+            "evaluation.vllm_engine",
+            {"max_model_len": 9},
+            "evaluation.vllm_engine: max_model_len would be passed to vLLM, but backend is",
+        ),
+        ("evaluation.backend", "sglang", "evaluation.backend: found 'sglang' (text), must be one"),
         ("traces.max_new_tokens", 321, "sft.max_length: 320 would cut traces"),
         ("problems.limit", 159, "problems.limit: 159 problems are too few for 5 steps of grpo"),
         ("traces", {"backend": "vllm"}, "traces.teacher: missing, but backend is vllm. Give"),

@@ -191,8 +191,11 @@ def test_an_environment_that_does_not_start() -> None:
 
 def test_the_environments_of_the_paper() -> None:
     names = {"analysis": "analysis-cuda", "traces": "vllm-cuda", "sft": "sft", "grpo": "grpo"}
-    used = interpreters.rules_by_environment(PAPER, names)
+    used = interpreters.rules_by_environment(PAPER, names | {"answers": "vllm-cuda"})
     assert list(used) == ["analysis-cuda", "vllm-cuda", "sft", "grpo"]
+    assert used["vllm-cuda"] == ("generate_traces", "generate_answers")
+    other = interpreters.rules_by_environment(PAPER, names | {"answers": "vllm"})
+    assert other["vllm"] == ("generate_answers",)
     assert interpreters.most_gpus(used["sft"], REQUESTS) == 8
     assert interpreters.most_gpus(used["analysis-cuda"], REQUESTS) == 1
 

@@ -66,6 +66,16 @@ def section_from_text(key: str, section: type[Section]) -> BeforeValidator:
     return BeforeValidator(read, json_schema_input_type=Text | section)
 
 
+def refuse_vllm_options(backend: str, **options: dict[str, Any]) -> None:
+    """Raise InputError for options of vLLM where transformers samples."""
+    for key, given in options.items():
+        if backend == "transformers" and given:
+            raise InputError(
+                f"{key}: {', '.join(given)} would be passed to vLLM, but backend is "
+                f"transformers. Leave {key} empty, or set backend: vllm."
+            )
+
+
 Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")]

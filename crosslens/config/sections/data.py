@@ -12,6 +12,7 @@ from crosslens.config.sections.base import (
     SourceName,
     Text,
     TokenCount,
+    refuse_vllm_options,
     section_from_text,
 )
 from crosslens.io.errors import InputError
@@ -157,12 +158,9 @@ class TracesConfig(Section):
     @model_validator(mode="after")
     def only_vllm_takes_its_options(self) -> Self:
         """Raise InputError for options of vLLM where it is not used."""
-        for key in ("vllm_sampling", "vllm_engine"):
-            if self.backend == "transformers" and (given := getattr(self, key)):
-                raise InputError(
-                    f"{key}: {', '.join(given)} would be passed to vLLM, but backend is "
-                    f"transformers. Leave {key} empty, or set backend: vllm."
-                )
+        refuse_vllm_options(
+            self.backend, vllm_sampling=self.vllm_sampling, vllm_engine=self.vllm_engine
+        )
         return self
 
 

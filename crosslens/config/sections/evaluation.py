@@ -6,7 +6,15 @@ from pydantic import Field, model_validator
 
 from crosslens.config import benchmark_columns
 from crosslens.config.messages import suggestion
-from crosslens.config.sections.base import BatchSize, Key, Section, Tasks, TokenCount
+from crosslens.config.sections.base import (
+    BackendOptions,
+    BatchSize,
+    Key,
+    Section,
+    Tasks,
+    TokenCount,
+    refuse_vllm_options,
+)
 from crosslens.config.sections.data import Source
 from crosslens.io.errors import InputError
 
@@ -44,19 +52,30 @@ class EvaluationConfig(Section):
             "aime25": MathTaskConfig(repeats=10),
         },
         description="Math sets of Table 1, by Evalchemy's protocol: every model then needs a chat "
-        "template (evaluate_model). A set of another name has its data in evaluation.files, with "
-        "columns problem and answer.",
+        "template (evaluate_model, generate_answers). A set of another name has its data in "
+        "evaluation.files, with columns problem and answer.",
+    )
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What samples answers to the math sets: transformers (evaluate_model, on a CPU "
+        "or one GPU), or vLLM in jobs of their own (generate_answers), for long answers on GPUs.",
     )
     temperature: float = Field(
         0.7,
         ge=0,
         le=2,
-        description="Sampling temperature of the math sets (evaluate_model); Evalchemy has 0.7.",
+        description="Sampling temperature of the math sets (evaluate_model, generate_answers); "
+        "Evalchemy has 0.7.",
     )
     max_new_tokens: TokenCount = Field(
         32768,
-        description="Longest completion of the math sets, in tokens (evaluate_model); Evalchemy "
-        "has 32768.",
+        description="Longest completion of the math sets, in tokens (evaluate_model, "
+        "generate_answers); Evalchemy has 32768.",
+    )
+    vllm_engine: BackendOptions = Field(
+        {},
+        description="Further arguments of vLLM's engine (gpu_memory_utilization, ...), passed on "
+        "unchanged (generate_answers).",
     )
     limit: Literal["all"] | Annotated[int, Field(ge=1, le=10**6)] = Field(
         "all",
@@ -69,6 +88,12 @@ class EvaluationConfig(Section):
         "data set of the hub with revision and the files of one split; it becomes one local file "
         "(prepare_benchmark) that evaluate_model and read_questions read.",
     )
+
+    @model_validator(mode="after")
+    def only_vllm_takes_its_options(self) -> Self:
+        """Raise InputError for options of vLLM where it is not used."""
+        refuse_vllm_options(self.backend, vllm_engine=self.vllm_engine)
+        return self
 
     @model_validator(mode="after")
     def tasks_are_known(self) -> Self:

@@ -9,7 +9,7 @@ from crosslens.config.sections import FamilyConfig, ModelSource
 from crosslens.config.study import StudyConfig
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.workflow.cost_estimate.crosscoder_size import crosscoder_slots, weights
-from crosslens.workflow.cost_estimate.job_counts import sft_control
+from crosslens.workflow.cost_estimate.job_counts import sampled_by_vllm, sft_control
 from crosslens.workflow.cost_estimate.model_sizes import Size, size_of
 from crosslens.workflow.cost_estimate.rates import (
     ADAM,
@@ -24,13 +24,17 @@ from crosslens.workflow.cost_estimate.rates import (
     KEPT,
     LONGEST,
     MATH,
+    MATH_ANSWER,
     OTHER_MATH,
     QUESTION,
     QUESTIONS,
+    READING,
     ROW,
     SAMPLING,
     SOLUTION,
     START,
+    STEP,
+    TOGETHER,
     TRACE,
     TRAINING,
 )
@@ -85,6 +89,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     grpo, settings = study.grpo, study.crosscoder
     variants = len(crosscoder_design.extracted(family, settings))
     hours = {
+        "generate_answers": len(study_design.FINAL) * answers_hours(study, size),
         "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
         "extract_activations": variants * extraction_hours(study, size),
         "train_crosscoders": sum(
@@ -111,13 +116,35 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     return hours
 
 
+def answers_to(study: StudyConfig, task: str) -> int:
+    """Return how many answers one model gives to a math set."""
+    problems = most(study, MATH.get(task, OTHER_MATH))
+    return problems * study.evaluation.math[task].repeats
+
+
+def answers_hours(study: StudyConfig, size: Size) -> float:
+    """Return the hours of one model's answers through vLLM, which reads memory at every step.
+
+    An answer in the batch has half of its length in the mean. At the end of a set the longest
+    answer is alone.
+    """
+    most_tokens = study.evaluation.max_new_tokens
+    tokens = min(MATH_ANSWER, most_tokens)
+    alone = 2 * size.parameters / (BANDWIDTH * READING) + STEP
+    cache = 2 * size.cache * tokens / 2 / (BANDWIDTH * READING)
+    seconds = 0.0
+    for task in sampled_by_vllm(study):
+        answers = answers_to(study, task)
+        steps = answers * tokens / min(TOGETHER, answers)
+        seconds += steps * alone + answers * tokens * cache + (most_tokens - tokens) * alone
+    return seconds / 3600
+
+
 def evaluation_hours(study: StudyConfig, size: Size) -> float:
-    """Return the hours of one model on all benchmarks: sampled answers, likelihoods of choices."""
+    """Return the hours of one model on all benchmarks: choices, and answers without vLLM."""
     settings = study.evaluation
-    answers = sum(
-        most(study, MATH.get(task, OTHER_MATH)) * entry.repeats
-        for task, entry in settings.math.items()
-    )
+    sampled = settings.math.keys() - sampled_by_vllm(study)
+    answers = sum(answers_to(study, task) for task in sampled)
     tasks = len(settings.tasks) + len(settings.heldout_tasks)
     read = tasks * most(study, QUESTIONS) * CHOICES * QUESTION
     reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600

@@ -42,6 +42,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         "train_sft": trained["sft"],
         "count_prompts": trained["rl"],
         "train_grpo": trained["rl"],
+        "generate_answers": len(study_design.FINAL) * len(families) * len(sampled_by_vllm(study)),
         "evaluate_model": len(study_design.FINAL) * len(families),
         **dict.fromkeys(once, len(families)),
         "match_drift": matched * len(families),
@@ -64,6 +65,11 @@ def world_jobs(study: StudyConfig) -> dict[str, int]:
     teacher = f"{world}/teacher" in paths and study_design.trains(study.families)
     counts = {"pretrain_base": f"{world}/base" in paths, "pretrain_teacher": teacher}
     return {"build_world": int(bool(paths))} | {rule: int(is_in) for rule, is_in in counts.items()}
+
+
+def sampled_by_vllm(study: StudyConfig) -> list[str]:
+    """Return the math sets whose answers vLLM samples, each in a job of its own."""
+    return list(study.evaluation.math) if study.evaluation.backend == "vllm" else []
 
 
 def sft_control(study: StudyConfig) -> int:

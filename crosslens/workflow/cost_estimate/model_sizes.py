@@ -18,16 +18,17 @@ class Size(NamedTuple):
     layers: int
     d_model: int
     parameters: float
+    cache: int  # numbers that a token adds to the keys and values of all layers
 
 
 SIZES = {  # of models on the hub, from their config.json and safetensors' metadata
-    "Qwen/Qwen3-4B-Base": Size(36, 2560, 4.02e9),
-    "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9),
-    "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9),
-    "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9),
-    "Qwen/Qwen2.5-0.5B": Size(24, 896, 494e6),
-    "Qwen/Qwen3-14B-Base": Size(40, 5120, 14.8e9),
-    "allenai/OLMo-2-0425-1B": Size(16, 2048, 1.48e9),
+    "Qwen/Qwen3-4B-Base": Size(36, 2560, 4.02e9, 73_728),
+    "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9, 28_672),
+    "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9, 65_536),
+    "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9, 131_072),
+    "Qwen/Qwen2.5-0.5B": Size(24, 896, 494e6, 6144),
+    "Qwen/Qwen3-14B-Base": Size(40, 5120, 14.8e9, 81_920),
+    "allenai/OLMo-2-0425-1B": Size(16, 2048, 1.48e9, 65_536),
 }
 
 
@@ -60,4 +61,5 @@ def from_fields(fields: Mapping[str, Any]) -> Size:
     groups, head = fields.get("num_key_value_heads") or heads, fields.get("head_dim") or d // heads
     layer = 2 * d * head * (heads + groups) + 3 * d * (fields.get("intermediate_size") or 4 * d)
     tables = 1 if fields.get("tie_word_embeddings", True) else 2
-    return Size(layers, d, layers * layer + tables * d * fields.get("vocab_size", 1000))
+    parameters = layers * layer + tables * d * fields.get("vocab_size", 1000)
+    return Size(layers, d, parameters, cache=2 * layers * groups * head)

@@ -8,9 +8,12 @@ BANDWIDTH = 4.3e12  # bytes a second of device memory, measured
 DISK = 2e9  # bytes a second that a job reads or writes
 START = 30  # seconds until a job's libraries and model are loaded
 DECODE = 0.03  # seconds a token of a batch that transformers samples, for lm-eval
+TOGETHER, STEP = 128, 0.005  # answers in vLLM's batch; seconds of a step besides reading memory
+READING = 0.6  # share of BANDWIDTH at which vLLM reads weights and caches
 LONGEST = 0.5  # share of the longest allowed answer that a batch's longest takes
 EXTRACTING, TRAINING, SAMPLING = 0.5, 0.35, 0.2  # shares of FLOPS that are reached
-TRACE, ANSWER = 8000, 4000  # mean tokens of a teacher's trace, and of an answer
+TRACE, ANSWER = 8000, 4000  # mean tokens of a teacher's trace, and of an answer in RL
+MATH_ANSWER = 8000  # mean tokens of an answer to a math benchmark
 SOLUTION = 300  # mean tokens of a problem's own solution
 KEPT = 0.7  # share of the traces that is right
 QUESTIONS, CHOICES, QUESTION = 1500, 4, 120  # of one multiple-choice task; tokens of a prompt
@@ -27,8 +30,11 @@ An H200: {FLOPS / 1e12:.0f} TFLOP/s in bfloat16 and {BANDWIDTH / 1e12:.1f} TB/s,
 these extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SAMPLING:.0%}. A
 crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
 Traces have {TRACE:,} tokens in the mean, the problems' own solutions {SOLUTION}; {KEPT:.0%} are
-right. Answers in RL have {ANSWER:,}. In
-evaluation a batch of answers takes {DECODE} s a token until its longest ends, at {LONGEST:.0%} of
-what is allowed. An intervention takes the upper half of a pass over all questions.
+right. Answers in RL have {ANSWER:,}, those to math benchmarks {MATH_ANSWER:,}. Of the latter,
+vLLM has {TOGETHER} in its batch. A step reads the weights and their caches at {READING:.0%} of
+the bandwidth, and takes {1000 * STEP:.0f} ms more. At the end of a set, its longest answer goes
+on alone, to what is allowed. With transformers, a batch takes {DECODE} s a token until its longest
+answer ends, at {LONGEST:.0%} of what is allowed. An intervention takes the upper half of a pass
+over all questions.
 Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
 Wall time is for GPUs that are always busy."""

@@ -11,7 +11,7 @@ from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import trained, trains
 from crosslens.workflow.doctor.finding import Finding, error, ok, warning
 from crosslens.workflow.doctor.machine import Requests
-from crosslens.workflow.environments import ANALYSIS, SFT, TRACES, digest
+from crosslens.workflow.environments import ANALYSIS, ANSWERS, SFT, TRACES, digest
 
 PROBE = "crosslens.workflow.doctor.torch_probe"
 LOAD = 'module load "$0" && exec python -m "$1"'
@@ -53,6 +53,8 @@ def rules_by_environment(
     paradigms = {p for family in study.families.values() for p in trained(family)}
     if trains(study.families):
         found[names["traces"]] = found.get(names["traces"], ()) + TRACES
+    if study.evaluation.backend == "vllm" and study.evaluation.math:
+        found[names["answers"]] = found.get(names["answers"], ()) + ANSWERS
     if "sft" in paradigms:
         found[names["sft"]] = SFT
     if "rl" in paradigms:
