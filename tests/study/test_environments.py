@@ -211,7 +211,8 @@ def test_the_configuration_chooses_the_environments() -> None:
     mini["traces"]["backend"] = "vllm"
     assert environments(mini) == cpu | {"traces": "vllm"}
     mini["resources"] = {"train_crosscoders": {"gpu": 1}}
-    assert environments(mini) == cpu | {"traces": "vllm", "analysis": "analysis-cuda"}
+    gpus = {"traces": "vllm", "analysis": "analysis-cuda", "answers": "analysis-cuda"}
+    assert environments(mini) == cpu | gpus
     mini["grpo"]["device"] = "cuda"
     assert environments(mini)["grpo"] == "grpo-cuda"
     mini["grpo"]["engine"] = "trl"
