@@ -40,7 +40,8 @@ TYPES = {"Path": Path, "Any": Any, "Literal": Literal, "StudyConfig": StudyConfi
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """One job of each rule of the mini study, by rule."""
     file = tmp_path_factory.mktemp("study") / "config.yaml"
-    evaluation = MINI["evaluation"] | {"files": MINI["evaluation"]["files"] | {"piqa": HUB_PIQA}}
+    files = MINI["evaluation"]["files"] | {"piqa": HUB_PIQA}
+    evaluation = MINI["evaluation"] | {"files": files, "backend": "vllm"}
     file.write_text(yaml.safe_dump(MINI | {"evaluation": evaluation}))
     with SnakemakeApi(OutputSettings(verbose=False)) as api:
         study = api.workflow(
