@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import torch
+
 from crosslens.activations.model_set import CorpusShard, extract_models
 from crosslens.config.sections import ActivationsConfig
 from crosslens.data.corpus import read_shard
 from crosslens.io.records import write_json
 from crosslens.workflow.job import run_job
+from crosslens.workflow.provenance import installed
 
 
 def main(
@@ -23,7 +26,12 @@ def main(
     """Write a file of activations for every model, and what became of the corpus's tokens."""
     rows, corpus_hash = read_shard(corpus, shard)
     source = CorpusShard(shard, rows, corpus_hash, seed)
-    write_json(counts, extract_models(models, source, settings, code, out))
+    software = {
+        "code": code,
+        "versions": installed("torch", "transformers"),
+        "cuda": torch.cuda.is_available(),
+    }
+    write_json(counts, extract_models(models, source, settings, software, out))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def main(
     """Write one row for each problem and repetition, and to `versions` what was installed.
 
     A killed attempt's finished answers are kept, as far as model, problems, settings and `code` are
-    still the same. Each answer has a seed of its own, so it does not depend on them.
+    still the same. Each answer has its own seed, so its random
+    numbers do not depend on them. In bfloat16 the batch can still change an answer.
     """
     tokenizer = load_tokenizer(model)
     require_chat_template(tokenizer, model)

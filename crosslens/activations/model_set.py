@@ -1,5 +1,6 @@
 """Extract one shard of the corpus with several models, one after the other."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,24 +26,30 @@ class CorpusShard(NamedTuple):
 
 
 def extract_models(
-    models: list[Path], shard: CorpusShard, settings: ActivationsConfig, code: list[str], out: Path
+    models: Iterable[Path],
+    shard: CorpusShard,
+    settings: ActivationsConfig,
+    software: dict[str, Any],
+    out: Path,
 ) -> dict[str, dict[str, Any]]:
     """Write {variant}.h5 for each model to the directory `out`; return each one's counts of tokens.
 
-    A model's directory is named after its variant. The models that an interrupted job has finished
-    are not extracted again, unless corpus, settings, seed, weights or `code`, the hash of the
-    code, have changed. Raises the errors of `load_truncated`, `extract` and `write_shard`.
+    A model's directory is named after its variant. The models that a killed job has finished are
+    not extracted again, unless corpus, settings, seed, weights or `software` have changed. Raises
+    the errors of `load_truncated`, `extract` and `write_shard`.
     """
     origin = {"shard": shard.name, "corpus_hash": shard.corpus_hash, "seed": shard.seed}
-    identity = origin | {"settings": settings.plain(), "code": code}
+    identity = origin | {"settings": settings.plain(), "software": software}
     with resumable_directory(out, identity) as folder:
-        records = {model: folder / f"{model.name}.json" for model in models}
-        for model, record in records.items():
+        found = {}
+        for model in models:
+            record = folder / f"{model.name}.json"  # written last: the file next to it is complete
             finished = record.is_file() and read_json(record)["model_hash"] == sha256(model)
             if not finished:
                 file = folder / f"{model.name}.h5"
                 write_json(record, extract_model(model, shard, settings, file))
-        return {model.name: read_json(record) for model, record in records.items()}
+            found[model.name] = read_json(record)
+        return found
 
 
 def extract_model(

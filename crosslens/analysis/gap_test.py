@@ -1,9 +1,9 @@
 """The gap test: what is left of a tuned model's gain when the reconstruction replaces the stream.
 
 The stream after the layer is replaced by its reconstruction, in base and in the tuned models, and
-all questions are answered again. What a tuned model's gain over base loses by that, no feature of
-the crosscoder can carry. The joint code lets every model's reconstruction see the other models;
-swap and branch decode a model's own activations alone.
+all questions are answered again. By the joint code, every model's reconstruction sees the other
+models, so that base may gain what RL has learned; swap and branch decode a model's own activations
+alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -58,8 +58,8 @@ def spliced_choices(
     lower = [lower_states(load(i), questions, groups) for i in range(count)]
     choice = np.zeros((count, len(CODES), len(questions)), dtype=np.int8)
     device = crosscoder.W_dec.device
-    for i in range(count):
-        model = load(i)
+
+    def answer_all(i: int, model: SplitModel) -> None:
         shown = track(groups, f"questions, {crosscoder.models[i]} spliced", unit="batches")
         for at, group in enumerate(shown):
             batch = make_batch([questions[q] for q in group], device)
@@ -71,6 +71,9 @@ def spliced_choices(
                 stream[where] = reconstruction(crosscoder, states[where], i, code)
                 found = answer(model, batch, stream.to(lower[i][at].dtype), m)
                 choice[i, c, group] = found.choice
+
+    for i in range(count):
+        answer_all(i, load(i))
     return choice
 
 

@@ -3,11 +3,17 @@
 tests/posttraining/vllm runs it on a CPU. It has not run on a GPU.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslens.io.errors import InputError
+
+# vLLM starts its engine by fork, after which CUDA works only where nothing has started it before.
+# PyTorch's usual test for a GPU starts it; this one asks the driver. vLLM's own setting comes too
+# late, when vLLM is imported.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 if TYPE_CHECKING:
     from vllm import LLM

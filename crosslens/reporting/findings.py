@@ -11,9 +11,9 @@ from crosslens.reporting.tables import CONTROLS, SETS, task_title
 POOLS = {"random_alive": "alive", "random_active": "active"}
 TINY = 1e-9  # of rounding
 KEPT = {  # by the verdict of the gap test
-    SUPPORTED: "The reconstruction keeps most of RL's gain",
-    NOT_SUPPORTED: "The reconstruction loses most of RL's gain, which no feature can then carry",
-    UNDECIDED: "Whether the reconstruction keeps RL's gain is undecided at this size",
+    SUPPORTED: "Most of RL's gain is kept where both streams are reconstructed",
+    NOT_SUPPORTED: "Most of RL's gain is lost where both streams are reconstructed",
+    UNDECIDED: "Whether most of RL's gain is kept is undecided at this size",
 }
 
 
@@ -149,13 +149,16 @@ def bracketed(tasks: list[str]) -> str:
 
 
 def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
-    """Whether the reconstruction keeps RL's gain: the gap test on all questions, joint code."""
+    """Whether the reconstruction keeps RL's gain: the gap test on all questions.
+
+    By the code swap, where no model's reconstruction sees another model.
+    """
     keys = ("model", "task", "code")
-    found = next(row for row in rows if [row[key] for key in keys] == ["rl", ALL, "joint"])
+    found = next(row for row in rows if [row[key] for key in keys] == ["rl", ALL, "swap"])
     low, high = found["gain_low"], found["gain_high"]
     own = f"RL gains {found['gain']:+.1f} points [{low:+.1f}, {high:+.1f}] over base"
     spliced = (
-        f"where the joint reconstruction replaces both streams it gains "
+        f"where each model's own reconstruction (code swap) replaces its stream, it gains "
         f"{found['gain_spliced']:+.1f} (base {found['base_spliced']:.0%} instead of "
         f"{found['base']:.0%}, RL {found['tuned_spliced']:.0%} instead of {found['tuned']:.0%})"
     )

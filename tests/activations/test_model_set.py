@@ -1,6 +1,6 @@
-"""Several models are extracted in one job; an interrupted job keeps those that are finished."""
+"""Several models are extracted in one job; a killed job keeps those that are finished."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -15,36 +15,34 @@ from crosslens.io.errors import InputError
 ROWS = np.random.default_rng(0).integers(FIRST, 20, (6, 8)).astype(np.uint32)
 SHARD = CorpusShard("0", ROWS, "corpus", 0)
 SETTINGS = ActivationsConfig(batch_size=3)
-CODE = ["code"]
+SOFTWARE = {"code": ["code"]}
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> list[Path]:
-    """Return the directories of two models, the second without weights."""
+    """Return the directories of two models."""
     paths = [tmp_path / "models" / name for name in ("sft-1", "sft-2")]
     for seed, path in enumerate(paths):
         tiny_network(seed=seed).save_pretrained(path)
-    (paths[1] / "model.safetensors").rename(tmp_path / "lost")
     return paths
 
 
-def interrupted(models: list[Path], out: Path) -> Path:
-    """Extract the first model and fail at the second; return what the job has left."""
-    with pytest.raises(InputError, match="sft-2"):
-        extract_models(models, SHARD, SETTINGS, CODE, out)
+def killed(models: list[Path], out: Path) -> Path:
+    """Extract the first model only, as a killed job does; return what it has left."""
+
+    def until_killed() -> Iterator[Path]:
+        yield models[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_models(until_killed(), SHARD, SETTINGS, SOFTWARE, out)
     (left,) = out.parent.iterdir()
     return left
 
 
-def found_again(models: list[Path], out: Path) -> None:
-    """Give the second model its weights."""
-    (models[0].parents[1] / "lost").rename(models[1] / "model.safetensors")
-
-
 def test_each_model_has_a_file_and_its_counts(models: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "activations" / "shard-0"
-    found_again(models, out)
-    counts = extract_models(models, SHARD, SETTINGS, CODE, out)
+    counts = extract_models(models, SHARD, SETTINGS, SOFTWARE, out)
     assert [counts[name]["rows_written"] for name in ("sft-1", "sft-2")] == [42, 42]
     assert counts["sft-1"]["token_hash"] == counts["sft-2"]["token_hash"]
     for name, expected in counts.items():
@@ -54,32 +52,39 @@ def test_each_model_has_a_file_and_its_counts(models: list[Path], tmp_path: Path
     assert counts["sft-1"]["model_hash"] != counts["sft-2"]["model_hash"]
 
 
-def test_an_interrupted_job_does_not_read_a_finished_model_again(
+def test_a_killed_job_does_not_read_a_finished_model_again(
     models: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "activations" / "shard-0"
-    left = interrupted(models, out)
+    left = killed(models, out)
+    (left / ".sft-2.h5.000000-1.tmp").write_text("of another machine")
     before = (left / "sft-1.h5").stat()
-    found_again(models, out)
-    extract_models(models, SHARD, SETTINGS, CODE, out)
+    extract_models(models, SHARD, SETTINGS, SOFTWARE, out)
     after = (out / "sft-1.h5").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert list(out.parent.iterdir()) == [out]
+    names = [f"sft-{k}.{ending}" for k in (1, 2) for ending in ("h5", "json")]
+    assert sorted(file.name for file in out.iterdir()) == names
 
 
-@pytest.mark.parametrize("change", ["weights", "code"])
+@pytest.mark.parametrize("change", ["weights", "software"])
 def test_what_has_changed_is_extracted_again(
     models: list[Path], tmp_path: Path, change: str
 ) -> None:
     out = tmp_path / "activations" / "shard-0"
-    before = (interrupted(models, out) / "sft-1.h5").read_bytes()
-    found_again(models, out)
+    before = (killed(models, out) / "sft-1.h5").stat().st_ino
     if change == "weights":
         tiny_network(seed=2).save_pretrained(models[0])
-    else:
-        record = out.with_name(".shard-0.unfinished") / "sft-1.json"
-        record.write_text(json.dumps(json.loads(record.read_text()) | {"rows_written": -1}))
-    code = ["other code"] if change == "code" else CODE
-    counts = extract_models(models, SHARD, SETTINGS, code, out)
-    assert counts["sft-1"]["rows_written"] == 42
-    assert ((out / "sft-1.h5").read_bytes() == before) == (change == "code")
+    software = SOFTWARE if change == "weights" else {"code": ["other"]}
+    extract_models(models, SHARD, SETTINGS, software, out)
+    assert (out / "sft-1.h5").stat().st_ino != before
+
+
+def test_an_error_of_the_user_leaves_nothing_on_the_disk(
+    models: list[Path], tmp_path: Path
+) -> None:
+    (models[1] / "model.safetensors").unlink()
+    out = tmp_path / "activations" / "shard-0"
+    with pytest.raises(InputError, match="sft-2"):
+        extract_models(models, SHARD, SETTINGS, SOFTWARE, out)
+    assert not list(out.parent.iterdir())

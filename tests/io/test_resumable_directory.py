@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crosslens.io.errors import InputError
 from crosslens.io.resumable_directory import resumable_directory
 
 
@@ -37,6 +38,16 @@ def test_the_same_run_continues_and_another_starts_again(tmp_path: Path) -> None
     assert not list(out.iterdir())
 
 
-def test_nothing_stays_of_a_run_that_wrote_nothing(tmp_path: Path) -> None:
-    interrupted(tmp_path / "out", {"seed": 0})
+def test_an_error_of_the_user_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError), resumable_directory(tmp_path / "out", {"seed": 0}) as folder:
+        (folder / "a").write_text("a")
+        raise InputError("disk: full")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_deleted(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupted(out, {"seed": 0}, ".a.h5.abcdef-1.tmp", "b")
+    with resumable_directory(out, {"seed": 0}):
+        pass
+    assert [file.name for file in out.iterdir()] == ["b"]

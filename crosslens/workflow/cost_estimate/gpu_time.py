@@ -91,7 +91,8 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     hours = {
         "generate_answers": len(study_design.FINAL) * answers_hours(study, size),
         "evaluate_model": len(study_design.FINAL) * evaluation_hours(study, size),
-        "extract_activations": variants * extraction_hours(study, size),
+        "extract_activations": variants
+        * (extraction_hours(study, size) + (study.activations.shards + 1) * loading_hours(size)),
         "train_crosscoders": sum(
             crosscoder_hours(study, size, slots)
             for group in crosscoder_design.groups(family, settings).values()
@@ -191,6 +192,11 @@ def extraction_hours(study: StudyConfig, size: Size) -> float:
     tokens = study.corpus.tokens + study.corpus.heldout_tokens
     computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
+
+
+def loading_hours(size: Size) -> float:
+    """Return the hours in which a job reads the lower half of one more model, in 16 bits."""
+    return 2 * size.parameters / 2 / DISK / 3600
 
 
 def heldout_hours(study: StudyConfig, size: Size) -> float:
