@@ -17,7 +17,10 @@ PARTS = [
     *("Snakefile", "rules", "scripts", "crosslens", "envs", "profiles", "schemas"),
 ]
 NOTHING = "Nothing to be done"
-OF_THE_HUB = ("download_source", "prepare_benchmark")  # test_downloads runs them
+ELSEWHERE = (
+    *("download_source", "prepare_benchmark"),  # test_downloads runs them
+    "generate_answers",  # by vLLM: tests/posttraining/vllm
+)
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +153,18 @@ def questions(folder: Path) -> Iterator[str]:
             yield from (row[column] for column in columns if len(row.get(column, "").split()) > 3)
 
 
+def test_feature_cards_are_exported_on_request(finished: Study, results: Path) -> None:
+    done = finished.snakemake("--cores", "1", "--", "features_export")
+    assert done.returncode == 0, done.stdout
+    assert jobs(done.stdout) == {"export_features": 1, "features_export": 1}
+    export = results / "export" / "tiny"
+    assert list((export / "delphi").rglob("*.safetensors"))
+    assert len(list((export / "neuronpedia").rglob("source.jsonl"))) == 3  # one for each model
+
+
 def test_every_job_left_its_log_and_its_benchmark(results: Path) -> None:
     for script in (ROOT / "scripts").glob("*.py"):
-        if script.stem in OF_THE_HUB:
+        if script.stem in ELSEWHERE:
             continue
         for folder, ending in (("logs", "log"), ("benchmarks", "tsv")):
             found = [*(results / folder).glob(f"{script.stem}*")]
