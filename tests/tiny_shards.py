@@ -17,8 +17,9 @@ def make_shard(
     layer: int = 1,
     tokens: np.ndarray | None = None,
     mask: list[int] | None = None,
+    variant: str | None = None,
 ) -> Path:
-    """Write given activations [rows, d_model] as a shard."""
+    """Write given activations [rows, d_model] as a shard, of the directory's name by default."""
     rows = len(activations)
     zeros = np.zeros(rows, dtype=np.uint32)
     kept = np.ones(rows, dtype=np.uint8) if mask is None else np.array(mask, dtype=np.uint8)
@@ -33,5 +34,6 @@ def make_shard(
     with write_shard(path, *activations.shape, what="activations") as writer:
         writer.put(np.arange(rows, dtype=np.uint32), activations)
         writer.finish()
-        writer.write_metadata(metadata, Origin(path.parent.name, shard, layer, 0, "m", corpus_hash))
+        origin = Origin(variant or path.parent.name, shard, layer, 0, "m", corpus_hash)
+        writer.write_metadata(metadata, origin)
     return path

@@ -76,12 +76,17 @@ def world(tmp_path_factory):
     for seed, shard in enumerate(["0", "1", "heldout"]):
         mask = (np.arange(ROWS) % 50 != 3).astype(int).tolist()
         for model, x in zip(MODELS, planted(seed), strict=True):
-            make_shard(folder / model / f"shard-{shard}.h5", x, shard=shard, mask=mask)
+            make_shard(shard_file(folder, model, shard), x, shard=shard, mask=mask, variant=model)
     return folder
 
 
+def shard_file(world, model, shard):
+    """Return the file of a model in the directory of the shard that it was extracted to."""
+    return world / model / f"shard-{shard}" / f"{model}.h5"
+
+
 def shards(world, shard):
-    return [world / model / f"shard-{shard}.h5" for model in MODELS]
+    return [shard_file(world, model, shard) for model in MODELS]
 
 
 def plan(batch_topk=None, reference=(), **changes):
@@ -102,7 +107,7 @@ def arguments(world, folder, shard, references=(), **changes):
     }
     return {
         "designs": {NAME: design | changes},
-        "activations": shards(world, shard),
+        "activations": [file.parent for file in shards(world, shard)],
         "previous": folder / f"states-{shard - 1}" if shard else None,
         "references": list(references),
         "settings": SETTINGS,
@@ -136,7 +141,8 @@ def finish(world, trained, folder, **changes):
     given = {
         "name": NAME,
         "states": trained / "states-1",
-        "heldout": shards(world, "heldout"),
+        "variants": MODELS,
+        "heldout": [file.parent for file in shards(world, "heldout")],
         "histories": [trained / "history-0.csv", trained / "history-1.csv"],
         "reference": None,
         "settings": SETTINGS,
@@ -309,7 +315,7 @@ def test_seed_changes_initial_weights_and_the_order_of_later_passes(world, tmp_p
 
 def test_state_of_another_corpus_is_refused(trained, tmp_path):
     for model, x in zip(MODELS, planted(1), strict=True):
-        make_shard(tmp_path / model / "shard-1.h5", x, shard="1", corpus_hash="other")
+        make_shard(shard_file(tmp_path, model, 1), x, shard="1", corpus_hash="other", variant=model)
     with pytest.raises(InputError, match=f"{NAME}.safetensors: this state was trained on another"):
         train(tmp_path, trained, 1)
 
