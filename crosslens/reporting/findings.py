@@ -154,7 +154,8 @@ def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
     By the code swap, where no model's reconstruction sees another model.
     """
     keys = ("model", "task", "code")
-    found = next(row for row in rows if [row[key] for key in keys] == ["rl", ALL, "swap"])
+    by_key = {tuple(row[key] for key in keys): row for row in rows}
+    found, sft = by_key["rl", ALL, "swap"], by_key["sft", ALL, "swap"]
     low, high = found["gain_low"], found["gain_high"]
     own = f"RL gains {found['gain']:+.1f} points [{low:+.1f}, {high:+.1f}] over base"
     spliced = (
@@ -166,4 +167,6 @@ def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
     if found["recovered"] is not None:
         low, high = found["recovered_low"], found["recovered_high"]
         share = f", which is {found['recovered']:.0%} of the gain [{low:.0%}, {high:.0%}]"
-    return f"{label}, on all questions: {own}; {spliced}{share}. {KEPT[found['verdict']]}."
+    control = f"SFT, as a control: {sft['gain']:+.1f}, reconstructed {sft['gain_spliced']:+.1f}"
+    kept = KEPT[found["verdict"]]
+    return f"{label}, on all questions: {own}; {spliced}{share}. {kept}. {control}."

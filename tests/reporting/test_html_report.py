@@ -183,11 +183,12 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
 
 
 def gap_rows(gains: bool) -> pd.DataFrame:
-    """Return the gap test's row of RL on all questions; without a gain nothing is recovered."""
+    """Return the gap test's rows on all questions; without a gain nothing is recovered."""
     drawn = np.tile([0.4, 0.6 if gains else 0.4, 0.3, 0.45], (9, 1))
     row = {"model": "rl", "task": "all", "code": "swap", "questions": 20}
     row |= dict(zip(gap_test.ACCURACIES, drawn[0], strict=True))
-    return pd.DataFrame([row | gap_test.recovery(drawn[0], drawn)], columns=gap_test.COLUMNS)
+    row |= gap_test.recovery(drawn[0], drawn)
+    return pd.DataFrame([row, row | {"model": "sft"}], columns=gap_test.COLUMNS)
 
 
 def write_tables(root: Path, evaluated: dict, interventions: pd.DataFrame) -> None:
@@ -248,6 +249,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
         "it gains +15.0" in words
     )
     assert "which is 75% of the gain [75%, 75%]. Most of RL&#39;s gain is" in words
+    assert "SFT, as a control: +20.0, reconstructed +15.0." in words
     assert "Other, on all questions: RL gains +0.0 points" in words
     assert "Whether most of RL&#39;s gain is kept is undecided at this size." in words
     assert "<td>rows of zeros</td><td>base 3 </td>" in html
