@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from crosslens.activations.shard_reader import ShardReader
+from crosslens.activations.shard_reader import ShardReader, files_by_variant
 from crosslens.analysis.decodability import DecodabilitySums
 from crosslens.analysis.feature_table import feature_table
 from crosslens.analysis.latent_scaling import ScalingSums
@@ -71,7 +71,7 @@ def main(
     torch.set_num_threads(1)
     trained, step = load_trained(states / f"{name}.safetensors")
     trained.to("cuda" if torch.cuda.is_available() else "cpu")
-    files = {path.stem: path for folder in heldout for path in folder.glob("*.h5")}
+    files = files_by_variant(heldout)
     with ShardReader([files[variant] for variant in variants]) as reader:
         set_threshold(trained, reader, settings, reference)
         scaling, decodability = ScalingSums(trained), DecodabilitySums(trained)

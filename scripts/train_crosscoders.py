@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from crosslens.activations.shard_reader import ShardReader
+from crosslens.activations.shard_reader import ShardReader, files_by_variant
 from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.schedules import make_plan
 from crosslens.crosscoder.training import (
@@ -84,7 +84,7 @@ def main(
     same number of threads gives the same bits.
     """
     torch.set_num_threads(threads)
-    files = {path.stem: path for folder in activations for path in folder.glob("*.h5")}
+    files = files_by_variant(activations)
     logs = []
     with atomic_write(states) as partial:
         partial.mkdir()

@@ -206,6 +206,11 @@ class MappedActivations:
             out[i:j] = self.activations[rows[i] : rows[j - 1] + 1]
 
 
+def files_by_variant(folders: list[Path]) -> dict[str, Path]:
+    """Return the file of each model, {variant}.h5, in the directories of one shard."""
+    return {path.stem: path for folder in folders for path in folder.glob("*.h5")}
+
+
 def open_shard(path: Path) -> h5py.File:
     """Open a shard. Raises InputError when it is truncated, damaged or lacks a data set."""
     file = open_hdf5(path)

@@ -18,7 +18,7 @@ def resumable_directory(path: Path, identity: dict[str, Any]) -> Iterator[Path]:
     """Yield a hidden directory next to `path` that is moved to `path` when the block ends.
 
     After a kill it stays. A run with an equal `identity` continues with the complete files in it; a
-    run with another one starts with an empty directory. An InputError, such as a full disk, empties
+    run with another one starts with an empty directory. An InputError, such as a full disk, deletes
     it. The caller writes each file atomically, and is the only writer.
     """
     folder = path.with_name(UNFINISHED.format(path.name))
