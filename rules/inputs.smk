@@ -130,14 +130,13 @@ def sets_of_group(w):
 @cache
 def designs_of(family, group):
     """Each crosscoder of a group by its directory: what it is trained on, how, and its seed."""
-    entry, designs = FAMILIES[family], {}
-    for directory in crosscoder_design.groups(entry, CROSSCODER)[group]:
-        name, _, replica = directory.rpartition("-r")
-        found = crosscoder_design.design(name, entry, CROSSCODER)._asdict()
-        if found["reference"]:
-            found["reference"] += f"-r{replica}"
-        designs[directory] = found | {"seed": config["seed"] + int(replica)}
-    return designs
+    entry = FAMILIES[family]
+    return {
+        directory: crosscoder_design.trained_as(
+            directory, entry, CROSSCODER, config["seed"]
+        )
+        for directory in crosscoder_design.groups(entry, CROSSCODER)[group]
+    }
 
 
 def group_designs(w):

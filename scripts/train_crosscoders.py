@@ -52,6 +52,7 @@ def train(
             rows=reader.rows,
             shards=shards,
             seed=design["seed"],
+            in_order=design["in_order"],
             batch_topk=settings.batch_topk if topk else None,
             reference=reference,
         )
@@ -79,7 +80,8 @@ def main(
     """Start at the first shard, go on from the previous states after it; on a GPU if there is one.
 
     `activations` are directories with a file of each model, {variant}.h5.
-    `designs` has each crosscoder's models, inputs, activation, reference and seed by its directory.
+    `designs` has each crosscoder's models, inputs, activation, reference, seed, and whether its
+    first pass over a shard is in file order, by its directory.
     `references` are the logs, up to this shard, of the crosscoders whose L0 BatchTopK follows. The
     same number of threads gives the same bits.
     """

@@ -8,7 +8,7 @@ of one purpose are a group: one job trains them on a shard, so that 26 crosscode
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from crosslens.config.sections import CrosscoderConfig, FamilyConfig
 from crosslens.config.study_design import (
@@ -46,8 +46,23 @@ def design(name: str, family: FamilyConfig, settings: CrosscoderConfig) -> Desig
         models_of(models, family),
         variation if variation in INPUTS else "activations",
         "batch_topk" if topk else settings.activation,
-        models if topk else None,
+        models if topk and settings.batch_topk.k == "matched" else None,
     )
+
+
+def trained_as(
+    directory: str, family: FamilyConfig, settings: CrosscoderConfig, seed: int
+) -> dict[str, Any]:
+    """Return a crosscoder's design, its seed, and whether its first pass is in file order.
+
+    Only the first seed reads shards in that order, which is fastest. Rows are shuffled when a shard
+    is written, so it is as random as any; but each seed needs an order of its own.
+    """
+    name, _, replica = directory.rpartition("-r")
+    found = design(name, family, settings)._asdict()
+    if found["reference"]:
+        found["reference"] += f"-r{replica}"
+    return found | {"seed": seed + int(replica), "in_order": replica == "0"}
 
 
 def models_of(models: str, family: FamilyConfig) -> list[str]:

@@ -80,6 +80,24 @@ def test_later_passes_are_shuffled_by_the_seed(tmp_path):
         assert passes(0) == [first, second, third]
 
 
+def test_first_pass_out_of_file_order_has_the_same_rows_by_seed(tmp_path):
+    """Check a permutation of all rows, another one for each seed; file order ignores the seed."""
+    path = make_shard(tmp_path / "base" / "shard-0.h5", numbered(200))
+    with ShardReader([path]) as reader:
+
+        def first(seed, in_order):
+            stream = reader.endless(5, [seed, 0], in_order=in_order)
+            return np.ravel(first_entries(next(stream) for _ in range(40))).tolist()
+
+        ordered = first(0, True)
+        assert ordered == list(range(200)) == first(1, True)
+        other = [first(seed, False) for seed in (1, 2)]
+        assert sorted(other[0]) == sorted(other[1]) == ordered
+        assert len({str(rows) for rows in (ordered, *other)}) == 3
+        assert all(set(rows[:5]) != set(ordered[:5]) for rows in other)
+        assert first(1, False) == other[0]
+
+
 def block_by_block(x, mask, size, generator=None):
     """Yield one pass by the plain algorithm: read a block, shuffle it, cut it into batches."""
     starts = np.arange(0, len(x), 16 * size)

@@ -6,7 +6,7 @@ import pytest
 
 from crosslens.config import crosscoder_design as designs
 from crosslens.config.crosscoder_design import Design
-from crosslens.config.sections import CrosscoderConfig, FamilyConfig
+from crosslens.config.sections import BatchTopKConfig, CrosscoderConfig, FamilyConfig
 
 FAMILY = FamilyConfig(label="A", base="b")
 ALL = ["batch_topk", "swapped", "noise", "self", "differences", "drift_matched", "checkpoints"]
@@ -32,6 +32,20 @@ def settings(*evidence, extra_seeds=2):
 )
 def test_a_name_says_what_a_crosscoder_is_trained_on(name, expected):
     assert designs.design(name, FAMILY, settings()) == expected
+
+
+def test_batch_topk_with_a_number_follows_no_other_crosscoder():
+    asked = settings("batch_topk").model_copy(update={"batch_topk": BatchTopKConfig(k=100)})
+    expected = Design(["base", "rl-5"], "activations", "batch_topk", None)
+    assert designs.design("rl-5-topk", FAMILY, asked) == expected
+
+
+def test_each_seed_has_its_own_order_of_rows():
+    first, second = (
+        designs.trained_as(f"rl-5-topk-r{r}", FAMILY, settings("batch_topk"), 7) for r in (0, 1)
+    )
+    assert (first["seed"], first["in_order"], first["reference"]) == (7, True, "rl-5-r0")
+    assert (second["seed"], second["in_order"], second["reference"]) == (8, False, "rl-5-r1")
 
 
 def test_every_name_can_be_part_of_a_path():

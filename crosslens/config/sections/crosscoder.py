@@ -145,9 +145,9 @@ class CrosscoderConfig(Section):
         1,
         ge=0,
         le=100,
-        description="Further seeds of each family's two final pairs and of its trio, for which "
-        "features and interventions are repeated (train_crosscoders, measure_overlap, "
-        "score_features, intervene).",
+        description="Further seeds, of initialization and order of rows, of each family's two "
+        "final pairs and of its trio, for which features and interventions are repeated "
+        "(train_crosscoders, measure_overlap, score_features, intervene).",
     )
     activation: Literal["relu_l1", "batch_topk"] = Field(
         "relu_l1",
