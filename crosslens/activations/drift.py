@@ -76,10 +76,12 @@ def match(target: float, at_one: float, drift_at: Callable[[float], float]) -> t
 
     Guesses take the drift as a power of alpha, at first its square, then the one that the last two
     guesses had; they stay within what earlier ones exclude. If SFT itself moved less than `target`,
-    alpha is 1.
+    alpha is 1; if RL did not move, it is 0.
     """
     if at_one <= target:
         return 1.0, at_one
+    if target <= SMALLEST:
+        return 0.0, 0.0
     low, high, alpha, found, power = 0.0, 1.0, 1.0, at_one, 2.0
     for _ in range(MOST_STEPS):
         before, guess = (alpha, found), alpha * (target / found) ** (1 / power)

@@ -117,12 +117,14 @@ def curve_doses(extent: Extent, primary: Dose) -> list[Dose]:
 def with_controls(
     splits: Mapping[str, Any], design: str, kind: str, dose: Dose, count: int
 ) -> Iterator[Arm]:
-    """List the arm of a kind of set and those of its matched controls."""
+    """List the arm of a kind of set and those of its matched controls; none without a split."""
     here = {
         name: found
         for name, found in splits.items()
         if name.startswith("without-") == (design == "leave_out")
     }
+    if not here:  # a single task: nothing is selected without it
+        return
     yield Arm(design, kind, SELECTED, dose, 0, {n: found[kind] for n, found in here.items()})
     drawn = {name: found["controls"].get(kind, []) for name, found in here.items()}
     wanted = [len(drawn[name]) for name, found in here.items() if found[kind]]

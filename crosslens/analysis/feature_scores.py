@@ -70,13 +70,14 @@ class Groups(NamedTuple):
 def splits_of(tasks: Sequence[str]) -> dict[str, Bool[np.ndarray, "task half"]]:
     """Return which tasks and halves features are selected on, by the split's name.
 
-    "all"; "A" and "B", a half of every task; and "without-TASK", all of every other task.
+    "all"; "A" and "B", a half of every task; and "without-TASK", all of every other task, if there
+    is one.
     """
     every = np.ones((len(tasks), len(HALVES)), dtype=bool)
     found = {"all": every}
     for i, half in enumerate(HALVES):
         found[half] = every & (np.arange(len(HALVES)) == i)
-    for i, task in enumerate(tasks):
+    for i, task in enumerate(tasks if len(tasks) > 1 else ()):
         found[f"without-{task}"] = every & (np.arange(len(tasks)) != i)[:, None]
     return found
 

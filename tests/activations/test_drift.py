@@ -46,6 +46,10 @@ def test_where_sft_moved_less_than_rl_it_is_sft_itself():
     assert match(0.2, 0.1, lambda a: a) == (1.0, 0.1)
 
 
+def test_where_rl_did_not_move_it_is_base():
+    assert match(0.0, 5.0, lambda a: 5 * a) == (0.0, 0.0)
+
+
 def test_a_model_between_two_others():
     base, sft, between = (tiny_network(seed=seed) for seed in (0, 1, 2))
     interpolate(between, base, sft, 0.25)

@@ -87,6 +87,7 @@ def test_splits_are_what_is_selected_on() -> None:
     assert list(splits) == ["all", "A", "B", "without-a", "without-b"]
     assert splits["A"].tolist() == [[True, False], [True, False]]
     assert splits["without-a"].tolist() == [[False, False], [True, True]]
+    assert list(splits_of(["a"])) == ["all", "A", "B"], "nothing is left without the only task"
 
 
 def test_some_features_at_a_time_give_the_same_and_survive_writing(tmp_path, monkeypatch) -> None:

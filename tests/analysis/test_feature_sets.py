@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from planted import (
+    AMPLIFY,
+    EXTENT,
     FEATURES,
     HELD_OUT,
     MODELS,
@@ -18,7 +20,9 @@ from planted import (
     scores_of,
 )
 
+from crosslens.analysis.arms import arms
 from crosslens.analysis.critical_samples import CELLS
+from crosslens.analysis.edits import Dose
 from crosslens.analysis.feature_scores import Scores, splits_of
 from crosslens.analysis.feature_sets import (
     Choice,
@@ -90,6 +94,22 @@ def test_a_task_left_out_decides_nothing(scores) -> None:
     before, after = select(scores), select(scores._replace(gain=changed))
     assert before["protocol"]["without-t0"] == after["protocol"]["without-t0"]
     assert before["protocol"]["without-t1"] != after["protocol"]["without-t1"]
+
+
+def test_a_single_task_has_sets_but_none_without_it(scores) -> None:
+    """The arms that leave a task out are missing; the others run."""
+    axes = {"gain": 1, "fires": 1} | dict.fromkeys(
+        ("sft_gain", "contrast_square", "active", "total", "count"), 0
+    )
+    one = {name: getattr(scores, name).take([0], axis=axis) for name, axis in axes.items()}
+    alone = scores._replace(**one, units=scores.units[:3])
+    alive = np.ones(FEATURES, dtype=bool)
+    found = feature_sets(alone, TASKS[:1], alive, CHOICE, Counts(5, 5, 2), seed=3)
+    assert list(found["protocol"]) == ["all", "A", "B"]
+    assert found["intersection"] == list(range(RAISED)) and found["overlap"] == []
+    doses = {"dose": AMPLIFY, "paper_dose": Dose("set", 3.0)}
+    designs = {arm.design for arm in arms(found, TASKS[:1], HELD_OUT, **doses, extent=EXTENT)}
+    assert designs == {"protocol", "everywhere", "paper"}
 
 
 @pytest.mark.parametrize("base", [2.0, 10.0])
