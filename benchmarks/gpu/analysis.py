@@ -114,6 +114,7 @@ def intervention(shape: dict[str, int], d_sparse: int, dtype: torch.dtype, devic
     crosscoder = random_crosscoder(shape["hidden_size"], d_sparse, device)
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, shape["vocab_size"], (8, 128)))
     ids, options = ids.to(device), {"index": RL, "layer": layer, "readout": "branch"}
+    options |= {"skip_positions": 0, "sink_threshold": float("inf")}
 
     def edited(chosen: list[int]) -> torch.Tensor:
         with intervene(network, crosscoder, features=chosen, dose=ZERO, **options):

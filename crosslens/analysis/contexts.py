@@ -41,7 +41,8 @@ def trained_positions(
     """Return the positions that crosscoders are trained on, from scaled activations.
 
     Not the first `skip_positions`, and not where a model has an attention sink: a norm above
-    `sink_threshold` times its mean, which is sqrt(d_model) after scaling.
+    `sink_threshold` times its mean, which is sqrt(d_model) after scaling. (Training takes the
+    median in place of the mean.)
     """
     norms = x.norm(dim=-1) / math.sqrt(x.shape[-1])
     where = (norms <= sink_threshold).all(dim=-1)

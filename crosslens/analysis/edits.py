@@ -142,11 +142,12 @@ def edited_positions(
     skip_positions: int,
     sink_threshold: float,
 ) -> Bool[torch.Tensor, "b t"]:
-    """Return where edits apply: the positions that crosscoders are trained on.
+    """Return where edits apply: not at the first positions, and not at attention sinks.
 
-    Not the first `skip_positions`, and not where the norm is above `sink_threshold` times its mean,
-    which is sqrt(d_model) / scale (an attention sink: there f means nothing, and an edit would be
-    out of all proportion).
+    Excluded are the first `skip_positions`, and positions whose norm exceeds `sink_threshold` times
+    the edited model's mean norm, sqrt(d_model) / scale. Crosscoders are not trained on sinks, so f
+    means nothing there. Training differs slightly: it masks norms above `sink_threshold` medians,
+    in any of the crosscoder's models.
     """
     norms = h.float().norm(dim=-1) * scale / np.sqrt(h.shape[-1])
     return present & (places >= skip_positions) & (norms <= sink_threshold)

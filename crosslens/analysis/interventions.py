@@ -36,15 +36,16 @@ def intervene(
     readout: str,
     units: Sequence[float] | None = None,
     others: Others | None = None,
-    skip_positions: int = 0,
-    sink_threshold: float = float("inf"),
+    skip_positions: int = 1,
+    sink_threshold: float = 10.0,
 ) -> Iterator[None]:
     """Within the context, give `features` a dose after `layer` layers.
 
     index: the model's place in the crosscoder. `units` are needed by doses of kind "clamp".
     `others(input_ids, ...)` gives all models' activations [b, n, d_model], flattened over
     positions; the readout "joint" needs it. It also gets the attention mask and the positions,
-    where the model was given them. `edited_positions` says where the edit applies.
+    where the model was given them. As in the workflow, the first position and attention sinks are
+    not edited (`edited_positions`); pass 0 and infinity to edit everywhere.
     """
     if readout == "joint" and others is None:
         raise InputError("others: the readout joint needs all models' activations. Give `others`.")

@@ -58,7 +58,21 @@ def hidden(model: torch.nn.Module) -> torch.Tensor:
     return seen[0]
 
 
-def test_only_positions_that_crosscoders_are_trained_on_are_edited(model, crosscoder) -> None:
+def test_by_default_the_first_position_and_sinks_are_not_edited(model, crosscoder) -> None:
+    """By default as in the workflow: a study's skip_positions is 1, its sink_threshold 10."""
+    before = hidden(model)
+    norms = before.norm(dim=-1)
+    options = {"index": INDEX, "features": [1, 4], "dose": Dose("set", 50.0), "layer": LAYER}
+    for mean in (norms.max().item(), norms.median().item() / 10):
+        crosscoder.scales[INDEX] = before.shape[-1] ** 0.5 / mean
+        with intervene(model, crosscoder, readout="branch", **options):
+            edited = (hidden(model) != before).any(dim=-1)
+        expected = (norms <= 10.001 * mean) & (torch.arange(IDS.shape[1]) >= 1)
+        assert edited.tolist() == expected.tolist() and edited.any()
+    assert edited.sum() < IDS.numel() - len(IDS), "a sink beyond the first position"
+
+
+def test_first_positions_and_sinks_are_not_edited(model, crosscoder) -> None:
     before = hidden(model)
     crosscoder.scales[INDEX] = before.shape[-1] ** 0.5  # then the mean norm is 1
     norms = before.norm(dim=-1)
@@ -86,7 +100,8 @@ def test_the_hook_edits_the_residual_stream(model, crosscoder, readout, value) -
         lambda module, args, kwargs: seen.update(h=args[0] if args else kwargs["hidden_states"]),
         with_kwargs=True,
     )
-    run(model, crosscoder, readout=readout, dose=Dose("set", value))
+    everywhere = {"skip_positions": 0, "sink_threshold": float("inf")}
+    run(model, crosscoder, readout=readout, dose=Dose("set", value), **everywhere)
     after.remove()
     torch.testing.assert_close(seen["h"], wanted, atol=1e-5, rtol=1e-5)
 
