@@ -69,27 +69,27 @@ rule measure_overlap:
         "../scripts/measure_overlap.py"
 
 
-rule rank_shifts:
+rule measure_rank_shifts:
     input:
         nrn="<results>/metrics/{family}/nrn.csv",
     output:
         "<results>/metrics/{family}/rank-shifts.csv",
     log:
-        "<logs>/rank_shifts/{family}.log",
+        "<logs>/measure_rank_shifts/{family}.log",
     benchmark:
-        "<benchmarks>/rank_shifts/{family}.tsv"
+        "<benchmarks>/measure_rank_shifts/{family}.tsv"
     conda:
         env_file("analysis")
     envmodules:
         env_module("analysis"),
     resources:
-        mem_mb=rule_resource("rank_shifts", "mem_mb", 1000),
-        runtime=rule_resource("rank_shifts", "runtime", 20),
+        mem_mb=rule_resource("measure_rank_shifts", "mem_mb", 1000),
+        runtime=rule_resource("measure_rank_shifts", "runtime", 20),
     params:
-        code=library_hash("scripts/rank_shifts.py"),
+        code=library_hash("scripts/measure_rank_shifts.py"),
         top=config["metrics"]["top_features"],
     script:
-        "../scripts/rank_shifts.py"
+        "../scripts/measure_rank_shifts.py"
 
 
 rule measure_splice:

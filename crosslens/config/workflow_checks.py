@@ -12,6 +12,7 @@ GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the oth
     *("score_features", "intervene", "measure_splice", "measure_gap"),
     *("collect_feature_cards", "export_features"),
 )
+RENAMED_RULES = {"rank_shifts": "measure_rank_shifts"}  # old name -> new name
 
 
 def check_names(study: StudyConfig, rules: set[str]) -> None:
@@ -29,6 +30,10 @@ def check_resources(study: StudyConfig, rules: set[str], limit: int | None) -> N
     would lower a rule's GPUs without a message; None where there is none.
     """
     for rule, request in study.resources.items():
+        if new := RENAMED_RULES.get(rule):
+            raise InputError(
+                f"resources.{rule}: this rule has another name now. Rename it to {new}."
+            )
         if rule not in rules:
             raise InputError(f"resources.{rule}: unknown rule. {suggestion(rule, sorted(rules))}")
         if request.gpu and rule not in GPU_RULES:

@@ -22,7 +22,7 @@ from crosslens.crosscoder.model import Crosscoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import measure_overlap  # noqa: E402
-import rank_shifts as rank_shifts_script  # noqa: E402
+import measure_rank_shifts  # noqa: E402
 import score_specificity  # noqa: E402
 
 NORMS = torch.tensor([[1.0, 3.0, 0.0, 2.0], [3.0, 1.0, 5.0, 2.0]])
@@ -157,7 +157,7 @@ def study(tmp_path_factory):
     measure_overlap.main(
         nrn=nrn_out, root=root, together=together, count=3, match_cosine=0.7, out=overlap
     )
-    rank_shifts_script.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
+    measure_rank_shifts.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
     return root
 
 

@@ -104,9 +104,9 @@ def test_more_gpus_than_the_machine_has(
 
 
 def test_gpus_for_a_rule_that_uses_none(study: Study) -> None:
-    study.change("resources.rank_shifts", {"gpu": 1})
+    study.change("resources.measure_rank_shifts", {"gpu": 1})
     done = study.snakemake("--dry-run", "--cores", "1")
-    assert "Error: resources.rank_shifts.gpu: the rule runs on CPUs" in done.stdout
+    assert "Error: resources.measure_rank_shifts.gpu: the rule runs on CPUs" in done.stdout
 
 
 def test_the_rules_that_take_gpus_are_those_that_the_configuration_may_give_them() -> None:

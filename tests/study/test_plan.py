@@ -57,7 +57,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "evaluate_crosscoder": 3 * 26,
         "score_specificity": 3,
         "measure_overlap": 3,
-        "rank_shifts": 3,
+        "measure_rank_shifts": 3,
         "find_critical_samples": 3,
         "read_questions": 3,
         "score_features": 12,

@@ -18,7 +18,7 @@ PER_FAMILY = {
     "evaluate_crosscoder": 10 + 1 + 3,
     "score_specificity": 1,
     "measure_overlap": 1,
-    "rank_shifts": 1,
+    "measure_rank_shifts": 1,
     "find_critical_samples": 1,
     "score_features": 2,
     "select_features": 2,

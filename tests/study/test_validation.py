@@ -13,6 +13,7 @@ from crosslens.config.sections import Section
 from crosslens.config.sections.families import OverridesConfig
 from crosslens.config.study import StudyConfig
 from crosslens.config.synthetic_constants import SYNTHETIC_POSITIONS
+from crosslens.config.workflow_checks import RENAMED_RULES
 from crosslens.io.errors import InputError
 
 SCRIPTS = ROOT / "scripts"
@@ -301,6 +302,14 @@ def test_an_old_key_is_refused_with_its_new_name(study: Study, old: str, new: st
     assert value_at([*parents, new], study.config) is not None
     study.change(old, 1)
     assert refusal(study) == f"{old}: this key has another name now. Rename it to {new}."
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_RULES.items())
+def test_an_old_rule_is_refused_with_its_new_name(study: Study, old: str, new: str) -> None:
+    study.change(f"resources.{old}", {"mem_mb": 1})
+    key = f"resources.{old}"
+    assert refusal(study) == f"{key}: this rule has another name now. Rename it to {new}."
+    assert (SCRIPTS / f"{new}.py").is_file()
 
 
 def test_an_old_key_among_a_familys_own_settings_is_refused(study: Study) -> None:

@@ -9,14 +9,14 @@ from crosslens.config.sections.base import Fraction, Section, Text
 
 class MetricsConfig(Section):
     """What is measured on crosscoders and their features (score_specificity, measure_overlap,
-    rank_shifts, measure_splice, collect_feature_cards, export_features)."""
+    measure_rank_shifts, measure_splice, collect_feature_cards, export_features)."""
 
     top_features: int = Field(
         50,
         ge=1,
         le=2**20,
         description="Number of features with the highest NRN in Figures 2, 7 and 8 to 13 "
-        "(measure_overlap, rank_shifts).",
+        "(measure_overlap, measure_rank_shifts).",
     )
     alive_threshold: Fraction = Field(
         1e-5,

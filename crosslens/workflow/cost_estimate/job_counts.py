@@ -20,7 +20,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
     once: tuple[str, ...] = (
         "score_specificity",
         "measure_overlap",
-        "rank_shifts",
+        "measure_rank_shifts",
         "find_critical_samples",
     )
     once += ("tokenize_corpus", "report_data_path", "start_family")
