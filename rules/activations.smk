@@ -105,7 +105,7 @@ rule extract_activations:
         "../scripts/extract_activations.py"
 
 
-rule report_data_path:
+rule count_tokens:
     input:
         corpus="<results>/activations/{family}/corpus.h5",
         counts=collect(
@@ -116,18 +116,18 @@ rule report_data_path:
     output:
         "<results>/activations/{family}/data-path.json",
     log:
-        "<logs>/report_data_path/{family}.log",
+        "<logs>/count_tokens/{family}.log",
     benchmark:
-        "<benchmarks>/report_data_path/{family}.tsv"
+        "<benchmarks>/count_tokens/{family}.tsv"
     conda:
         env_file("analysis")
     envmodules:
         env_module("analysis"),
     resources:
-        mem_mb=rule_resource("report_data_path", "mem_mb", 2000),
-        runtime=rule_resource("report_data_path", "runtime", 10),
+        mem_mb=rule_resource("count_tokens", "mem_mb", 2000),
+        runtime=rule_resource("count_tokens", "runtime", 10),
     params:
-        code=library_hash("scripts/report_data_path.py"),
+        code=library_hash("scripts/count_tokens.py"),
         tokens=config["corpus"]["tokens"],
     script:
-        "../scripts/report_data_path.py"
+        "../scripts/count_tokens.py"

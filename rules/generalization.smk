@@ -31,7 +31,7 @@ rule find_critical_samples:
         "../scripts/find_critical_samples.py"
 
 
-rule read_questions:
+rule answer_questions:
     input:
         models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
         samples=collect(
@@ -44,24 +44,24 @@ rule read_questions:
         table="<results>/generalization/{family}/questions.csv",
         states="<results>/generalization/{family}/states.safetensors",
     log:
-        "<logs>/read_questions/{family}.log",
+        "<logs>/answer_questions/{family}.log",
     benchmark:
-        "<benchmarks>/read_questions/{family}.tsv"
+        "<benchmarks>/answer_questions/{family}.tsv"
     conda:
         env_file("analysis")
     envmodules:
         env_module("analysis"),
     resources:
-        gpu=rule_resource("read_questions", "gpu"),
-        mem_mb=rule_resource("read_questions", "mem_mb", 4000),
-        runtime=rule_resource("read_questions", "runtime", 60),
+        gpu=rule_resource("answer_questions", "gpu"),
+        mem_mb=rule_resource("answer_questions", "mem_mb", 4000),
+        runtime=rule_resource("answer_questions", "runtime", 60),
     params:
-        code=library_hash("scripts/read_questions.py"),
+        code=library_hash("scripts/answer_questions.py"),
         evaluation=EVALUATION,
         layer=config["activations"]["layer"],
         seed=config["seed"],
     script:
-        "../scripts/read_questions.py"
+        "../scripts/answer_questions.py"
 
 
 rule score_features:

@@ -142,7 +142,7 @@ def extract(
     tokens, positions, sequences = row_origins(rows, order, skip_positions)
     return Extracted(
         RowMetadata(tokens, positions, sequences, mask.astype(np.uint8), float(norms[mask].mean())),
-        count_tokens(rows, tokens, norms, mask),
+        shard_counts(rows, tokens, norms, mask),
     )
 
 
@@ -164,7 +164,7 @@ def row_origins(
     return rows[sequences, positions], positions.astype(np.uint16), sequences
 
 
-def count_tokens(
+def shard_counts(
     rows: UInt32[np.ndarray, "n t"],
     tokens: UInt32[np.ndarray, " activations"],
     norms: Float[np.ndarray, " activations"],

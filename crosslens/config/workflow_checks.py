@@ -8,11 +8,15 @@ from crosslens.io.errors import InputError
 GPU_RULES = (  # their scripts hold GPUs (crosslens.workflow.gpu_locks); the others compute on CPUs
     *("generate_traces", "train_sft", "train_grpo", "generate_answers", "evaluate_model"),
     "extract_activations",
-    *("match_drift", "train_crosscoders", "evaluate_crosscoder", "read_questions"),
+    *("match_drift", "train_crosscoders", "evaluate_crosscoder", "answer_questions"),
     *("score_features", "intervene", "measure_splice", "measure_gap"),
     *("collect_feature_cards", "export_features"),
 )
-RENAMED_RULES = {"rank_shifts": "measure_rank_shifts"}  # old name -> new name
+RENAMED_RULES = {  # old name -> new name
+    "rank_shifts": "measure_rank_shifts",
+    "read_questions": "answer_questions",
+    "report_data_path": "count_tokens",
+}
 
 
 def check_names(study: StudyConfig, rules: set[str]) -> None:

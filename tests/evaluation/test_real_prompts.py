@@ -79,7 +79,7 @@ def test_real_choices_and_features_read_the_same_final_token(
     options = {"tokenizer": model.tokenizer, "batch_size": 1, "max_length": 2048}
     recorder = Recorder(pretrained=model.model, **options)
     questions = questions_of(recorder, name, tasks[name])
-    for ids in (questions[i].prompt for i in SOME):  # as read_questions
+    for ids in (questions[i].prompt for i in SOME):  # as answer_questions
         names = model.tokenizer.convert_ids_to_tokens(ids)
         assert names.count(start) == (start is not None)
         assert any(row[: len(ids)] == ids for row in seen)

@@ -57,7 +57,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "train_crosscoders": (GROUPS + seeds + 3) * shards,  # of evidence, one a kind
         "evaluate_crosscoder": trained,
         "select_features": 1 + seeds + 1,
-        "read_questions": 1,
+        "answer_questions": 1,
         "intervene": 2 * (1 + seeds) + 1,  # SFT for the first seed only
         "assess_interventions": 1,
         "measure_splice": 1,

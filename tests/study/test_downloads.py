@@ -59,7 +59,7 @@ def test_a_limit_is_drawn_once_for_all_rules(study: Study) -> None:
     study.change("evaluation.limit", 20)
     done = study.snakemake("--dry-run", "--cores", "1")
     assert done.returncode == 0, done.stdout
-    for rule in ("evaluate_model", "read_questions"):
+    for rule in ("evaluate_model", "answer_questions"):
         block = done.stdout.partition(f"rule {rule}:")[2].partition("output:")[0]
         assert block.count("results/mini/data/benchmarks/") == 10, rule
         assert "world/benchmarks" not in block
@@ -74,7 +74,7 @@ def test_evaluation_reads_local_files_only(study: Study) -> None:
     done = study.snakemake("--dry-run", "--cores", "1")
     assert done.returncode == 0, done.stdout
     made = "results/mini/data/benchmarks/piqa.jsonl"
-    for rule in ("evaluate_model", "read_questions"):
+    for rule in ("evaluate_model", "answer_questions"):
         block = done.stdout.partition(f"rule {rule}:")[2].partition("output:")[0]
         assert made in block, rule
     block = done.stdout.partition("rule prepare_benchmark:")[2].partition("output:")[0]

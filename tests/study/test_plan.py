@@ -51,7 +51,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "tokenize_corpus": 3,
         "match_drift": 3,
         "extract_activations": 3 * 4 * 101,
-        "report_data_path": 3,
+        "count_tokens": 3,
         "start_family": 3,
         "train_crosscoders": 3 * 9 * 100,
         "evaluate_crosscoder": 3 * 26,
@@ -59,7 +59,7 @@ def test_the_paper_has_the_jobs_of_its_graph(tmp_path) -> None:
         "measure_overlap": 3,
         "measure_rank_shifts": 3,
         "find_critical_samples": 3,
-        "read_questions": 3,
+        "answer_questions": 3,
         "score_features": 12,
         "select_features": 12,
         "intervene": 21,
@@ -150,7 +150,7 @@ def test_the_edits_of_the_paper() -> None:
     the paper's sets: 366; two other seeds of 203; in base and RL. 23 in SFT."""
     assert gpu_time.arms(PAPER) == 2 * (366 + 2 * 203) + 23
     hours = gpu_time.gpu_hours(PAPER, job_counts.jobs(PAPER))
-    protocol = sum(hours[rule] for rule in ("read_questions", "score_features", "intervene"))
+    protocol = sum(hours[rule] for rule in ("answer_questions", "score_features", "intervene"))
     assert protocol < 0.15 * (sum(hours.values()) - protocol)
 
 

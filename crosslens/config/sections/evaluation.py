@@ -86,7 +86,7 @@ class EvaluationConfig(Section):
         {},
         description="Data of every task, in the columns that lm-eval reads: a local file, or a "
         "data set of the hub with revision and the files of one split; it becomes one local file "
-        "(prepare_benchmark) that evaluate_model and read_questions read.",
+        "(prepare_benchmark) that evaluate_model and answer_questions read.",
     )
 
     @model_validator(mode="after")

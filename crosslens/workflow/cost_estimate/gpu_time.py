@@ -98,7 +98,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
             for group in crosscoder_design.groups(family, settings).values()
             for slots in crosscoder_slots(group, family, settings)
         ),
-        "read_questions": len(study_design.FINAL) * questions_hours(study, size),
+        "answer_questions": len(study_design.FINAL) * questions_hours(study, size),
         "intervene": arms(study) * questions_hours(study, size) / 2,  # the model's upper half
         "measure_splice": len(study_design.FINAL) * splice_hours(study, size),
         # Of each model a lower half, and an upper half for each of three codes.

@@ -23,8 +23,8 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         "measure_rank_shifts",
         "find_critical_samples",
     )
-    once += ("tokenize_corpus", "report_data_path", "start_family")
-    once += ("read_questions", "assess_interventions")
+    once += ("tokenize_corpus", "count_tokens", "start_family")
+    once += ("answer_questions", "assess_interventions")
     once += ("measure_splice", "measure_gap", "collect_feature_cards", "write_feature_page")
     trios = len(crosscoder_design.trios(settings)) * len(families)
     seeds = (1 + settings.extra_seeds) * len(families)

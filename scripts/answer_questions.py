@@ -31,7 +31,7 @@ def read(model: Path, settings: EvaluationConfig) -> list[Question]:
         return [q for name in names for q in questions_of(recorder, name, tasks[name])]
 
 
-def look(
+def run_model(
     path: Path, layer: str | int, questions: list[Question], batch_size: int
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Return a model's states at every final token [q, d_model], and its choices."""
@@ -42,7 +42,7 @@ def look(
     final: dict[int, torch.Tensor] = {}
     order = sorted(range(len(questions)), key=lambda i: -tree_size(questions[i]))
     groups = list(batches(order, batch_size))
-    for group in track(groups, f"reading questions, {path.name}", unit="batches"):
+    for group in track(groups, f"answering questions, {path.name}", unit="batches"):
         batch = make_batch([questions[i] for i in group], model.device)
         if not final:
             model.check(batch.ids)
@@ -66,12 +66,12 @@ def main(
     """Write questions.jsonl, their table, and the models' states [q, n, d_model]."""
     torch.set_num_threads(1)
     found = read(models[0], settings)
-    looks = [look(path, layer, found, settings.batch_size) for path in models]
+    runs = [run_model(path, layer, found, settings.batch_size) for path in models]
     records = {name: read_jsonl(path) for name, path in zip(MODELS, samples, strict=True)}
-    choices = {name: choice for name, (_, choice) in zip(MODELS, looks, strict=True)}
+    choices = {name: choice for name, (_, choice) in zip(MODELS, runs, strict=True)}
     rows = question_table(found, records, choices, seed)
     with atomic_write(states) as partial:
-        save_file({"states": torch.stack([final for final, _ in looks], dim=1)}, partial)
+        save_file({"states": torch.stack([final for final, _ in runs], dim=1)}, partial)
     write_csv(table, rows)
     write_questions(questions, found)
 
