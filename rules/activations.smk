@@ -6,8 +6,8 @@ family. So the disk holds `shards_on_disk` shards of each model of one family at
 
 INPUTS: the sources of `corpus`; <results>/models/{family}/{variant}.
 OUTPUTS: <results>/models/{family}/sft-matched; <results>/activations/{family}/: corpus.h5, started,
-drift.json, data-path.json; {models}/: shard-{shard}/{variant}.h5 (temporary), shard-{shard}.json
-(counts). {models} is base, the checkpoints of a paradigm, or the SFT model of RL's drift: one job
+drift.json, data-path.json; {model_set}/: shard-{shard}/{variant}.h5 (temporary), shard-{shard}.json
+(counts). {model_set} is base, the checkpoints of a paradigm, or the SFT model of RL's drift: one job
 extracts them, one after the other.
 """
 
@@ -82,13 +82,13 @@ rule extract_activations:
         consumed=back_pressure,
     output:
         activations=temp(
-            directory("<results>/activations/{family}/{models}/shard-{shard}")
+            directory("<results>/activations/{family}/{model_set}/shard-{shard}")
         ),
-        counts="<results>/activations/{family}/{models}/shard-{shard}.json",
+        counts="<results>/activations/{family}/{model_set}/shard-{shard}.json",
     log:
-        "<logs>/extract_activations/{family}/{models}-{shard}.log",
+        "<logs>/extract_activations/{family}/{model_set}-{shard}.log",
     benchmark:
-        "<benchmarks>/extract_activations/{family}/{models}-{shard}.tsv"
+        "<benchmarks>/extract_activations/{family}/{model_set}-{shard}.tsv"
     conda:
         env_file("analysis")
     envmodules:
@@ -109,8 +109,8 @@ rule count_tokens:
     input:
         corpus="<results>/activations/{family}/corpus.h5",
         counts=collect(
-            "<results>/activations/{{family}}/{models}/shard-{shard}.json",
-            models=extraction_sets,
+            "<results>/activations/{{family}}/{model_set}/shard-{shard}.json",
+            model_set=extraction_sets,
             shard=["heldout", *SHARDS],
         ),
     output:

@@ -62,11 +62,11 @@ wildcard_constraints:
     variant=f"base|(sft|rl)-[1-{N_CHECKPOINTS}]|{crosscoder_design.MATCHED}",
     crosscoder=crosscoder_design.PATTERN,
     group=crosscoder_design.GROUP,
-    models=f"base|sft|rl|{crosscoder_design.MATCHED}",
+    model_set=f"base|sft|rl|{crosscoder_design.MATCHED}",
     replica=r"\d+",
     shard=r"\d+|heldout",
     part=r"\d+",
-    target=either(FINAL.values()),
+    edited_model=either(FINAL.values()),
     curves=either(CURVES),
 
 

@@ -2,7 +2,7 @@
 and those that `crosscoder.evidence` asks for. One job trains a group of them on a shard. Their names
 and groups: crosslens/config/crosscoder_design.py.
 
-INPUTS: <results>/activations/{family}/{models}/shard-{shard}/{variant}.h5.
+INPUTS: <results>/activations/{family}/{model_set}/shard-{shard}/{variant}.h5.
 OUTPUTS: <results>/crosscoders/{family}/: groups/{group}/: states-{shard}/ (temporary),
 history-{shard}.csv; {crosscoder}-r{replica}/: crosscoder.safetensors, quality.json, features.csv,
 training.csv.
@@ -12,8 +12,8 @@ training.csv.
 rule train_crosscoders:
     input:
         activations=collect(
-            "<results>/activations/{{family}}/{models}/shard-{{shard}}",
-            models=sets_of_group,
+            "<results>/activations/{{family}}/{model_set}/shard-{{shard}}",
+            model_set=sets_of_group,
         ),
         previous=previous_states,
         references=reference_histories,
@@ -47,8 +47,8 @@ rule evaluate_crosscoder:
     input:
         states=last_states,
         heldout=collect(
-            "<results>/activations/{{family}}/{models}/shard-heldout",
-            models=sets_of_crosscoder,
+            "<results>/activations/{{family}}/{model_set}/shard-heldout",
+            model_set=sets_of_crosscoder,
         ),
         histories=histories,
         reference=reference_quality,

@@ -78,7 +78,7 @@ def extraction_sets(w):
 
 def models_to_extract(w):
     """The models that an extraction reads."""
-    return [f"<results>/models/{{family}}/{v}" for v in sets_of(w.family)[w.models]]
+    return [f"<results>/models/{{family}}/{v}" for v in sets_of(w.family)[w.model_set]]
 
 
 def sets_with(variants):
@@ -209,7 +209,7 @@ def back_pressure(w):
     return [
         f"<results>/crosscoders/{{family}}/groups/{group}/history-{consumed}.csv"
         for group, variants in groups_of(w.family).items()
-        if w.models in sets_with(variants)
+        if w.model_set in sets_with(variants)
     ]
 
 
@@ -285,6 +285,6 @@ def math_answers(w):
 def edited_models():
     """The seeds and models that features are edited in; SFT only for the first seed."""
     trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)
-    edited = [f"{trio}/{target}" for trio in trios for target in ["base", FINAL["rl"]]]
+    edited = [f"{trio}/{model}" for trio in trios for model in ["base", FINAL["rl"]]]
     sft = config["causal_protocol"]["sft_control"]
     return [*edited, f"{trios[0]}/{FINAL['sft']}"] if sft else edited

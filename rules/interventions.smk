@@ -1,7 +1,7 @@
 """Causal interventions: features edited in base, RL and SFT, on all questions, with their controls.
 
 INPUTS: <results>/generalization/{family}/, the three-model crosscoders, their models.
-OUTPUTS: <results>/interventions/{family}/: {crosscoder}-r{replica}/{target}/: arms.json,
+OUTPUTS: <results>/interventions/{family}/: {crosscoder}-r{replica}/{edited_model}/: arms.json,
 outcomes.npz; effects.csv, comparisons.csv, evidence.json; gap.csv (the gap test).
 """
 
@@ -44,12 +44,12 @@ rule intervene:
         features="<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
         crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
     output:
-        records="<results>/interventions/{family}/{crosscoder}-r{replica}/{target}/arms.json",
-        outcomes="<results>/interventions/{family}/{crosscoder}-r{replica}/{target}/outcomes.npz",
+        records="<results>/interventions/{family}/{crosscoder}-r{replica}/{edited_model}/arms.json",
+        outcomes="<results>/interventions/{family}/{crosscoder}-r{replica}/{edited_model}/outcomes.npz",
     log:
-        "<logs>/intervene/{family}/{crosscoder}-r{replica}/{target}.log",
+        "<logs>/intervene/{family}/{crosscoder}-r{replica}/{edited_model}.log",
     benchmark:
-        "<benchmarks>/intervene/{family}/{crosscoder}-r{replica}/{target}.tsv"
+        "<benchmarks>/intervene/{family}/{crosscoder}-r{replica}/{edited_model}.tsv"
     conda:
         env_file("analysis")
     envmodules:

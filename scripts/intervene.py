@@ -25,7 +25,7 @@ from crosslens.workflow.job import run_job
 
 def main(
     *,
-    target: str,
+    edited_model: str,
     replica: int,
     models: list[Path],
     questions: Path,
@@ -44,7 +44,7 @@ def main(
     """Write arms.json, and the choice and margin of every arm and question."""
     torch.set_num_threads(1)
     trio, chosen, rows = Crosscoder.load(crosscoder), read_json(features), pd.read_csv(table)
-    index, layer = trio.models.index(target), trio.metadata["layer"]
+    index, layer = trio.models.index(edited_model), trio.metadata["layer"]
     extent = extent_of(protocol, index, replica)
     network = load_network(models[index], AutoModelForCausalLM)
     trio = trio.to(network.device).requires_grad_(False)
@@ -88,7 +88,7 @@ if __name__ == "__main__":
     run_job(
         main,
         snakemake,
-        target=snakemake.wildcards.target,
+        edited_model=snakemake.wildcards.edited_model,
         replica=snakemake.wildcards.replica,
         **{name: snakemake.input[name] for name in snakemake.input.keys()},  # noqa: SIM118
         evaluation=snakemake.params.evaluation,
