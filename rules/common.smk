@@ -63,7 +63,7 @@ wildcard_constraints:
     crosscoder=crosscoder_design.PATTERN,
     group=crosscoder_design.GROUP,
     model_set=f"base|sft|rl|{crosscoder_design.MATCHED}",
-    replica=r"\d+",
+    replicate=r"\d+",
     shard=r"\d+|heldout",
     part=r"\d+",
     edited_model=either(FINAL.values()),

@@ -1,10 +1,10 @@
-"""Sparse crosscoders: ten pairs, the trio, replicas (other seeds) of the last pairs and the trio,
+"""Sparse crosscoders: ten pairs, the trio, replicates (other seeds) of the last pairs and the trio,
 and those that `crosscoder.evidence` asks for. One job trains a group of them on a shard. Their names
 and groups: crosslens/config/crosscoder_design.py.
 
 INPUTS: <results>/activations/{family}/{model_set}/shard-{shard}/{variant}.h5.
 OUTPUTS: <results>/crosscoders/{family}/: groups/{group}/: states-{shard}/ (temporary),
-history-{shard}.csv; {crosscoder}-r{replica}/: crosscoder.safetensors, quality.json, features.csv,
+history-{shard}.csv; {crosscoder}-r{replicate}/: crosscoder.safetensors, quality.json, features.csv,
 training.csv.
 """
 
@@ -53,14 +53,14 @@ rule evaluate_crosscoder:
         histories=histories,
         reference=reference_quality,
     output:
-        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
-        quality="<results>/crosscoders/{family}/{crosscoder}-r{replica}/quality.json",
-        features="<results>/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
-        training="<results>/crosscoders/{family}/{crosscoder}-r{replica}/training.csv",
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/crosscoder.safetensors",
+        quality="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/quality.json",
+        features="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/features.csv",
+        training="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/training.csv",
     log:
-        "<logs>/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.log",
+        "<logs>/evaluate_crosscoder/{family}/{crosscoder}-r{replicate}.log",
     benchmark:
-        "<benchmarks>/evaluate_crosscoder/{family}/{crosscoder}-r{replica}.tsv"
+        "<benchmarks>/evaluate_crosscoder/{family}/{crosscoder}-r{replicate}.tsv"
     conda:
         env_file("analysis")
     envmodules:

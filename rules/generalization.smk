@@ -3,7 +3,7 @@
 INPUTS: <results>/evaluation/{family}/{base,sft-5,rl-5}/samples.jsonl, the three-model crosscoders,
 their models.
 OUTPUTS: <results>/generalization/{family}/: critical.json, questions.jsonl, questions.csv,
-states.safetensors; {crosscoder}-r{replica}/: scores.npz, scores.csv, features.json.
+states.safetensors; {crosscoder}-r{replicate}/: scores.npz, scores.csv, features.json.
 """
 
 
@@ -68,14 +68,14 @@ rule score_features:
     input:
         questions="<results>/generalization/{family}/questions.csv",
         states="<results>/generalization/{family}/states.safetensors",
-        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/crosscoder.safetensors",
     output:
-        scores="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.npz",
-        table="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.csv",
+        scores="<results>/generalization/{family}/{crosscoder}-r{replicate}/scores.npz",
+        table="<results>/generalization/{family}/{crosscoder}-r{replicate}/scores.csv",
     log:
-        "<logs>/score_features/{family}/{crosscoder}-r{replica}.log",
+        "<logs>/score_features/{family}/{crosscoder}-r{replicate}.log",
     benchmark:
-        "<benchmarks>/score_features/{family}/{crosscoder}-r{replica}.tsv"
+        "<benchmarks>/score_features/{family}/{crosscoder}-r{replicate}.tsv"
     conda:
         env_file("analysis")
     envmodules:
@@ -95,14 +95,14 @@ rule score_features:
 
 rule select_features:
     input:
-        scores="<results>/generalization/{family}/{crosscoder}-r{replica}/scores.npz",
-        features="<results>/crosscoders/{family}/{crosscoder}-r{replica}/features.csv",
+        scores="<results>/generalization/{family}/{crosscoder}-r{replicate}/scores.npz",
+        features="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/features.csv",
     output:
-        "<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
+        "<results>/generalization/{family}/{crosscoder}-r{replicate}/features.json",
     log:
-        "<logs>/select_features/{family}/{crosscoder}-r{replica}.log",
+        "<logs>/select_features/{family}/{crosscoder}-r{replicate}.log",
     benchmark:
-        "<benchmarks>/select_features/{family}/{crosscoder}-r{replica}.tsv"
+        "<benchmarks>/select_features/{family}/{crosscoder}-r{replicate}.tsv"
     conda:
         env_file("analysis")
     envmodules:

@@ -157,7 +157,7 @@ def reference_histories(w):
 
 def trained_group(w):
     """The directory of the group that a crosscoder is trained in."""
-    group = crosscoder_design.group_of(f"{w.crosscoder}-r{w.replica}")
+    group = crosscoder_design.group_of(f"{w.crosscoder}-r{w.replicate}")
     return f"<results>/crosscoders/{{family}}/groups/{group}"
 
 
@@ -174,7 +174,7 @@ def histories(w):
 def reference_quality(w):
     """The quality of the crosscoder whose L0 this one has; no file for one that has its own L0."""
     reference = design_of(w).reference
-    path = f"<results>/crosscoders/{{family}}/{reference}-r{{replica}}"
+    path = f"<results>/crosscoders/{{family}}/{reference}-r{{replicate}}"
     return f"{path}/quality.json" if reference else []
 
 
@@ -186,8 +186,8 @@ def crosscoder_settings():
 
 
 def crosscoder_seed(w):
-    """Seed of a crosscoder: each replica has its own."""
-    return config["seed"] + int(w.replica)
+    """Seed of a crosscoder: each replicate has its own."""
+    return config["seed"] + int(w.replicate)
 
 
 def previous_states(w):

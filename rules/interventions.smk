@@ -1,7 +1,7 @@
 """Causal interventions: features edited in base, RL and SFT, on all questions, with their controls.
 
 INPUTS: <results>/generalization/{family}/, the three-model crosscoders, their models.
-OUTPUTS: <results>/interventions/{family}/: {crosscoder}-r{replica}/{edited_model}/: arms.json,
+OUTPUTS: <results>/interventions/{family}/: {crosscoder}-r{replicate}/{edited_model}/: arms.json,
 outcomes.npz; effects.csv, comparisons.csv, evidence.json; gap.csv (the gap test).
 """
 
@@ -41,15 +41,15 @@ rule intervene:
         questions="<results>/generalization/{family}/questions.jsonl",
         table="<results>/generalization/{family}/questions.csv",
         states="<results>/generalization/{family}/states.safetensors",
-        features="<results>/generalization/{family}/{crosscoder}-r{replica}/features.json",
-        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replica}/crosscoder.safetensors",
+        features="<results>/generalization/{family}/{crosscoder}-r{replicate}/features.json",
+        crosscoder="<results>/crosscoders/{family}/{crosscoder}-r{replicate}/crosscoder.safetensors",
     output:
-        records="<results>/interventions/{family}/{crosscoder}-r{replica}/{edited_model}/arms.json",
-        outcomes="<results>/interventions/{family}/{crosscoder}-r{replica}/{edited_model}/outcomes.npz",
+        records="<results>/interventions/{family}/{crosscoder}-r{replicate}/{edited_model}/arms.json",
+        outcomes="<results>/interventions/{family}/{crosscoder}-r{replicate}/{edited_model}/outcomes.npz",
     log:
-        "<logs>/intervene/{family}/{crosscoder}-r{replica}/{edited_model}.log",
+        "<logs>/intervene/{family}/{crosscoder}-r{replicate}/{edited_model}.log",
     benchmark:
-        "<benchmarks>/intervene/{family}/{crosscoder}-r{replica}/{edited_model}.tsv"
+        "<benchmarks>/intervene/{family}/{crosscoder}-r{replicate}/{edited_model}.tsv"
     conda:
         env_file("analysis")
     envmodules:

@@ -16,8 +16,8 @@ def read(path: Path, curves: str) -> pd.DataFrame:
     table = pd.read_csv(path)
     if curves != "crosscoder-training":
         return table.assign(family=path.parent.name)
-    name, _, replica = path.parent.name.rpartition("-r")
-    return table.assign(family=path.parents[1].name, crosscoder=name, replica=int(replica))
+    name, _, replicate = path.parent.name.rpartition("-r")
+    return table.assign(family=path.parents[1].name, crosscoder=name, replicate=int(replicate))
 
 
 def main(

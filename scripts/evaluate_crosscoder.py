@@ -91,7 +91,7 @@ if __name__ == "__main__":
     run_job(
         main,
         snakemake,
-        name=f"{snakemake.wildcards.crosscoder}-r{snakemake.wildcards.replica}",
+        name=f"{snakemake.wildcards.crosscoder}-r{snakemake.wildcards.replicate}",
         variants=snakemake.params.variants,
         states=snakemake.input.states,
         heldout=snakemake.input.heldout,

@@ -26,7 +26,7 @@ from crosslens.workflow.job import run_job
 def main(
     *,
     edited_model: str,
-    replica: int,
+    replicate: int,
     models: list[Path],
     questions: Path,
     table: Path,
@@ -45,7 +45,7 @@ def main(
     torch.set_num_threads(1)
     trio, chosen, rows = Crosscoder.load(crosscoder), read_json(features), pd.read_csv(table)
     index, layer = trio.models.index(edited_model), trio.metadata["layer"]
-    extent = extent_of(protocol, index, replica)
+    extent = extent_of(protocol, index, replicate)
     network = load_network(models[index], AutoModelForCausalLM)
     trio = trio.to(network.device).requires_grad_(False)
     partner = (RL if index == BASE else BASE) if extent.full else None
@@ -89,7 +89,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         edited_model=snakemake.wildcards.edited_model,
-        replica=snakemake.wildcards.replica,
+        replicate=snakemake.wildcards.replicate,
         **{name: snakemake.input[name] for name in snakemake.input.keys()},  # noqa: SIM118
         evaluation=snakemake.params.evaluation,
         activations=snakemake.params.activations,

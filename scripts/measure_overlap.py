@@ -29,12 +29,12 @@ def tuned_decoder(directory: Path) -> torch.Tensor:
 def overlaps(
     paradigm: str, nrn: pd.DataFrame, root: Path, count: int, match_cosine: float
 ) -> pd.DataFrame:
-    """Return the overlaps of one paradigm; replica rows compare the last checkpoint with itself."""
+    """Return the overlaps of one paradigm, and of two replicates of its last checkpoint."""
     pairs = nrn[nrn["crosscoder"].str.fullmatch(rf"{paradigm}-\d")]
-    groups = pairs.groupby(["crosscoder", "replica"])
+    groups = pairs.groupby(["crosscoder", "replicate"])
     tops = {key: top_features(g, count) for key, g in groups}
     decoders = {(name, r): tuned_decoder(root / f"{name}-r{r}") for name, r in tops}
-    main = {int(name.rpartition("-")[2]): name for name, replica in tops if replica == 0}
+    main = {int(name.rpartition("-")[2]): name for name, replicate in tops if replicate == 0}
     table = overlap_table(
         {c: tops[name, 0] for c, name in main.items()},
         {c: decoders[name, 0] for c, name in main.items()},
@@ -45,8 +45,8 @@ def overlaps(
     for other in (key for key in tops if key[1] > 0):
         vectors = [decoders[key][tops[key]] for key in (first, other)]
         same = (paradigm, N_CHECKPOINTS, N_CHECKPOINTS)
-        rows.append((*same, "replica_index", index_overlap(tops[first], tops[other])))
-        rows.append((*same, "replica_matched", matched_overlap(*vectors, match_cosine)))
+        rows.append((*same, "replicate_index", index_overlap(tops[first], tops[other])))
+        rows.append((*same, "replicate_matched", matched_overlap(*vectors, match_cosine)))
     return pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
 
 

@@ -12,7 +12,7 @@ from crosslens.workflow.job import run_job
 def main(*, nrn: Path, count: int, out: Path) -> None:
     """Write rank-shifts.csv for both paradigms."""
     table = pd.read_csv(nrn)
-    table = table[table["replica"] == 0]
+    table = table[table["replicate"] == 0]
     shifts = []
     for paradigm in ("sft", "rl"):
         groups = table[table["crosscoder"].str.fullmatch(rf"{paradigm}-\d")].groupby("crosscoder")

@@ -11,15 +11,15 @@ from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9)  # of tails
-KEPT = ["crosscoder", "replica", "feature", "alive", "pattern"]  # of features.csv
+KEPT = ["crosscoder", "replicate", "feature", "alive", "pattern"]  # of features.csv
 
 
 def features_of(directory: Path) -> pd.DataFrame:
     """Read the table of the features of the crosscoder in a directory, and name the crosscoder."""
-    name, _, replica = directory.name.rpartition("-r")
+    name, _, replicate = directory.name.rpartition("-r")
     table = pd.read_csv(directory / "features.csv")
     table.insert(0, "crosscoder", name)
-    table.insert(1, "replica", int(replica))
+    table.insert(1, "replicate", int(replicate))
     return table
 
 

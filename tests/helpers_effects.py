@@ -8,7 +8,7 @@ def effect_row(
 ) -> dict[str, Any]:
     """One arm of the paper's design on SciQ: its change on 20 critical samples of 60 questions."""
     return {
-        "replica": 0,
+        "replicate": 0,
         "target": "rl",
         "design": "paper",
         "features": features,

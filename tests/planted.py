@@ -164,10 +164,10 @@ def run_arms(world: World, name: str, bench: Bench, chosen: dict, arms: list) ->
     return list(protocol.run(arms))
 
 
-def run_of(name: str, bench: Bench, results: list[Result], replica: int = 0) -> Run:
+def run_of(name: str, bench: Bench, results: list[Result], replicate: int = 0) -> Run:
     """Return the outcomes of arms as the statistics read them."""
     return Run(
-        replica,
+        replicate,
         name,
         "rl" if name == "base" else "base",
         [result.record() for result in results],

@@ -70,7 +70,7 @@ class Extent(NamedTuple):
     full: bool
 
 
-def extent_of(protocol: CausalProtocolConfig, model: int, replica: int) -> Extent:
+def extent_of(protocol: CausalProtocolConfig, model: int, replicate: int) -> Extent:
     """Return how much runs: everything for the first seed, the primary arms for others and SFT.
 
     `model` is the edited model's place in the trio.
@@ -81,7 +81,7 @@ def extent_of(protocol: CausalProtocolConfig, model: int, replica: int) -> Exten
         curves=protocol.curve_sets,
         multiply=protocol.multiply,
         clamp=protocol.clamp,
-        full=replica == 0 and model != SFT,
+        full=replicate == 0 and model != SFT,
     )
 
 

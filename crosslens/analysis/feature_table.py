@@ -11,8 +11,8 @@ from crosslens.analysis.latent_scaling import Scaling, debiased, patterns
 
 def rows_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the rows of one crosscoder, such as trio-r0, in a table of several."""
-    crosscoder, _, replica = name.rpartition("-r")
-    return table[(table["crosscoder"] == crosscoder) & (table["replica"] == int(replica))]
+    crosscoder, _, replicate = name.rpartition("-r")
+    return table[(table["crosscoder"] == crosscoder) & (table["replicate"] == int(replicate))]
 
 
 def feature_table(

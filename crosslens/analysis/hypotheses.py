@@ -148,7 +148,7 @@ def seed_numbers(
     """Return what one seed's set does: features, won and lost questions, McNemar's p-value."""
     which = {"design": "protocol", "features": hypothesis.features, "dose": hypothesis.dose}
     own = run.find(kind=SELECTED, **which)[:1]
-    row: dict[str, Any] = {"replica": run.replica}
+    row: dict[str, Any] = {"replicate": run.replicate}
     if not own:
         return row | {"n_features": {}}
     net = effects(run, benchmark, own, "net", chosen).part[0]

@@ -59,7 +59,7 @@ class Run(NamedTuple):
     towards: RL where base is edited, base where RL or SFT is.
     """
 
-    replica: int
+    replicate: int
     target: str
     other: str
     arms: Sequence[Mapping[str, Any]]
@@ -137,7 +137,7 @@ def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
         for task, chosen in groups.items():
             edited = features_edited(arm, task, benchmark)
             if chosen.any() and edited is not None:
-                row = {"replica": run.replica, "target": run.target, **named, "task": task}
+                row = {"replicate": run.replicate, "target": run.target, **named, "task": task}
                 yield row | {"n_features": edited} | effect(run, benchmark, i, chosen)
 
 

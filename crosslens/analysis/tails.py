@@ -58,7 +58,7 @@ class Shares(NamedTuple):
     """The alive features' shares of one model in one crosscoder."""
 
     crosscoder: str
-    replica: int
+    replicate: int
     model: str
     measure: str
     values: Float[np.ndarray, " k"]
@@ -68,7 +68,7 @@ class Shares(NamedTuple):
 def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.DataFrame:
     """Return the tail of each of the shares at each threshold, with the tails of its nulls.
 
-    The null of crosscoder c is c-swapped or c-noise, of any seed. Columns: crosscoder, replica,
+    The null of crosscoder c is c-swapped or c-noise, of any seed. Columns: crosscoder, replicate,
     model, measure, threshold; alive, features in all; count, of the tail; specific, of the tail;
     and for each null null_{kind}, its mean count; q_{kind}, the largest false share; and
     start_{kind} and excess_{kind} (`tail_start`). NaN where there is no such null.
@@ -80,13 +80,13 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
     for part in shares:
         for threshold in thresholds:
             tail = part.values > threshold
-            row = [part.crosscoder, part.replica, part.model, part.measure, threshold]
+            row = [part.crosscoder, part.replicate, part.model, part.measure, threshold]
             row += [len(tail), int(tail.sum()), int((tail & part.specific).sum())]
             for kind in NULLS:
                 nulls = found.get((f"{part.crosscoder}-{kind}", part.model, part.measure), [])
                 row += compare_with(part.values, nulls, threshold)
             rows.append(row)
-    columns = ["crosscoder", "replica", "model", "measure", "threshold", "alive", "count"]
+    columns = ["crosscoder", "replicate", "model", "measure", "threshold", "alive", "count"]
     columns += [
         "specific",
         *(f"{what}_{kind}" for kind in NULLS for what in ("null", "q", "start", "excess")),
@@ -113,27 +113,27 @@ def compare_with(
 
 def shares_of_pairs(table: pd.DataFrame) -> Iterator[Shares]:
     """Yield NRN and NRN* of both models of every crosscoder in nrn.csv, base's as 1 - NRN."""
-    for (name, replica), part in alive_parts(table):
+    for (name, replicate), part in alive_parts(table):
         variant = re.sub(rf"{VARIATION}$", "", name)
         for measure, column in (("NRN", "nrn"), ("NRN*", "nrn_star")):
             values, pattern = part[column].to_numpy(), part["pattern"].to_numpy()
-            yield Shares(name, replica, "tuned", measure, values, pattern == variant)
-            yield Shares(name, replica, "base", measure, 1 - values, pattern == "base")
+            yield Shares(name, replicate, "tuned", measure, values, pattern == variant)
+            yield Shares(name, replicate, "base", measure, 1 - values, pattern == "base")
 
 
 def shares_of_trios(table: pd.DataFrame) -> Iterator[Shares]:
     """Yield MAS and MAS* of the three models of every crosscoder in mas.csv."""
-    for (name, replica), part in alive_parts(table):
+    for (name, replicate), part in alive_parts(table):
         for model, variant in FINAL.items():
             specific = (part["pattern"] == variant).to_numpy()
             for measure, suffix in (("MAS", ""), ("MAS*", "_star")):
                 values = part[f"mas_{model}{suffix}"].to_numpy()
-                yield Shares(name, replica, model, measure, values, specific)
+                yield Shares(name, replicate, model, measure, values, specific)
 
 
 def alive_parts(table: pd.DataFrame) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
     """Yield the alive features of each crosscoder and seed."""
-    yield from table[table["alive"] == 1].groupby(["crosscoder", "replica"], sort=False)
+    yield from table[table["alive"] == 1].groupby(["crosscoder", "replicate"], sort=False)
 
 
 def seed_interval(counts: Sequence[float]) -> tuple[float, float] | None:

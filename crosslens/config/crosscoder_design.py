@@ -2,9 +2,10 @@
 
 A name is {models} or {models}-{variation}, where models is a tuned variant (a pair with base),
 "trio" (base and both final models), or "sft-checkpoints" and "rl-checkpoints" (base and all
-checkpoints of a paradigm). Its directory has the number of the seed, {name}-r{replica}. Crosscoders
-of one purpose are a group: one job trains them on a shard, so that 26 crosscoders start nine jobs.
-`settings` is the section `crosscoder` of the configuration.
+checkpoints of a paradigm). Its directory is {name}-r{replicate}. The replicate is 0, or one of 1 to
+`extra_seeds`; the crosscoder's seed is config["seed"] + replicate. Crosscoders of one purpose are a
+group: one job trains them on a shard, so that 26 crosscoders start nine jobs. `settings` is the
+section `crosscoder` of the configuration.
 """
 
 import re
@@ -58,11 +59,11 @@ def trained_as(
     Only the first seed reads shards in that order, which is fastest. Rows are shuffled when a shard
     is written, so it is as random as any; but each seed needs an order of its own.
     """
-    name, _, replica = directory.rpartition("-r")
+    name, _, replicate = directory.rpartition("-r")
     found = design(name, family, settings)._asdict()
     if found["reference"]:
-        found["reference"] += f"-r{replica}"
-    return found | {"seed": seed + int(replica), "in_order": replica == "0"}
+        found["reference"] += f"-r{replicate}"
+    return found | {"seed": seed + int(replicate), "in_order": replicate == "0"}
 
 
 def models_of(models: str, family: FamilyConfig) -> list[str]:
@@ -92,10 +93,10 @@ def group_of(directory: str) -> str:
     A new seed and each kind of evidence is a group of its own, so that it can be added to a study
     without training the others again.
     """
-    name, _, replica = directory.rpartition("-r")
+    name, _, replicate = directory.rpartition("-r")
     models, variation = parts_of(name)
-    if replica != "0":
-        return f"seed-{replica}"
+    if replicate != "0":
+        return f"seed-{replicate}"
     if variation:
         return variation
     if models == MATCHED:

@@ -12,9 +12,9 @@ from crosslens.config.crosscoder_design import TRIO_MODELS
 def tails(nrn: pd.DataFrame) -> dict[str, dict]:
     """Return, for each pair, how wide the alive features' NRN spreads, and how many lie far out."""
     found = {}
-    for (name, replica), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replica"]):
+    for (name, replicate), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replicate"]):
         values = part["nrn"]
-        found[f"{name}-r{replica}"] = {
+        found[f"{name}-r{replicate}"] = {
             "alive": len(values),
             "std": float(values.std(ddof=0)),
             **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
@@ -32,7 +32,7 @@ def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     keys = ["crosscoder", "model", "measure", "threshold"]
     for values, part in table.groupby(keys, sort=False):
-        part = part.sort_values("replica")
+        part = part.sort_values("replicate")
         first = part.iloc[0]
         against = {
             kind: {
@@ -73,8 +73,8 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
     """
     alive = mas[mas["alive"] == 1]
     trios = {
-        f"r{replica}": part
-        for replica, part in alive[alive["crosscoder"] == TRIO_MODELS].groupby("replica")
+        f"r{replicate}": part
+        for replicate, part in alive[alive["crosscoder"] == TRIO_MODELS].groupby("replicate")
     }
     swapped = alive[alive["crosscoder"] == f"{TRIO_MODELS}-swapped"]
     if len(swapped):
@@ -97,7 +97,7 @@ def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
         by_index, matched = kinds["index"], kinds["matched"]
         sizes = {a: int(n) for (a, b), n in by_index.items() if a == b}
         last = max(sizes)
-        others = kinds.get("replica_matched", [])
+        others = kinds.get("replicate_matched", [])
         found[paradigm] = {
             "checkpoints": sorted(sizes),
             "common": {

@@ -56,9 +56,9 @@ def draw_feature_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Draw Figure 4: overlap of the tasks' generalization features, and its null."""
     selected = {family: list(map(read_json, paths)) for family, paths in data.sources.items()}
     table = pd.concat(
-        features.overlap_rows(found, family, replica)
+        features.overlap_rows(found, family, replicate)
         for family, seeds in selected.items()
-        for replica, found in enumerate(seeds)
+        for replicate, found in enumerate(seeds)
     )
     common = {family: len(seeds[0]["intersection"]) for family, seeds in selected.items()}
     return features.draw_feature_overlap(table, data.tasks, data.labels, common), table

@@ -12,11 +12,11 @@ from crosslens.config.study import StudyConfig
 WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
 JOBS = {  # what the names of these rules' benchmark files say
     "extract_activations": r"(base|sft|rl|sft-matched)-(heldout|(?P<shard>\d+))",
-    "train_crosscoders": r"(seed-(?P<replica>\d+)|.+?)-(?P<shard>\d+)",
-    "evaluate_crosscoder": r".+-r(?P<replica>\d+)",
-    "score_features": r".+-r(?P<replica>\d+)",
-    "select_features": r".+-r(?P<replica>\d+)",
-    "intervene": r".+-r(?P<replica>\d+)/.+",
+    "train_crosscoders": r"(seed-(?P<replicate>\d+)|.+?)-(?P<shard>\d+)",
+    "evaluate_crosscoder": r".+-r(?P<replicate>\d+)",
+    "score_features": r".+-r(?P<replicate>\d+)",
+    "select_features": r".+-r(?P<replicate>\d+)",
+    "intervene": r".+-r(?P<replicate>\d+)/.+",
 }
 
 
@@ -54,7 +54,7 @@ def belongs(path: Path, config: StudyConfig) -> bool:
         below[0] in config.families
         and job is not None
         and numbers.get("shard", 0) < config.activations.shards
-        and numbers.get("replica", 0) <= config.crosscoder.extra_seeds
+        and numbers.get("replicate", 0) <= config.crosscoder.extra_seeds
     )
 
 

@@ -91,7 +91,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "critical": {task: count_samples(found) for task, found in critical.items()},
         "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
         **causal.pop(TRIO),
-        "replicas": causal,
+        "other_crosscoders": causal,
         "evidence": read_json(root / "interventions" / family / "evidence.json"),
         "gap": records(pd.read_csv(root / "interventions" / family / "gap.csv")),
         "data_path": read_json(root / "activations" / family / "data-path.json"),
@@ -107,7 +107,7 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
     """Return what one trio's features are and do; `directory` has its features.json."""
     features, name = read_json(directory / "features.json"), directory.name
     table = pd.read_csv(study.root / "interventions" / directory.parent.name / "effects.csv")
-    replica = int(name.rpartition("-r")[2])
+    replicate = int(name.rpartition("-r")[2])
     return {
         "features": {
             "readout": features["readout"],
@@ -116,7 +116,7 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
             "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
         },
         "interventions": {
-            FINAL[target]: effects(of_model(table, target, replica)) for target in ("base", "rl")
+            FINAL[target]: effects(of_model(table, target, replicate)) for target in ("base", "rl")
         },
     }
 

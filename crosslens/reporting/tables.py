@@ -130,9 +130,9 @@ def beside(paper: float | None, form: str) -> str:
     return "" if pd.isna(paper) else f" (paper {paper:{form}})"
 
 
-def of_model(effects: pd.DataFrame, target: str, replica: int = 0) -> pd.DataFrame:
+def of_model(effects: pd.DataFrame, target: str, replicate: int = 0) -> pd.DataFrame:
     """Return the rows of effects.csv of one edited model, for one seed of the crosscoder."""
-    return effects[(effects["target"] == target) & (effects["replica"] == replica)]
+    return effects[(effects["target"] == target) & (effects["replicate"] == replicate)]
 
 
 def effect_of(table: pd.DataFrame, task: str, kind: str) -> dict[str, pd.DataFrame]:

@@ -103,7 +103,7 @@ def test_a_run_is_read_as_it_was_written(results, bench, tmp_path) -> None:
     write_json(records, [result.record() for result in results])
     write_arrays(outcomes, arrays_of(results, bench.unedited))
     run = read_run(records, outcomes)
-    assert (run.replica, run.target, run.other) == (1, "rl", "base")
+    assert (run.replicate, run.target, run.other) == (1, "rl", "base")
     assert run.arms == [result.record() for result in results]
     np.testing.assert_array_equal(run.margin, [result.outcome.margin for result in results])
     np.testing.assert_array_equal(run.before, bench.unedited.choice)

@@ -112,7 +112,7 @@ def test_seeds_are_combined_control_by_control() -> None:
 
 def test_several_seeds_give_one_comparison() -> None:
     parts = [primary_runs(make_world("cause", seed=s, questions=30), 5) for s in (0, 0)]
-    runs = [parts[0][0]["base"][0], parts[1][0]["base"][0]._replace(replica=1)]
+    runs = [parts[0][0]["base"][0], parts[1][0]["base"][0]._replace(replicate=1)]
     which = {"design": "protocol", "features": "intersection", "dose": str(AMPLIFY)}
     one, two = (compare(r, parts[0][1], "held_out", "net", RULE, **which) for r in (runs[:1], runs))
     assert len(two.values) == 2 and two.per_seed() == 2 * one.per_seed()

@@ -81,7 +81,7 @@ def test_rows_of_each_task_and_of_their_groups() -> None:
         *[("a", 3, 2), ("b", 2, 3)],
         *[("tasks", 3, 2), ("held_out", 2, 3)],
     ]
-    assert rows[0]["replica"] == 0 and rows[0]["kind"] == "selected"
+    assert rows[0]["replicate"] == 0 and rows[0]["kind"] == "selected"
 
 
 def test_where_an_arm_has_no_set_it_has_no_row() -> None:

@@ -60,11 +60,11 @@ def test_folding_undoes_the_scales():
     assert nrn(norms).item() == 0.5
 
 
-def table(scores, alive=None, name="sft-1", replica=0):
+def table(scores, alive=None, name="sft-1", replicate=0):
     return pd.DataFrame(
         {
             "crosscoder": name,
-            "replica": replica,
+            "replicate": replicate,
             "feature": range(len(scores)),
             "nrn": scores,
             "alive": alive or [1] * len(scores),
@@ -136,7 +136,7 @@ def save_crosscoder(folder, models, seed):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Ten pairs, two replicas (that of rl-5 equal to the original) and two trios, with metrics."""
+    """Ten pairs, a replicate of two of them (rl-5: an equal one), and two trios, with metrics."""
     root = tmp_path_factory.mktemp("crosscoders")
     names = [f"{p}-{k}-r0" for p in ("sft", "rl") for k in range(1, 6)]
     seeds = {name: seed for seed, name in enumerate(names)}
@@ -165,7 +165,7 @@ def test_nrn_table(study):
     result = pd.read_csv(study / "nrn.csv")
     assert list(result.columns) == [
         "crosscoder",
-        "replica",
+        "replicate",
         "feature",
         "alive",
         "pattern",
@@ -177,7 +177,7 @@ def test_nrn_table(study):
     assert result["nrn_star"].round(3).eq(0.667).all()
     crosscoder = Crosscoder.load(study / "sft-3-r0" / "crosscoder.safetensors")
     base, tuned = crosscoder.W_dec.detach().abs().sum(dim=-1).numpy()
-    rows = result[(result["crosscoder"] == "sft-3") & (result["replica"] == 0)]
+    rows = result[(result["crosscoder"] == "sft-3") & (result["replicate"] == 0)]
     np.testing.assert_allclose(rows["nrn"], tuned / (base + tuned), rtol=1e-5)
     np.testing.assert_allclose(rows["nrn_folded"], tuned / 2 / (base + tuned / 2), rtol=1e-5)
 
@@ -187,15 +187,15 @@ def test_mas_table(study):
     for suffix in ("", "_folded"):
         total = sum(result[f"mas_{m}{suffix}"] for m in ("base", "sft", "rl"))
         np.testing.assert_allclose(total, 1, rtol=1e-5)
-    assert result["replica"].tolist() == [0] * 6 + [1] * 6
+    assert result["replicate"].tolist() == [0] * 6 + [1] * 6
     assert result["alive"].tolist() == [0, 1, 1, 1, 1, 1] * 2
 
 
 def test_tails_are_held_against_swapped_rows(study):
     result = pd.read_csv(study / "tails.csv")
-    nrn = pd.read_csv(study / "nrn.csv").query("alive == 1 and replica == 0")
+    nrn = pd.read_csv(study / "nrn.csv").query("alive == 1 and replicate == 0")
     rows = result.query("crosscoder == 'rl-5' and measure == 'NRN' and threshold == 0.6")
-    for _, row in rows[rows["replica"] == 0].iterrows():
+    for _, row in rows[rows["replicate"] == 0].iterrows():
         shares = nrn["nrn"] if row["model"] == "tuned" else 1 - nrn["nrn"]
         count, null = (
             (shares[nrn["crosscoder"] == name] > 0.6).sum() for name in ("rl-5", "rl-5-swapped")
@@ -207,14 +207,14 @@ def test_tails_are_held_against_swapped_rows(study):
     assert set(result["measure"]) == {"NRN", "NRN*", "MAS", "MAS*"}
 
 
-def test_overlap_file_has_the_checkpoints_and_the_replica_null(study):
+def test_overlap_file_has_the_checkpoints_and_the_replicate_null(study):
     result = pd.read_csv(study / "overlap.csv").set_index(["paradigm", "a", "b", "kind"])["overlap"]
     assert len(result) == 2 * (15 * 2 + 2) + 15
     together = result.xs("together", level="kind")
     assert (together.loc[[("rl", k, k) for k in range(1, 6)]] == 3).all()
     assert (result.xs("index", level="kind").loc[[("sft", k, k) for k in range(1, 6)]] == 3).all()
-    assert result["rl", 5, 5, "replica_index"] == result["rl", 5, 5, "replica_matched"] == 3
-    assert result["sft", 5, 5, "replica_matched"] < 3
+    assert result["rl", 5, 5, "replicate_index"] == result["rl", 5, 5, "replicate_matched"] == 3
+    assert result["sft", 5, 5, "replicate_matched"] < 3
 
 
 def test_rank_shift_file(study):

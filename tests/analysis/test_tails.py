@@ -34,9 +34,9 @@ def test_a_tail_start_is_rare_without_specific_features():
     assert np.mean([tail_start(*pair) is not None for pair in draws]) <= 0.05
 
 
-def shares(name, replica, values, specific=()):
+def shares(name, replicate, values, specific=()):
     array = np.array(values)
-    return Shares(name, replica, "tuned", "nrn", array, np.isin(np.arange(len(array)), specific))
+    return Shares(name, replicate, "tuned", "nrn", array, np.isin(np.arange(len(array)), specific))
 
 
 def test_a_table_of_tails():
@@ -45,7 +45,7 @@ def test_a_table_of_tails():
         shares("rl-5-swapped", 0, NULL),
         shares("rl-5-swapped", 1, [*NULL, 0.99]),
     ]
-    table = tail_table(parts, [0.8, 0.85]).set_index(["crosscoder", "replica", "threshold"])
+    table = tail_table(parts, [0.8, 0.85]).set_index(["crosscoder", "replicate", "threshold"])
     row = table.loc["rl-5", 0, 0.8]
     assert (row["alive"], row["count"], row["specific"]) == (8, 4, 1)
     assert row["null_swapped"] == 1.5 and row["q_swapped"] == 3 / 4

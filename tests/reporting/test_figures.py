@@ -26,7 +26,7 @@ def _close() -> Iterator[None]:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the results that figures are drawn from, of two families."""
     root = tmp_path_factory.mktemp("results")
-    one = {"crosscoder": "sft-5", "replica": 0, "feature": 0, "alive": 1}
+    one = {"crosscoder": "sft-5", "replicate": 0, "feature": 0, "alive": 1}
     nrn = [
         one | {"crosscoder": name, "nrn": 0.4, "nrn_folded": 0.4, "nrn_star": 0.4}
         for name in ("sft-5", "rl-5")
@@ -34,7 +34,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trio = one | {"crosscoder": "trio"}
     shares = {"mas_base": 0.2, "mas_sft": 0.3, "mas_rl": 0.5}
     shares |= {f"{score}_star": share for score, share in shares.items()}
-    mas = [trio | shares | {"replica": r} for r in (0, 1)]
+    mas = [trio | shares | {"replicate": r} for r in (0, 1)]
     overlap = [
         {"paradigm": p, "a": 5, "b": 5, "kind": kind, "overlap": 7}
         for p in ("sft", "rl")
@@ -91,6 +91,6 @@ def test_a_figure_comes_with_its_source_data(name: str, results: Path) -> None:
     if figure.paradigm:
         assert set(table["paradigm"]) == {figure.paradigm}
     if "{trio}" in source:
-        assert set(table["replica"]) == {0, 1}
+        assert set(table["replicate"]) == {0, 1}
     if "mas" in source:
         assert table["all"].sum() == 3, "the first trio only: one feature in each model"

@@ -128,7 +128,7 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     for trio in ("trio-r0", "trio-r1"):
         inputs.append(generalization / trio / "features.json")
         write_json(inputs[-1], features)
-    every = [interventions.assign(target=t, replica=r) for t in ("base", "rl") for r in (0, 1)]
+    every = [interventions.assign(target=t, replicate=r) for t in ("base", "rl") for r in (0, 1)]
     (root / "interventions" / family).mkdir(parents=True)
     pd.concat(every).to_csv(root / "interventions" / family / "effects.csv")
     write_json(root / "interventions" / family / "evidence.json", EVIDENCE)
@@ -139,7 +139,7 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     write_json(inputs[0], quality)
     (root / "metrics" / family).mkdir(parents=True)
     pd.DataFrame(
-        {"crosscoder": ["sft-5", "rl-5"], "replica": 0, "nrn": [0.9, 0.5], "alive": 1}
+        {"crosscoder": ["sft-5", "rl-5"], "replicate": 0, "nrn": [0.9, 0.5], "alive": 1}
     ).to_csv(root / "metrics" / family / "nrn.csv")
     tail = {"crosscoder": "rl-5", "model": "tuned", "measure": "NRN*", "threshold": 0.8}
     tail |= {"alive": 90, "null_swapped": 2.0, "start_swapped": 0.75, "excess_swapped": 20.0}
@@ -147,13 +147,13 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     counts = zip((0, 1, 2), (8, 3, 11), (4, 1, 5), (0.375, 1.0, 0.27), strict=True)
     pd.DataFrame(
         [
-            tail | dict(zip(("replica", "count", "specific", "q_swapped"), c, strict=True))
+            tail | dict(zip(("replicate", "count", "specific", "q_swapped"), c, strict=True))
             for c in counts
         ]
     ).to_csv(root / "metrics" / family / "tails.csv")
     mas = {
         "crosscoder": "trio",
-        "replica": [0, 1],
+        "replicate": [0, 1],
         "alive": 1,
         "mas_base": 0.2,
         "mas_sft": 0.6,

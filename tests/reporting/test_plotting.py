@@ -29,7 +29,7 @@ def nrn(values: list[float], alive: list[int]) -> pd.DataFrame:
         {"feature": range(len(values)), "nrn": values, "nrn_folded": values, "alive": alive}
     ).assign(nrn_star=values)
     return pd.concat(
-        part.assign(crosscoder=f"{p}-5", replica=r) for p in ("sft", "rl") for r in (0, 1)
+        part.assign(crosscoder=f"{p}-5", replicate=r) for p in ("sft", "rl") for r in (0, 1)
     )
 
 
@@ -61,7 +61,7 @@ def test_histograms_count_alive_and_all_features() -> None:
 
 def test_a_tail_is_held_against_that_of_swapped_rows() -> None:
     """Five features above 0.8, one on swapped rows: 2 in 5 may be false."""
-    null = nrn([0.5, 0.9], [1, 1]).query("replica == 0")
+    null = nrn([0.5, 0.9], [1, 1]).query("replicate == 0")
     null["crosscoder"] += "-swapped"
     tail = nrn([0.81, 0.85, 0.9, 0.95, 0.99, 0.5, 0.9], [1] * 6 + [0])
     counts = nrn_counts(pd.concat([tail, null]), "tiny")
@@ -99,7 +99,7 @@ def test_no_alive_feature_is_drawn_all_the_same() -> None:
 def test_mas(tmp_path) -> None:
     table = pd.DataFrame({"mas_base": [0.2], "mas_sft": [0.5], "mas_rl": [0.3], "alive": [1]})
     table = table.join(table.filter(like="mas_").add_suffix("_star"))
-    counts = mas_counts(table.assign(crosscoder="trio", replica=0), "tiny")
+    counts = mas_counts(table.assign(crosscoder="trio", replicate=0), "tiny")
     assert counts.groupby("model")["alive"].sum().to_dict() == {"base": 1, "rl": 1, "sft": 1}
     save(draw_mas(counts, LABELS), counts, outputs(tmp_path))
 
@@ -112,7 +112,7 @@ def overlap() -> pd.DataFrame:
         for a in range(1, 6)
         for b in range(a, 6)
     ]
-    rows += [("tiny", "sft", 5, 5, "replica_index", 2)]
+    rows += [("tiny", "sft", 5, 5, "replicate_index", 2)]
     return pd.DataFrame(rows, columns=["family", "paradigm", "a", "b", "kind", "overlap"])
 
 
@@ -268,8 +268,8 @@ def test_curves_of_grpo() -> None:
 
 def test_curves_of_crosscoders() -> None:
     measured = STEPS.assign(reconstruction=[2.0, 1.0], l0=[90, 9], dead_share=0.1, fve_base=0.5)
-    trio = measured.assign(crosscoder="trio", replica=0, **{"fve_rl-5": [0.7, 0.9]})
-    early = measured.assign(crosscoder="sft-1", replica=0)
+    trio = measured.assign(crosscoder="trio", replicate=0, **{"fve_rl-5": [0.7, 0.9]})
+    early = measured.assign(crosscoder="sft-1", replicate=0)
     figure = draw_crosscoders(pd.concat([trio, early]), LABELS)
     drawn = {axes.get_title(): points(axes) for axes in figure.axes}
     assert drawn["reconstruction error"] == [[2, 1]] * 2

@@ -127,7 +127,7 @@ def test_the_protocols_sets_stand_below_at_the_primary_dose() -> None:
 
 
 def test_rows_of_one_model_and_seed() -> None:
-    rows = [effect_row("intersection", "selected", 0, 0.0, target=t, replica=r)
+    rows = [effect_row("intersection", "selected", 0, 0.0, target=t, replicate=r)
             for t in ("rl", "base") for r in (0, 1)]  # fmt: skip
     assert of_model(pd.DataFrame(rows), "base").index.tolist() == [2]
     assert of_model(pd.DataFrame(rows), "rl", 1).index.tolist() == [1]

@@ -281,7 +281,7 @@ def test_norms_by_model_and_seed() -> None:
         (0, 0, 0.0, 0.9, 0.1),
         (1, 1, 0.9, 0, 0.1),
     ]
-    columns = ["replica", "alive", "mas_base", "mas_sft", "mas_rl"]
+    columns = ["replicate", "alive", "mas_base", "mas_sft", "mas_rl"]
     table = pd.DataFrame(rows, columns=columns).assign(crosscoder="trio")
     found = attribution(pd.concat([table, table.assign(crosscoder="trio-swapped")]))
     assert found["r0"] == {
@@ -307,7 +307,7 @@ def test_attributed_features_that_swapped_models_have_too() -> None:
 def test_lists_in_common() -> None:
     rows = [("sft", 1, 1, "index", 40), ("sft", 5, 5, "index", 50), ("sft", 1, 5, "index", 3)]
     rows += [("sft", 1, 5, "matched", 20), ("sft", 5, 5, "matched", 50)]
-    rows += [("sft", 5, 5, "replica_matched", 30), ("sft", 5, 5, "replica_index", 0)]
+    rows += [("sft", 5, 5, "replicate_matched", 30), ("sft", 5, 5, "replicate_index", 0)]
     table = pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
     assert turnover_numbers(table)["sft"] == {
         "checkpoints": [1, 5], "common": {"1-5": [20, 40]}, "other_seed": [0.6],

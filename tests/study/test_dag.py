@@ -8,7 +8,7 @@ import pytest
 from conftest import HUB_PIQA, MINI, ROOT, Study, jobs
 
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
-OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each replica
+OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each of `extra_seeds`
 GROUPS = 3  # those of SFT, of RL, and the trio
 ON_REQUEST = {"export_features"}  # not of the default target
 EVIDENCE = 3 + 3 + 1  # of the mini study: BatchTopK, rows of random order, matched drift

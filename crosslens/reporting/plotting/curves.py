@@ -51,8 +51,10 @@ def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure
     curves = curves.assign(fve=curves.filter(like="fve_").mean(axis=1))
     figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
     for axes, (column, name) in zip(grid, CROSSCODER_PANELS.items(), strict=True):
-        for (_, crosscoder, replica), part in curves.groupby(["family", "crosscoder", "replica"]):
-            main = replica == 0 and crosscoder in COLORED
+        for (_, crosscoder, replicate), part in curves.groupby(
+            ["family", "crosscoder", "replicate"]
+        ):
+            main = replicate == 0 and crosscoder in COLORED
             axes.plot(
                 part["step"],
                 part[column],

@@ -22,7 +22,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
         for axes, paradigm in zip(line, ("sft", "rl"), strict=True):
             part = overlap[(overlap["family"] == family) & (overlap["paradigm"] == paradigm)]
             draw_heatmap(axes, square(part[part["kind"] == kind]), top)
-            again = part[part["kind"] == f"replica_{kind}"]["overlap"]
+            again = part[part["kind"] == f"replicate_{kind}"]["overlap"]
             axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
             values = ", ".join(str(v) for v in again) or "not trained"
             alone = "\nno earlier checkpoint is studied" if part["a"].nunique() == 1 else ""

@@ -16,7 +16,7 @@ CELLS = {  # what base and RL do with the questions that features are selected o
 }
 
 
-def overlap_rows(features: dict, family: str, replica: int = 0) -> pd.DataFrame:
+def overlap_rows(features: dict, family: str, replicate: int = 0) -> pd.DataFrame:
     """Return one row for each two tasks: sizes, Jaccard index, share of the smaller set.
 
     `cell` is "paper" for the sets of the paper's score; for the others features were selected by
@@ -36,7 +36,7 @@ def overlap_rows(features: dict, family: str, replica: int = 0) -> pd.DataFrame:
         tables.append(table.assign(cell=cell, **sizes))
     rows = pd.concat(tables).astype(dict.fromkeys(("jaccard", "share", "chance"), float))
     rows.insert(0, "family", family)
-    rows.insert(1, "replica", replica)
+    rows.insert(1, "replicate", replicate)
     return rows
 
 
@@ -56,7 +56,7 @@ def draw_feature_overlap(
         features = "feature" if common[family] == 1 else "features"
         axes.set_title(f"{labels[family]}: {common[family]} {features} in all tasks")
         part = table[table["family"] == family]
-        papers = part[(part["cell"] == "paper") & (part["replica"] == 0)]
+        papers = part[(part["cell"] == "paper") & (part["replicate"] == 0)]
         if papers["share"].notna().any():
             draw_shares(axes, papers, tasks)
         else:
@@ -67,7 +67,7 @@ def draw_feature_overlap(
 
 def draw_null(axes: plt.Axes, part: pd.DataFrame) -> None:
     """Draw the mean share over pairs of tasks, a point a seed, and the share of random sets."""
-    means = part.groupby(["cell", "replica"])[["share", "chance"]].mean()
+    means = part.groupby(["cell", "replicate"])[["share", "chance"]].mean()
     for place, cell in enumerate(CELLS):
         if cell in means.index:
             own = means.loc[cell]

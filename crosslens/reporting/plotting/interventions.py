@@ -81,7 +81,7 @@ def control_rows(effects: pd.DataFrame, family: str) -> pd.DataFrame:
 
     The first seed of the crosscoder, at the primary dose, which comes first.
     """
-    first = effects[(effects["replica"] == 0) & effects["target"].isin(TARGETS)]
+    first = effects[(effects["replicate"] == 0) & effects["target"].isin(TARGETS)]
     own = first[(first["design"] == "protocol") & (first["features"] == "intersection")]
     doses = own.groupby("target", sort=False)["dose"].first()
     chosen = own[own["dose"] == own["target"].map(doses)]

@@ -23,7 +23,7 @@ def count(values: pd.Series) -> Int[np.ndarray, " bins"]:
 def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
     """Return histograms of NRN of the two final pairs.
 
-    Columns: `alive` features, `all`, alive ones of another seed (`alive_replica`); alive ones by
+    Columns: `alive` features, `all`, alive ones of another seed (`alive_replicate`); alive ones by
     NRN with scales folded in, and by NRN* (`alive_star`); alive ones of the crosscoder on `swapped`
     rows. `beyond` counts alive features above TAIL; `q` is their false share, NaN without that
     crosscoder.
@@ -31,7 +31,7 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
     tables = []
     for paradigm in ("sft", "rl"):
         pair = nrn[nrn["crosscoder"] == FINAL[paradigm]]
-        main, other = pair[pair["replica"] == 0], pair[pair["replica"] == 1]
+        main, other = pair[pair["replicate"] == 0], pair[pair["replicate"] == 1]
         null = nrn[(nrn["crosscoder"] == f"{FINAL[paradigm]}-swapped") & (nrn["alive"] == 1)]
         alive = main[main["alive"] == 1]
         tables.append(
@@ -43,7 +43,7 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
                     "right": BINS[1:],
                     "alive": count(alive["nrn"]),
                     "all": count(main["nrn"]),
-                    "alive_replica": count(other.loc[other["alive"] == 1, "nrn"]),
+                    "alive_replicate": count(other.loc[other["alive"] == 1, "nrn"]),
                     "alive_folded": count(alive["nrn_folded"]),
                     "alive_star": count(alive["nrn_star"]),
                     **against_null(alive["nrn"], null["nrn"]),
@@ -90,12 +90,14 @@ def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_histogram(axes: plt.Axes, part: pd.DataFrame, paradigm: str) -> None:
-    """Draw alive features as bars, all features and the replica as outlines."""
+    """Draw alive features as bars, all features and the replicate as outlines."""
     edges = [*part["left"], 1.0]
     axes.stairs(part["all"], edges, color=LIGHT, fill=True, label="all features")
     axes.stairs(part["alive"], edges, color=COLORS[paradigm], fill=True, label="alive features")
-    if part["alive_replica"].any():
-        axes.stairs(part["alive_replica"], edges, color="black", lw=0.7, label="alive, other seed")
+    if part["alive_replicate"].any():
+        axes.stairs(
+            part["alive_replicate"], edges, color="black", lw=0.7, label="alive, other seed"
+        )
     draw_corrections(axes, part, "NRN*")
     axes.axvline(0.5, color="black", lw=0.5, ls=":")
     axes.set_xlim(0, 1)
@@ -124,7 +126,7 @@ def count_axis(axes: plt.Axes, highest: int) -> None:
 
 def mas_counts(every: pd.DataFrame, family: str) -> pd.DataFrame:
     """Return histograms of MAS for base, SFT and RL of the first trio, as those of NRN."""
-    first = every[every["replica"] == 0]
+    first = every[every["replicate"] == 0]
     mas = first[first["crosscoder"] == "trio"]
     null = first[(first["crosscoder"] == "trio-swapped") & (first["alive"] == 1)]
     alive = mas[mas["alive"] == 1]
