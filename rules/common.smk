@@ -12,6 +12,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
 from crosslens.config import benchmark_columns, crosscoder_design, study_design
+from crosslens.config.crosscoder_design import TRIO
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.config.locations import benchmark_files, downloads, local_sources
 from crosslens.config.study_design import FINAL, N_CHECKPOINTS
@@ -27,7 +28,6 @@ FAMILIES = STUDY.families
 LABELS = {family: entry.label for family, entry in FAMILIES.items()}
 CHECKPOINTS = range(1, N_CHECKPOINTS + 1)
 CROSSCODER = STUDY.crosscoder
-TRIO = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[0]
 SHARDS = range(config["activations"]["shards"])
 # Absent where every family comes with its tuned models.
 PROBLEMS = config.get("problems", {"sources": {}, "exclude": {}})

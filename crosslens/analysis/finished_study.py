@@ -10,6 +10,7 @@ from jaxtyping import UInt32
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_table import rows_of
+from crosslens.config.crosscoder_design import TRIO
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import HELDOUT, read_shard
 from crosslens.io.errors import InputError
@@ -19,7 +20,6 @@ from crosslens.models.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TRIO = "trio-r0"
 WEIGHTS = "crosscoder.safetensors"
 
 

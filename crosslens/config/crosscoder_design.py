@@ -22,6 +22,7 @@ from crosslens.config.study_design import (
 )
 
 TRIO_MODELS = "trio"
+TRIO = f"{TRIO_MODELS}-r0"  # the crosscoder that most results are about
 MATCHED = "sft-matched"  # between base and the final SFT model, as far from base as the RL model
 TOPK = "topk"
 INPUTS = ("swapped", "noise", "self", "differences")  # variations, see crosslens.crosscoder.inputs

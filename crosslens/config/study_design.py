@@ -13,7 +13,6 @@ from crosslens.config.sections import FamilyConfig, ModelSource
 N_CHECKPOINTS = 5  # at 20%, 40%, ... of the epoch
 PARADIGMS = ("sft", "rl")
 FINAL = {"base": "base", "sft": f"sft-{N_CHECKPOINTS}", "rl": f"rl-{N_CHECKPOINTS}"}
-TRIO = "trio-r0"
 
 
 def given_checkpoints(family: FamilyConfig, paradigm: str) -> list[ModelSource]:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from crosslens.config.crosscoder_design import TRIO_MODELS
+from crosslens.config.crosscoder_design import TRIO, TRIO_MODELS
 from crosslens.config.study import StudyConfig
-from crosslens.config.study_design import FINAL, TRIO, trained
+from crosslens.config.study_design import FINAL, trained
 from crosslens.io.records import read_json
 from crosslens.reporting.feature_numbers import (
     attribution,
