@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crosslens.io.records import read_jsonl, write_text
-from crosslens.reporting.feature_page import page
+from crosslens.reporting.feature_page import render_feature_page
 from crosslens.workflow.job import run_job
 
 
@@ -11,7 +11,7 @@ def main(
     *, cards: Path, template: Path, script: Path, label: str, crosscoder: str, out: Path
 ) -> None:
     """Write one page without outside references."""
-    html = page(
+    html = render_feature_page(
         read_jsonl(cards),
         template.read_text(),
         script.read_text(),

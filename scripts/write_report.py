@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_text
-from crosslens.reporting.html_report import page
+from crosslens.reporting.html_report import render_report
 from crosslens.reporting.summary import Study, summarize
 from crosslens.workflow.job import run_job
 
@@ -26,7 +26,7 @@ def main(
     """
     study = Study(root, config, inputs)
     found = summarize(study)
-    html = page(study, found, template.read_text(), script.read_text(), read_json(paper))
+    html = render_report(study, found, template.read_text(), script.read_text(), read_json(paper))
     write_text(page_out, html)
     write_json(summary, found)
 

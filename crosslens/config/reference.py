@@ -35,7 +35,7 @@ class Row(NamedTuple):
     meaning: str
 
 
-def page() -> str:
+def render_reference() -> str:
     """Return the reference as Markdown: the keys outside of sections, then a table a section."""
     schema = StudyConfig.model_json_schema()
     fields = {key: resolved(part, schema) for key, part in schema["properties"].items()}
@@ -126,7 +126,7 @@ def without_titles(part: Any) -> Any:
 
 
 if __name__ == "__main__":
-    for file, text in ((PAGE, page()), (SCHEMA, json_schema())):
+    for file, text in ((PAGE, render_reference()), (SCHEMA, json_schema())):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         print(file.relative_to(ROOT))

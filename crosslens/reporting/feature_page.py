@@ -25,7 +25,7 @@ class Segment(NamedTuple):
     is_centre: bool
 
 
-def page(
+def render_feature_page(
     cards: list[dict[str, Any]], template: str, script: str, *, label: str, crosscoder: str
 ) -> str:
     """Return the page, without outside references. `script` sorts the table."""

@@ -76,7 +76,7 @@ def reference(name: str) -> str:
     return f"{kind.capitalize()} {number}" if number else kind.replace("-", " ")
 
 
-def page(
+def render_report(
     study: Study, summary: dict[str, Any], template: str, script: str, paper: dict[str, Any]
 ) -> str:
     """Return the report: one page without outside references.

@@ -20,7 +20,7 @@ from crosslens.workflow import downloads, slurm
 from crosslens.workflow.cost_estimate import printed_plan
 from crosslens.workflow.doctor import interpreters
 from crosslens.workflow.doctor.examination import examine
-from crosslens.workflow.doctor.finding import count_errors, page
+from crosslens.workflow.doctor.finding import count_errors, format_findings
 from crosslens.workflow.earlier_runs import wait_for_earlier
 from crosslens.workflow.gpu_locks import check_machine
 from crosslens.workflow.processes import WORKFLOW
@@ -128,7 +128,7 @@ def print_examination(
     """
     start = interpreter_start(workflow, root)
     findings = examine(study, requests, environments, root, start)
-    print(page(findings), flush=True)
+    print(format_findings(findings), flush=True)
     if errors := count_errors(findings):
         fail_rule(f"doctor: found {errors} errors. See the lines above.")
 

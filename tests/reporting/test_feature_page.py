@@ -13,7 +13,7 @@ TEMPLATES = Path(feature_page.__file__).with_name("templates")
 
 def shown(cards: list[dict]) -> str:
     template, script = TEMPLATES / "features.html.j2", TEMPLATES / "report.js"
-    return feature_page.page(
+    return feature_page.render_feature_page(
         cards, template.read_text(), script.read_text(), label="Tiny", crosscoder="trio-r0"
     )
 

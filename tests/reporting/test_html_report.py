@@ -20,7 +20,7 @@ from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
 from crosslens.reporting.findings import compare, findings
-from crosslens.reporting.html_report import number, page
+from crosslens.reporting.html_report import number, render_report
 from crosslens.reporting.job_costs import belongs, seconds_by_rule
 from crosslens.reporting.plotting.style import plt
 from crosslens.reporting.summary import Study, summarize
@@ -219,7 +219,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     template = (TEMPLATES / "report.html.j2").read_text()
     paper = read_json(TEMPLATES / "paper.json")
     script = (TEMPLATES / "report.js").read_text()
-    html = page(study, summarize(study), template, script, paper)
+    html = render_report(study, summarize(study), template, script, paper)
     parser = Balanced()
     parser.feed(html)
     assert parser.open == []

@@ -15,7 +15,7 @@ from local_hub import COMMIT, make_repositories, serve
 
 from crosslens.config.study import StudyConfig
 from crosslens.workflow.doctor import cluster, gpus, hub, interpreters, machine
-from crosslens.workflow.doctor.finding import count_errors, error, ok, page, warning
+from crosslens.workflow.doctor.finding import count_errors, error, format_findings, ok, warning
 from crosslens.workflow.doctor.results_folder import clock, file_locks, results_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ PROBED = {
 
 def test_the_page_has_a_line_for_each_check_and_counts_them() -> None:
     findings = [ok("disk", "enough"), warning("nvcc", "none"), error("GPUs", "none. Get one.")]
-    assert page(findings).splitlines() == [
+    assert format_findings(findings).splitlines() == [
         "ok       disk                          enough",
         "warning  nvcc                          none",
         "error    GPUs                          none. Get one.",

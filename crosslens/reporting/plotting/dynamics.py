@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from crosslens.config.study_design import N_CHECKPOINTS
-from crosslens.reporting.plotting.style import LIGHT, NAMES, say, text_color
+from crosslens.reporting.plotting.style import LIGHT, NAMES, draw_placeholder, text_color
 
 KINDS = {"index": "by index", "matched": "by decoder direction"}
 
@@ -61,7 +61,7 @@ def draw_rank_shifts(
     axes.set_title(f"{label} {NAMES[paradigm]}")
     if shifts.empty:
         reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint is studied"
-        say(axes, f"no rank shifts: {reason}")
+        draw_placeholder(axes, f"no rank shifts: {reason}")
         return figure
     order = list(dict.fromkeys(shifts["feature"]))
     steps = shifts["from"].astype(str) + " → " + shifts["to"].astype(str)

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from crosslens.reporting.plotting.style import COLORS, say, text_color
+from crosslens.reporting.plotting.style import COLORS, draw_placeholder, text_color
 from crosslens.reporting.tables import task_title
 
 CELLS = {  # what base and RL do with the questions that features are selected on
@@ -60,7 +60,7 @@ def draw_feature_overlap(
         if papers["share"].notna().any():
             draw_shares(axes, papers, tasks)
         else:
-            say(axes, "no task has selected features")
+            draw_placeholder(axes, "no task has selected features")
         draw_null(below, part[part["cell"] != "paper"])
     return figure
 

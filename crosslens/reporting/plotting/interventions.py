@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from crosslens.reporting.plotting.style import COLORS, LIGHT, say
+from crosslens.reporting.plotting.style import COLORS, LIGHT, draw_placeholder
 
 TARGETS = {"base": "base edited", "rl": "RL edited"}
 MEASURES = {
@@ -65,7 +65,7 @@ def draw_curve(axes: plt.Axes, part: pd.DataFrame, labels: dict[str, str]) -> No
     """Draw one measure of all families over the dose."""
     axes.axhline(0, color=LIGHT, lw=0.8)
     if part.empty:
-        say(axes, "nothing selected")
+        draw_placeholder(axes, "nothing selected")
         return
     for i, (family, one) in enumerate(part.groupby("family", sort=False)):
         color = f"C{i}"

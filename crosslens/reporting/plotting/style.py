@@ -45,7 +45,7 @@ def save(figure: plt.Figure, table: pd.DataFrame, outputs: dict[str, Path]) -> N
     plt.close(figure)
 
 
-def say(axes: plt.Axes, text: str) -> None:
+def draw_placeholder(axes: plt.Axes, text: str) -> None:
     """Write a sentence in place of a plot that has nothing to show."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, wrap=True)
     axes.set_xticks([])

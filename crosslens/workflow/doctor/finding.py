@@ -36,7 +36,7 @@ def count_errors(findings: Iterable[Finding]) -> int:
     return sum(finding.status == ERROR for finding in findings)
 
 
-def page(findings: list[Finding]) -> str:
+def format_findings(findings: list[Finding]) -> str:
     """Return one line for each finding, and their numbers by status."""
     lines = [f"{f.status:9}{f.subject:{SUBJECT}}  {f.text}" for f in findings]
     count = Counter(finding.status for finding in findings)
