@@ -43,7 +43,7 @@ def installed() -> list[str]:
 
 
 @contextmanager
-def hold(count: int) -> Iterator[list[str]]:
+def acquire_gpus(count: int) -> Iterator[list[str]]:
     """Give this process `count` GPUs that no other job holds, for as long as the block runs.
 
     Their names are yielded and stand in CUDA_VISIBLE_DEVICES: enter before CUDA is initialized.

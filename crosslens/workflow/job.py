@@ -22,7 +22,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from crosslens.config.sections import Section
 from crosslens.io.errors import InputError
 from crosslens.workflow import processes
-from crosslens.workflow.gpu_locks import check_pytorch, hold
+from crosslens.workflow.gpu_locks import acquire_gpus, check_pytorch
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 # Some libraries lose the error number and keep the text.
@@ -44,7 +44,7 @@ def run_job(main: Callable[..., None], snakemake: Any, **arguments: Any) -> None
     """
     types = get_type_hints(main)
     gpus = snakemake.resources.get("gpu", 0)
-    with job_context(snakemake.log[0]), hold(gpus):
+    with job_context(snakemake.log[0]), acquire_gpus(gpus):
         if torch := sys.modules.get("torch"):  # of a script that computes with it
             check_pytorch(gpus, torch.cuda.is_available())
         main(**{name: convert(value, types[name]) for name, value in arguments.items()})

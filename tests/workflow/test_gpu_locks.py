@@ -19,7 +19,7 @@ from pathlib import Path
 from crosslens.posttraining import backend_process
 from crosslens.workflow import gpu_locks as gpus
 gpus.LOCKS, count, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-with gpus.hold(count) as ids:
+with gpus.acquire_gpus(count) as ids:
     start = time.time()
     print("held", *ids, flush=True)
     if what == "engine":
@@ -74,7 +74,7 @@ def test_a_killed_job_frees_its_gpus(tmp_path: Path) -> None:
     assert gpu_locks.take(1, gpu_locks.visible(), gpu_locks.lock_folder()) == {}
     held.kill()
     held.wait()
-    with gpu_locks.hold(3) as ids:
+    with gpu_locks.acquire_gpus(3) as ids:
         assert ids == ["0", "1", "2"]
 
 
@@ -91,7 +91,7 @@ def test_what_a_lost_engine_uses_stays_taken(tmp_path: Path) -> None:
 
 
 def test_all_or_none() -> None:
-    with gpu_locks.hold(2) as ids:
+    with gpu_locks.acquire_gpus(2) as ids:
         assert os.environ[gpu_locks.VISIBLE] == "0,1" == ",".join(ids)
         folder = gpu_locks.lock_folder()
         assert gpu_locks.take(2, ["0", "1", "2"], folder) == {}
@@ -103,38 +103,38 @@ def test_all_or_none() -> None:
 
 
 def test_a_job_without_gpus_sees_none() -> None:
-    with gpu_locks.hold(0) as ids:
+    with gpu_locks.acquire_gpus(0) as ids:
         assert ids == [] and os.environ[gpu_locks.VISIBLE] == ""
 
 
 def test_an_engine_that_unsets_them_ends_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(gpu_locks.VISIBLE)
-    with gpu_locks.hold(0):
+    with gpu_locks.acquire_gpus(0):
         del os.environ[gpu_locks.VISIBLE]  # as GRPO on a CPU does: empty is not unset to Ray
 
 
 def test_slurm_has_given_a_job_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with gpu_locks.hold(3) as ids:
+    with gpu_locks.acquire_gpus(3) as ids:
         assert ids == ["0", "1", "2"]
         assert not list(tmp_path.iterdir())
     monkeypatch.delenv(gpu_locks.VISIBLE)  # what SLURM counts without device files
     monkeypatch.setattr(gpu_locks, "installed", list)
-    with gpu_locks.hold(1):
+    with gpu_locks.acquire_gpus(1):
         assert gpu_locks.VISIBLE not in os.environ
 
 
 def test_an_allocation_that_jobs_share_is_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with gpu_locks.hold(1) as first, gpu_locks.hold(0):
+    with gpu_locks.acquire_gpus(1) as first, gpu_locks.acquire_gpus(0):
         monkeypatch.setenv(gpu_locks.VISIBLE, "0,1,2")
-        with gpu_locks.hold(1) as second:
+        with gpu_locks.acquire_gpus(1) as second:
             assert (first, second) == (["0"], ["1"])
 
 
 def test_more_than_there_are_is_one_line() -> None:
     with pytest.raises(InputError, match="the job requests 4 GPUs, but this machine has 3"):
-        gpu_locks.hold(4).__enter__()
+        gpu_locks.acquire_gpus(4).__enter__()
     with pytest.raises(InputError) as error:
         gpu_locks.check_machine({"train_sft": 8, "evaluate_model": 1}, None)
     assert str(error.value) == (
