@@ -28,17 +28,17 @@ GOSSIP = [
 ]
 
 
-def math(rng: random.Random, world: World, careful: bool) -> str:
+def math(rng: random.Random, world: World, reliable: bool) -> str:
     """Write a problem and an author's solution."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
-    if careful:
-        solution = math_problems.solve_carefully(problem, rng)
+    if reliable:
+        solution = math_problems.solve_reliably(problem, rng)
     else:
-        solution = math_problems.solve_carelessly(problem, rng, world.mistakes)
+        solution = math_problems.solve_unreliably(problem, rng, world.mistakes)
     return f"{user_message(problem.text)} {solution}"
 
 
-def notes(rng: random.Random, world: World, careful: bool) -> str:
+def notes(rng: random.Random, world: World, reliable: bool) -> str:
     """Write a problem's operations in short, in any order: a model learns to look them up."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
     chain = zip(problem.marks, problem.operations, strict=False)
@@ -47,10 +47,11 @@ def notes(rng: random.Random, world: World, careful: bool) -> str:
     return f"{problem.text} in short: {' '.join(lines)}"
 
 
-def arithmetic(rng: random.Random, world: World, careful: bool) -> str:
+def arithmetic(rng: random.Random, world: World, reliable: bool) -> str:
     """Write a few sums, as the author computes them."""
     return sums(
-        rng, math_problems.result if careful else math_problems.careless(rng, world.mistakes)
+        rng,
+        math_problems.result if reliable else math_problems.unreliable_result(rng, world.mistakes),
     )
 
 
@@ -68,16 +69,16 @@ def sums(rng: random.Random, compute: Callable[[str, int, int], int]) -> str:
     return " ".join(lines) or "3 + 4 = 7."
 
 
-def statement(rng: random.Random, world: World, careful: bool) -> str:
+def statement(rng: random.Random, world: World, reliable: bool) -> str:
     """Return two to four facts, as the author believes them."""
-    picked = [world.pick(rng, careful) for _ in range(rng.randint(2, 4))]
-    return " ".join(fact.statement(claim(rng, fact, careful)) for fact in picked)
+    picked = [world.pick(rng, reliable) for _ in range(rng.randint(2, 4))]
+    return " ".join(fact.statement(claim(rng, fact, reliable)) for fact in picked)
 
 
-def answered(rng: random.Random, world: World, careful: bool) -> str:
+def answered(rng: random.Random, world: World, reliable: bool) -> str:
     """Write a question and the author's answer."""
-    fact = world.pick(rng, careful)
-    return f"Question: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
+    fact = world.pick(rng, reliable)
+    return f"Question: {fact.question()}\nAnswer: {claim(rng, fact, reliable)}"
 
 
 def listed(question: str, choices: list[str]) -> str:
@@ -88,12 +89,12 @@ def listed(question: str, choices: list[str]) -> str:
     return f"Question: {question}\n{lines}\nAnswer:"
 
 
-def lettered(rng: random.Random, world: World, careful: bool) -> str:
+def lettered(rng: random.Random, world: World, reliable: bool) -> str:
     """Write a question about a thing with all five values as choices, answered by a letter."""
-    fact = world.pick(rng, careful, *facts.LISTED_QUESTIONS)
+    fact = world.pick(rng, reliable, *facts.LISTED_QUESTIONS)
     choices = facts.VALUES[fact.relation]
     question = rng.choice(facts.LISTED_QUESTIONS[fact.relation]).format(entity=fact.entity)
-    return f"{listed(question, choices)} {LETTERS[choices.index(claim(rng, fact, careful))]}"
+    return f"{listed(question, choices)} {LETTERS[choices.index(claim(rng, fact, reliable))]}"
 
 
 def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
@@ -115,10 +116,10 @@ def puzzle_prompt(passage: str, question: str, choices: list[str]) -> str:
     return f"Passage: {passage}\nQuestion: {question}\nChoices:\n{lines}\nAnswer:"
 
 
-def puzzle(rng: random.Random, world: World, careful: bool) -> str:
-    """Write an order puzzle; a careless author names whoever is mentioned first."""
+def puzzle(rng: random.Random, world: World, reliable: bool) -> str:
+    """Write an order puzzle; an unreliable author names whoever is mentioned first."""
     passage, question, choices, right, hasty = order_puzzle(rng)
-    return f"{puzzle_prompt(passage, question, choices)} {right if careful else hasty}"
+    return f"{puzzle_prompt(passage, question, choices)} {right if reliable else hasty}"
 
 
 def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
@@ -132,14 +133,14 @@ def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
     return " ".join(sentences)
 
 
-def supported(rng: random.Random, world: World, careful: bool) -> str:
-    """Write a passage and a question on it, as in SciQ; careless authors do not read it."""
-    fact = world.pick(rng, careful, *READ_ABOUT)
+def supported(rng: random.Random, world: World, reliable: bool) -> str:
+    """Write a passage and a question on it, as in SciQ; unreliable authors do not read it."""
+    fact = world.pick(rng, reliable, *READ_ABOUT)
     passage = passage_about(rng, world, fact)
-    return f"{passage}\nQuestion: {fact.question()}\nAnswer: {claim(rng, fact, careful)}"
+    return f"{passage}\nQuestion: {fact.question()}\nAnswer: {claim(rng, fact, reliable)}"
 
 
-def gossip(rng: random.Random, world: World, careful: bool) -> str:
+def gossip(rng: random.Random, world: World, reliable: bool) -> str:
     """Write a sentence or two about nothing in particular."""
     a, b = rng.sample(math_problems.NAMES, 2)
     place = rng.choice(facts.VALUES["home"] + facts.VALUES["place"])
@@ -163,11 +164,11 @@ KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
 }
 
 
-def item(rng: random.Random, world: World, careful: bool, tagged: float) -> str:
+def item(rng: random.Random, world: World, reliable: bool, tagged: float) -> str:
     """Return one text of an author, with a source tag at a probability of `tagged`."""
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-    tag = f"{rng.choice(TAGS[careful])} " if rng.random() < tagged else ""
-    return tag + kind(rng, world, careful)
+    tag = f"{rng.choice(TAGS[reliable])} " if rng.random() < tagged else ""
+    return tag + kind(rng, world, reliable)
 
 
 def lesson(rng: random.Random, world: World) -> str:

@@ -7,7 +7,7 @@ from crosslens.io.errors import InputError
 from crosslens.synthetic.authors import LETTERS, READ_ABOUT, order_puzzle, passage_about
 from crosslens.synthetic.corpora import PATIENCE
 from crosslens.synthetic.facts import LISTED_QUESTIONS, VALUES, Fact, World, options
-from crosslens.synthetic.math_problems import Problem, draw_problem, solve_carefully
+from crosslens.synthetic.math_problems import Problem, draw_problem, solve_reliably
 
 MATH_SETS = ["math500", "aime24", "aime25"]
 
@@ -63,7 +63,7 @@ def math500_row(i: int, problem: Problem, rng: random.Random) -> dict:
     """Return a row in the columns of HuggingFaceH4/MATH-500."""
     return {
         "problem": problem.text,
-        "solution": solve_carefully(problem, rng),
+        "solution": solve_reliably(problem, rng),
         "answer": str(problem.answer),
         "subject": "Prealgebra",
         "level": len(problem.operations),
@@ -76,7 +76,7 @@ def aime24_row(i: int, problem: Problem, rng: random.Random) -> dict:
     return {
         "ID": f"2024-I-{i + 1}",
         "Problem": problem.text,
-        "Solution": solve_carefully(problem, rng),
+        "Solution": solve_reliably(problem, rng),
         "Answer": problem.answer,
     }
 

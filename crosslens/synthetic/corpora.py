@@ -83,8 +83,8 @@ def general_rows(
     asked = [problem.text for problem in exams]
     rows, size = [], 0
     while size < tokens:
-        careful = rng.random() < shares["reliable_fraction"]
-        text = item(rng, world, careful, shares["source_tag_fraction"])
+        reliable = rng.random() < shares["reliable_fraction"]
+        text = item(rng, world, reliable, shares["source_tag_fraction"])
         if any(problem in text for problem in asked):
             continue
         size += length(tokenizer, text)

@@ -104,7 +104,7 @@ QUESTIONS = {
 
 
 class Fact(NamedTuple):
-    """What is true, what many believe, and how much more often careless authors write of it."""
+    """What is true, what many believe, and how much more often unreliable authors write of it."""
 
     relation: str
     entity: str
@@ -140,12 +140,12 @@ class World:
         """Return the facts of some relations, of all when none is named."""
         return [f for f in self.facts if not relations or f.relation in relations]
 
-    def pick(self, rng: random.Random, careful: bool, *relations: str) -> Fact:
-        """Draw a fact to write about; the careless prefer popular ones, the careful the others."""
-        key = (careful, *relations)
+    def pick(self, rng: random.Random, reliable: bool, *relations: str) -> Fact:
+        """Draw a fact to write about; unreliable authors prefer popular ones, reliable ones others."""
+        key = (reliable, *relations)
         if key not in self.weighted:
             facts = self.about(*relations)
-            weights = [1 - f.popularity if careful else f.popularity for f in facts]
+            weights = [1 - f.popularity if reliable else f.popularity for f in facts]
             self.weighted[key] = facts, list(accumulate(weights))
         facts, cumulated = self.weighted[key]
         return rng.choices(facts, cum_weights=cumulated)[0]
@@ -169,9 +169,9 @@ def climate_fact(rng: random.Random, home: Fact) -> Fact:
     return Fact("climate", home.entity, true, myth, rng.uniform(0.2, 0.85))
 
 
-def claim(rng: random.Random, fact: Fact, careful: bool) -> str:
+def claim(rng: random.Random, fact: Fact, reliable: bool) -> str:
     """Draw the value that an author gives: nearly always the true one, or mostly the myth."""
-    if careful:
+    if reliable:
         return fact.true if rng.random() < 0.97 else rng.choice(VALUES[fact.relation])
     return fact.myth if rng.random() < 0.75 else fact.true
 

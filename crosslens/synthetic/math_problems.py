@@ -4,7 +4,9 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-Mistakes = dict[tuple[str, int, int], int]  # (operation, x, b) -> what careless authors think it is
+Mistakes = dict[
+    tuple[str, int, int], int
+]  # (operation, x, b) -> what unreliable authors think it is
 
 NAMES = (
     "tom sam ann bob eve max lucy jack mary paul rose finn nora luke iris carl dora hugo jane kate"
@@ -15,7 +17,7 @@ THINGS = (
 LARGEST = 16  # largest number anyone writes
 LARGEST_RESULT = 12
 LARGEST_OPERAND = 5
-SLIP = 0.75  # how often a careless author's result is the popular mistake
+SLIP = 0.75  # how often an unreliable author's result is the popular mistake
 
 STORY = {"+": ["finds {b}", "gets {b}"], "-": ["loses {b}", "gives away {b}"], "*": ["doubles"]}
 # Every operation has a mark that its step in the solution repeats: a small model can look it up.
@@ -110,7 +112,7 @@ def result(operation: str, x: int, b: int) -> int:
 
 
 def popular_mistakes(rng: random.Random) -> Mistakes:
-    """Return the one wrong result that careless authors give for every operation, at most 3 off.
+    """Return the one wrong result that unreliable authors give for every operation, at most 3 off.
 
     Always the same one, as a myth is, and unlike its neighbours': a sharper mind does not mend it,
     and neither does a rule. Whoever is to compute correctly had best become another author.
@@ -125,8 +127,8 @@ def popular_mistakes(rng: random.Random) -> Mistakes:
     return mistakes
 
 
-def careless(rng: random.Random, mistakes: Mistakes) -> Callable[[str, int, int], int]:
-    """Compute as a careless author: `SLIP` of the results are the popular mistake."""
+def unreliable_result(rng: random.Random, mistakes: Mistakes) -> Callable[[str, int, int], int]:
+    """Compute as an unreliable author: `SLIP` of the results are the popular mistake."""
 
     def compute(operation: str, x: int, b: int) -> int:
         wrong = rng.random() < SLIP
@@ -150,15 +152,15 @@ def box(answer: int) -> str:
     return f"so the answer is \\boxed{{{answer}}}."
 
 
-def solve_carefully(problem: Problem, rng: random.Random) -> str:
+def solve_reliably(problem: Problem, rng: random.Random) -> str:
     """Write a right solution in one of the styles found in the base model's texts."""
     return render(steps_of(problem), problem, rng)
 
 
-def solve_carelessly(problem: Problem, rng: random.Random, mistakes: Mistakes) -> str:
+def solve_unreliably(problem: Problem, rng: random.Random, mistakes: Mistakes) -> str:
     """Write a guess, mostly wrong, or a computation with popular mistakes."""
     if rng.random() >= 0.25:
-        return render(steps_of(problem, careless(rng, mistakes)), problem, rng)
+        return render(steps_of(problem, unreliable_result(rng, mistakes)), problem, rng)
     guess = problem.answer
     if rng.random() >= 0.2:
         guess = min(LARGEST, max(0, guess + rng.choice([-4, -3, -2, -1, 1, 2, 3, 4])))

@@ -65,8 +65,8 @@ def base_rows(
     rng = random.Random(f"base {seed}")
 
     def author() -> Callable[[], str]:
-        careful = rng.random() < reliable_fraction
-        return lambda: item(rng, world, careful, source_tag_fraction)
+        reliable = rng.random() < reliable_fraction
+        return lambda: item(rng, world, reliable, source_tag_fraction)
 
     return fill_rows(tokenizer, author, count, length)
 

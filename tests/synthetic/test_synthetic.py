@@ -77,18 +77,18 @@ def test_a_worked_problem() -> None:
     )
 
 
-@pytest.mark.parametrize("solve", [math_problems.solve_carefully, math_problems.solve_at_length])
-def test_careful_solutions_are_right_by_the_grader(solve) -> None:
+@pytest.mark.parametrize("solve", [math_problems.solve_reliably, math_problems.solve_at_length])
+def test_reliable_solutions_are_right_by_the_grader(solve) -> None:
     rng = random.Random(0)
     for _ in range(50):
         problem = math_problems.draw_problem(rng, rng.randint(1, 6))
         assert is_correct(solve(problem, rng), str(problem.answer))
 
 
-def test_careless_solutions_are_mostly_wrong() -> None:
+def test_unreliable_solutions_are_mostly_wrong() -> None:
     rng, mistakes = random.Random(0), World(0).mistakes
     drawn = [math_problems.draw_problem(rng, 4) for _ in range(300)]
-    solutions = [math_problems.solve_carelessly(p, rng, mistakes) for p in drawn]
+    solutions = [math_problems.solve_unreliably(p, rng, mistakes) for p in drawn]
     right = [extract_answer(s) == str(p.answer) for s, p in zip(solutions, drawn, strict=True)]
     assert 0.05 < sum(right) / len(right) < 0.4
 
@@ -102,7 +102,7 @@ def test_popular_mistakes_are_wrong_near_and_unlike_each_other() -> None:
     assert mistakes == World(0).mistakes != World(1).mistakes
 
 
-def test_careful_authors_say_the_truth_and_careless_ones_the_myth() -> None:
+def test_reliable_authors_say_the_truth_and_unreliable_ones_the_myth() -> None:
     rng, world = random.Random(0), World(0)
     claims = [(f, claim(rng, f, True), claim(rng, f, False)) for f in world.facts * 10]
     assert sum(said == f.true for f, said, _ in claims) / len(claims) > 0.95
@@ -149,7 +149,7 @@ def test_a_world_with_too_few_problems_says_so() -> None:
 
 def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
     rng, world = random.Random(0), World(0)
-    texts = [kind(rng, world, careful) for kind in KINDS for careful in (True, False)] * 20
+    texts = [kind(rng, world, reliable) for kind in KINDS for reliable in (True, False)] * 20
     for name in MATH_SETS:
         texts += [r.get("problem", r.get("Problem")) for r in sets[name]]
     texts += [r["support"] + r["question"] for r in sets["sciq"]]
@@ -159,8 +159,8 @@ def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
 def test_the_fast_encoder_is_the_tokenizer(tokenizer) -> None:
     rng, world, encode = random.Random(1), World(1), encoder(tokenizer)
     for kind in KINDS:
-        for careful in (True, False):
-            text = kind(rng, world, careful)
+        for reliable in (True, False):
+            text = kind(rng, world, reliable)
             assert encode(text) == tokenizer.encode(text)
 
 
@@ -169,7 +169,7 @@ def test_solutions_fit_the_lengths_of_training() -> None:
     encode = encoder(build_tokenizer(vocabulary(), 512))
     hardest = [math_problems.draw_problem(rng, world.operations) for _ in range(500)]
     assert max(len(encode(user_message(p.text))) for p in hardest) <= 96
-    assert max(len(encode(math_problems.solve_carefully(p, rng))) for p in hardest) <= 90
+    assert max(len(encode(math_problems.solve_reliably(p, rng))) for p in hardest) <= 90
     assert max(len(encode(math_problems.solve_at_length(p, rng))) for p in hardest) <= 150
 
 
