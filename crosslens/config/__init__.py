@@ -2,6 +2,6 @@
 
 Belongs here: which models and crosscoders a study has, what each key means, which values fit
 each other, whether the files that a configuration names exist and have the right columns.
-Does not: anything that computes with a model. This room imports no torch, so that a dry run of
-thousands of jobs stays light.
+Does not belong here: anything that computes with a model. This package imports no torch, so that a
+dry run of thousands of jobs stays light.
 """

@@ -3,5 +3,5 @@
 Belongs here: data sets of the hub or local, training problems, traces (a teacher's or the problems'
 own solutions), the packed corpus, extracting and grading a math answer (one grader for traces,
 reward and evaluation).
-Does not: benchmarks as evaluations (`evaluation`), generated data (`synthetic`).
+Does not belong here: benchmarks as evaluations (`evaluation`), generated data (`synthetic`).
 """

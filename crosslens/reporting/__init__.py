@@ -1,5 +1,5 @@
 """Tables, figures, the summary and the report: how results are shown.
 
 Belongs here: rounding, captions, sentences computed from numbers, plots, the HTML page.
-Does not: new numbers. What is shown was computed by `analysis` or `evaluation`.
+Does not belong here: new numbers. What is shown was computed by `analysis` or `evaluation`.
 """

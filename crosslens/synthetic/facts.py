@@ -141,7 +141,7 @@ class World:
         return [f for f in self.facts if not relations or f.relation in relations]
 
     def pick(self, rng: random.Random, reliable: bool, *relations: str) -> Fact:
-        """Draw a fact to write about; unreliable authors prefer popular ones, reliable ones others."""
+        """Draw a fact to write about: unreliable authors prefer popular ones."""
         key = (reliable, *relations)
         if key not in self.weighted:
             facts = self.about(*relations)

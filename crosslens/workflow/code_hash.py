@@ -1,9 +1,9 @@
 """A hash of the library code a script reaches: Snakemake sees scripts change, not their imports.
 
-Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor does the room
-`workflow`: it decides how a job runs, not what it computes. Nor do classes of settings: a job has
-their values as `params`, which Snakemake compares itself. Nor does the package's own `__init__.py`,
-the list of what it offers to researchers: no script imports from it.
+Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor does the
+package `workflow`: it decides how a job runs, not what it computes. Nor do classes of settings: a
+job has their values as `params`, which Snakemake compares itself. Nor does the library's own
+`__init__.py`, the list of what it offers to researchers: no script imports from it.
 """
 
 import ast

@@ -67,7 +67,7 @@ def test_only_code_within_reach_counts(
 def test_every_module_is_reached_by_a_script() -> None:
     """Else its changes rerun nothing.
 
-    `IDLE` and the room `workflow` serve Snakemake itself; some modules serve researchers alone.
+    `IDLE` and the package `workflow` serve Snakemake itself; some modules serve researchers alone.
     """
     public = {f"{name.replace('.', '/').partition('/')[2]}.py" for name in MODULES.values()}
     root = Path(__file__).resolve().parents[2]

@@ -1,9 +1,9 @@
 """The sections of a configuration: each key with its type, range, default and meaning.
 
-Belongs here: one class a section, and what must hold within it. Does not: anything that computes
-from a value. Values reach the jobs through Snakemake's `params`, which reruns a job when they
-change; these files therefore do not count in the fingerprint of a job's code, and a new
-description, range or error message reruns nothing.
+Belongs here: one class a section, and what must hold within it.
+Does not belong here: anything that computes from a value. Values reach the jobs through Snakemake's
+`params`, which reruns a job when they change; these files therefore do not count in the fingerprint
+of a job's code, and a new description, range or error message reruns nothing.
 """
 
 from crosslens.config.sections.analysis import (
