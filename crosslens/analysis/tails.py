@@ -18,10 +18,10 @@ from crosslens.config.crosscoder_design import VARIATION
 from crosslens.config.study_design import FINAL
 
 NULLS = ("swapped", "noise")
-LEVEL = 0.05  # of the false share from which a tail counts
+LEVEL = 0.05  # of the false fraction from which a tail counts
 
 
-def false_share(
+def false_fraction(
     observed: Float[np.ndarray, " k"], null: Float[np.ndarray, " m"], threshold: float
 ) -> float:
     """Return q(t) = (1 + number of null > t) / number of observed > t, at most 1.
@@ -33,7 +33,7 @@ def false_share(
 
 
 class TailStart(NamedTuple):
-    """The least threshold with a small false share, and how many features exceed the null there."""
+    """The least threshold with a small false fraction, and the excess of features over the null."""
 
     threshold: float
     excess: int
@@ -42,7 +42,7 @@ class TailStart(NamedTuple):
 def tail_start(
     observed: Float[np.ndarray, " k"], null: Float[np.ndarray, " m"], level: float = LEVEL
 ) -> TailStart | None:
-    """Return where the false share first falls to `level`; None if it never does."""
+    """Return where the false fraction first falls to `level`; None if it never does."""
     shares = np.sort(observed[~np.isnan(observed)])
     above = len(shares) - np.searchsorted(shares, shares, side="right")
     sorted_null = np.sort(null[~np.isnan(null)])
@@ -70,7 +70,7 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
 
     The null of crosscoder c is c-swapped or c-noise, of any seed. Columns: crosscoder, replicate,
     model, measure, threshold; alive, features in all; count, of the tail; specific, of the tail;
-    and for each null null_{kind}, its mean count; q_{kind}, the largest false share; and
+    and for each null null_{kind}, its mean count; q_{kind}, the largest false fraction; and
     start_{kind} and excess_{kind} (`tail_start`). NaN where there is no such null.
     """
     found: dict[tuple[str, str, str], list[np.ndarray]] = {}
@@ -97,7 +97,7 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
 def compare_with(
     values: Float[np.ndarray, " k"], nulls: Sequence[Float[np.ndarray, " _"]], threshold: float
 ) -> list[float]:
-    """Return the mean tail of the nulls, the largest false share, and where the tail starts.
+    """Return the mean tail of the nulls, the largest false fraction, and where the tail starts.
 
     Of several nulls, the start is the last one. NaN without nulls or without a start.
     """
@@ -105,7 +105,7 @@ def compare_with(
         return [np.nan] * 4
     count = float(np.mean([np.sum(null > threshold) for null in nulls]))
     starts = [start for null in nulls if (start := tail_start(values, null))]
-    share = max(false_share(values, null, threshold) for null in nulls)
+    share = max(false_fraction(values, null, threshold) for null in nulls)
     if len(starts) < len(nulls):
         return [count, share, np.nan, np.nan]
     return [count, share, *max(starts)]

@@ -49,8 +49,8 @@ DRAWINGS = {
         "same crosscoder trained with another seed. Purple: NRN*, corrected for the shrinkage of "
         "the L1 penalty (latent scaling). Dotted: a null, the same crosscoder trained with the "
         "models of each row in random order, so that no feature is specific to a model. False "
-        "share: an estimate of the fraction of features above 0.8 that the null explains, (1 + the "
-        "null's count) / count.",
+        "fraction: an estimate of the fraction of features above 0.8 that the null explains, (1 + "
+        "the null's count) / count.",
     ),
     "draw_overlap": Drawing(
         "metrics/{family}/overlap.csv",
@@ -68,7 +68,7 @@ DRAWINGS = {
         "Distribution of the model attribution score (MAS, Eqs. 8 to 10) over the features of the "
         "three-model crosscoder. Purple: MAS*, corrected for the shrinkage of the L1 penalty. "
         "Dotted: a null, the same crosscoder trained with the models of each row in random order. "
-        "False share: an estimate of the fraction of features above 0.8 that the null explains.",
+        "False fraction: an estimate of the fraction of features above 0.8 that the null explains.",
     ),
     "draw_feature_overlap": Drawing(
         "generalization/{family}/{trio}/features.json",

@@ -186,6 +186,6 @@ def counts(problems: list[dict], traces: list[dict], kept: list[dict]) -> dict[s
         "traces": len(traces),
         "ended": sum(trace["ended"] for trace in traces),
         "kept": len(kept),
-        "share_kept": len(kept) / len(traces),
+        "fraction_kept": len(kept) / len(traces),
         **({"mean_tokens_kept": sum(tokens) / len(tokens)} if tokens else {}),
     }

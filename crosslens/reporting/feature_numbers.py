@@ -27,7 +27,7 @@ def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return each tail of each kind of crosscoder: its counts over seeds, and against the nulls.
 
     `specific` counts features that no other model has, by latent scaling. q is the largest false
-    share over seeds, `start` the threshold from which it is at most 5%, for the first seed.
+    fraction over seeds, `start` the threshold from which it is at most 5%, for the first seed.
     """
     found = []
     keys = ["crosscoder", "model", "measure", "threshold"]

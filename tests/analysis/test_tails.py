@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from crosslens.analysis.tails import Shares, false_share, tail_start, tail_table
+from crosslens.analysis.tails import Shares, false_fraction, tail_start, tail_table
 
 OBSERVED = np.array([0.5, 0.55, 0.62, 0.7, 0.81, 0.83, 0.9, 0.95])
 NULL = np.array([0.48, 0.5, 0.52, 0.55, 0.6, 0.66, 0.7, 0.82])
 
 
-def test_false_shares_of_worked_numbers():
+def test_false_fractions_of_worked_numbers():
     """Eight features can show nothing; 58 in a tail that the null does not have can."""
-    assert false_share(OBSERVED, NULL, 0.8) == (1 + 1) / 4
-    assert false_share(OBSERVED, NULL, 0.85) == (1 + 0) / 2
-    assert false_share(np.full(58, 0.9), NULL, 0.85) == pytest.approx(0.017, abs=5e-4)
-    assert false_share(OBSERVED, NULL, 0.96) == 1.0, "an empty tail"
+    assert false_fraction(OBSERVED, NULL, 0.8) == (1 + 1) / 4
+    assert false_fraction(OBSERVED, NULL, 0.85) == (1 + 0) / 2
+    assert false_fraction(np.full(58, 0.9), NULL, 0.85) == pytest.approx(0.017, abs=5e-4)
+    assert false_fraction(OBSERVED, NULL, 0.96) == 1.0, "an empty tail"
     assert tail_start(OBSERVED, NULL) is None
 
 
@@ -22,7 +22,7 @@ def test_a_tail_starts_where_the_null_ends():
     observed = np.array([*np.linspace(0.4, 0.6, 200), *np.linspace(0.8, 0.99, 60), np.nan])
     null = np.array([*np.linspace(0.3, 0.7, 100), 0.85, np.nan])
     threshold, excess = tail_start(observed, null)
-    assert false_share(observed, null, threshold) <= 0.05
+    assert false_fraction(observed, null, threshold) <= 0.05
     assert threshold == pytest.approx(0.8), "two of the null are above 0.8, none in 40"
     assert excess == 59 - 1
 

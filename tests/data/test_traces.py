@@ -166,7 +166,7 @@ def test_manifest_counts_and_hashes(script, tmp_path: Path) -> None:
     sampled[0]["response"] = "no box"
     filtered(script, tmp_path, sampled, tiny_problems(5))
     manifest = read_json(tmp_path / "manifest.json")
-    assert (manifest["problems"], manifest["kept"], manifest["share_kept"]) == (5, 4, 0.8)
+    assert (manifest["problems"], manifest["kept"], manifest["fraction_kept"]) == (5, 4, 0.8)
     assert manifest["sft_problems_subset_of_rl_problems"] is True
     assert set(manifest["sha256"]) == {
         "problems.jsonl",

@@ -68,7 +68,7 @@ def test_a_tail_is_held_against_that_of_swapped_rows() -> None:
     assert set(counts["beyond"]) == {5} and set(counts["q"]) == {0.4}
     assert counts["swapped"].sum() == 2 * 2
     for axes in draw_nrn(counts, LABELS).axes:
-        assert axes.get_xlabel().endswith("5 above 0.8, false share 0.40")
+        assert axes.get_xlabel().endswith("5 above 0.8, false fraction 0.40")
     counts = nrn_counts(tail, "tiny")
     assert counts["q"].isna().all()
     for axes in draw_nrn(counts, LABELS).axes:
@@ -194,7 +194,7 @@ def test_the_null_of_the_overlap_has_a_point_a_seed() -> None:
     shares = [line.get_xdata().tolist() for line in below.lines[::2]]
     assert shares[0] == [0.8, 0.8] and shares[1][0] == 0.6 and np.isnan(shares[1][1])
     assert [line.get_xdata().tolist() for line in below.lines[1::2]] == [[0.1, 0.1]] * 2
-    assert names(below.get_yticklabels())[:2] == ["base wrong, RL right", "both right"]
+    assert names(below.get_yticklabels())[:2] == ["base incorrect, RL correct", "both correct"]
 
 
 def comparison(dose: str, value: float, **changes) -> dict:
@@ -261,7 +261,7 @@ def test_curves_of_grpo() -> None:
     assert drawn == {
         "mean reward": [[0.1, 0.1]],
         "response length (tokens)": [[5, 5]],
-        "share of clipped tokens": [[0, 0]],
+        "fraction of clipped tokens": [[0, 0]],
         "entropy (nats)": [[1, 0.5]],
     }
 
@@ -274,7 +274,7 @@ def test_curves_of_crosscoders() -> None:
     drawn = {axes.get_title(): points(axes) for axes in figure.axes}
     assert drawn["reconstruction error"] == [[2, 1]] * 2
     assert drawn["FVE"] == [[0.5, 0.5], pytest.approx([0.6, 0.7])], "the mean over its own models"
-    assert drawn["L0"] == [[90, 9]] * 2 and drawn["dead share"] == [[0.1, 0.1]] * 2
+    assert drawn["L0"] == [[90, 9]] * 2 and drawn["dead fraction"] == [[0.1, 0.1]] * 2
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "log", "linear"]
     assert names(figure.axes[1].get_legend().get_texts()) == ["trio"], "early ones are grey"
 

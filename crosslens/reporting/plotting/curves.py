@@ -9,14 +9,14 @@ from crosslens.reporting.plotting.style import COLORS, LIGHT
 GRPO_PANELS = {
     "reward": "mean reward",
     "response_length": "response length (tokens)",
-    "clip_fraction": "share of clipped tokens",
+    "clip_fraction": "fraction of clipped tokens",
     "entropy": "entropy (nats)",
 }
 CROSSCODER_PANELS = {
     "reconstruction": "reconstruction error",
     "fve": "FVE",
     "l0": "L0",
-    "dead_share": "dead share",
+    "dead_share": "dead fraction",
 }
 SMOOTH = 15  # windows of the running mean in a whole run
 COLORED = {FINAL["sft"]: COLORS["sft"], FINAL["rl"]: COLORS["rl"], "trio": "black"}
@@ -46,8 +46,8 @@ def draw_grpo(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Draw reconstruction error, FVE (mean over a crosscoder's models), L0 and dead share of every
-    crosscoder; the final ones in colour."""
+    """Draw reconstruction error, FVE (mean over a crosscoder's models), L0 and the fraction of dead
+    features of every crosscoder; the final ones in colour."""
     curves = curves.assign(fve=curves.filter(like="fve_").mean(axis=1))
     figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
     for axes, (column, name) in zip(grid, CROSSCODER_PANELS.items(), strict=True):

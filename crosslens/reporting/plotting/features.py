@@ -8,19 +8,19 @@ from crosslens.reporting.plotting.style import COLORS, draw_placeholder, text_co
 from crosslens.reporting.tables import task_title
 
 CELLS = {  # what base and RL do with the questions that features are selected on
-    "won": "base wrong, RL right",
-    "both_right": "both right",
-    "both_wrong": "both wrong",
-    "lost": "base right, RL wrong",
+    "won": "base incorrect, RL correct",
+    "both_right": "both correct",
+    "both_wrong": "both incorrect",
+    "lost": "base correct, RL incorrect",
     "contrast": "won less all others",
 }
 
 
 def overlap_rows(features: dict, family: str, replicate: int = 0) -> pd.DataFrame:
-    """Return one row for each two tasks: sizes, Jaccard index, share of the smaller set.
+    """Return one row for each two tasks: sizes, Jaccard index, fraction of the smaller set.
 
     `cell` is "paper" for the sets of the paper's score; for the others features were selected by
-    contributions on the questions of that cell. `chance` is the share of random sets.
+    contributions on the questions of that cell. `chance` is the fraction of random sets.
     """
     found = features["tasks"]
     paper_sizes = {task: len(entry["selected"]) for task, entry in found.items()}
@@ -43,7 +43,7 @@ def overlap_rows(features: dict, family: str, replicate: int = 0) -> pd.DataFram
 def draw_feature_overlap(
     table: pd.DataFrame, tasks: list[str], labels: dict[str, str], common: dict[str, int]
 ) -> plt.Figure:
-    """Draw one heatmap a family: the share of the smaller of two tasks' sets found in the other;
+    """Draw one heatmap a family: the fraction of the smaller of two tasks' sets found in the other;
     below it the null, the same for features selected on other questions."""
     families = list(dict.fromkeys(common))
     figure, grid = plt.subplots(
@@ -66,7 +66,7 @@ def draw_feature_overlap(
 
 
 def draw_null(axes: plt.Axes, part: pd.DataFrame) -> None:
-    """Draw the mean share over pairs of tasks, a point a seed, and the share of random sets."""
+    """Draw the mean fraction in common over pairs of tasks: points are seeds, bars random sets."""
     means = part.groupby(["cell", "replicate"])[["share", "chance"]].mean()
     for place, cell in enumerate(CELLS):
         if cell in means.index:
@@ -75,7 +75,7 @@ def draw_null(axes: plt.Axes, part: pd.DataFrame) -> None:
             axes.plot(own["chance"], [place] * len(own), "|", color="black", ms=8)
     axes.set_yticks(range(len(CELLS)), list(CELLS.values()))
     axes.set(xlim=(-0.02, 1.02), ylim=(len(CELLS) - 0.5, -0.5))
-    axes.set_xlabel("mean share in common (bar: of random sets)")
+    axes.set_xlabel("mean fraction in common (bar: of random sets)")
 
 
 def draw_shares(axes: plt.Axes, part: pd.DataFrame, tasks: list[str]) -> None:

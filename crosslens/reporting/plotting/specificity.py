@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from crosslens.analysis.tails import false_share
+from crosslens.analysis.tails import false_fraction
 from crosslens.config.study_design import FINAL
 from crosslens.reporting.plotting.style import COLORS, LIGHT, NAMES
 
@@ -25,7 +25,7 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
 
     Columns: `alive` features, `all`, alive ones of another seed (`alive_replicate`); alive ones by
     NRN with scales folded in, and by NRN* (`alive_star`); alive ones of the crosscoder on `swapped`
-    rows. `beyond` counts alive features above TAIL; `q` is their false share, NaN without that
+    rows. `beyond` counts alive features above TAIL; `q` is their false fraction, NaN without that
     crosscoder.
     """
     tables = []
@@ -55,15 +55,15 @@ def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
 
 def against_null(values: pd.Series, null: pd.Series) -> dict[str, Any]:
     """Return the columns swapped, beyond and q of a histogram's table."""
-    q = false_share(values.to_numpy(), null.to_numpy(), TAIL) if len(null) else np.nan
+    q = false_fraction(values.to_numpy(), null.to_numpy(), TAIL) if len(null) else np.nan
     return {"swapped": count(null), "beyond": int((values > TAIL).sum()), "q": q}
 
 
 def note_tail(axes: plt.Axes, part: pd.DataFrame, score: str) -> None:
-    """Write how many alive features lie above TAIL, and which share of them the null has, too."""
+    """Write how many alive features lie above TAIL, and the fraction of them that the null has."""
     beyond, q = part["beyond"].iloc[0], part["q"].iloc[0]
-    share = "" if np.isnan(q) else f", false share {q:.2f}"
-    axes.set_xlabel(f"{score}\n{beyond} above {TAIL}{share}")
+    fraction = "" if np.isnan(q) else f", false fraction {q:.2f}"
+    axes.set_xlabel(f"{score}\n{beyond} above {TAIL}{fraction}")
 
 
 def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
