@@ -66,7 +66,6 @@ def feature_numbers(chosen: Mapping[str, Any]) -> dict[str, Any]:
             "stderr": float(np.mean([found["stderr"] for found in known])) if known else None,
             "above_sft": sum(found["mean"] > 1.96 * found["stderr"] for found in known),
         },
-        "why_empty": every["why_empty"],
     }
 
 

@@ -106,19 +106,6 @@ def none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def explain(selected: Mapping[str, list[int]], scores: Float[np.ndarray, "t k"]) -> str:
-    """Return why the intersection is empty, with each task's numbers; "" when it is not."""
-    if intersection(selected):
-        return ""
-    parts = [
-        f"{task} none (no critical sample)"
-        if np.isnan(column).all()
-        else f"{task} {len(features)} (maximum score {column.max():.3g})"
-        for (task, features), column in zip(selected.items(), scores, strict=True)
-    ]
-    return "No feature is selected in all tasks. Selected in each: " + ", ".join(parts) + "."
-
-
 def select_all(scores: Float[np.ndarray, "t k"], tasks: Sequence[str], threshold: float) -> dict:
     """Return each task's features, those of all tasks and of most, and their overlap."""
     selected = {t: select(row, threshold) for t, row in zip(tasks, scores, strict=True)}
@@ -130,5 +117,4 @@ def select_all(scores: Float[np.ndarray, "t k"], tasks: Sequence[str], threshold
         "intersection": intersection(selected),
         "majority": majority(selected),
         "overlap": overlaps(selected),
-        "why_empty": explain(selected, scores),
     }

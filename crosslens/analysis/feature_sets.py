@@ -54,8 +54,8 @@ def feature_sets(
 ) -> dict[str, Any]:
     """Return everything that is selected: by the paper's score and readouts, and by the protocol.
 
-    Keys `tasks`, `intersection`, `majority`, `overlap`, `why_empty`, `pools` and `controls` are the
-    paper's; `readouts` has the same of every readout; `protocol` the sets of each split; `cells`
+    Keys `tasks`, `intersection`, `majority`, `overlap`, `pools` and `controls` are the paper's;
+    `readouts` has the same of every readout; `protocol` the sets of each split; `cells`
     the overlap of tasks for features that RL raises elsewhere.
     """
     papers = {name: paper_sets(scores, tasks, name, choice.threshold) for name in READOUTS}
@@ -148,7 +148,6 @@ def split_sets(
     units = dict(zip(splits_of(tasks), scores.units, strict=True))[name]
     return {
         "tasks": found["tasks"],
-        "why_empty": found["why_empty"],
         **sets,
         **others,
         "controls": {kind: matched.sets for kind, matched in drawn.items()},

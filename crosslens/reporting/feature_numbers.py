@@ -1,5 +1,6 @@
 """Numbers of summary.json about features: their specificity, tails and turnover."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from crosslens.analysis.tails import NULLS, seed_interval
 from crosslens.config.crosscoder_design import TRIO_MODELS
+from crosslens.reporting.tables import task_title
 
 
 def tails(nrn: pd.DataFrame) -> dict[str, dict]:
@@ -108,3 +110,16 @@ def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "other_seed": [n / sizes[last] for n in others] if sizes[last] else [],
         }
     return found
+
+
+def why_empty(features: Mapping[str, Any]) -> str:
+    """Return why no feature is selected in all tasks, with each task's numbers; "" if some are."""
+    if features["intersection"]:
+        return ""
+    parts = [
+        f"{task_title(task)} none (no critical sample)"
+        if found["max_score"] is None
+        else f"{task_title(task)} {len(found['selected'])} (maximum score {found['max_score']:.3g})"
+        for task, found in features["tasks"].items()
+    ]
+    return f"No feature is selected in all tasks. Selected in each: {', '.join(parts)}."

@@ -15,6 +15,7 @@ from crosslens.reporting.feature_numbers import (
     tails,
     tails_over_seeds,
     turnover,
+    why_empty,
 )
 from crosslens.reporting.job_costs import seconds_by_rule
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of, of_model
@@ -111,7 +112,7 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
     return {
         "features": {
             "readout": features["readout"],
-            "why_empty": features["why_empty"],
+            "why_empty": why_empty(features["readouts"][features["readout"]]),
             "pools": features["pools"],
             "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
         },

@@ -73,7 +73,7 @@ def reproduced(name: str, other_seed: Sequence[float]) -> str:
 
 def listed(values: Iterable[float]) -> str:
     """Return percentages as text."""
-    return ", ".join(f"{value:.1f}" for value in values) + "%"
+    return ", ".join(f"{value:.1f}%" for value in values)
 
 
 def shares(values: Sequence[float]) -> str:

@@ -164,5 +164,4 @@ def test_without_critical_samples_nothing_is_selected(scores) -> None:
     assert found["protocol"]["all"]["controls"] == {
         k: [] for k in ("intersection", "majority", "contrast")
     }
-    assert found["why_empty"].count("no critical sample") == 3
     json.dumps(found, allow_nan=False)

@@ -19,6 +19,7 @@ from crosslens.config.figure_list import FIGURES
 from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
+from crosslens.reporting.feature_numbers import why_empty
 from crosslens.reporting.findings import compare, findings
 from crosslens.reporting.html_report import number, render_report
 from crosslens.reporting.job_costs import belongs, seconds_by_rule
@@ -123,7 +124,7 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     }
     generalization = root / "generalization" / family
     features = {"readout": "branch", "readouts": {"branch": found}}
-    features |= {"why_empty": "None in every task.", "pools": {"alive": 12, "active": 7}}
+    features |= {"pools": {"alive": 12, "active": 7}}
     inputs = [root / "crosscoders" / family / "sft-5-r0" / "quality.json"]
     for trio in ("trio-r0", "trio-r1"):
         inputs.append(generalization / trio / "features.json")
@@ -227,7 +228,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"
     assert "<figcaption>Selected features and their controls. Net change" in html
-    assert "None in every task." in html
+    assert "Selected in each: SciQ 1 (maximum score 0.2)." in html
     links = set(re.findall(r'href="#([^"]+)"', html))
     assert {"figure1", "figure4", "table4", "controls"} <= links
     assert links <= set(re.findall(r'id="([^"]+)"', html)), "every link has its place"
@@ -394,3 +395,15 @@ def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -
 def test_numbers() -> None:
     assert [number(1.25), number(1.25, 1, True), number(-1.25)] == ["1.2", "+1.2", "−1.2"]
     assert number(None) == number(float("nan")) == "–"
+
+
+def test_why_no_feature_is_selected_in_all_tasks() -> None:
+    tasks = {
+        "sciq": {"selected": [1, 4], "max_score": 1.25},
+        "openbookqa": {"selected": [], "max_score": None},
+    }
+    assert why_empty({"intersection": [], "tasks": tasks}) == (
+        "No feature is selected in all tasks. Selected in each: SciQ 2 (maximum score 1.25), "
+        "OpenBookQA none (no critical sample)."
+    )
+    assert why_empty({"intersection": [1], "tasks": tasks}) == ""

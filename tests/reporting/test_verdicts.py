@@ -102,7 +102,8 @@ def test_specific_features_by_seed() -> None:
     assert found.seeds == pytest.approx([25, 26, 24]) and found.estimate == pytest.approx(25)
     assert (found.low, found.high) == pytest.approx((25 - 2.484, 25 + 2.484), abs=1e-3)
     assert found.verdict == SUPPORTED
-    assert "Claimed: above 0. By seed: SFT 30.0, 32.0, 31.0%, RL 5.0, 6.0, 7.0%." in found.against
+    by_seed = "By seed: SFT 30.0%, 32.0%, 31.0%, RL 5.0%, 6.0%, 7.0%."
+    assert f"Claimed: above 0. {by_seed}" in found.against
 
 
 def test_specific_features_beside_nulls_and_the_other_activation() -> None:
