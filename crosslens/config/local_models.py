@@ -25,7 +25,7 @@ def check_models(study: StudyConfig) -> None:
         for variant, source in given(entry).items():
             key = f"families.{family}.{variant}"
             if fields := check_model(key, source.model, source.revision, study):
-                check_layer(study.activations.layer, fields, family)
+                check_layer(study.activations.layer, fields, family, source.model)
                 check_positions(study.corpus.sequence_length, fields, key)
                 is_trained = variant == "base" and trained(entry)
                 if is_trained or study.evaluation.math:
@@ -97,12 +97,12 @@ def check_hub_name(key: str, name: str) -> None:
         )
 
 
-def check_layer(layer: str | int, fields: dict[str, Any], family: str) -> None:
+def check_layer(layer: str | int, fields: dict[str, Any], family: str, model: str) -> None:
     """Raise InputError unless the layer is the input of a decoder layer, not of the first."""
     layers = fields.get("num_hidden_layers")
     if layers is None:
         raise InputError(
-            f"families.{family}: a model has no num_hidden_layers in its config.json, so it is "
+            f"families.{family}: {model} has no num_hidden_layers in its config.json, so it is "
             "not a text-only model. Give its text model."
         )
     if isinstance(layer, int) and not 1 <= layer < layers:

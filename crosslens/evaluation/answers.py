@@ -56,8 +56,8 @@ def engine_arguments(model: Path, prompt: int, max_new_tokens: int) -> dict[str,
     context = load_config(model).get_text_config().max_position_embeddings
     if prompt >= context:
         raise InputError(
-            f"{model}: its context of {context} tokens does not hold a math problem of {prompt}. "
-            "Take the set out of evaluation.math."
+            f"{model}: its context of {context} tokens does not hold a math prompt of {prompt} "
+            "tokens. Take the set out of evaluation.math."
         )
     if prompt + max_new_tokens > context:
         print(f"the model's context ends answers at {context} tokens, the prompt included")

@@ -151,7 +151,7 @@ def bracketed(tasks: list[str]) -> str:
 def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
     """Whether the reconstruction keeps RL's gain: the gap test on all questions.
 
-    By the code swap, where no model's reconstruction sees another model.
+    By the encoder input swap, where no model's reconstruction sees another model.
     """
     keys = ("model", "task", "code")
     by_key = {tuple(row[key] for key in keys): row for row in rows}
@@ -159,7 +159,7 @@ def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
     low, high = found["gain_low"], found["gain_high"]
     own = f"RL gains {found['gain']:+.1f} points [{low:+.1f}, {high:+.1f}] over base"
     spliced = (
-        f"where each model's own reconstruction (code swap) replaces its stream, it gains "
+        f"where each model's own reconstruction (encoder input swap) replaces its stream, it gains "
         f"{found['gain_spliced']:+.1f} (base {found['base_spliced']:.0%} instead of "
         f"{found['base']:.0%}, RL {found['tuned_spliced']:.0%} instead of {found['tuned']:.0%})"
     )

@@ -130,7 +130,7 @@ def print_examination(
     findings = examine(study, requests, environments, root, start)
     print(format_findings(findings), flush=True)
     if errors := count_errors(findings):
-        fail_rule(f"doctor: found {errors} errors. See the lines above.")
+        fail_rule(f"doctor: errors: {errors}. See the lines above.")
 
 
 def interpreter_start(workflow: Any, root: Path) -> interpreters.Start:

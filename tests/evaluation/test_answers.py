@@ -84,7 +84,7 @@ def test_the_engine_has_room_for_what_is_asked_within_the_context(
     assert capsys.readouterr().out == ""
     assert engine_arguments(checkpoint, 3, context)["max_model_len"] == context
     assert f"context ends answers at {context} tokens" in capsys.readouterr().out
-    with pytest.raises(InputError, match=f"does not hold a math problem of {context}"):
+    with pytest.raises(InputError, match=f"does not hold a math prompt of {context} tokens"):
         engine_arguments(checkpoint, context, 5)
 
 

@@ -246,8 +246,8 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     )
     words = " ".join(html.split())
     assert (
-        "over base; where each model&#39;s own reconstruction (code swap) replaces its stream, "
-        "it gains +15.0" in words
+        "over base; where each model&#39;s own reconstruction (encoder input swap) replaces its "
+        "stream, it gains +15.0" in words
     )
     assert "which is 75% of the gain [75%, 75%]. Most of RL&#39;s gain is" in words
     assert "SFT, as a control: +20.0, reconstructed +15.0." in words

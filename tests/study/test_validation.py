@@ -266,7 +266,7 @@ def test_positions_and_layers_under_the_names_of_transformers_5_and_of_gpt2(stud
     gpt2.write_text(json.dumps({"n_layer": 4, "n_positions": 127}))
     assert "max_position_embeddings: 127 of" in refusal(study)
     gpt2.write_text(json.dumps({"text_config": {"num_hidden_layers": 4}}))
-    assert "so it is not a text-only model" in refusal(study)
+    assert "families.tiny: base has no num_hidden_layers in its config.json" in refusal(study)
 
 
 def test_a_chat_template_is_needed_for_math_sets_and_training(study: Study) -> None:

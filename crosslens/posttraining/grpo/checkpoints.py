@@ -6,6 +6,7 @@ from pathlib import Path
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.posttraining.resumable_run import CHECKPOINT_GLOBS
 
 WEIGHTS = "*.safetensors"
 
@@ -23,8 +24,8 @@ def export_checkpoint(weights: Path, base: Path, out: Path) -> None:
     if shapes != expected:
         name = sorted(shapes.items() ^ expected.items())[0][0]
         raise InputError(
-            f"{weights}: checkpoint and base model differ in tensor {name}. Delete the run's "
-            "directory and run again."
+            f"{weights}: checkpoint and base model differ in tensor {name}. Delete "
+            f"{run_of(weights)} and run again."
         )
     with atomic_write(out) as partial:
         partial.mkdir()
@@ -35,6 +36,13 @@ def export_checkpoint(weights: Path, base: Path, out: Path) -> None:
             convert_dtype(file, partial / file.name, base)
         for file in weights.glob("*.index.json"):
             shutil.copy(file, partial / file.name)
+
+
+def run_of(weights: Path) -> Path:
+    """Return the run's directory: that of the checkpoint with these weights, which verl nests."""
+    folders = (weights, *weights.parents)
+    checkpoint = next((f for f in folders if any(map(f.match, CHECKPOINT_GLOBS))), weights)
+    return checkpoint.parent
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

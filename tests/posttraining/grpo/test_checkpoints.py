@@ -1,5 +1,6 @@
 """An exported checkpoint has the backend's weights and the base model's other files."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,11 @@ def test_weights_of_another_model_are_refused(base: Path, saved: Path, tmp_path:
     weights = load_file(saved / WEIGHTS)
     weights["model.norm.weight"] = torch.ones(17)
     save_file(weights, saved / WEIGHTS)
-    with pytest.raises(InputError, match=r"base model differ in tensor model\.norm\.weight"):
-        export_checkpoint(saved, base, tmp_path / "rl-1")
+    nested = tmp_path / "run" / "global_step_3" / "actor" / "huggingface"
+    shutil.copytree(saved, nested)
+    said = rf"base model differ in tensor model\.norm\.weight\. Delete {tmp_path}/run and run again"
+    with pytest.raises(InputError, match=said):
+        export_checkpoint(nested, base, tmp_path / "rl-1")
     del weights["model.norm.weight"]
     save_file(weights, saved / WEIGHTS)
     with pytest.raises(InputError, match=r"base model differ in tensor model\.norm\.weight"):
