@@ -56,6 +56,8 @@ def main(
     rows = with_q(rows)
     write_csv(compared, pd.DataFrame(rows, columns=[*KEYS, *NUMBERS]))
     seeds = [read_json(path) for path in features]
+    doses_of = {h.target: h.dose for h in hypotheses.values()}
+    doses_of |= {"sft": doses_of["rl"]} if "rl" in doses_of else {}
     found = {
         "questions": question_numbers(benchmark),
         "features": [feature_numbers(chosen) for chosen in seeds],
@@ -64,7 +66,7 @@ def main(
         "hypotheses": judge(hypotheses, runs, benchmark, rule),
         "overlap": overlap_numbers(seeds),
         "doses": doses(rows),
-        "comparisons": comparisons(rows, {h.target: h.dose for h in hypotheses.values()}),
+        "comparisons": comparisons(rows, doses_of),
     }
     write_json(evidence, without_nan(found))
 

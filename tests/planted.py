@@ -120,6 +120,7 @@ def benchmark_of(world: World, benches: dict[str, Bench]) -> Benchmark:
         TASKS,
         HELD_OUT,
         [q.task for q in world.questions],
+        world.halves,
         [q.passage for q in world.questions],
         right,
         np.full(len(right), CHOICES),

@@ -18,9 +18,11 @@ from crosslens.config.sections import CausalProtocolConfig
 
 Part = tuple[str, str]  # a task and a half of it
 SELECTED, MATCHED = "selected", "matched"
+PRIMARY = "intersection"  # the kind of set of the primary hypotheses
 PATCH = "patch"
 DIRECTIONS = ("steering", "steering_in_span", "steering_outside_span")
 RANDOM_DIRECTION = "random_direction"
+MOST = 10.0  # a control's edit is scaled by no more than this, and by no less than its inverse
 
 
 class Arm(NamedTuple):
@@ -52,6 +54,18 @@ def place_of(design: str, part: Part, tasks: Sequence[str]) -> str | None:
     if design == "leave_out":
         return f"without-{task}" if task in tasks else None
     return {"A": "B", "B": "A"}[half] if task in tasks else "all"
+
+
+def is_fair(record: Mapping[str, Any], place: str | None) -> bool:
+    """Return whether an arm edits the questions of a place, by an edit of its set's size.
+
+    Not where it has no feature for them, nor where its edit had to be scaled by more than `MOST`.
+    `record` is the arm's in arms.json.
+    """
+    if record["design"] == "everywhere":
+        return True
+    factor = record["factors"].get(place, 1.0)
+    return bool(record["n_features"].get(place)) and (not factor or 1 / MOST < factor < MOST)
 
 
 class Extent(NamedTuple):
@@ -117,7 +131,10 @@ def curve_doses(extent: Extent, primary: Dose) -> list[Dose]:
 def with_controls(
     splits: Mapping[str, Any], design: str, kind: str, dose: Dose, count: int
 ) -> Iterator[Arm]:
-    """List the arm of a kind of set and those of its matched controls; none without a split."""
+    """List the arm of a kind of set and those of its matched controls; none without a split.
+
+    A control edits nothing at a place that has fewer control sets than others.
+    """
     here = {
         name: found
         for name, found in splits.items()
@@ -127,9 +144,8 @@ def with_controls(
         return
     yield Arm(design, kind, SELECTED, dose, 0, {n: found[kind] for n, found in here.items()})
     drawn = {name: found["controls"].get(kind, []) for name, found in here.items()}
-    wanted = [len(drawn[name]) for name, found in here.items() if found[kind]]
-    for draw in range(min([count, *wanted]) if wanted else 0):
-        sets = {name: sets[draw] if sets else [] for name, sets in drawn.items()}
+    for draw in range(min(count, max(map(len, drawn.values()), default=0))):
+        sets = {name: sets[draw] if draw < len(sets) else [] for name, sets in drawn.items()}
         yield Arm(design, kind, MATCHED, dose, draw, sets)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 
 from crosslens.analysis.arms import (
     DIRECTIONS,
+    MOST,
     PATCH,
     RANDOM_DIRECTION,
     SELECTED,
@@ -22,7 +23,6 @@ from crosslens.analysis.edits import random_directions as draw_directions
 from crosslens.analysis.feature_scores import RL
 from crosslens.io.progress import track
 
-MOST = 10.0  # a control's edit is scaled by no more than this, and by no less than its inverse
 SAMPLE = 8192  # positions that the covariance of activations is taken from
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.arms import MATCHED, SELECTED
-from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects, features_edited
+from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects
 from crosslens.analysis.significance import (
     Effects,
     benjamini_hochberg,
@@ -19,7 +19,7 @@ from crosslens.analysis.significance import (
 KEYS = ("target", "design", "features", "dose", "against", "questions", "measure")
 NUMBERS = (
     *("value", "control_mean", "control_low", "control_high", "controls"),
-    *("excess", "low", "high", "seeds", "p", "q"),
+    *("excess", "low", "high", "seeds", "compared", "p", "q"),
 )
 POINTS = {"net": 100.0, "critical": 100.0}  # what these measures are multiplied with for reading
 
@@ -34,14 +34,24 @@ class Rule(NamedTuple):
     seed: int
 
 
+class Pair(NamedTuple):
+    """One seed's arms, the set's first and then its controls', and the questions compared."""
+
+    replicate: int
+    arms: list[int]
+    questions: Bool[np.ndarray, " q"]
+
+
 class Compared(NamedTuple):
     """A set against one kind of comparison, over seeds.
 
-    values: the set's and its controls', a row a seed; `draws` the bootstrap's of the mean excess.
+    values: the set's and its controls', a row a seed; `draws` the bootstrap's of the mean excess;
+    pairs: each seed's arms and questions.
     """
 
     values: list[Float[np.ndarray, " arms"]]
     draws: Float[np.ndarray, " draws"]
+    pairs: Sequence[Pair] = ()
 
     def per_seed(self) -> list[float]:
         """Return the excess of each seed."""
@@ -49,9 +59,13 @@ class Compared(NamedTuple):
 
     def p(self, sign: int) -> float:
         """Return the permutation p-value: means over seeds, of as many controls as all have."""
-        count = min(len(values) for values in self.values)
+        count = self.controls() + 1
         means = np.mean([values[:count] for values in self.values], axis=0)
         return permutation_p(means[0], means[1:], sign)
+
+    def controls(self) -> int:
+        """Return how many controls every seed has."""
+        return min(len(values) for values in self.values) - 1
 
     def interval(self) -> tuple[float, float]:
         """Return the 95% interval of the mean excess."""
@@ -60,6 +74,27 @@ class Compared(NamedTuple):
             return np.nan, np.nan
         low, high = np.quantile(known, [0.025, 0.975])
         return float(low), float(high)
+
+
+def has_set(run: Run, benchmark: Benchmark, group: str, **which: Any) -> bool:
+    """Return whether a seed edits any question of a group by its selected set."""
+    own = [run.arms[i] for i in run.find(kind=SELECTED, **which)[:1]]
+    return bool((benchmark.fairly_edited(own) & benchmark.groups()[group]).any())
+
+
+def pair(run: Run, benchmark: Benchmark, group: str, against: str, **which: Any) -> Pair | None:
+    """Return what a seed's set is compared with; None without a set or without any control.
+
+    Questions are those of the group that the set and any control edit; controls those that edit all
+    of them, by edits of the set's size.
+    """
+    own, others = run.find(kind=SELECTED, **which)[:1], run.find(kind=against, **which)
+    if not own or not others:
+        return None
+    edited = benchmark.fairly_edited([run.arms[i] for i in (*own, *others)])
+    questions = benchmark.groups()[group] & edited[0] & edited[1:].any(axis=0)
+    fair = [i for i, where in zip(others, edited[1:], strict=True) if where[questions].all()]
+    return Pair(run.replicate, [*own, *fair], questions) if questions.any() and fair else None
 
 
 def compare(
@@ -74,27 +109,36 @@ def compare(
 ) -> Compared | None:
     """Compare a set with its controls of one kind in every seed that has both; None without any.
 
-    On the questions of a group; `which` names the arms: design, features, dose.
+    On the questions of a group that both edit; `which` names the arms: design, features, dose.
     """
     chosen = benchmark.groups()[group]
+    pairs = {run.replicate: pair(run, benchmark, group, against, **which) for run in runs}
     found: list[Effects] = []
     for run in runs:
-        own = run.find(kind=SELECTED, **which)
-        others = run.find(kind=against, **which)
-        if own and others and features_edited(run.arms[own[0]], group, benchmark):
-            found.append(effects(run, benchmark, [*own, *others], measure, chosen))
-    if not found or not chosen.any():
+        if own := pairs[run.replicate]:
+            every = effects(run, benchmark, own.arms, measure, chosen)
+            found.append(Effects(*(sums * own.questions[chosen] for sums in every)))
+    if not found:
         return None
     values = [e.values() for e in found]
     scale = POINTS.get(measure, 1.0)
-    cluster, stratum = codes(benchmark.passage, chosen), codes(benchmark.task, chosen)
-    drawn = bootstrap(found, cluster, stratum, draws=rule.draws, seed=rule.seed)
-    return Compared([scale * v for v in values], scale * drawn)
+    drawn = bootstrap(found, *clusters(benchmark, chosen), draws=rule.draws, seed=rule.seed)
+    return Compared([scale * v for v in values], scale * drawn, [p for p in pairs.values() if p])
 
 
-def codes(names: Sequence[str], chosen: Bool[np.ndarray, " q"]) -> Int[np.ndarray, " chosen"]:
-    """Return small integers for the names of some questions."""
-    return np.unique(np.asarray(names)[chosen], return_inverse=True)[1]
+def clusters(
+    benchmark: Benchmark, chosen: Bool[np.ndarray, " q"]
+) -> tuple[Int[np.ndarray, " chosen"], Int[np.ndarray, " chosen"]]:
+    """Return the cluster of some questions, a passage within a task, and their stratum, the task.
+
+    A passage that two tasks share is a cluster in each: every draw has as many of a task as it has.
+    """
+    task, passage = (
+        np.unique(np.asarray(names)[chosen], return_inverse=True)[1]
+        for names in (benchmark.task, benchmark.passage)
+    )
+    both = np.stack([task, passage], axis=1)
+    return np.unique(both, axis=0, return_inverse=True)[1].reshape(-1), task
 
 
 def comparison_rows(
@@ -123,7 +167,7 @@ def numbers(found: Compared) -> dict[str, Any]:
     controls = np.concatenate([values[1:] for values in found.values])
     controls = controls[~np.isnan(controls)]
     low, high = found.interval()
-    count = min(len(values) for values in found.values) - 1
+    count = found.controls()
     two_sided = min(1.0, 2 * min(found.p(+1), found.p(-1))) if count > 1 else np.nan
     return {
         "value": float(np.mean([values[0] for values in found.values])),
@@ -135,6 +179,7 @@ def numbers(found: Compared) -> dict[str, Any]:
         "low": low,
         "high": high,
         "seeds": len(found.values),
+        "compared": min((int(pair.questions.sum()) for pair in found.pairs), default=0),
         "p": two_sided,
     }
 

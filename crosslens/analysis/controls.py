@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 # Largest differences, in powers of ten, of a control feature from the one that it replaces.
 CALIPERS = {"rate": 0.15, "contribution": 0.3, "share": 0.3}
-LEAST_POOL = (
-    10  # candidates for each feature: the nearest ones, where fewer are within the calipers
-)
+FARTHEST = 2.0  # calipers that a control feature may be off at most
+LEAST_POOL = 10  # candidates for each feature, up to FARTHEST where fewer are within the calipers
 
 
 class Traits(NamedTuple):
@@ -35,8 +34,8 @@ class Matched(NamedTuple):
     """Control sets, all different, and how near to the set they are.
 
     `worst` is the largest distance of a drawn feature from the one it replaces, in calipers; it is
-    above 1 where the pool had too few near ones. `balance` is the mean difference in each trait,
-    controls less set, in powers of ten.
+    above 1 where the pool had too few near ones, and at most FARTHEST. `balance` is the mean
+    difference in each trait, controls less set, in powers of ten.
     """
 
     sets: list[list[int]]
@@ -83,12 +82,13 @@ def nearest(
     widths: Float[np.ndarray, "traits 1"],
     least: int,
 ) -> Int[np.ndarray, " c"]:
-    """Return the pool's features within the calipers, or the `least` nearest if these are fewer."""
+    """Return the pool's features within the calipers, or the `least` nearest if these are fewer;
+    none beyond FARTHEST."""
     distance = (np.abs(logs - logs[:, [feature]]) / widths).max(axis=0)
     distance = np.where(pool, distance, np.inf)
     distance[feature] = np.inf
     order = np.argsort(distance, kind="stable")
-    count = min(max(least, int((distance <= 1).sum())), int(np.isfinite(distance).sum()))
+    count = min(max(least, int((distance <= 1).sum())), int((distance <= FARTHEST).sum()))
     return np.sort(order[:count])
 
 

@@ -5,11 +5,13 @@ questions   by task and group: number, chance, accuracy of base, SFT and RL
 features    by seed: how many features the paper's and the protocol's sets have, how well controls
             match, how stable the halves' sets are, how RL's scores compare with SFT's
 hypotheses  by name: the claim (target, features, dose, questions, measure, sign), n_questions,
-            estimate, controls (count, mean, low, high), excess (estimate less the controls' mean),
-            interval (95%, over seeds, questions and controls), seed_interval (t, over seeds),
-            detectable (excess found in four studies of five), ceiling (the other model's whole
-            state patched in), rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures
-            with won, lost, McNemar's p and the mean of controls
+            seeds, seeds_with_set, controls_needed (so that p can pass), estimate, controls (valid
+            ones: count, mean, low, high, largest_scaling), excess (estimate less the controls'
+            mean), interval (95%, over seeds, questions and controls), seed_interval (t, over
+            seeds), detectable (excess found in four studies of five), ceiling (the other model's
+            whole state patched in), sft_control (the same edit of SFT, or SFT's features in base),
+            rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures with won, lost,
+            McNemar's p, questions compared, and the number and mean of controls
 overlap     Figure 4 and its null: by cell of base and RL, the mean share over pairs of tasks, by
             seed, and `chance`
 doses       by target: for each dose, net, directedness and margin with their controls
@@ -24,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from crosslens.analysis.arms import MATCHED
+from crosslens.analysis.arms import MATCHED, PRIMARY
 from crosslens.analysis.feature_selection import none_if_nan
+from crosslens.analysis.feature_sets import SHARED
 from crosslens.analysis.outcomes import Benchmark
 
 SHOWN = ("net", "directedness", "margin")
@@ -59,13 +62,23 @@ def feature_numbers(chosen: Mapping[str, Any]) -> dict[str, Any]:
         },
         "same_as_paper": len({*every["intersection"]} & {*chosen["intersection"]}),
         "stability": chosen["stability"],
-        "matching": every["matching"].get("intersection"),
+        "matching": worst_matching(chosen["protocol"]),
         "rl_less_sft": {
             "mean": float(np.mean([found["mean"] for found in known])) if known else None,
             # Features are correlated: the mean of their standard errors is the most it can be.
             "stderr": float(np.mean([found["stderr"] for found in known])) if known else None,
             "above_sft": sum(found["mean"] > 1.96 * found["stderr"] for found in known),
         },
+    }
+
+
+def worst_matching(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fewest control sets and the largest distance, over the splits of primary sets."""
+    found = [splits[name]["matching"][PRIMARY] for name in SHARED if splits[name][PRIMARY]]
+    apart = [each["worst_caliper"] for each in found if each["worst_caliper"] is not None]
+    return {
+        "sets": min((each["sets"] for each in found), default=0),
+        "worst_caliper": max(apart, default=None),
     }
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 
-from crosslens.analysis.comparisons import codes
+from crosslens.analysis.comparisons import clusters
 from crosslens.analysis.contexts import trained_positions
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.analysis.outcomes import Benchmark
@@ -124,7 +124,7 @@ def question_weights(
     benchmark: Benchmark, chosen: Bool[np.ndarray, " q"], draws: int, seed: int
 ) -> Float[np.ndarray, "draws chosen"]:
     """Return how often each draw has each question; those about one passage are drawn together."""
-    cluster, stratum = codes(benchmark.passage, chosen), codes(benchmark.task, chosen)
+    cluster, stratum = clusters(benchmark, chosen)
     return cluster_weights(cluster, stratum, draws, np.random.default_rng(seed))[:, cluster]
 
 

@@ -1,22 +1,33 @@
 """Primary hypotheses: their numbers, corrected for how many there are, and a verdict by a rule.
 
-The rule. A hypothesis is *supported* when its Holm-adjusted p-value is at most alpha, the interval
-of the excess over matched controls lies on the claimed side of 0, and so do the net effect itself
-and the excess of every seed. It is *not supported* when that interval excludes the smallest effect
-of interest. Else it is *undecided at this size*.
+The rule. A hypothesis is decided only where RL gained on the questions, there are at least three
+seeds, each has a set and matched controls, as many that p can pass (`least_controls`), and the
+interval has a width. It is then *supported* when its Holm-adjusted p-value is at most alpha, the
+interval of the excess over matched controls lies on the claimed side of 0, and so do the net effect
+itself and the excess of every seed. It is *not supported* when that interval excludes the smallest
+effect of interest. Else it is *undecided at this size*.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from crosslens.analysis.arms import MATCHED, PATCH, SELECTED
-from crosslens.analysis.comparisons import POINTS, Compared, Rule, compare, numbers
+from crosslens.analysis.arms import MATCHED, PATCH, PRIMARY, SELECTED
+from crosslens.analysis.comparisons import (
+    POINTS,
+    Compared,
+    Rule,
+    compare,
+    has_set,
+    numbers,
+    pair,
+)
 from crosslens.analysis.edits import ZERO, Dose
 from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects
-from crosslens.analysis.significance import holm, mcnemar, t_interval
+from crosslens.analysis.significance import LEAST_SEEDS, Effects, holm, mcnemar, t_interval
 from crosslens.config.sections import CausalProtocolConfig
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided at this size"
@@ -26,6 +37,7 @@ POWER = 2.8  # standard errors of an effect that a two-sided test of 5% finds in
 class Hypothesis(NamedTuple):
     """A primary hypothesis: an edit of one model does more than its matched controls.
 
+    features: the kind of set, PRIMARY: only that one has `matched_sets` controls in every seed.
     questions: "tasks" (each edited by what was selected on other questions) or "held_out"; `sign`
     is the claimed one.
     """
@@ -49,9 +61,7 @@ def hypotheses_of(protocol: CausalProtocolConfig) -> dict[str, Hypothesis]:
     for name, entry in protocol.hypotheses.items():
         target, dose, sign = edits[entry.edit]
         sign = +1 if entry.measure == "directedness" else sign
-        found[name] = Hypothesis(
-            target, entry.features, str(dose), entry.questions, entry.measure, sign
-        )
+        found[name] = Hypothesis(target, PRIMARY, str(dose), entry.questions, entry.measure, sign)
     return found
 
 
@@ -73,9 +83,7 @@ def judge(
             h.questions,
             h.measure,
             rule,
-            design="protocol",
-            features=h.features,
-            dose=h.dose,
+            **arms_of(h),
         )
         for name, h in hypotheses.items()
     }
@@ -83,13 +91,31 @@ def judge(
         name: found.p(hypotheses[name].sign) if found else 1.0 for name, found in compared.items()
     }
     adjusted = holm(p_values)
-    return {
-        name: h._asdict()
-        | evidence(h, compared[name], runs.get(h.target, ()), benchmark)
-        | {"rl_gain": gaps[h.questions], "p": p_values[name], "p_holm": adjusted[name]}
-        | verdict(h, compared[name], adjusted[name], gaps[h.questions], rule)
-        for name, h in hypotheses.items()
-    }
+    needed = least_controls(rule.alpha, len(hypotheses))
+    judged = {}
+    for name, h in hypotheses.items():
+        own, gap = runs.get(h.target, ()), gaps[h.questions]
+        sets = [has_set(run, benchmark, h.questions, **arms_of(h)) for run in own]
+        judged[name] = (
+            h._asdict()
+            | {"seeds": len(own), "seeds_with_set": sum(sets), "controls_needed": needed}
+            | evidence(h, compared[name], own, benchmark)
+            | {"sft_control": sft_control(h, runs, benchmark, rule)}
+            | {"rl_gain": gap, "p": p_values[name], "p_holm": adjusted[name]}
+            | verdict(h, compared[name], adjusted[name], gap, rule, sets=sets, needed=needed)
+        )
+    return judged
+
+
+def arms_of(hypothesis: Hypothesis) -> dict[str, str]:
+    """Return what names the arms of a hypothesis."""
+    return {"design": "protocol", "features": hypothesis.features, "dose": hypothesis.dose}
+
+
+def least_controls(alpha: float, hypotheses: int) -> int:
+    """Return how many control sets let the smallest p-value, 1 / (1 + sets), pass Holm's first
+    step: hypotheses / alpha - 1."""
+    return math.ceil(round(hypotheses / alpha, 6)) - 1
 
 
 def gains(benchmark: Benchmark) -> dict[str, float]:
@@ -134,6 +160,7 @@ def evidence(
             "mean": total["control_mean"],
             "low": total["control_low"],
             "high": total["control_high"],
+            "largest_scaling": largest_scaling(found, runs),
         },
         "excess": total["excess"],
         "interval": [low, high],
@@ -142,23 +169,66 @@ def evidence(
     }
 
 
+def largest_scaling(found: Compared, runs: Sequence[Run]) -> float:
+    """Return the largest factor, or inverse of one, that gave a control its set's size."""
+    by_seed = {run.replicate: run for run in runs}
+    factors = [
+        factor
+        for each in found.pairs
+        for arm in each.arms[1:]
+        for factor in by_seed[each.replicate].arms[arm]["factors"].values()
+    ]
+    return max((max(f, 1 / f) for f in factors if f), default=1.0)
+
+
+def sft_control(
+    hypothesis: Hypothesis,
+    runs: Mapping[str, Sequence[Run]],
+    benchmark: Benchmark,
+    rule: Rule,
+) -> dict[str, Any] | None:
+    """Return what the SFT model says as a control, by the hypothesis's measure; None without it.
+
+    Where RL is edited: the same edit of the SFT model, against its controls. Where base is: the
+    selected set against features selected for SFT (`control_mean` is theirs).
+    """
+    base = hypothesis.target == "base"
+    found = compare(
+        runs.get("base" if base else "sft", ()),
+        benchmark,
+        hypothesis.questions,
+        hypothesis.measure,
+        rule,
+        against="sft" if base else MATCHED,
+        **arms_of(hypothesis),
+    )
+    if found is None:
+        return None
+    kept = ("value", "control_mean", "controls", "excess", "low", "high", "seeds", "compared")
+    total = numbers(found)
+    return {name: total[name] for name in kept}
+
+
 def seed_numbers(
     hypothesis: Hypothesis, run: Run, benchmark: Benchmark, chosen: Bool[np.ndarray, " q"]
 ) -> dict[str, Any]:
     """Return what one seed's set does: features, won and lost questions, McNemar's p-value."""
-    which = {"design": "protocol", "features": hypothesis.features, "dose": hypothesis.dose}
+    which = arms_of(hypothesis)
     own = run.find(kind=SELECTED, **which)[:1]
     row: dict[str, Any] = {"replicate": run.replicate}
     if not own:
         return row | {"n_features": {}}
+    against = pair(run, benchmark, hypothesis.questions, MATCHED, **which)
+    edited = benchmark.fairly_edited([run.arms[own[0]]])[0]
+    where = (against.questions if against else edited)[chosen]
+    row |= {"compared": int(where.sum()), "controls": len(against.arms) - 1 if against else 0}
     net = effects(run, benchmark, own, "net", chosen).part[0]
     won, lost = int((net > 0).sum()), int((net < 0).sum())
     row |= {"n_features": dict(run.arms[own[0]]["n_features"]), "won": won, "lost": lost}
     row |= {"p_mcnemar": mcnemar(won, lost).p(won + lost), "size": run.arms[own[0]]["size"]}
     for measure in MEASURES:
-        found = effects(
-            run, benchmark, [*own, *run.find(kind=MATCHED, **which)], measure, chosen
-        ).values()
+        every = effects(run, benchmark, against.arms if against else own, measure, chosen)
+        found = Effects(*(sums * where for sums in every)).values()
         scale = POINTS.get(measure, 1.0)
         row[measure] = float(scale * found[0])
         row[f"{measure}_controls"] = (
@@ -167,19 +237,43 @@ def seed_numbers(
     return row
 
 
+def lacking(found: Compared | None, gap: float, sets: Sequence[bool], needed: int) -> Iterator[str]:
+    """Yield what is missing for a decision. `sets`: whether each seed has a selected set."""
+    if gap <= 0:
+        yield "RL gained nothing on these questions"
+    if len(sets) < LEAST_SEEDS:
+        yield f"fewer than {LEAST_SEEDS} seeds"
+    if not all(sets):
+        yield f"{sum(sets)} of {len(sets)} seeds have a set"
+    if (compared := len(found.values) if found else 0) < sum(sets):
+        yield f"{compared} of {len(sets)} seeds have valid controls"
+    if found and found.controls() < needed:
+        yield f"{found.controls()} valid control sets, fewer than the {needed} needed"
+    if found and not np.ptp(found.interval()) > 0:
+        yield "the interval has no width"
+
+
 def verdict(
-    hypothesis: Hypothesis, found: Compared | None, p: float, gap: float, rule: Rule
+    hypothesis: Hypothesis,
+    found: Compared | None,
+    p: float,
+    gap: float,
+    rule: Rule,
+    *,
+    sets: Sequence[bool],
+    needed: int,
 ) -> dict[str, str]:
     """Return the verdict by the rule of this module, and its reason."""
-    if found is None:
-        return {"verdict": UNDECIDED, "reason": "no seed has both a selected set and controls"}
+    missing = "; ".join(lacking(found, gap, sets, needed))
+    if found is None or missing:
+        return {"verdict": UNDECIDED, "reason": missing or "no question to compare"}
     sign = hypothesis.sign
     low, high = sorted(sign * bound for bound in found.interval())
     net = sign * float(np.mean([values[0] for values in found.values]))
     agree = all(sign * value > 0 for value in found.per_seed())
     if p <= rule.alpha and low > 0 and net > 0 and agree:
         return {"verdict": SUPPORTED, "reason": f"Holm-adjusted p {p:.3f}; all seeds agree"}
-    smallest = rule.smallest * abs(gap) if hypothesis.measure in POINTS else 0.0
+    smallest = rule.smallest * gap if hypothesis.measure in POINTS else 0.0
     if high < smallest or (high <= 0 and not smallest):
         excluded = (
             f"an effect of {smallest:.1f} points, {rule.smallest:.0%} of RL's gain"

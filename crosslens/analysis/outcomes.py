@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from crosslens.analysis.arms import is_fair, place_of
 from crosslens.analysis.intervals import change
 from crosslens.analysis.significance import Effects, McNemar, mcnemar, ratio
 from crosslens.config.study_design import PARADIGMS
@@ -27,6 +28,7 @@ class Benchmark(NamedTuple):
     tasks: Sequence[str]
     held_out: Sequence[str]
     task: Sequence[str]
+    half: Sequence[str]
     passage: Sequence[str]
     right: Bool[np.ndarray, "q m"]
     choices: Int[np.ndarray, " q"]
@@ -40,6 +42,16 @@ class Benchmark(NamedTuple):
     def among(self, tasks: Sequence[str]) -> Bool[np.ndarray, " q"]:
         """Return which questions belong to some tasks."""
         return np.isin(np.asarray(self.task), list(tasks))
+
+    def fairly_edited(self, arms: Sequence[Mapping[str, Any]]) -> Bool[np.ndarray, "arms q"]:
+        """Return which questions each arm of arms.json edits, by an edit of its set's size."""
+        names = [f"{half}{task}" for half, task in zip(self.half, self.task, strict=True)]
+        parts, part = np.unique(names, return_inverse=True)
+        found = [
+            [is_fair(arm, place_of(arm["design"], (p[1:], p[0]), self.tasks)) for p in parts]
+            for arm in arms
+        ]
+        return np.array(found, dtype=bool).reshape(len(arms), len(parts))[:, part]
 
     def is_right(self, choice: Int[np.ndarray, "... q"]) -> Bool[np.ndarray, "... q"]:
         """Return whether choices are right."""
@@ -129,7 +141,11 @@ def effects(
 
 
 def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
-    """Yield one row for each arm and task, and for the selection and held-out tasks together."""
+    """Yield one row for each arm and task, and for the selection and held-out tasks together.
+
+    On the questions that the arm edits; on all of them where it edits none.
+    """
+    where = benchmark.fairly_edited([{**arm, "factors": {}} for arm in run.arms])
     groups = {t: benchmark.among([t]) for t in (*benchmark.tasks, *benchmark.held_out)}
     groups |= benchmark.groups()
     for i, arm in enumerate(run.arms):
@@ -138,7 +154,9 @@ def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
             edited = features_edited(arm, task, benchmark)
             if chosen.any() and edited is not None:
                 row = {"replicate": run.replicate, "target": run.target, **named, "task": task}
-                yield row | {"n_features": edited} | effect(run, benchmark, i, chosen)
+                own = chosen & where[i]
+                found = effect(run, benchmark, i, own if own.any() else chosen)
+                yield row | {"n_features": edited} | found
 
 
 def features_edited(arm: Mapping[str, Any], task: str, benchmark: Benchmark) -> int | None:

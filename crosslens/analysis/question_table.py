@@ -96,6 +96,7 @@ def benchmark_of(
         tasks=list(tasks),
         held_out=list(held_out),
         task=table["task"].tolist(),
+        half=table["half"].tolist(),
         passage=table["passage"].tolist(),
         right=right_choices(list(questions)),
         choices=table["choices"].to_numpy(),

@@ -13,6 +13,7 @@ from scipy import stats
 
 # Sums over the last axis of an array; NumPy gives a scalar for that of a vector.
 Sums: TypeAlias = Float[np.ndarray, "*s"] | Int[np.ndarray, "*s"] | np.floating | np.integer
+LEAST_SEEDS = 3  # that a claim over seeds needs: with two, the t interval is 13 times their spread
 FEW = 25  # discordant pairs below which the mid-p value is the better one (Fagerland et al.)
 
 
@@ -135,7 +136,10 @@ def cluster_weights(
     draws: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draws c"]:
-    """Return how often each draw has each cluster; as many of a stratum as it has."""
+    """Return how often each draw has each cluster; as many of a stratum as it has.
+
+    Each cluster belongs to one stratum.
+    """
     weights = np.zeros((draws, cluster.max() + 1), dtype=np.float32)
     for value in np.unique(stratum):
         members = np.unique(cluster[stratum == value])

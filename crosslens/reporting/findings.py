@@ -168,5 +168,9 @@ def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
         low, high = found["recovered_low"], found["recovered_high"]
         share = f", which is {found['recovered']:.0%} of the gain [{low:.0%}, {high:.0%}]"
     control = f"SFT, as a control: {sft['gain']:+.1f}, reconstructed {sft['gain_spliced']:+.1f}"
-    kept = KEPT[found["verdict"]]
+    if found["gain_low"] <= 0:
+        none = "RL lost accuracy" if found["gain_high"] < 0 else "RL's gain is not above 0"
+        kept = f"{none} at this size, so there is no gain to keep"
+    else:
+        kept = KEPT[found["verdict"]]
     return f"{label}, on all questions: {own}; {spliced}{share}. {kept}. {control}."

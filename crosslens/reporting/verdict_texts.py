@@ -1,22 +1,33 @@
 """The text of the report's verdicts: the rule, claims of hypotheses, and parts of sentences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from crosslens.analysis.arms import MOST
+from crosslens.analysis.controls import FARTHEST
+from crosslens.analysis.significance import LEAST_SEEDS
 
 RULE = (
     "Supported: the 95% interval of the estimate lies on the claimed side of the null.",
     "Not supported: the interval lies on the other side of the null, or ends at it.",
-    "Undecided at this size: the interval contains the null, or there is no interval because "
-    "there are fewer than two seeds.",
+    "Undecided at this size: the interval contains the null. Also if a seed has no value, if there "
+    f"are fewer than {LEAST_SEEDS} seeds, or if all have the same value: an interval without a "
+    "width does not say how much seeds differ.",
     "NRN and MAS: the null is 0, or the difference between SFT and RL when the models of each row "
     "are swapped at random, if that difference is larger.",
     "Top lists: undecided unless another seed of the crosscoder reproduces at least half of each "
     "list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
-    "seeds have such a feature. Not supported if no seed has one.",
+    f"seeds have such a feature. Not supported if none of at least {LEAST_SEEDS} seeds has one.",
     "Interventions: supported only if, in addition, the effect itself has the claimed sign, all "
     "seeds agree, and the p-value is small enough after Holm's correction for the number of "
-    "primary hypotheses. Not supported if the interval excludes the smallest effect of interest.",
+    "primary hypotheses. Not supported if the interval excludes the smallest effect of interest. "
+    "Only questions that are edited count.",
+    "Interventions are undecided if a seed has no selected set, if RL gained nothing on the "
+    "questions, or if there are too few valid control sets for the p-value to be small enough: "
+    "(number of hypotheses) / alpha - 1 are needed. In a valid control set, each feature is within "
+    f"{FARTHEST:g} calipers of the one that it replaces. Its edit has the same size, by a scaling "
+    f"of less than {MOST:g}.",
     "Intervals: Student's t over seeds; Wilson's for the fraction of a list; for interventions, a "
     "bootstrap over seeds, questions and controls.",
     "Several families: a verdict holds if it is the same in all of them. Otherwise the claim is "
@@ -27,11 +38,6 @@ MEASURES = {
     "margin": "change of the correct choice's margin in nats",
     "directedness": "fraction of changed answers that are the other model's",
     "critical": "change of accuracy on critical samples",
-}
-KINDS = {
-    "intersection": "the features of all tasks",
-    "majority": "the features of most tasks",
-    "contrast": "the features selected by contrast",
 }
 
 
@@ -48,7 +54,7 @@ def claim_of(hypothesis: Mapping[str, Any]) -> str:
         "critical": f"{change} {edited}'s accuracy on critical samples",
     }[hypothesis["measure"]]
     where = " of held-out tasks" if hypothesis["measure"] == "critical" else " on held-out tasks"
-    return f"{edit} {KINDS[hypothesis['features']]} {effect}" + (
+    return f"{edit} the features of all tasks {effect}" + (
         where if hypothesis["questions"] == "held_out" else ""
     )
 
@@ -56,6 +62,49 @@ def claim_of(hypothesis: Mapping[str, Any]) -> str:
 def claimed(null: float, sign: int = 1) -> str:
     """Return the side of the null that a claim is about."""
     return f"Claimed: {'above' if sign > 0 else 'below'} {round(null, 2):g}."
+
+
+def signed(value: float | None) -> str:
+    """Return a number with its sign; a dash without one."""
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def controls_of(
+    hypothesis: Mapping[str, Any], features: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield what the controls of a hypothesis are and do; `features` are those of evidence.json."""
+    found = hypothesis["controls"]
+    mean, low, high = (signed(found[name]) for name in ("mean", "low", "high"))
+    apart = [seed["matching"]["worst_caliper"] for seed in features]
+    worst = max((value for value in apart if value is not None), default=None)
+    yield claimed(0, hypothesis["sign"])
+    yield (
+        f"{found['count']} valid matched control sets of {hypothesis['controls_needed']} needed "
+        f"(worst match {'–' if worst is None else f'{worst:.1f}'} calipers, largest scaling "
+        f"{found['largest_scaling']:.1f}): mean {mean}, range {low} to {high}."
+    )
+    yield f"Selected features: {signed(hypothesis['estimate'])}."
+    if hypothesis["seeds_with_set"] < hypothesis["seeds"]:
+        yield f"{hypothesis['seeds_with_set']} of {hypothesis['seeds']} seeds have a set."
+    compared = [seed.get("compared", 0) for seed in hypothesis["per_seed"]]
+    if min(compared, default=0) < hypothesis["n_questions"]:
+        counts = ", ".join(map(str, compared))
+        yield f"Edited questions by seed: {counts} of {hypothesis['n_questions']}."
+
+
+def sft_sentence(hypothesis: Mapping[str, Any]) -> str:
+    """Return what the SFT model says as a control of a hypothesis."""
+    found = hypothesis["sft_control"]
+    if found is None:
+        return "SFT as a control: no valid comparison."
+    value, other = signed(found["value"]), signed(found["control_mean"])
+    excess, low, high = (signed(found[name]) for name in ("excess", "low", "high"))
+    if hypothesis["target"] == "base":
+        return f"SFT's features instead: {other}; difference {excess} [{low}, {high}]."
+    return (
+        f"The same edit of the SFT model: {value}, minus the mean of {found['controls']} controls "
+        f"{excess} [{low}, {high}]."
+    )
 
 
 def by_seed(pairs: Iterable[Sequence[float]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.analysis.intervals import wilson
-from crosslens.analysis.significance import t_interval
+from crosslens.analysis.significance import LEAST_SEEDS, t_interval
 from crosslens.config.crosscoder_design import MATCHED, TOPK
 from crosslens.config.figure_list import TABLES
 from crosslens.config.study_design import FINAL
@@ -22,7 +22,10 @@ from crosslens.reporting.verdict_texts import (
     by_seed,
     claim_of,
     claimed,
+    controls_of,
     reproduced,
+    sft_sentence,
+    signed,
 )
 
 COMPARED = {"swapped": "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
@@ -56,21 +59,31 @@ def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
 
 
 def over_seeds(
-    values: Sequence[float], unit: str, against: str, few: str, swapped: float = 0.0
+    values: Sequence[float | None], unit: str, against: str, few: str, swapped: float = 0.0
 ) -> Verdict:
     """Return the verdict on a difference that is claimed to be above a null, from a value a seed.
 
     The null is 0, or the difference `swapped` where models are swapped at random, if that is more.
-    `few` is the reason where fewer than two values give no interval.
+    Undecided where a seed has no value, where all have the same, and where there are fewer than
+    LEAST_SEEDS, of which `few` is the reason.
     """
-    null = max(0.0, swapped)
-    low, high = t_interval(values) if len(values) > 1 else (None, None)
-    estimate = mean(values) if values else None
+    null, known = max(0.0, swapped), [value for value in values if value is not None]
+    low, high = t_interval(known) if len(known) > 1 else (None, None)
+    estimate = mean(known) if known else None
     found = decide(low, high, null)
-    reason = few if low is None else ""
-    if low is not None and found != SUPPORTED and decide(low, high) == SUPPORTED:
+    reason = ""
+    if len(known) < len(values):
+        found, reason = UNDECIDED, f"{len(known)} of {len(values)} seeds have a value"
+    elif len(known) < LEAST_SEEDS:
+        found, reason = UNDECIDED, few
+    elif low == high:
+        found, reason = UNDECIDED, "all values are the same, so they have no interval"
+    elif found != SUPPORTED and decide(low, high) == SUPPORTED:
         reason = f"the difference with models swapped at random is {swapped:+.1f}"
-    return Verdict(estimate, low, high, unit, null, against, list(values), found, reason)
+    return Verdict(estimate, low, high, unit, null, against, known, found, reason)
+
+
+FEW_SEEDS = f"fewer than {LEAST_SEEDS} seeds"
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
@@ -94,7 +107,7 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
         against += f" SFT model as far from base as RL: {far(f'{MATCHED}-r0'):.1f}%."
     against = f"{claimed(max(0.0, swapped))} {against}"
     unit = "points: percentage of alive features with NRN below 0.3 or above 0.7, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "only one seed", swapped)
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, swapped)
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
@@ -109,7 +122,7 @@ def attributed_features(family: Mapping[str, Any]) -> Verdict:
     if "swapped" in family["attribution"]:
         against += f" {COMPARED['swapped']}: SFT {null[0]:.1f}%, RL {null[1]:.1f}%."
     unit = "points: percentage of alive features with MAS above 0.5, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, "only one seed", swapped)
+    return over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, swapped)
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:
@@ -141,7 +154,7 @@ def turnover(family: Mapping[str, Any]) -> Verdict:
         reproduced(f"{name}'s last list", found["other_seed"])
         for name, found in (("SFT", sft), ("RL", rl))
     )
-    few = "fewer than two steps between checkpoints to compare"
+    few = f"fewer than {LEAST_SEEDS} steps between checkpoints to compare"
     stated = over_seeds(values, unit, f"{claimed(0)} {against}", few)
     return if_reproduced(stated, [*sft["other_seed"], *rl["other_seed"]])
 
@@ -162,19 +175,18 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
     for seed, own in enumerate(cells["won"]["share"]):
         others = [cells[cell]["share"][seed] for cell in ELSEWHERE]
         known = [share for share in others if share is not None]
-        if own is not None and known:
-            values.append(100 * (own - max(known)))
+        values.append(100 * (own - max(known)) if own is not None and known else None)
     unit = "points: overlap of tasks' features where RL gains, minus the largest elsewhere"
     selected = f"Features selected in all tasks, by seed: {', '.join(map(str, counts))}."
-    few = "fewer than two seeds with features to compare"
-    found = over_seeds(values, unit, f"{claimed(0)} {selected}", few)
+    found = over_seeds(values, unit, f"{claimed(0)} {selected}", FEW_SEEDS)
     if without := tasks_without_samples(family):
         reason = f"RL wins no question of {', '.join(map(task_title, without))}"
         return found._replace(verdict=UNDECIDED, reason=reason)
-    if not any(counts):
+    if not any(counts) and len(counts) >= LEAST_SEEDS:
         return found._replace(verdict=NOT_SUPPORTED, reason="no feature is selected in all tasks")
-    if not all(counts) and found.verdict == SUPPORTED:
-        return found._replace(verdict=UNDECIDED, reason="a seed has no such feature")
+    if not all(counts):
+        reason = f"{len(counts) - counts.count(0)} of {len(counts)} seeds have such a feature"
+        return found._replace(verdict=UNDECIDED, reason=reason)
     return found
 
 
@@ -191,11 +203,16 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     unit = f"{unit}: {MEASURES[found['measure']]}, minus the mean of matched controls".lstrip(": ")
     if "excess" not in found:
         return Verdict(None, None, None, unit, 0.0, "", [], found["verdict"], found["reason"])
-    controls, (low, high) = found["controls"], found["interval"]
-    against = (
-        f"{claimed(0, found['sign'])} {controls['count']} matched control sets: mean "
-        f"{controls['mean']:+.2f}, range {controls['low']:+.2f} to {controls['high']:+.2f}. "
-        f"Selected features: {found['estimate']:+.2f}."
+    low, high = found["interval"]
+    evidence = family["evidence"]
+    chance = evidence["questions"][found["questions"]]["chance"]
+    against = " ".join(
+        [
+            *controls_of(found, evidence["features"]),
+            sft_sentence(found),
+            f"The other model's complete state: {signed(found['ceiling'])} (net). Detectable "
+            f"excess: {signed(found['detectable'])}. Accuracy of guessing: {chance:.0%}.",
+        ]
     )
     values = [
         seed[found["measure"]] - seed[f"{found['measure']}_controls"]

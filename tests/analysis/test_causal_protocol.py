@@ -16,8 +16,17 @@ from planted import (
     run_arms,
 )
 
-from crosslens.analysis.arms import DIRECTIONS, Extent, arms, curve_doses, extent_of, place_of
-from crosslens.analysis.causal_protocol import MOST, arrays_of, match
+from crosslens.analysis.arms import (
+    DIRECTIONS,
+    MOST,
+    Extent,
+    arms,
+    curve_doses,
+    extent_of,
+    is_fair,
+    place_of,
+)
+from crosslens.analysis.causal_protocol import arrays_of, match
 from crosslens.analysis.edited_answers import Size
 from crosslens.analysis.edits import ZERO, Dose
 from crosslens.analysis.outcomes import read_run
@@ -138,6 +147,16 @@ def test_scaling_has_its_limits() -> None:
     sizes = {"A": size(1.0), "B": size(0.1), "C": size(80.0), "D": size(1.0), "E": size(1.0)}
     found = match(wanted, sizes)
     assert found == {"A": 2.0, "B": MOST, "C": 1 / MOST, "D": 0.0, "E": 0.0}
+
+
+def test_an_edit_that_could_not_be_scaled_is_no_fair_control() -> None:
+    arm = {
+        "design": "protocol",
+        "n_features": {"A": 2, "B": 2, "C": 2, "D": 0},
+        "factors": {"A": 2.0, "B": MOST, "C": 1 / MOST, "D": 1.0},
+    }
+    assert [is_fair(arm, place) for place in ("A", "B", "C", "D", "E")] == [True, *[False] * 4]
+    assert is_fair({"design": "everywhere"}, "all"), "the whole state is patched everywhere"
 
 
 def test_an_arm_edits_its_own_questions_only(world, bench, chosen) -> None:

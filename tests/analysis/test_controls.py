@@ -37,9 +37,20 @@ def test_a_control_replaces_each_feature_by_one_of_its_own_kind() -> None:
     assert matched.worst == 0
 
 
+def test_features_beyond_two_calipers_are_no_controls() -> None:
+    """Rates 0.1 times 10 ** (0.15 c): c = 0, 1, 1.9 and 2.1 calipers off; nothing else is near."""
+    rate = 0.1 * 10 ** (0.15 * np.array([0.0, 0.0, 1.0, 1.9, 2.1, 6.0]))
+    ones = np.ones(6)
+    matched = matched_sets([0], Traits(rate, ones, ones), everything(6, 0), 99, seed=0)
+    assert sorted(k for s in matched.sets for k in s) == [1, 2, 3]
+    assert matched.worst == pytest.approx(1.9)
+    far = Traits(ones, 10 ** np.array([0.0, *[-3.3] * 5]), ones)
+    assert matched_sets([0], far, everything(6, 0), 99, seed=0).sets == []
+
+
 def test_single_features_have_as_many_controls_as_there_are_candidates() -> None:
     rng = np.random.default_rng(0)
-    found = traits(rng, 300)
+    found = Traits(*(10 ** rng.uniform(-0.2, 0, 300) for _ in range(3)))  # within two calipers
     assert len(matched_sets([5], found, everything(300, 5), 99, seed=0).sets) == 99
     few = np.arange(300) < 20
     assert len(matched_sets([25], found, few, 99, seed=0).sets) == 20

@@ -32,14 +32,20 @@ from crosslens.analysis.hypotheses import (
     Hypothesis,
     gains,
     judge,
+    least_controls,
     verdict,
 )
-from crosslens.analysis.outcomes import effect
+from crosslens.analysis.outcomes import Run, effect
 from crosslens.crosscoder.model import Crosscoder
 
 RULE = Rule(alpha=0.05, smallest=0.1, draws=200, seed=0)
 AMPLIFYING = Hypothesis("base", "intersection", str(AMPLIFY), "held_out", "net", +1)
 DRAWS, CONTROLS = 30, 19
+
+
+def seeds(run: Run) -> list[Run]:
+    """Return a run as those of three seeds: every crosscoder of a planted world is the same."""
+    return [run._replace(replicate=i) for i in range(3)]
 
 
 @cache
@@ -52,7 +58,7 @@ def judged(kind: str, seed: int) -> dict:
     only = {"all": chosen["protocol"]["all"]}  # the held-out tasks' set: the others cost time
     arms = list(with_controls(only, "protocol", "intersection", AMPLIFY, CONTROLS))
     run = run_of("base", benches["base"], run_arms(world, "base", benches["base"], chosen, arms))
-    found = judge({"amplify": AMPLIFYING}, {"base": [run]}, benchmark, RULE)["amplify"]
+    found = judge({"amplify": AMPLIFYING}, {"base": seeds(run)}, benchmark, RULE)["amplify"]
     papers = effect(run, benchmark, 0, benchmark.groups()["held_out"])["critical_change"]
     return found | {"paper": papers}
 
@@ -94,9 +100,10 @@ def test_rescaling_features_changes_no_verdict() -> None:
 def test_holm_counts_all_primary_hypotheses() -> None:
     runs, benchmark = primary_runs(make_world("cause", seed=0), CONTROLS)
     hypotheses = {"a": AMPLIFYING, "tasks": AMPLIFYING._replace(questions="tasks")}
-    found = judge(hypotheses, runs, benchmark, RULE)
+    found = judge(hypotheses, {"base": seeds(runs["base"][0])}, benchmark, RULE)
     assert found["a"]["p"] == 0.05 and found["a"]["p_holm"] == 0.1
-    assert found["a"]["verdict"] == UNDECIDED and "p 0.100" in found["a"]["reason"]
+    assert found["a"]["verdict"] == UNDECIDED
+    assert found["a"]["reason"] == "19 valid control sets, fewer than the 39 needed"
     assert found["a"]["rl_gain"] == gains(benchmark)["held_out"] > 0
     assert found["a"]["per_seed"][0]["n_features"] == {"all": 3, "A": 3, "B": 3}
     assert found["tasks"]["n_questions"] == 3 * found["a"]["n_questions"]
@@ -134,17 +141,64 @@ RANGE = np.linspace(0.0, 1.0, 101)
     ],
 )
 def test_the_rule_of_the_verdict(draws, values, p, expected) -> None:
-    found = Compared([np.array(values)], draws)
-    assert verdict(AMPLIFYING, found, p, gap=20.0, rule=RULE)["verdict"] == expected
-    mirrored = Compared([-np.array(values)], -draws)
-    zeroing = AMPLIFYING._replace(sign=-1)
-    assert verdict(zeroing, mirrored, p, gap=20.0, rule=RULE)["verdict"] == expected
+    found = Compared([np.array(values)] * 3, draws)
+    assert decided(found, p)["verdict"] == expected
+    mirrored = Compared([-np.array(values)] * 3, -draws)
+    assert decided(mirrored, p, AMPLIFYING._replace(sign=-1))["verdict"] == expected
+
+
+def decided(found: Compared | None, p: float = 0.01, hypothesis=AMPLIFYING, **changes) -> dict:
+    """Return the verdict where RL gained 20 points, each of three seeds has a set, and one control
+    is enough."""
+    given = {"gap": 20.0, "rule": RULE, "sets": [True] * 3, "needed": 1} | changes
+    return verdict(hypothesis, found, p, **given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sets": [True, False, True, True]}, "3 of 4 seeds have a set"),
+        ({"sets": [True] * 4}, "3 of 4 seeds have valid controls"),
+        ({"needed": 19}, "1 valid control sets, fewer than the 19 needed"),
+        ({"gap": -7.3}, "RL gained nothing on these questions"),
+        ({"gap": 0.0}, "RL gained nothing on these questions"),
+    ],
+)
+def test_what_is_missing_decides_nothing(changes: dict, reason: str) -> None:
+    """An effect of 5 to 6 points in each of three seeds, else supported."""
+    found = Compared([np.array([6.0, 0.0])] * 3, 5 + RANGE)
+    assert decided(found)["verdict"] == SUPPORTED
+    assert decided(found, **changes) == {"verdict": UNDECIDED, "reason": reason}
+
+
+def test_one_seed_of_three_with_a_set_is_undecided() -> None:
+    found = Compared([np.array([6.0, 0.0])], 5 + RANGE)
+    assert decided(found, sets=[True, False, False]) == {
+        "verdict": UNDECIDED,
+        "reason": "1 of 3 seeds have a set",
+    }
+    two = Compared([np.array([6.0, 0.0])] * 2, 5 + RANGE)
+    assert decided(two, sets=[True] * 2)["reason"] == "fewer than 3 seeds"
+    same = Compared([np.array([6.0, 0.0])] * 3, np.full(9, 6.0))
+    assert decided(same)["reason"] == "the interval has no width"
+
+
+def test_how_many_controls_let_p_pass() -> None:
+    """1 / (1 + 79) is 0.05 / 4; with 199 of them it is less."""
+    assert [least_controls(0.05, n) for n in (1, 2, 4)] == [19, 39, 79]
+    assert least_controls(0.01, 4) == 399 and least_controls(0.15, 3) == 19
+
+
+def test_rl_that_lost_has_no_smallest_effect() -> None:
+    """A tenth of 7.3 points was excluded although RL had lost them."""
+    found = Compared([np.array([-0.1, 0.0])] * 3, RANGE - 0.5)
+    assert decided(found, gap=7.3)["reason"].startswith("the interval excludes an effect of 0.7")
+    assert decided(found, gap=-7.3)["verdict"] == UNDECIDED
 
 
 def test_seeds_that_differ_in_sign_are_undecided() -> None:
-    found = Compared([np.array([9.0, 0.0]), np.array([1.0, 2.0])], 5 + RANGE)
-    result = verdict(AMPLIFYING, found, 0.01, gap=20.0, rule=RULE)
-    assert result == {"verdict": UNDECIDED, "reason": "not every seed has the claimed sign"}
+    found = Compared([np.array(v) for v in ([9.0, 0.0], [9.0, 0.0], [1.0, 2.0])], 5 + RANGE)
+    assert decided(found) == {"verdict": UNDECIDED, "reason": "not every seed has the claimed sign"}
 
 
 def test_nothing_selected_is_undecided() -> None:

@@ -252,7 +252,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "which is 75% of the gain [75%, 75%]. Most of RL&#39;s gain is" in words
     assert "SFT, as a control: +20.0, reconstructed +15.0." in words
     assert "Other, on all questions: RL gains +0.0 points" in words
-    assert "Whether most of RL&#39;s gain is kept is undecided at this size." in words
+    assert "RL&#39;s gain is not above 0 at this size, so there is no gain to keep." in words
     assert "<td>rows of zeros</td><td>base 3 </td>" in html
     assert "random alive features (5 sets)" in html
     assert "<td>rl-5</td><td>tuned</td><td>NRN*</td><td>8, 3, 11</td>" in html
@@ -274,8 +274,7 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     assert family["gap"][0]["verdict"] == SUPPORTED
     assert summary["families"]["other"]["gap"][0]["recovered"] is None
     assert [entry["verdict"] for entry in summary["verdicts"]] == [
-        *[UNDECIDED] * 3,
-        SUPPORTED,
+        *[UNDECIDED] * 4,  # by MAS two seeds have the same value
         UNDECIDED,  # no question is critical
         UNDECIDED,
     ]

@@ -47,19 +47,29 @@ def cell(*shares: float | None) -> dict[str, list]:
     return {"share": list(shares)}
 
 
+def selected(count: int) -> dict[str, Any]:
+    """One seed's selected features."""
+    apart = {"sets": 99, "worst_caliper": 1.0 + count / 10}
+    return {"protocol": {"all": {"intersection": count}}, "matching": apart}
+
+
 def hypothesis(**changes: Any) -> dict[str, Any]:
     return {
         "target": "base", "features": "intersection", "questions": "tasks", "measure": "net",
-        "estimate": 4.0, "controls": {"count": 99, "mean": 1.0, "low": -2.0, "high": 3.0},
+        "estimate": 4.0,
+        "controls": {
+            "count": 99, "mean": 1.0, "low": -2.0, "high": 3.0, "largest_scaling": 4.0,
+        },
         "excess": 3.0, "interval": [0.5, 6.0], "verdict": SUPPORTED, "reason": "p 0.01",
-        "per_seed": [{"net": 5.0, "net_controls": 1.0}, {"net": 3.0, "net_controls": 1.0}, {}],
-        "sign": 1,
+        "per_seed": [{"net": n, "net_controls": 1.0, "compared": 40} for n in (5.0, 3.0, 4.0)],
+        "sign": 1, "seeds": 3, "seeds_with_set": 3, "controls_needed": 79, "n_questions": 40,
+        "ceiling": 9.0, "detectable": 2.5, "sft_control": None,
     } | changes  # fmt: skip
 
 
 def family(**changes: Any) -> dict[str, Any]:
     """Return the numbers of summary.json that claims are judged by."""
-    elsewhere = {name: cell(0.2, 0.3) for name in ("both_right", "both_wrong", "lost")}
+    elsewhere = {name: cell(0.2, 0.3, 0.2) for name in ("both_right", "both_wrong", "lost")}
     return {
         "specificity": specificity([60, 64, 62], [10, 12, 14]),
         "attribution": {
@@ -72,8 +82,9 @@ def family(**changes: Any) -> dict[str, Any]:
         "critical": {"sciq": {"critical": 9}, "piqa": {"critical": 0}},
         "features": {"readouts": {"branch": {"per_task": {"sciq": 4}}}},
         "evidence": {
-            "overlap": {"won": cell(0.6, 0.7), **elsewhere},
-            "features": [{"protocol": {"all": {"intersection": n}}} for n in (4, 6)],
+            "overlap": {"won": cell(0.6, 0.7, 0.65), **elsewhere},
+            "features": [selected(n) for n in (4, 6, 5)],
+            "questions": {"tasks": {"chance": 0.25}},
             "hypotheses": {"amplify": hypothesis()},
         },
     } | changes
@@ -133,7 +144,9 @@ def test_specific_features_that_swapped_models_have_too(swapped: int, verdict: s
     ("sft", "rl", "verdict"),
     [
         ([10, 12, 14], [60, 64, 62], NOT_SUPPORTED),
-        ([0, 0, 0], [0, 0, 0], NOT_SUPPORTED),
+        ([0, 0, 0], [0, 0, 0], UNDECIDED),
+        ([1, 1], [0, 0], UNDECIDED),  # one feature of 200 in both of two seeds
+        ([60, 64], [10, 12], UNDECIDED),
         ([60, 10, 12], [10, 60, 10], UNDECIDED),
         ([60], [10], UNDECIDED),
     ],
@@ -197,30 +210,50 @@ def test_one_checkpoint_has_no_history() -> None:
 
 def test_tasks_share_more_where_rl_wins() -> None:
     found = shared_features(family())
-    assert found.seeds == pytest.approx([40, 40]) and found.verdict == SUPPORTED
-    assert "by seed: 4, 6." in found.against
+    assert found.seeds == pytest.approx([40, 40, 45]) and found.verdict == SUPPORTED
+    assert "by seed: 4, 6, 5." in found.against
 
 
 def test_tasks_that_share_as_much_elsewhere() -> None:
-    """The most on other questions counts: 60 and 70 points less 80 and 90."""
+    """The most on other questions counts: 60, 70 and 65 points less 80, 90 and 80."""
     same = copy.deepcopy(family())
-    same["evidence"]["overlap"]["both_wrong"] = cell(0.8, 0.9)
+    same["evidence"]["overlap"]["both_wrong"] = cell(0.8, 0.9, 0.8)
     found = shared_features(same)
-    assert found.seeds == pytest.approx([-20, -20]) and found.verdict == NOT_SUPPORTED
+    assert found.seeds == pytest.approx([-20, -20, -15]) and found.verdict == NOT_SUPPORTED
 
 
-@pytest.mark.parametrize(("counts", "verdict"), [((0, 0), NOT_SUPPORTED), ((4, 0), UNDECIDED)])
-def test_no_feature_passes_in_all_tasks(counts: tuple[int, int], verdict: str) -> None:
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [((0, 0, 0), NOT_SUPPORTED), ((0, 0), UNDECIDED), ((4, 0, 5), UNDECIDED)],
+)
+def test_no_feature_passes_in_all_tasks(counts: tuple[int, ...], verdict: str) -> None:
     none = copy.deepcopy(family())
-    none["evidence"]["features"] = [{"protocol": {"all": {"intersection": n}}} for n in counts]
+    none["evidence"]["features"] = [selected(n) for n in counts]
     assert shared_features(none).verdict == verdict
+
+
+def test_a_seed_without_a_value_decides_nothing() -> None:
+    part = copy.deepcopy(family())
+    part["evidence"]["overlap"]["won"] = cell(0.6, None, 0.65)
+    found = shared_features(part)
+    assert found.seeds == pytest.approx([40, 45]) and found.verdict == UNDECIDED
+    assert found.reason == "2 of 3 seeds have a value"
+
+
+def test_values_without_a_spread_decide_nothing() -> None:
+    """SFT has 1 and RL 0 of 200 features in each of three seeds: 0.5 points, and no interval."""
+    found = specific_features(family(specificity=specificity([1, 1, 1], [0, 0, 0])))
+    assert (found.estimate, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert found.verdict == UNDECIDED and found.reason.startswith("all values are the same")
+    two = specific_features(family(specificity=specificity([60, 64], [10, 12])))
+    assert (two.verdict, two.reason) == (UNDECIDED, "fewer than 3 seeds")
 
 
 def test_a_task_without_critical_samples_decides_nothing() -> None:
     """Held-out tasks, here PIQA, do not matter: nothing is selected on them."""
     lost = copy.deepcopy(family())
     lost["critical"]["sciq"]["critical"] = 0
-    lost["evidence"]["features"] = [{"protocol": {"all": {"intersection": 0}}}] * 2
+    lost["evidence"]["features"] = [selected(0)] * 3
     found = shared_features(lost)
     assert (found.verdict, found.reason) == (UNDECIDED, "RL wins no question of SciQ")
 
@@ -228,11 +261,44 @@ def test_a_task_without_critical_samples_decides_nothing() -> None:
 def test_an_intervention_keeps_the_verdict_of_its_hypothesis() -> None:
     found = intervention("amplify", family())
     assert (found.estimate, found.low, found.high, found.verdict) == (3.0, 0.5, 6.0, SUPPORTED)
-    assert found.seeds == [4.0, 2.0]
-    assert "Claimed: above 0. 99 matched control sets: mean +1.00, range" in found.against
+    assert found.seeds == [4.0, 2.0, 3.0]
+    assert found.against == (
+        "Claimed: above 0. 99 valid matched control sets of 79 needed (worst match 1.6 calipers, "
+        "largest scaling 4.0): mean +1.00, range -2.00 to +3.00. Selected features: +4.00. SFT as "
+        "a control: no valid comparison. The other model's complete state: +9.00 (net). Detectable "
+        "excess: +2.50. Accuracy of guessing: 25%."
+    )
     lowered = copy.deepcopy(family())
     lowered["evidence"]["hypotheses"]["amplify"]["sign"] = -1
     assert intervention("amplify", lowered).against.startswith("Claimed: below 0.")
+
+
+def test_an_intervention_says_what_was_compared() -> None:
+    sft = {
+        "value": 1.0, "control_mean": 0.5, "controls": 19, "excess": 0.5, "low": -1.0, "high": 2.0,
+    }  # fmt: skip
+    part = copy.deepcopy(family())
+    changes = {"seeds_with_set": 2, "sft_control": sft, "target": "rl"}
+    part["evidence"]["hypotheses"]["amplify"] |= changes
+    part["evidence"]["hypotheses"]["amplify"]["per_seed"][1]["compared"] = 20
+    found = intervention("amplify", part).against
+    assert "2 of 3 seeds have a set. Edited questions by seed: 40, 20, 40 of 40." in found
+    assert "SFT model: +1.00, minus the mean of 19 controls +0.50 [-1.00, +2.00]." in found
+    part["evidence"]["hypotheses"]["amplify"]["target"] = "base"
+    found = intervention("amplify", part).against
+    assert "SFT's features instead: +0.50; difference +0.50 [-1.00, +2.00]." in found
+
+
+def test_an_intervention_whose_measure_has_no_value() -> None:
+    """Directedness where no edit changes an answer on which base and RL differ."""
+    nothing = {"count": 99, "mean": None, "low": None, "high": None, "largest_scaling": 1.0}
+    changes = {"measure": "directedness", "estimate": None, "excess": None, "detectable": None}
+    changes |= {"interval": [None, None], "controls": nothing, "verdict": UNDECIDED}
+    part = copy.deepcopy(family())
+    part["evidence"]["hypotheses"]["amplify"] |= changes
+    found = intervention("amplify", part)
+    assert (found.estimate, found.low, found.seeds) == (None, None, [])
+    assert "mean –, range – to –. Selected features: –." in found.against
 
 
 def test_an_intervention_without_features() -> None:
@@ -253,8 +319,8 @@ def test_an_intervention_without_features() -> None:
             "Zeroing the features of all tasks lowers RL's accuracy on held-out tasks",
         ),
         (
-            {"features": "majority", "measure": "directedness"},
-            "Amplifying the features of most tasks turns base's answers into RL's",
+            {"measure": "directedness"},
+            "Amplifying the features of all tasks turns base's answers into RL's",
         ),
         (
             {"target": "rl", "measure": "critical", "questions": "held_out"},

@@ -11,7 +11,8 @@ SetCount = Annotated[int, Field(ge=1, le=9999)]
 
 
 class HypothesisConfig(Section):
-    """A claim about one edit, tested against matched controls (assess_interventions)."""
+    """A claim about one edit of the features selected in all tasks, tested against matched
+    controls (assess_interventions)."""
 
     edit: Literal["zero", "amplify"] = Field(
         description="Zero the features in the RL model, or amplify them in the base model.",
@@ -19,11 +20,6 @@ class HypothesisConfig(Section):
     questions: Literal["tasks", "held_out"] = Field(
         description="The selection tasks, each question edited by features that were selected on "
         "other questions, or the held-out tasks of evaluation.heldout_tasks.",
-    )
-    features: Literal["intersection", "majority", "contrast"] = Field(
-        "intersection",
-        description="Features selected in all tasks, in most of them, or in all of them by the "
-        "contrast of critical samples with all others.",
     )
     measure: Literal["net", "margin", "directedness", "critical"] = Field(
         "net",
@@ -60,8 +56,9 @@ class CausalProtocolConfig(Section):
     matched_sets: SetCount = Field(
         99,
         description="Control sets of each primary set, matched feature by feature and scaled to "
-        "the same size of the edit; the smallest possible p-value is 1 / (1 + this) "
-        "(select_features, intervene).",
+        "the same size of the edit; the smallest possible p-value is 1 / (1 + this), so a "
+        "hypothesis needs (number of hypotheses) / alpha - 1 of them. Fewer are drawn where too "
+        "few features are similar enough (select_features, intervene).",
     )
     exploratory_sets: SetCount = Field(
         19,
@@ -90,8 +87,8 @@ class CausalProtocolConfig(Section):
     smallest_effect: Fraction = Field(
         0.1,
         description="Smallest effect of interest, as a fraction of what RL gained over base on the "
-        "same questions; a hypothesis whose interval excludes it is not supported "
-        "(assess_interventions).",
+        "same questions; a hypothesis whose interval excludes it is not supported. Where RL "
+        "gained nothing, hypotheses are undecided (assess_interventions).",
     )
     hypotheses: Annotated[dict[Key, HypothesisConfig], Field(min_length=1)] = Field(
         PAPERS_CLAIMS,
