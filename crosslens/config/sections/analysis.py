@@ -32,8 +32,9 @@ class MetricsConfig(Section):
         65536,
         ge=1,
         le=10**9,
-        description="Held-out tokens on which the trio's reconstruction replaces the models' own "
-        "activations (measure_splice); on CPUs the output layer of a large vocabulary takes time.",
+        description="Held-out tokens on which the three-model crosscoder's output replaces the "
+        "models' activations (measure_splice); on CPUs the output layer of a large vocabulary is "
+        "slow.",
     )
     feature_cards: int = Field(
         60,

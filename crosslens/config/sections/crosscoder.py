@@ -15,7 +15,7 @@ Evidence = Literal[
 
 
 class ActivationsConfig(Section):
-    """The residual stream of every variant, in temporary shards (extract_activations)."""
+    """The residual stream of every model, in temporary shards (extract_activations)."""
 
     layer: Literal["middle"] | Layer = Field(
         "middle",
@@ -33,7 +33,7 @@ class ActivationsConfig(Section):
         2,
         ge=1,
         le=1000,
-        description="Most shards of a model variant on disk at a time (extract_activations).",
+        description="Most shards of a model on disk at a time (extract_activations).",
     )
     skip_positions: int = Field(
         1,

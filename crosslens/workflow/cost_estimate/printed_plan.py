@@ -31,7 +31,7 @@ def disk_lines(study: StudyConfig) -> list[str]:
     found = disks(study)
     lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in found)]
     for field in Disk._fields:
-        name = {"rolling": f"shards, {study.activations.shards_on_disk} a variant"}.get(
+        name = {"rolling": f"shards, {study.activations.shards_on_disk} a model"}.get(
             field, {"whole": "all shards at once", "heldout": "held-out shards"}.get(field, field)
         )
         values = (getattr(disk, field) / GB for disk in found.values())
