@@ -138,8 +138,9 @@ def against(found: dict[str, dict], kind: str, pool: str, sign: int) -> str:
         if effect < min(controls) - sample - TINY:
             less.append(f"{task_title(task)} {kinds[kind]['change']:+.1f}")
     return (
-        f"random {POOLS[pool]} sets, larger in {len(more)} of {len(tried)} tasks{bracketed(more)}, "
-        f"smaller in {len(less)}{bracketed(less)}, by chance at most {chance:.1f}"
+        f"effect larger than all random {POOLS[pool]} sets in {len(more)} of {len(tried)} tasks"
+        f"{bracketed(more)}, smaller than all of them in {len(less)}{bracketed(less)}; "
+        f"chance gives at most {chance:.1f} tasks in each direction"
     )
 
 
