@@ -20,7 +20,7 @@ help:
 	@echo "make mini          build the environments, then run the mini study: results/mini/report.html"
 	@echo "make test          build the environments, then run every test in its environment"
 	@echo "make test-quick    the tests that are not slow, in the analysis environment"
-	@echo "make bench         build the peers' environment, then measure: tables, and the judged ratios as JSON"
+	@echo "make bench         build the peers' environment, then measure: tables, and the ratios as JSON"
 	@echo "make gpu           check kernels, extraction and training on a GPU, in at most 10 minutes and without a"
 	@echo "                   network; without a GPU a reduced form on the CPU (SIZE=small): docs/gpu.md"
 	@echo "make soak          kill the smallest study 50 times at random moments and compare; ends with a line of JSON"

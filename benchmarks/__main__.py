@@ -1,4 +1,4 @@
-"""Run every benchmark: tables in Markdown, and last one line of JSON with the judged ratios.
+"""Run every benchmark: tables in Markdown, and last one line of JSON with the ratios.
 
 usage: python -m benchmarks [MODULE ...]      (no module: all)
 """
@@ -38,7 +38,7 @@ def main(names: list[str]) -> None:
     found: dict[str, float] = {}
     for name in names or MODULES:
         found |= run(import_module(f"benchmarks.{name}"))
-    print("\n## Judged ratios\n")
+    print("\n## Ratios\n")
     print(json.dumps({name: float(f"{value:.4g}") for name, value in found.items()}))
 
 

@@ -71,9 +71,9 @@ def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
     """Raise InputError unless a JSON-lines file's first row has one of these columns."""
     row = first_row(key, path)
     if not set(names) & set(row):
-        raise InputError(
-            f"{key}: {path} lacks the column {' or '.join(names)}. It has {', '.join(row)}."
-        )
+        *others, last = names
+        wanted = f"{', '.join(others)} or {last}"
+        raise InputError(f"{key}: {path} lacks the column {wanted}. It has {', '.join(row)}.")
 
 
 def first_row(key: str, path: str) -> dict[str, Any]:

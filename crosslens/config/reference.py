@@ -19,9 +19,10 @@ PAGE = ROOT / "docs" / "reference" / "configuration.md"
 SCHEMA = ROOT / "schemas" / "config.schema.json"
 HEAD = """# Configuration
 
-All keys of a configuration file. `mini.yaml` and `config.yaml` state them with their values. Names
-of rules in parentheses say where a value is used. `<name>` stands for a name that you choose, `[]`
-for the entries of a list. This page is made by `make reference` from `crosslens/config/sections`.
+All keys of a configuration file. `mini.yaml` states the keys of a study on synthetic data,
+`config.yaml` those of a study on the hub. Names of rules in parentheses say where a value is used.
+`<name>` stands for a name that you choose, `[]` for the entries of a list. This page is made by
+`make reference` from `crosslens/config/sections`.
 """
 TABLE = "\n| key | value | default | meaning |\n|---|---|---|---|"
 

@@ -118,7 +118,7 @@ def short_prompts(study: Study) -> None:
 
 
 def unreadable(study: Study) -> None:
-    """Make a file that may not be read."""
+    """Make a file that cannot be read."""
     study.change("problems.sources.world", study.rows("secret.jsonl", PROBLEM))
     (study.folder / "secret.jsonl").chmod(0)
 
@@ -201,9 +201,9 @@ CASES = [
     value("problems.sources.world", "p.jsonl", kind="data"),
     rows("problems.sources.world", "problems without a column", {"prompt": "1 + 1", "source": ""}),
     text("problems.sources.world", "an empty file of problems", b""),
-    text("problems.sources.world", "problems that are no JSON", b"problem,answer\n1 + 1,2\n"),
-    text("problems.sources.world", "problems that are no text", b"\x93NUMPY\xff\xfe\n"),
-    Case("data", "a file that may not be read", unreadable, prefix=AS_ANYONE),
+    text("problems.sources.world", "problems that are not JSON", b"problem,answer\n1 + 1,2\n"),
+    text("problems.sources.world", "problems that are not text", b"\x93NUMPY\xff\xfe\n"),
+    Case("data", "a file that cannot be read", unreadable, prefix=AS_ANYONE),
     value("evaluation.files.piqa", "p.jsonl", kind="data"),
     rows(
         "evaluation.files.piqa", "a benchmark without a column", {"goal": "open it", "sol1": "key"}

@@ -381,7 +381,7 @@ def test_a_task_of_the_hub_with_an_accuracy(study: Study) -> None:
 def test_a_problems_file_without_a_column(study: Study) -> None:
     rows = [{"prompt": "1 + 1", "answer": "2", "source": "here"}] * 200
     study.change("problems.sources.world", study.rows("problems.jsonl", *rows))
-    assert "problems.jsonl lacks the column problem or" in refusal(study)
+    assert "problems.jsonl lacks the column problem, Problem or" in refusal(study)
 
 
 def test_fewer_problems_than_a_batch(study: Study) -> None:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 
 # By device and dtype of dense products: sparse below the first fraction of nonzeros, dense above
-# the second, unchanged between them. Measured on a CPU; on a GPU by the model of docs/kernels.md.
+# the second, unchanged between them. Measured on a CPU; on a GPU by docs/kernel-costs.md.
 DENSITY_LIMITS = {
     ("cpu", torch.float32): (0.19, 0.23),
     ("cpu", torch.bfloat16): (0.07, 0.09),

@@ -29,14 +29,14 @@ GB, TB = 1e9, 1e12
 ASSUMPTIONS = f"""\
 An H200: {FLOPS / 1e12:.0f} TFLOP/s in bfloat16 and {BANDWIDTH / 1e12:.1f} TB/s, taken from a
 measurement on an H200 outside this repository. All other numbers are assumed.
-Of these speeds extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SAMPLING:.0%}.
-A crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
+Of these, extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SAMPLING:.0%}. A
+crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
 Traces have {TRACE:,} tokens in the mean, the problems' own solutions {SOLUTION}; {KEPT:.0%} are
 correct. Answers in RL have {ANSWER:,}, those to math benchmarks {MATH_ANSWER:,}. Of the latter,
 vLLM has {TOGETHER} in its batch. A step reads the weights and their caches at {READING:.0%} of
-the bandwidth, and takes {1000 * STEP:.0f} ms more. At the end of a set, its longest answer continues
-alone, to what is allowed. With transformers, a batch takes {DECODE} s a token until its longest
-answer ends, at {LONGEST:.0%} of what is allowed. An intervention takes the upper half of a pass
-over all questions.
+the bandwidth, and takes {1000 * STEP:.0f} ms more. At the end of a set, its longest answer
+continues alone, to what is allowed. With transformers, a batch takes {DECODE} s a token until
+its longest answer ends, at {LONGEST:.0%} of what is allowed. An intervention takes the upper half
+of a pass over all questions.
 Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
 Wall time is for GPUs that are always busy."""
