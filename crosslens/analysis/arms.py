@@ -20,6 +20,7 @@ Part = tuple[str, str]  # a task and a half of it
 SELECTED, MATCHED = "selected", "matched"
 PRIMARY = "intersection"  # the kind of set of the primary hypotheses
 PATCH = "patch"
+SFT_FEATURES = "sft"  # features selected for SFT instead
 DIRECTIONS = ("steering", "steering_in_span", "steering_outside_span")
 RANDOM_DIRECTION = "random_direction"
 MOST = 10.0  # a control's edit is scaled by no more than this, and by no less than its inverse
@@ -153,7 +154,7 @@ def comparisons(splits: Mapping[str, Any], dose: Dose, extent: Extent) -> Iterat
     """List what the primary set is compared with besides matched features."""
     kind = "intersection"
     own = {name: found[kind] for name, found in splits.items()}
-    for other in ("next_best", "sft"):
+    for other in ("next_best", SFT_FEATURES):
         sets = {name: found[other] for name, found in splits.items()}
         yield Arm("protocol", kind, other, dose, 0, sets)
     for direction in DIRECTIONS:

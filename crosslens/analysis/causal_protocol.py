@@ -13,6 +13,7 @@ from crosslens.analysis.arms import (
     PATCH,
     RANDOM_DIRECTION,
     SELECTED,
+    SFT_FEATURES,
     Arm,
     Part,
     place_of,
@@ -78,7 +79,7 @@ class Protocol:
         """`steering` has the mean difference of RL and base by split; `toward` is +1 to add it."""
         self.bench, self.editor, self.tasks = bench, editor, tasks
         self.steering, self.toward, self.seed = steering, toward, seed
-        self.units = {name: found["units"] for name, found in chosen["protocol"].items()}
+        self.splits = chosen["protocol"]
         self.parts = list(dict.fromkeys(p.part for p in bench.prepared))
         self.sizes: dict[tuple[str, str, Dose], dict[str, Size]] = {}
         self.primary: dict[tuple[str, str, Dose], Arm] = {}
@@ -118,7 +119,7 @@ class Protocol:
     def edit_at(self, arm: Arm, place: str) -> Edit:
         """Return an arm's edit at one place, before it is scaled."""
         features = arm.sets[place]
-        units = [self.units.get(place, {}).get(str(k), 0.0) for k in features]
+        units = self.units_of(arm, place)
         edit = self.editor.edit(features, arm.dose, units)
         if arm.kind == RANDOM_DIRECTION:
             assert self.random is not None
@@ -126,6 +127,14 @@ class Protocol:
         if arm.kind in DIRECTIONS:
             return along(edit, self.toward * self.direction(arm.kind, place, features))
         return edit
+
+    def units_of(self, arm: Arm, place: str) -> list[float]:
+        """Return the dose units of an arm's features: of features selected for SFT by their values
+        in SFT, of others by those in RL. Only doses of kind "clamp" have some."""
+        if arm.dose.kind != "clamp":
+            return [0.0] * len(arm.sets[place])
+        units = self.splits[place]["sft_units" if arm.kind == SFT_FEATURES else "units"]
+        return [units[str(k)] for k in arm.sets[place]]
 
     def direction(
         self, kind: str, place: str, features: Sequence[int]

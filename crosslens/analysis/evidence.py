@@ -3,7 +3,8 @@
 Keys:
 questions   by task and group: number, chance, accuracy of base, SFT and RL
 features    by seed: how many features the paper's and the protocol's sets have, how well controls
-            match, how stable the halves' sets are, how RL's scores compare with SFT's
+            match, how stable the halves' sets are, how RL's scores compare with SFT's (of each
+            half's features, on the other half)
 hypotheses  by name: the claim (target, features, dose, questions, measure, sign), n_questions,
             seeds, seeds_with_set, controls_needed (so that p can pass), estimate, controls (valid
             ones: count, mean, low, high, largest_scaling), excess (estimate less the controls'
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from crosslens.analysis.arms import MATCHED, PRIMARY
+from crosslens.analysis.critical_samples import HALVES
 from crosslens.analysis.feature_selection import none_if_nan
 from crosslens.analysis.feature_sets import SHARED
 from crosslens.analysis.outcomes import Benchmark
@@ -53,7 +55,8 @@ def question_numbers(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
 def feature_numbers(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one seed's features.json says, in numbers."""
     every = chosen["protocol"]["all"]
-    known = [found for found in every["rl_less_sft"] if found["mean"] is not None]
+    halves = [found for half in HALVES for found in chosen["protocol"][half]["rl_less_sft"]]
+    known = [found for found in halves if found["mean"] is not None]
     return {
         "paper": len(chosen["intersection"]),
         "protocol": {

@@ -88,7 +88,8 @@ class Scores(NamedTuple):
     Axes: readout (as READOUTS), task, half, cell (as CELLS), feature. Features are in the
     crosscoder's units. `gain` sums f^RL - f^base; `sft_gain` f^SFT - f^base, and `contrast_square`
     (f^RL - f^SFT)^2 over critical samples; `active` counts f^RL > 0 and `total` sums f^RL, all by
-    the main readout. `units` holds the dose unit of each split, `norms` the L2 norms of W_dec.
+    the main readout. `units` and `sft_units` hold the dose units of each split, by f^RL and f^SFT,
+    `norms` the L2 norms of W_dec.
     """
 
     gain: Float[np.ndarray, "r t h c k"]
@@ -99,6 +100,7 @@ class Scores(NamedTuple):
     total: Float[np.ndarray, "t h k"]
     count: Int[np.ndarray, "t h c"]
     units: Float[np.ndarray, "s k"]
+    sft_units: Float[np.ndarray, "s k"]
     norms: Float[np.ndarray, "n k"]
 
     def save(self, path: Path) -> None:
@@ -135,7 +137,11 @@ def score(
             name: torch.stack([features_of(small, states, i, name) for i in range(states.shape[1])])
             for name in READOUTS
         }
-        parts.append(sums(f, groups, readout, [dose_unit(f[readout][RL], m, unit) for m in masks]))
+        units = {
+            name: torch.stack([dose_unit(f[readout][model], mask, unit) for mask in masks])
+            for name, model in (("units", RL), ("sft_units", SFT))
+        }
+        parts.append(sums(f, groups, readout) | {k: v.cpu().numpy() for k, v in units.items()})
     joined = {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
     count = np.bincount(groups.flat(), minlength=np.prod(groups.shape())).reshape(groups.shape())
     return Scores(**joined, count=count, norms=crosscoder.W_dec.norm(dim=-1).cpu().numpy())
@@ -145,9 +151,8 @@ def sums(
     f: Mapping[str, Float[torch.Tensor, "n q k"]],
     groups: Groups,
     readout: str,
-    units: list[Float[torch.Tensor, " k"]],
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """Return the arrays of `Scores` for some features, from each readout's features."""
+    """Return the sums of `Scores` for some features, from each readout's features."""
     shape = groups.shape()
     device = f[readout].device
     member = torch.nn.functional.one_hot(torch.from_numpy(groups.flat()), int(np.prod(shape)))
@@ -165,7 +170,6 @@ def sums(
         "contrast_square": square[:, :, CELLS.index("won")],
         "active": total((main[RL] > 0).float()).sum(axis=2),
         "total": total(main[RL]).sum(axis=2),
-        "units": torch.stack(units).cpu().numpy(),
     }
 
 

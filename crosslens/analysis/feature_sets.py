@@ -145,16 +145,17 @@ def split_sets(
         for i, (kind, features) in enumerate(sets.items())
         if name in SHARED or kind == "intersection"
     }
-    units = dict(zip(splits_of(tasks), scores.units, strict=True))[name]
+    at = list(splits_of(tasks)).index(name)
     return {
         "tasks": found["tasks"],
         **sets,
         **others,
         "controls": {kind: matched.sets for kind, matched in drawn.items()},
         "matching": {kind: matching(matched) for kind, matched in drawn.items()},
-        "units": used_units(units, [*sets.values(), *others.values()], drawn),
+        "units": used_units(scores.units[at], [*sets.values(), others["next_best"]], drawn),
+        "sft_units": used_units(scores.sft_units[at], [others["sft"]], {}),
         "scores": {str(k): float(np.nanmean(values[:, k])) for k in chosen},
-        "rl_less_sft": [rl_less_sft(scores, split, k, choice) for k in chosen],
+        "rl_less_sft": [rl_less_sft(scores, ~split, k, choice) for k in chosen],
     }
 
 
@@ -198,7 +199,8 @@ def rl_less_sft(
 ) -> dict[str, float | None]:
     """Return Score^R - Score^S of a feature in contributions, with its standard error.
 
-    Over the critical samples of all tasks of the split together.
+    Over the critical samples of all tasks of the split together. On samples that it was selected
+    on, a feature's Score^R is too high: the split must be the other questions.
     """
     gain = scores.gain[READOUTS.index(choice.readout), :, :, WON, feature]
     difference = ((gain - scores.sft_gain[:, :, WON, feature]) * split).sum()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from crosslens.analysis.arms import MATCHED, PATCH, PRIMARY, SELECTED
+from crosslens.analysis.arms import MATCHED, PATCH, PRIMARY, SELECTED, is_fair
 from crosslens.analysis.comparisons import (
     POINTS,
     Compared,
@@ -176,9 +176,10 @@ def largest_scaling(found: Compared, runs: Sequence[Run]) -> float:
         factor
         for each in found.pairs
         for arm in each.arms[1:]
-        for factor in by_seed[each.replicate].arms[arm]["factors"].values()
+        for place, factor in by_seed[each.replicate].arms[arm]["factors"].items()
+        if factor and is_fair(by_seed[each.replicate].arms[arm], place)
     ]
-    return max((max(f, 1 / f) for f in factors if f), default=1.0)
+    return max((max(factor, 1 / factor) for factor in factors), default=1.0)
 
 
 def sft_control(

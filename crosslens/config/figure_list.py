@@ -87,9 +87,11 @@ DRAWINGS = {
     ),
     "draw_controls": Drawing(
         "interventions/{family}/effects.csv",
-        "Net change of accuracy on all questions. Compared are edits of the selected features, of "
-        "matched controls, and other edits of the same size. Each point is one edit. Replacing the "
-        "state by the other model's complete state is the ceiling.",
+        "Net change of accuracy on all questions that are edited. Compared are edits of the "
+        "selected features, of matched controls, and other edits, scaled to the same size by a "
+        "factor between 1/10 and 10. Edits that needed more are drawn, but the verdicts leave them "
+        "out. Each point is one edit. Replacing the state by the other model's complete state is "
+        "the ceiling.",
     ),
     "draw_dose_curves": Drawing(
         "interventions/{family}/comparisons.csv",

@@ -19,6 +19,7 @@ from planted import (
 from crosslens.analysis.arms import (
     DIRECTIONS,
     MOST,
+    Arm,
     Extent,
     arms,
     curve_doses,
@@ -26,9 +27,9 @@ from crosslens.analysis.arms import (
     is_fair,
     place_of,
 )
-from crosslens.analysis.causal_protocol import arrays_of, match
+from crosslens.analysis.causal_protocol import Protocol, arrays_of, match
 from crosslens.analysis.edited_answers import Size
-from crosslens.analysis.edits import ZERO, Dose
+from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.outcomes import read_run
 from crosslens.config.sections import CausalProtocolConfig
 from crosslens.io.records import write_arrays, write_json
@@ -157,6 +158,18 @@ def test_an_edit_that_could_not_be_scaled_is_no_fair_control() -> None:
     }
     assert [is_fair(arm, place) for place in ("A", "B", "C", "D", "E")] == [True, *[False] * 4]
     assert is_fair({"design": "everywhere"}, "all"), "the whole state is patched everywhere"
+
+
+def test_features_of_sft_are_clamped_in_units_of_sft(world, bench) -> None:
+    chosen = {"protocol": {"A": {"units": {"8": 1.5}, "sft_units": {"7": 2.0}}}}
+    editor = Editor(world.crosscoder, 0, "branch")
+    protocol = Protocol(bench, editor, chosen, TASKS, steering={}, toward=1, seed=0)
+    own = Arm("protocol", "intersection", "selected", AMPLIFY, 0, {"A": [8]})
+    sft = own._replace(kind="sft", sets={"A": [7]})
+    assert protocol.units_of(own, "A") == [1.5] and protocol.units_of(sft, "A") == [2.0]
+    assert protocol.units_of(sft._replace(dose=ZERO), "A") == [0.0]
+    with pytest.raises(KeyError):
+        protocol.units_of(own._replace(sets={"A": [7]}), "A")
 
 
 def test_an_arm_edits_its_own_questions_only(world, bench, chosen) -> None:

@@ -25,7 +25,8 @@ def scores_of(differences: dict[str, list[float]], norm: float = 1.0) -> Scores:
         count[0, 0, CELLS.index(cell)] = len(values)
     flat = np.zeros((1, 2, 1))
     norms = np.full((3, 1), norm)
-    return Scores(gain, gain, gain[0], flat, flat, flat, count, np.zeros((4, 1)), norms)
+    units = np.zeros((4, 1))
+    return Scores(gain, gain, gain[0], flat, flat, flat, count, units, units, norms)
 
 
 ALL = splits_of(["t"])["all"]

@@ -7,12 +7,14 @@ import pytest
 import torch
 from planted import (
     AMPLIFY,
+    AXES,
     EXTENT,
     FEATURES,
     HELD_OUT,
     MODELS,
     RAISED,
     TASKS,
+    PlantedModel,
     bench_of,
     benchmark_of,
     chosen_of,
@@ -23,6 +25,7 @@ from planted import (
 from crosslens.analysis.arms import arms
 from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.edits import Dose
+from crosslens.analysis.evidence import feature_numbers
 from crosslens.analysis.feature_scores import Scores, splits_of
 from crosslens.analysis.feature_sets import (
     Choice,
@@ -83,17 +86,20 @@ def test_controls_are_as_many_as_asked_and_no_selected_feature(scores) -> None:
 def test_a_half_knows_nothing_of_the_other(scores) -> None:
     changed = scores.gain.copy()
     changed[:, :, 1] = np.random.default_rng(0).normal(size=changed[:, :, 1].shape) * 1e3
-    before, after = select(scores), select(scores._replace(gain=changed))
-    assert before["protocol"]["A"] == after["protocol"]["A"]
-    assert before["protocol"]["B"] != after["protocol"]["B"]
+    before, after = (select(s)["protocol"] for s in (scores, scores._replace(gain=changed)))
+    compared = [found["A"].pop("rl_less_sft") for found in (before, after)]
+    assert before["A"] == after["A"] and before["B"] != after["B"]
+    assert compared[0] != compared[1], "RL is compared with SFT on the other half"
 
 
 def test_a_task_left_out_decides_nothing(scores) -> None:
     changed = scores.gain.copy()
     changed[:, 0] = 1e3 * np.arange(FEATURES)
-    before, after = select(scores), select(scores._replace(gain=changed))
-    assert before["protocol"]["without-t0"] == after["protocol"]["without-t0"]
-    assert before["protocol"]["without-t1"] != after["protocol"]["without-t1"]
+    before, after = (select(s)["protocol"] for s in (scores, scores._replace(gain=changed)))
+    for found in (before, after):
+        found["without-t0"].pop("rl_less_sft")
+    assert before["without-t0"] == after["without-t0"]
+    assert before["without-t1"] != after["without-t1"]
 
 
 def test_a_single_task_has_sets_but_none_without_it(scores) -> None:
@@ -102,7 +108,7 @@ def test_a_single_task_has_sets_but_none_without_it(scores) -> None:
         ("sft_gain", "contrast_square", "active", "total", "count"), 0
     )
     one = {name: getattr(scores, name).take([0], axis=axis) for name, axis in axes.items()}
-    alone = scores._replace(**one, units=scores.units[:3])
+    alone = scores._replace(**one, units=scores.units[:3], sft_units=scores.sft_units[:3])
     alive = np.ones(FEATURES, dtype=bool)
     found = feature_sets(alone, TASKS[:1], alive, CHOICE, Counts(5, 5, 2), seed=3)
     assert list(found["protocol"]) == ["all", "A", "B"]
@@ -128,7 +134,7 @@ def test_rescaling_features_changes_no_set_control_score_or_dose(world, benchmar
             assert other[name]["units"][k] == pytest.approx(unit * factors[int(k)].item(), rel=1e-5)
         assert one[name]["scores"] == pytest.approx(other[name]["scores"], rel=1e-5)
         for a, b in zip(one[name]["rl_less_sft"], other[name]["rl_less_sft"], strict=True):
-            assert a == pytest.approx(b, rel=1e-3)
+            assert a == (b if b["mean"] is None else pytest.approx(b, rel=1e-3))
 
 
 def test_rl_less_sft_by_hand(scores) -> None:
@@ -138,6 +144,30 @@ def test_rl_less_sft_by_hand(scores) -> None:
         scores.gain[0, :, :, WON, 0].sum() / count * scores.norms[2, 0]
     )
     assert 0 < found["stderr"] < found["mean"] / 10, "SFT is base: all of the score is RL's"
+
+
+def test_rl_is_compared_with_sft_on_questions_that_selected_nothing(scores) -> None:
+    """Half A's features by their mean on half B; for the set of all questions there is none."""
+    found = select(scores)["protocol"]
+    mean = scores.gain[0, :, 1, WON, 0].sum() / scores.count[:, 1, WON].sum() * scores.norms[2, 0]
+    assert found["A"]["rl_less_sft"][0]["mean"] == pytest.approx(mean)
+    assert found["all"]["rl_less_sft"][0] == {"feature": 0, "mean": None, "stderr": None}
+    numbers = feature_numbers(select(scores))["rl_less_sft"]
+    assert numbers["above_sft"] == 2 * RAISED and numbers["mean"] > 0
+
+
+def test_features_of_sft_have_their_units_in_sft(world, benchmark) -> None:
+    """A feature at 2 to 3 in SFT that RL never has: its unit by RL is 0, by SFT nearly 3."""
+    table = world.models["sft"].table.clone()
+    table[:, AXES + 40] = torch.linspace(2.0, 3.0, len(table))
+    silent = world.models["rl"].table.clone()
+    silent[:, AXES + 40] = 0.0
+    models = world.models | {"sft": PlantedModel(table), "rl": PlantedModel(silent)}
+    found = scores_of(world._replace(models=models), benchmark)
+    assert found.units[0, 40] == 0 and 2 < found.sft_units[0, 40] <= 3
+    split = select(found)["protocol"]["all"]
+    assert split["sft"][0] == 40
+    assert split["sft_units"]["40"] == pytest.approx(float(found.sft_units[0, 40]))
 
 
 def test_traits_leave_the_norm_out(scores) -> None:

@@ -20,7 +20,7 @@ from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
 from crosslens.reporting.feature_numbers import why_empty
-from crosslens.reporting.findings import compare, findings
+from crosslens.reporting.findings import about_gap, compare, findings
 from crosslens.reporting.html_report import number, render_report
 from crosslens.reporting.job_costs import belongs, seconds_by_rule
 from crosslens.reporting.plotting.style import plt
@@ -260,6 +260,18 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     words = " ".join(text.split())
     assert "Qwen3-4B-Base zeroing −46.2 to −14.0 and amplifying +21.2 to +38.0, with 50" in words
     assert "Qwen2.5-7B zeroing −44.4 to −20.0 and amplifying +12.5 to +55.6, with 16" in words
+
+
+def test_a_loss_of_rl_is_no_gain_to_keep() -> None:
+    """RL loses 7.3 points, by an interval below 0: not "undecided at this size"."""
+    numbers = {"gain": -7.3, "gain_low": -9.0, "gain_high": -5.0, "gain_spliced": -4.0}
+    numbers |= {"base": 0.5, "tuned": 0.427, "base_spliced": 0.4, "tuned_spliced": 0.36}
+    numbers |= {"recovered": None, "verdict": UNDECIDED, "task": "all", "code": "swap"}
+    rows = [numbers | {"model": model} for model in ("rl", "sft")]
+    text = about_gap("Tiny", rows)
+    assert "RL lost accuracy at this size, so there is no gain to keep." in text
+    rows[0] = rows[0] | {"gain": 0.2, "gain_high": 1.0}
+    assert "RL's gain is not above 0 at this size, so there is no gain" in about_gap("Tiny", rows)
 
 
 def test_the_summary_is_json_with_every_section(study: Study) -> None:

@@ -47,7 +47,8 @@ class CausalProtocolConfig(Section):
     dose_unit: Literal["p99", "mean_active"] = Field(
         "p99",
         description="Unit of amplification: the 99th percentile or the mean of a feature's "
-        "activations above 0 in RL, at final tokens (score_features).",
+        "activations above 0 in RL, at final tokens; in SFT for features that are selected for it "
+        "(score_features).",
     )
     amplify: Dose = Field(
         1.0,
