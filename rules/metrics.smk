@@ -16,6 +16,10 @@ rule score_specificity:
             "<results>/crosscoders/{{family}}/{trio}/crosscoder.safetensors",
             trio=crosscoders_with_mas,
         ),
+        features=collect(
+            "<results>/crosscoders/{{family}}/{crosscoder}/features.csv",
+            crosscoder=lambda w: [*crosscoders_with_nrn(w), *crosscoders_with_mas(w)],
+        ),
     output:
         nrn="<results>/metrics/{family}/nrn.csv",
         mas="<results>/metrics/{family}/mas.csv",
@@ -46,6 +50,10 @@ rule measure_overlap:
         ),
         together=collect(
             "<results>/crosscoders/{{family}}/{crosscoder}/crosscoder.safetensors",
+            crosscoder=crosscoders_over_checkpoints,
+        ),
+        features=collect(
+            "<results>/crosscoders/{{family}}/{crosscoder}/features.csv",
             crosscoder=crosscoders_over_checkpoints,
         ),
     output:

@@ -27,13 +27,15 @@ def main(
     versions: Path,
     settings: TracesConfig,
     seed: int,
+    code: list[str],
     gpus: int,
 ) -> None:
     """Write one row per problem of share `part`: its columns, response, tokens, ended;
     and to `versions` what was installed.
 
     Every `shards`-th problem belongs to a share. The problems' own solutions have no `tokens`; a
-    problem without one has no row.
+    problem without one has no row. A killed attempt's whole batches are kept, as far as teacher,
+    problems, settings, seed and `code` are still the same.
     """
     rows = read_problems(problems)[part :: settings.shards]
     if settings.backend == "solutions":
@@ -42,15 +44,20 @@ def main(
         write_json(versions, installed())
         print(f"{len(traces)} of {len(rows)} problems have a solution")
         return
+    teacher = model_directory(settings.teacher, settings.revision)
+    packages = installed(settings.backend, "transformers", "torch")
     identity = {
+        "teacher": sha256(teacher),
         "problems": sha256(problems),
         "part": part,
         "seed": seed,
         "settings": settings.plain(),
+        "code": code,
+        "versions": packages,
     }
     journal = RowJournal(out, identity)
     draw = sampler(
-        model_directory(settings.teacher, settings.revision),
+        teacher,
         gpus=gpus,
         backend=settings.backend,
         temperature=settings.temperature,
@@ -61,7 +68,7 @@ def main(
     sample_traces(rows, journal, draw, settings.batch_size, (seed + SEEDS * part) % 2**31)
     found = {row.pop("row"): row for row in journal.rows}
     write_jsonl(out, [{**without_solution(row), **found[i]} for i, row in enumerate(rows)])
-    write_json(versions, installed(settings.backend, "transformers", "torch"))
+    write_json(versions, packages)
     journal.delete()
 
 
@@ -75,5 +82,6 @@ if __name__ == "__main__":
         versions=snakemake.output.versions,
         settings=snakemake.params.traces,
         seed=snakemake.params.seed,
+        code=snakemake.params.code,
         gpus=snakemake.resources.gpu,
     )

@@ -20,27 +20,30 @@ def main(
     versions: Path,
     settings: GRPOConfig,
     seed: int,
+    code: list[str],
     gpus: int,
 ) -> None:
     """Write five plain model directories, the curves of every step, and installed versions.
 
-    An interrupted run resumes from the last checkpoint in its hidden directory.
+    An interrupted run resumes from the last checkpoint in its hidden directory, if `code` and
+    versions are still the same. Raises InputError if they are not.
     """
     if settings.engine == "verl":  # each in its own environment
         from crosslens.posttraining.grpo.verl import train
     else:
         from crosslens.posttraining.grpo.trl import train
     run = curves.parent / f".grpo-{settings.engine}"
+    packages = installed(*PACKAGES[settings.engine], "transformers", "torch", "mpmath")
     arguments = {
         "settings": settings,
         "model": base,
         "data": data,
         "seed": seed,
         "gpus": gpus,
+        "software": {"code": code, "versions": packages},
     }
     write_csv(curves, train(**arguments, run=run, out=checkpoints))
-    packages = [*PACKAGES[settings.engine], "transformers", "torch", "mpmath"]
-    write_json(versions, installed(*packages))
+    write_json(versions, packages)
     remove_atomically(run)
 
 
@@ -55,5 +58,6 @@ if __name__ == "__main__":
         versions=snakemake.output.versions,
         settings=snakemake.params.grpo,
         seed=snakemake.params.seed,
+        code=snakemake.params.code,
         gpus=snakemake.resources.gpu,
     )

@@ -22,15 +22,25 @@ def main(
     versions: Path,
     settings: SFTConfig,
     seed: int,
+    code: list[str],
     gpus: int,
 ) -> None:
     """Write five plain model directories, the loss of every step, and installed versions.
 
-    An interrupted run resumes from the last checkpoint in its hidden directory.
+    An interrupted run resumes from the last checkpoint in its hidden directory, if `code` and
+    versions are still the same. Raises InputError if they are not.
     """
-    run = loss.parent / ".sft-run"
-    llama_factory.train(base=base, data=data, run=run, settings=settings, seed=seed, gpus=gpus)
-    write_json(versions, installed(*PACKAGES))
+    run, packages = loss.parent / ".sft-run", installed(*PACKAGES)
+    llama_factory.train(
+        base=base,
+        data=data,
+        run=run,
+        settings=settings,
+        seed=seed,
+        gpus=gpus,
+        software={"code": code, "versions": packages},
+    )
+    write_json(versions, packages)
     try:
         llama_factory.collect_checkpoints(run, base, checkpoints, loss)
     except InputError:
@@ -49,5 +59,6 @@ if __name__ == "__main__":
         versions=snakemake.output.versions,
         settings=snakemake.params.sft,
         seed=snakemake.params.seed,
+        code=snakemake.params.code,
         gpus=snakemake.resources.gpu,
     )

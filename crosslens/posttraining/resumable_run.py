@@ -1,7 +1,7 @@
 """Resume interrupted training runs.
 
-A run is resumed only if model, data, settings, seed and number of devices are the same. Checkpoints
-of a different run are never deleted.
+A run is resumed only if model, data, settings, seed, number of devices, code and versions of
+packages are the same. Checkpoints of a different run are never deleted.
 """
 
 import re
@@ -47,9 +47,18 @@ def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path 
 
 
 def run_identity(
-    *, model: Path, data: Path, settings: Section, seed: int, devices: int
+    *,
+    model: Path,
+    data: Path,
+    settings: Section,
+    seed: int,
+    devices: int,
+    software: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what must be equal for one run to resume another."""
+    """Return what must be equal for one run to resume another.
+
+    `software` is its code and the versions of packages.
+    """
     files = [file for file in sorted(model.iterdir()) if file.is_file() and file.name[0] != "."]
     return {
         "model": {file.name: sha256(file) for file in files},
@@ -57,6 +66,7 @@ def run_identity(
         "settings": settings.plain(),
         "seed": seed,
         "devices": devices,
+        **(software or {}),
     }
 
 

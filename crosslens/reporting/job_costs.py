@@ -3,20 +3,23 @@
 import ast
 import csv
 import re
+from collections.abc import Container
 from pathlib import Path
 
 import pandas as pd
 
+from crosslens.config import crosscoder_design
 from crosslens.config.study import StudyConfig
 
 WORLD_RULES = ("build_world", "pretrain_base", "pretrain_teacher")
-JOBS = {  # what the names of these rules' benchmark files say
-    "extract_activations": r"(base|sft|rl|sft-matched)-(heldout|(?P<shard>\d+))",
-    "train_crosscoders": r"(seed-(?P<replicate>\d+)|.+?)-(?P<shard>\d+)",
-    "evaluate_crosscoder": r".+-r(?P<replicate>\d+)",
-    "score_features": r".+-r(?P<replicate>\d+)",
-    "select_features": r".+-r(?P<replicate>\d+)",
-    "intervene": r".+-r(?P<replicate>\d+)/.+",
+JOBS = {  # what the names of these rules' benchmark files say, besides the family
+    "extract_activations": r"(?P<models>.+)-(heldout|(?P<shard>\d+))",
+    "train_crosscoders": r"(?P<group>.+)-(?P<shard>\d+)",
+    "evaluate_crosscoder": r"(?P<crosscoder>.+)",
+    "score_features": r"(?P<trio>.+)",
+    "select_features": r"(?P<trio>.+)",
+    "intervene": r"(?P<trio>.+)/.+",
+    "generate_answers": r".+/(?P<answered>.+)",
 }
 
 
@@ -40,7 +43,7 @@ def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str
 
 def belongs(path: Path, config: StudyConfig) -> bool:
     """Whether a benchmark file is of a job of this configuration, not of an earlier one that had
-    other families, shards or seeds. `path` is {rule}[/{family}][/{job}].tsv."""
+    other families, shards or crosscoders. `path` is {rule}[/{family}][/{job}].tsv."""
     rule, *below = path.with_suffix("").parts
     if not below:
         return rule not in WORLD_RULES or config.world is not None
@@ -49,13 +52,23 @@ def belongs(path: Path, config: StudyConfig) -> bool:
     if rule.startswith(("draw_", "tabulate_")):
         return True
     job = re.fullmatch(JOBS.get(rule, ".*"), "/".join(below[1:]))
-    numbers = {key: int(value) for key, value in job.groupdict("0").items()} if job else {}
-    return (
-        below[0] in config.families
-        and job is not None
-        and numbers.get("shard", 0) < config.activations.shards
-        and numbers.get("replicate", 0) <= config.crosscoder.extra_seeds
-    )
+    if job is None or below[0] not in config.families:
+        return False
+    named = {kind: name for kind, name in job.groupdict().items() if name is not None}
+    shard, known = int(named.pop("shard", 0)), job_names(config, below[0])
+    return shard < config.activations.shards and all(named[kind] in known[kind] for kind in named)
+
+
+def job_names(config: StudyConfig, family: str) -> dict[str, Container[str]]:
+    """Return the names that a family's jobs can have, by the groups of `JOBS`."""
+    entry, settings, asked = config.families[family], config.crosscoder, config.evaluation
+    return {
+        "models": crosscoder_design.extraction_sets(entry, settings),
+        "group": crosscoder_design.groups(entry, settings),
+        "crosscoder": crosscoder_design.crosscoders(entry, settings),
+        "trio": crosscoder_design.trios(settings),
+        "answered": asked.math if asked.backend == "vllm" else (),
+    }
 
 
 def gpus_of(row: pd.Series) -> int:

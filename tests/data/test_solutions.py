@@ -53,6 +53,7 @@ def run(monkeypatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
                 versions=tmp_path / "versions.json",
                 settings=SETTINGS.model_copy(update={"shards": 2}),
                 seed=0,
+                code=[],
                 gpus=0,
             )
         __import__("filter_traces").main(

@@ -1,5 +1,6 @@
 """The teacher's traces: sampled, graded, and written for both engines."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def generate(script, model: Path, tmp_path: Path):
     write_jsonl(tmp_path / "problems.jsonl", tiny_problems(6))
     settings = TracesConfig(teacher=str(model), max_new_tokens=10, batch_size=2)
 
-    def run(name: str, *, seed: int = 0, part: int = 0, **changes) -> list[dict]:
+    def run(name: str, *, seed: int = 0, part: int = 0, code: str = "", **changes) -> list[dict]:
         script("generate_traces").main(
             problems=tmp_path / "problems.jsonl",
             part=part,
@@ -81,6 +82,7 @@ def generate(script, model: Path, tmp_path: Path):
             versions=tmp_path / "versions.json",
             settings=settings.model_copy(update=changes),
             seed=seed,
+            code=[code],
             gpus=0,
         )
         return read_jsonl(tmp_path / name)
@@ -121,6 +123,36 @@ def test_a_killed_share_goes_on_where_it_was(generate, monkeypatch, tmp_path: Pa
     assert generate("b") == undisturbed
     assert calls == [2, 2, 2, 2]
     assert not journal.exists()
+
+
+def test_another_teacher_or_other_code_drops_what_a_killed_share_had(
+    generate, monkeypatch, model: Path, tmp_path: Path
+) -> None:
+    """Each start samples two of six traces; those of an earlier start are kept if nothing changed.
+
+    The teacher keeps its name, as one that is trained again does.
+    """
+    sample = teacher.sample
+    changed = tmp_path / "changed"
+    shutil.copytree(model, changed)
+    (changed / "generation_config.json").write_text('{"temperature": 0.5}')
+    link, kept, drawn = tmp_path / "teacher", [], []
+
+    def once(*arguments, **settings):
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(True)
+        return sample(*arguments, **settings)
+
+    monkeypatch.setattr(teacher, "sample", once)
+    for target, code in [(model, "a"), (model, "a"), (changed, "a"), (changed, "b")]:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        drawn.clear()
+        with pytest.raises(KeyboardInterrupt):
+            generate("a", teacher=str(link), code=code)
+        kept.append(len(read_jsonl(tmp_path / ".a.journal")) - 1)
+    assert kept == [2, 4, 2, 2]
 
 
 def test_each_batch_is_sampled_by_a_seed_of_its_own(tmp_path: Path) -> None:

@@ -357,21 +357,33 @@ def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -
         ("train_sft/gone.tsv", False),
         ("draw_nrn/figure1.tsv", True),
         ("extract_activations/tiny/rl-1.tsv", True),
+        ("extract_activations/tiny/sft-matched-1.tsv", False),  # no evidence is asked for
         ("extract_activations/tiny/rl-heldout.tsv", True),
         ("extract_activations/tiny/rl-2.tsv", False),
         ("extract_activations/tiny/rl-5-1.tsv", False),
         ("train_crosscoders/tiny/seed-1-1.tsv", True),
         ("train_crosscoders/tiny/seed-2-1.tsv", False),
         ("train_crosscoders/tiny/trio-2.tsv", False),
+        ("train_crosscoders/tiny/swapped-0.tsv", False),
         ("evaluate_crosscoder/tiny/trio-r0.tsv", True),
+        ("evaluate_crosscoder/tiny/rl-5-swapped-r0.tsv", False),
         ("score_features/tiny/trio-r2.tsv", False),
         ("intervene/tiny/trio-r1/rl-5.tsv", True),
         ("intervene/tiny/trio-r2/base.tsv", False),
+        ("generate_answers/tiny/rl-5/aime.tsv", False),  # the backend is not vLLM
         ("evaluate_model/tiny/rl-5.tsv", True),
     ],
 )
 def test_benchmark_files_of_this_configuration(path: str, wanted: bool) -> None:
     assert belongs(Path(path), CONFIG) is wanted
+
+
+def test_benchmark_files_of_answers_count_where_vllm_samples_them() -> None:
+    asked = CONFIG.evaluation.model_copy(update={"backend": "vllm"})
+    config = CONFIG.model_copy(update={"evaluation": asked})
+    names = ("math500", "aime")
+    found = [belongs(Path(f"generate_answers/tiny/rl-5/{name}.tsv"), config) for name in names]
+    assert found == [True, False]
 
 
 def test_a_set_larger_than_the_pools_has_no_control() -> None:

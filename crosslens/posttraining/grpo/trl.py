@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -82,6 +82,7 @@ def train(
     gpus: int,
     run: Path,
     out: list[Path],
+    software: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Train one epoch on one device, write the checkpoints `out`, and return the curves.
 
@@ -94,7 +95,7 @@ def train(
         prompts = fitting_prompts(data, tokenizer, settings.max_prompt_length)
     steps = steps_per_epoch(len(prompts), settings.batch_size)
     identity = resumable_run.run_identity(
-        model=model, data=data, settings=settings, seed=seed, devices=1
+        model=model, data=data, settings=settings, seed=seed, devices=1, software=software
     )
     resume = resumable_run.last_complete_checkpoint(run)
     resumable_run.prepare_run_directory(run, identity, resume)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -42,6 +43,7 @@ def train(
     gpus: int,
     run: Path,
     out: list[Path],
+    software: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Train one epoch, write the checkpoints `out`, and return the curves.
 
@@ -51,7 +53,12 @@ def train(
     """
     run = run.resolve()
     identity = resumable_run.run_identity(
-        model=model, data=data, settings=settings, seed=seed, devices=max(1, gpus)
+        model=model,
+        data=data,
+        settings=settings,
+        seed=seed,
+        devices=max(1, gpus),
+        software=software,
     )
     resumable_run.prepare_run_directory(run, identity, resumable_run.last_complete_checkpoint(run))
     tokenizer = copy_tokenizer(model, run / "tokenizer")

@@ -129,7 +129,16 @@ def backend_settings(
     } | settings.llamafactory_options
 
 
-def train(*, base: Path, data: Path, run: Path, settings: SFTConfig, seed: int, gpus: int) -> None:
+def train(
+    *,
+    base: Path,
+    data: Path,
+    run: Path,
+    settings: SFTConfig,
+    seed: int,
+    gpus: int,
+    software: dict[str, Any] | None = None,
+) -> None:
     """Run LLaMA-Factory in one process per device, writing to the directory `run`.
 
     An interrupted run resumes from its last complete checkpoint. Raises InputError with
@@ -140,7 +149,12 @@ def train(*, base: Path, data: Path, run: Path, settings: SFTConfig, seed: int, 
     steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings.batch_size))
     devices = max(1, gpus)
     identity = resumable_run.run_identity(
-        model=base, data=traces, settings=settings, seed=seed, devices=devices
+        model=base,
+        data=traces,
+        settings=settings,
+        seed=seed,
+        devices=devices,
+        software=software,
     )
     resume = last_complete_checkpoint(run)
     resumable_run.prepare_run_directory(run, identity, resume)

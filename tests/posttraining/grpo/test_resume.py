@@ -22,6 +22,7 @@ from crosslens.io.errors import InputError
 from crosslens.io.records import write_json, write_jsonl
 from crosslens.posttraining import resumable_run
 from crosslens.posttraining.grpo import verl_run_state
+from crosslens.workflow.provenance import installed
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -90,6 +91,7 @@ def arguments(world: Path, models: Path) -> dict:
         "versions": models / "versions.json",
         "settings": SETTINGS,
         "seed": 0,
+        "code": ["a"],
         "gpus": 0,
     }
 
@@ -138,7 +140,7 @@ def test_killed_run_resumes_to_identical_weights(world: Path) -> None:
 
 
 def check_another_run_is_refused(world: Path, models: Path) -> None:
-    """Check that another seed, settings, data or weights neither use nor delete the state."""
+    """Check that another seed, settings, data, weights or code neither use nor delete the state."""
     given, run = arguments(world, models), models / ".grpo-verl"
     other = world / "other"
     other.mkdir()
@@ -149,6 +151,7 @@ def check_another_run_is_refused(world: Path, models: Path) -> None:
         ("settings", SETTINGS.model_copy(update={"learning_rate": 1.0e-3}), "settings"),
         ("data", other / "grpo.parquet", "data"),
         ("base", other / "base", "model"),
+        ("code", ["b"], "code"),
     ):
         expected = f"contains global_step_4 of a run with different {difference}. Restore the"
         with pytest.raises(InputError, match=expected):
@@ -161,8 +164,14 @@ def test_failed_run_keeps_its_checkpoints(world: Path, tmp_path: Path) -> None:
     run = tmp_path / ".grpo-verl"
     given = arguments(world, tmp_path)
     given["settings"] = SETTINGS.model_copy(update={"engine_options": {"trainer.not_a_key": 1}})
+    versions = installed(*train_grpo.PACKAGES["verl"], "transformers", "torch", "mpmath")
     identity = resumable_run.run_identity(
-        model=given["base"], data=given["data"], settings=given["settings"], seed=0, devices=1
+        model=given["base"],
+        data=given["data"],
+        settings=given["settings"],
+        seed=0,
+        devices=1,
+        software={"code": given["code"], "versions": versions},
     )
     write_json(run / resumable_run.RUN_FILE, identity)
     (run / "global_step_2").mkdir()

@@ -52,6 +52,7 @@ def models(base: Path, data: Path, tmp_path_factory) -> Path:
         versions=models / "versions.json",
         settings=SETTINGS,
         seed=0,
+        code=[],
         gpus=0,
     )
     return models
@@ -231,6 +232,7 @@ def test_two_devices_take_the_same_steps(
         versions=tmp_path / "versions.json",
         settings=SETTINGS.model_copy(update={"llamafactory_options": options}),
         seed=0,
+        code=[],
         gpus=2,
     )
     one, two = (pd.read_csv(path / "sft-loss.csv")["loss"] for path in (models, tmp_path))
@@ -341,6 +343,7 @@ def test_killed_run_resumes_to_the_same_weights(
         "versions": tmp_path / "versions.json",
         "settings": SETTINGS,
         "seed": 0,
+        "code": [],
         "gpus": 0,
     }
     dying(run / "checkpoint-5" / resumable_run.COMPLETE_MARK)  # the second of five
@@ -349,10 +352,10 @@ def test_killed_run_resumes_to_the_same_weights(
     reached = resumable_run.last_complete_checkpoint(run)
     assert resumable_run.checkpoint_step(reached) in (5, 7, 9)
     assert resumable_run.matching_paths(reached, resumable_run.STATE_FILES)
-    with pytest.raises(
-        InputError, match=f"contains {reached.name} of a run with different seed. Restore"
-    ):
-        train_sft.main(**arguments | {"seed": 1})
+    for key, value in (("seed", 1), ("code", ["edited"])):
+        expected = f"contains {reached.name} of a run with different {key}. Restore"
+        with pytest.raises(InputError, match=expected):
+            train_sft.main(**arguments | {key: value})
     commands = []
     monkeypatch.setattr(
         llama_factory.backend_process,
@@ -401,6 +404,9 @@ def test_other_weights_make_another_run(tmp_path: Path) -> None:
         given = {"model": tmp_path, "data": tmp_path / "data.json", "settings": SETTINGS}
         kinds.append(resumable_run.run_identity(**given, seed=0, devices=1))
     assert kinds[0] == kinds[2] != kinds[1]
+    newer = {"code": ["a"], "versions": {"torch": "3"}}
+    found = resumable_run.run_identity(**given, seed=0, devices=1, software=newer)
+    assert found == kinds[0] | newer
 
 
 def test_deepspeed_imports_on_a_gpu_node_without_nvcc(tmp_path: Path) -> None:
