@@ -98,6 +98,7 @@ def family_results(family):
     """Everything the report reads of one family."""
     crosscoders = crosscoder_design.crosscoders(FAMILIES[family], CROSSCODER)
     trios = crosscoder_design.trios(CROSSCODER)
+    drift = ["drift"] if "drift_matched" in CROSSCODER.evidence else []
     files = [
         *(f"evaluation/{family}/{v}/results.json" for v in FINAL.values()),
         *(f"crosscoders/{family}/{name}/quality.json" for name in crosscoders),
@@ -106,7 +107,7 @@ def family_results(family):
         f"interventions/{family}/effects.csv",
         f"interventions/{family}/evidence.json",
         f"interventions/{family}/gap.csv",
-        f"activations/{family}/data-path.json",
+        *(f"activations/{family}/{name}.json" for name in ["data-path", *drift]),
         *(f"features/{family}.{kind}" for kind in ["jsonl", "html"]),
         *(
             f"metrics/{family}/{table}.csv"

@@ -24,7 +24,8 @@ def features_of(directory: Path) -> pd.DataFrame:
 
 
 def nrn_table(directory: Path) -> pd.DataFrame:
-    """Return NRN of one pair's features, as trained and with the models' scales, and NRN*."""
+    """Return NRN of one pair's features, as trained and with the models' scales, NRN*, and the R^2
+    by which a feature is decoded from each model."""
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)
@@ -32,6 +33,8 @@ def nrn_table(directory: Path) -> pd.DataFrame:
     table["nrn"] = nrn(l1_norms(W_dec)).numpy()
     table["nrn_folded"] = nrn(l1_norms(crosscoder.directions())).numpy()
     table["nrn_star"] = features[f"share_{crosscoder.models[1]}"]
+    for name, model in zip(("base", "tuned"), crosscoder.models, strict=True):
+        table[f"r2_{name}"] = features[f"r2_{model}"]
     return table
 
 

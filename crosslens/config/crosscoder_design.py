@@ -133,9 +133,9 @@ def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
 
 
 def trios(settings: CrosscoderConfig) -> list[str]:
-    """Return the directories of the crosscoders whose features are selected and edited.
+    """Return the directories of the crosscoders whose generalization features are selected.
 
-    They are those of three models: every seed, and BatchTopK's.
+    They are those of three models: every seed, whose features are edited too, and BatchTopK's.
     """
     also = [f"{TRIO_MODELS}-{TOPK}-r0"] if "batch_topk" in settings.evidence else []
     return [*seeds(TRIO_MODELS, settings), *also]

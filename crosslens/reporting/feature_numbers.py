@@ -12,15 +12,25 @@ from crosslens.reporting.tables import task_title
 
 
 def tails(nrn: pd.DataFrame) -> dict[str, dict]:
-    """Return, for each pair, how wide the alive features' NRN spreads, and how many lie far out."""
+    """Return, for each pair, how wide the alive features' NRN spreads, and how many lie far out.
+
+    `star_` counts them by NRN*. `r2_above_0.7` has the median R^2 by which the features with NRN
+    above 0.7 are decoded from each model's activations (`decodability`). A crosscoder without alive
+    features has no standard deviation.
+    """
     found = {}
-    for (name, replicate), part in nrn[nrn["alive"] == 1].groupby(["crosscoder", "replicate"]):
-        values = part["nrn"]
+    for (name, replicate), every in nrn.groupby(["crosscoder", "replicate"]):
+        part = every[every["alive"] == 1]
+        values, star = part["nrn"], part["nrn_star"]
+        tuned = part[values > 0.7]
         found[f"{name}-r{replicate}"] = {
-            "alive": len(values),
-            "std": float(values.std(ddof=0)),
+            "alive": len(part),
+            "std": none_if_nan(values.std(ddof=0)),
             **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
             **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
+            "star_below_0.3": int((star < 0.3).sum()),
+            "star_above_0.7": int((star > 0.7).sum()),
+            "r2_above_0.7": {m: none_if_nan(tuned[f"r2_{m}"].median()) for m in ("base", "tuned")},
         }
     return found
 
@@ -69,23 +79,24 @@ def none_if_nan(value: float) -> float | None:
 
 
 def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Per seed of the trio: alive features that have more than half of their norm in one model.
+    """Return how many alive features of a trio have more than half of their norm in one model.
 
-    `swapped`: the same of the trio whose models are in random order in each row.
+    r0, r1, ... are the trio's seeds; "swapped" is the trio whose models are in random order in each
+    row, "topk" that with BatchTopK. `star_` counts by MAS*.
     """
-    alive = mas[mas["alive"] == 1]
-    trios = {
-        f"r{replicate}": part
-        for replicate, part in alive[alive["crosscoder"] == TRIO_MODELS].groupby("replicate")
-    }
-    swapped = alive[alive["crosscoder"] == f"{TRIO_MODELS}-swapped"]
-    if len(swapped):
-        trios["swapped"] = swapped
-    return {
-        name: {"alive": len(part)}
-        | {f"{m}_above_0.5": int((part[f"mas_{m}"] > 0.5).sum()) for m in ("base", "sft", "rl")}
-        for name, part in trios.items()
-    }
+    found = {}
+    for (name, replicate), every in mas.groupby(["crosscoder", "replicate"]):
+        part = every[every["alive"] == 1]
+        own = name == TRIO_MODELS
+        found[f"r{replicate}" if own else name.removeprefix(f"{TRIO_MODELS}-")] = {
+            "alive": len(part),
+            **{
+                f"{m}{key}_above_0.5": int((part[f"mas_{m}{column}"] > 0.5).sum())
+                for m in ("base", "sft", "rl")
+                for key, column in (("", ""), ("_star", "_star"))
+            },
+        }
+    return found
 
 
 def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -79,10 +79,11 @@ def about_specificity(label: str, tails: dict[str, dict]) -> str:
     """Return how many features are specific to a model after SFT and after RL."""
     counts = {p: tails[f"{FINAL[p]}-r0"] for p in ("sft", "rl")}
     far = {p: c["below_0.3"] + c["above_0.7"] for p, c in counts.items()}
+    spread = {p: "–" if c["std"] is None else f"{c['std']:.3f}" for p, c in counts.items()}
     return (
         f"{label}, alive features with NRN below 0.3 or above 0.7. SFT: {far['sft']} of "
         f"{counts['sft']['alive']}. RL: {far['rl']} of {counts['rl']['alive']}. Standard deviation "
-        f"of NRN: {counts['sft']['std']:.3f} for SFT, {counts['rl']['std']:.3f} for RL."
+        f"of NRN: {spread['sft']} for SFT, {spread['rl']} for RL."
     )
 
 

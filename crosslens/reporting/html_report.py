@@ -16,6 +16,7 @@ from crosslens.reporting.findings import about_gap, findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
 from crosslens.reporting.verdict_texts import RULE
+from crosslens.reporting.verdicts import ARTIFACT
 
 
 def picture(path: Path) -> dict[str, Any]:
@@ -30,6 +31,7 @@ VERDICT_CLASSES = {
     SUPPORTED: "supported",
     NOT_SUPPORTED: "not-supported",
     UNDECIDED: "undecided",
+    ARTIFACT: "not-supported",
 }
 
 

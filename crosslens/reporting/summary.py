@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from crosslens.config.crosscoder_design import TRIO, TRIO_MODELS
+from crosslens.analysis.evidence import feature_numbers, overlap_numbers
+from crosslens.config.crosscoder_design import TOPK, TRIO, TRIO_MODELS
 from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import FINAL, trained
 from crosslens.io.records import read_json
+from crosslens.reporting.claims import verdicts
 from crosslens.reporting.feature_numbers import (
     attribution,
     records,
@@ -19,7 +21,6 @@ from crosslens.reporting.feature_numbers import (
 )
 from crosslens.reporting.job_costs import seconds_by_rule
 from crosslens.reporting.tables import CONTROLS, SETS, effect_of, of_model
-from crosslens.reporting.verdicts import verdicts
 from crosslens.workflow.provenance import commit, installed
 
 # Of the environment that the summary is made in, as crosscoders and figures are.
@@ -83,6 +84,8 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     results = study.matching(f"evaluation/{family}/*/results.json")
     trios = study.matching(f"generalization/{family}/{TRIO_MODELS}-r*/features.json")
     causal = {path.parent.name: summarize_trio(study, path.parent) for path in trios}
+    drift = study.matching(f"activations/{family}/drift.json")
+    topk = study.matching(f"generalization/{family}/{TRIO_MODELS}-{TOPK}-r0/features.json")
     critical = read_json(root / "generalization" / family / "critical.json")
     evaluated = {path.parent.name: read_json(path) for path in results}
     return {
@@ -94,6 +97,8 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         **causal.pop(TRIO),
         "other_crosscoders": causal,
         "evidence": read_json(root / "interventions" / family / "evidence.json"),
+        "batch_topk": selected_by(read_json(topk[0])) if topk else None,
+        "drift": read_json(drift[0]) if drift else None,
         "gap": records(pd.read_csv(root / "interventions" / family / "gap.csv")),
         "data_path": read_json(root / "activations" / family / "data-path.json"),
         "specificity": tails(pd.read_csv(root / "metrics" / family / "nrn.csv")),
@@ -102,6 +107,11 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "splice": records(pd.read_csv(root / "metrics" / family / "splice.csv")),
         "turnover": turnover(pd.read_csv(root / "metrics" / family / "overlap.csv")),
     }
+
+
+def selected_by(features: dict[str, Any]) -> dict[str, Any]:
+    """Return a trio's features.json in numbers, under the keys that evidence.json has them."""
+    return {"features": [feature_numbers(features)], "overlap": overlap_numbers([features])}
 
 
 def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:

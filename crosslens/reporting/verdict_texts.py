@@ -15,6 +15,10 @@ RULE = (
     "width does not say how much seeds differ.",
     "NRN and MAS: the null is 0, or the difference between SFT and RL when the models of each row "
     "are swapped at random, if that difference is larger.",
+    "Artifact of L1: supported by crosscoders with an L1 penalty, but not supported by those with "
+    "BatchTopK. Their null is 0. They have one seed, so their interval takes the spread over seeds "
+    "from the crosscoders with L1. Claims about checkpoints and interventions are not tested with "
+    "BatchTopK.",
     "Top lists: undecided unless another seed of the crosscoder reproduces at least half of each "
     "list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
@@ -29,7 +33,9 @@ RULE = (
     f"{FARTHEST:g} calipers of the one that it replaces. Its edit has the same size, by a scaling "
     f"of less than {MOST:g}.",
     "Intervals: Student's t over seeds; Wilson's for the fraction of a list; for interventions, a "
-    "bootstrap over seeds, questions and controls.",
+    "bootstrap over seeds, questions and controls. For RL's turnover, Student's t over the steps "
+    "between checkpoints of one seed. Adjacent steps share a checkpoint, so they are not "
+    "independent.",
     "Several families: a verdict holds if it is the same in all of them. Otherwise the claim is "
     "undecided.",
 )
@@ -111,6 +117,40 @@ def by_seed(pairs: Iterable[Sequence[float]]) -> str:
     """Return the percentages of SFT and RL, a pair a seed, as a sentence."""
     sft, rl = zip(*pairs, strict=True)
     return f"By seed: SFT {listed(sft)}, RL {listed(rl)}."
+
+
+def corrected(measure: str, pairs: Sequence[Sequence[float]], interval: Sequence[float]) -> str:
+    """Return the percentages of SFT and RL by a score without shrinkage, a pair a seed.
+
+    `interval` is that of the difference; NaN for one seed.
+    """
+    mean = sum(sft - rl for sft, rl in pairs) / len(pairs)
+    low, high = interval
+    known = "" if low != low else f" [{low:+.2f}, {high:+.2f}]"
+    return f"With {measure}, difference {mean:+.2f}{known}. {by_seed(pairs)}"
+
+
+def drifted(drift: Mapping[str, float] | None) -> str:
+    """Return how far the drift-matched model is from base, against RL."""
+    if not drift:
+        return ""
+    ratio = f", at {drift['drift'] / drift['rl']:.2f} times RL's drift" if drift["rl"] else ""
+    return f" ({drift['alpha']:.0%} of the way from base{ratio})"
+
+
+def decoded(tails: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> str:
+    """Return how well features with a high NRN are decoded from base and from their own model."""
+    parts = []
+    for label, name in names.items():
+        found = tails[name].get("r2_above_0.7", {})
+        if found.get("base") is not None:
+            parts.append(f"{label} {found['base']:.2f} and {found['tuned']:.2f}")
+    if not parts:
+        return ""
+    return (
+        "Median R² by which features with NRN above 0.7 are decoded linearly from base and from "
+        f"their own model: {', '.join(parts)}."
+    )
 
 
 def reproduced(name: str, other_seed: Sequence[float]) -> str:

@@ -14,15 +14,16 @@ from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.analysis.intervals import wilson
 from crosslens.analysis.significance import LEAST_SEEDS, t_interval
 from crosslens.config.crosscoder_design import MATCHED, TOPK
-from crosslens.config.figure_list import TABLES
 from crosslens.config.study_design import FINAL
 from crosslens.reporting.tables import task_title
 from crosslens.reporting.verdict_texts import (
     MEASURES,
     by_seed,
-    claim_of,
     claimed,
     controls_of,
+    corrected,
+    decoded,
+    drifted,
     reproduced,
     sft_sentence,
     signed,
@@ -30,6 +31,7 @@ from crosslens.reporting.verdict_texts import (
 
 COMPARED = {"swapped": "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
 HALF = 0.5  # of a top list
+ARTIFACT = "artifact of L1"
 ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not win
 
 
@@ -37,7 +39,8 @@ class Verdict(NamedTuple):
     """What one family says of a claim.
 
     `null` is the value that the interval is compared with, `against` says what it stands for.
-    `seeds` are the estimates of single seeds, or of steps from checkpoint to checkpoint.
+    `seeds` are the estimates of single seeds, or of steps from checkpoint to checkpoint: `each`
+    says which. `batch_topk` has estimate, low, high and verdict of BatchTopK, if it is known.
     """
 
     estimate: float | None
@@ -49,6 +52,8 @@ class Verdict(NamedTuple):
     seeds: list[float]
     verdict: str
     reason: str
+    each: str = "seed"
+    batch_topk: dict[str, Any] | None = None
 
 
 def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
@@ -86,43 +91,85 @@ def over_seeds(
 FEW_SEEDS = f"fewer than {LEAST_SEEDS} seeds"
 
 
+def with_topk(found: Verdict, estimate: float | None) -> Verdict:
+    """Return a verdict with BatchTopK's estimate; ARTIFACT where only crosscoders with L1 support.
+
+    BatchTopK has one seed. The half width of its interval is t times the standard deviation over
+    the seeds of the others.
+    """
+    if estimate is None:
+        return found
+    low = high = None
+    if found.low is not None and found.high is not None and found.low < found.high:
+        half = (found.high - found.low) / 2 * len(found.seeds) ** 0.5
+        low, high = estimate - half, estimate + half
+    verdict = decide(low, high)
+    topk = {"estimate": estimate, "low": low, "high": high, "verdict": verdict}
+    interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None else ""
+    against = f"{found.against} With BatchTopK, difference {estimate:+.2f}{interval}: {verdict}."
+    found = found._replace(against=against, batch_topk=topk)
+    if found.verdict == SUPPORTED and verdict == NOT_SUPPORTED:
+        return found._replace(verdict=ARTIFACT, reason="crosscoders with BatchTopK do not show it")
+    return found
+
+
+def more_in_sft(
+    measure: str,
+    pairs: Sequence[Sequence[float]],
+    stars: Sequence[Sequence[float]],
+    others: Mapping[str, Sequence[float]],
+    more: str,
+    what: str,
+) -> Verdict:
+    """Judge whether SFT has more specific features than RL, by the percentages of both by seed.
+
+    `stars` are the same by the measure without shrinkage, `others` those of other crosscoders.
+    """
+    less = {kind: sft - rl for kind, (sft, rl) in others.items()}
+    null = less.get("swapped", 0.0)
+    parts = [claimed(max(0.0, null)), by_seed(pairs)]
+    parts += [f"{COMPARED[kind]}: SFT {s:.1f}%, RL {r:.1f}%." for kind, (s, r) in others.items()]
+    parts += [more, corrected(f"{measure}*", stars, t_interval([sft - rl for sft, rl in stars]))]
+    against = " ".join(filter(None, parts))
+    unit = f"points: percentage of alive features with {measure} {what}, SFT minus RL"
+    found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null)
+    return with_topk(found, less.get(TOPK))
+
+
 def specific_features(family: Mapping[str, Any]) -> Verdict:
     """Judge whether SFT makes more specific features than RL, by NRN of the final pairs."""
     tails = family["specificity"]
 
-    def far(name: str) -> float:
+    def far(name: str, score: str = "") -> float:
         found = tails[name]
-        return 100 * (found["below_0.3"] + found["above_0.7"]) / max(1, found["alive"])
+        outside = found[f"{score}below_0.3"] + found[f"{score}above_0.7"]
+        return 100 * outside / max(1, found["alive"])
 
-    seeds = [name.rpartition("-r")[2] for name in tails if name.startswith(f"{FINAL['sft']}-r")]
-    pairs = [[far(f"{FINAL[p]}-r{seed}") for p in ("sft", "rl")] for seed in seeds]
-    against, swapped = by_seed(pairs), 0.0
-    for kind, what in COMPARED.items():
-        names = [f"{FINAL[p]}-{kind}-r0" for p in ("sft", "rl")]
-        if all(name in tails for name in names):
-            sft, rl = map(far, names)
-            against += f" {what}: SFT {sft:.1f}%, RL {rl:.1f}%."
-            swapped = sft - rl if kind == "swapped" else swapped
+    def both(ending: str, score: str = "") -> list[float]:
+        return [far(f"{FINAL[p]}-{ending}", score) for p in ("sft", "rl")]
+
+    seeds = [name.rpartition("-")[2] for name in tails if name.startswith(f"{FINAL['sft']}-r")]
+    pairs, stars = ([both(seed, score) for seed in seeds] for score in ("", "star_"))
+    others = {kind: both(f"{kind}-r0") for kind in COMPARED if f"{FINAL['rl']}-{kind}-r0" in tails}
+    more = decoded(tails, {"SFT": f"{FINAL['sft']}-r0", "RL": f"{FINAL['rl']}-r0"})
     if f"{MATCHED}-r0" in tails:
-        against += f" SFT model as far from base as RL: {far(f'{MATCHED}-r0'):.1f}%."
-    against = f"{claimed(max(0.0, swapped))} {against}"
-    unit = "points: percentage of alive features with NRN below 0.3 or above 0.7, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, swapped)
+        matched = f"{drifted(family.get('drift'))}: {far(f'{MATCHED}-r0'):.1f}%."
+        more = f"SFT model as far from base as RL{matched} {more}".strip()
+    return more_in_sft("NRN", pairs, stars, others, more, "below 0.3 or above 0.7")
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
     """Judge the same claim by MAS: features of which one tuned model has most, by seed."""
-    found = {
-        name: [100 * seed[f"{p}_above_0.5"] / max(1, seed["alive"]) for p in ("sft", "rl")]
-        for name, seed in family["attribution"].items()
-    }
-    null = found.pop("swapped", [0.0, 0.0])
-    pairs, swapped = found.values(), null[0] - null[1]
-    against = f"{claimed(max(0.0, swapped))} {by_seed(pairs)}"
-    if "swapped" in family["attribution"]:
-        against += f" {COMPARED['swapped']}: SFT {null[0]:.1f}%, RL {null[1]:.1f}%."
-    unit = "points: percentage of alive features with MAS above 0.5, SFT minus RL"
-    return over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, swapped)
+
+    def both(name: str, score: str = "") -> list[float]:
+        found = family["attribution"][name]
+        counts = [found[f"{p}{score}_above_0.5"] for p in ("sft", "rl")]
+        return [100 * count / max(1, found["alive"]) for count in counts]
+
+    seeds = [name for name in family["attribution"] if name[1:].isdigit()]
+    pairs, stars = ([both(seed, score) for seed in seeds] for score in ("", "_star"))
+    others = {kind: both(kind) for kind in COMPARED if kind in family["attribution"]}
+    return more_in_sft("MAS", pairs, stars, others, "", "above 0.5")
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:
@@ -155,7 +202,7 @@ def turnover(family: Mapping[str, Any]) -> Verdict:
         for name, found in (("SFT", sft), ("RL", rl))
     )
     few = f"fewer than {LEAST_SEEDS} steps between checkpoints to compare"
-    stated = over_seeds(values, unit, f"{claimed(0)} {against}", few)
+    stated = over_seeds(values, unit, f"{claimed(0)} {against}", few)._replace(each="step")
     return if_reproduced(stated, [*sft["other_seed"], *rl["other_seed"]])
 
 
@@ -169,16 +216,16 @@ def if_reproduced(found: Verdict, other_seed: Sequence[float]) -> Verdict:
 
 def shared_features(family: Mapping[str, Any]) -> Verdict:
     """Judge whether tasks share more features where RL wins than on other questions."""
-    cells, seeds = family["evidence"]["overlap"], family["evidence"]["features"]
+    seeds = family["evidence"]["features"]
     counts = [seed["protocol"]["all"]["intersection"] for seed in seeds]
-    values = []
-    for seed, own in enumerate(cells["won"]["share"]):
-        others = [cells[cell]["share"][seed] for cell in ELSEWHERE]
-        known = [share for share in others if share is not None]
-        values.append(100 * (own - max(known)) if own is not None and known else None)
+    values = excess_overlap(family["evidence"]["overlap"])
     unit = "points: overlap of tasks' features where RL gains, minus the largest elsewhere"
     selected = f"Features selected in all tasks, by seed: {', '.join(map(str, counts))}."
     found = over_seeds(values, unit, f"{claimed(0)} {selected}", FEW_SEEDS)
+    if topk := family.get("batch_topk"):
+        found = with_topk(found, next(iter(excess_overlap(topk["overlap"])), None))
+        count = topk["features"][0]["protocol"]["all"]["intersection"]
+        found = found._replace(against=f"{found.against} Selected with BatchTopK: {count}.")
     if without := tasks_without_samples(family):
         reason = f"RL wins no question of {', '.join(map(task_title, without))}"
         return found._replace(verdict=UNDECIDED, reason=reason)
@@ -188,6 +235,18 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
         reason = f"{len(counts) - counts.count(0)} of {len(counts)} seeds have such a feature"
         return found._replace(verdict=UNDECIDED, reason=reason)
     return found
+
+
+def excess_overlap(
+    cells: Mapping[str, Mapping[str, Sequence[float | None]]],
+) -> list[float | None]:
+    """Return by how many points tasks share more where RL gains, by seed; None without features."""
+    values = []
+    for seed, own in enumerate(cells["won"]["share"]):
+        others = [cells[cell]["share"][seed] for cell in ELSEWHERE]
+        known = [share for share in others if share is not None]
+        values.append(100 * (own - max(known)) if own is not None and known else None)
+    return values
 
 
 def tasks_without_samples(family: Mapping[str, Any]) -> list[str]:
@@ -222,50 +281,3 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     ]
     numbers = (found["excess"], low, high, unit, 0.0, against, values)
     return Verdict(*numbers, found["verdict"], found["reason"])
-
-
-CLAIMS = {  # what judges a claim, and the figures that show it
-    "SFT makes more model-specific features than RL": (specific_features, ["figure1"]),
-    "SFT's specific features come early and stay": (early_features, ["figure2", "figure8"]),
-    "RL's specific features keep changing": (turnover, ["figure2", "figure9"]),
-    "MAS agrees: more features are specific to SFT than to RL": (attributed_features, ["figure3"]),
-    "A few features are selected in all tasks": (shared_features, ["figure4"]),
-}
-
-
-EDITS = ("controls", "dose-curves")  # figures of all interventions
-
-
-def table_of(hypothesis: Mapping[str, Any]) -> str:
-    """Return the table of the paper that a primary hypothesis belongs to."""
-    tasks = "heldout_tasks" if hypothesis["questions"] == "held_out" else "tasks"
-    edited = "base" if hypothesis["target"] == "base" else "rl"
-    found = (n for n, table in TABLES.items() if (table.target, table.tasks) == (edited, tasks))
-    return f"table{next(found)}"
-
-
-def verdicts(families: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the claims in the paper's order, with the verdict of each family and of all.
-
-    `families` are those of summary.json.
-    """
-    found = [
-        entry(claim, {name: judge(family) for name, family in families.items()}, shown)
-        for claim, (judge, shown) in CLAIMS.items()
-    ]
-    hypotheses = next(iter(families.values()))["evidence"]["hypotheses"]
-    for name, hypothesis in hypotheses.items():
-        each = {family: intervention(name, numbers) for family, numbers in families.items()}
-        found.append(entry(claim_of(hypothesis), each, [table_of(hypothesis), *EDITS]))
-    return found
-
-
-def entry(claim: str, each: Mapping[str, Verdict], shown: Sequence[str]) -> dict[str, Any]:
-    """Return a claim with the verdict that all families agree on; undecided if they differ.
-
-    `shown` names the figures and tables with its evidence.
-    """
-    every = {found.verdict for found in each.values()}
-    together = every.pop() if len(every) == 1 else UNDECIDED
-    families = {name: found._asdict() for name, found in each.items()}
-    return {"claim": claim, "verdict": together, "families": families, "evidence": list(shown)}

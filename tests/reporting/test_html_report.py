@@ -139,9 +139,9 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     quality |= {"tokens_seen": 1000, "distinct_tokens": 500}
     write_json(inputs[0], quality)
     (root / "metrics" / family).mkdir(parents=True)
-    pd.DataFrame(
-        {"crosscoder": ["sft-5", "rl-5"], "replicate": 0, "nrn": [0.9, 0.5], "alive": 1}
-    ).to_csv(root / "metrics" / family / "nrn.csv")
+    nrn = {"crosscoder": ["sft-5", "rl-5"], "replicate": 0, "nrn": [0.9, 0.5], "alive": 1}
+    nrn |= {"nrn_star": [0.8, 0.5], "r2_base": 0.1, "r2_tuned": 0.9}
+    pd.DataFrame(nrn).to_csv(root / "metrics" / family / "nrn.csv")
     tail = {"crosscoder": "rl-5", "model": "tuned", "measure": "NRN*", "threshold": 0.8}
     tail |= {"alive": 90, "null_swapped": 2.0, "start_swapped": 0.75, "excess_swapped": 20.0}
     tail |= dict.fromkeys(("null_noise", "q_noise", "start_noise", "excess_noise"))
@@ -159,7 +159,7 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
         "mas_base": 0.2,
         "mas_sft": 0.6,
         "mas_rl": 0.2,
-    }
+    } | {f"mas_{model}_star": 1 / 3 for model in ("base", "sft", "rl")}
     pd.DataFrame(mas).to_csv(root / "metrics" / family / "mas.csv")
     splice = [
         ["base", "none", 1.5, 0.0, 1.0, 1.0, None],

@@ -7,23 +7,33 @@ import pandas as pd
 import pytest
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
-from crosslens.reporting.feature_numbers import attribution
+from crosslens.reporting.claims import claim_of, verdicts
+from crosslens.reporting.feature_numbers import attribution, tails
 from crosslens.reporting.feature_numbers import turnover as turnover_numbers
+from crosslens.reporting.findings import about_specificity
 from crosslens.reporting.verdicts import (
+    ARTIFACT,
     attributed_features,
-    claim_of,
     decide,
     early_features,
     intervention,
     shared_features,
     specific_features,
     turnover,
-    verdicts,
 )
 
 
-def tail(far: int) -> dict[str, int]:
-    return {"alive": 200, "below_0.3": far // 2, "above_0.7": far - far // 2}
+def tail(far: int) -> dict[str, Any]:
+    """Features of 200 that are far from shared; half as many by NRN*."""
+    by_nrn = {"below_0.3": far // 2, "above_0.7": far - far // 2}
+    by_star = {"star_below_0.3": 0, "star_above_0.7": far // 2}
+    return {"alive": 200, **by_nrn, **by_star, "r2_above_0.7": {"base": 0.25, "tuned": 0.75}}
+
+
+def attributed(sft: int, rl: int, sft_star: int = 0, rl_star: int = 0) -> dict[str, int]:
+    """Features of 100 that have most of their norm in one model, by MAS and by MAS*."""
+    found = {"alive": 100, "sft_above_0.5": sft, "rl_above_0.5": rl}
+    return found | {"sft_star_above_0.5": sft_star, "rl_star_above_0.5": rl_star}
 
 
 def specificity(sft: list[int], rl: list[int]) -> dict[str, dict]:
@@ -72,9 +82,7 @@ def family(**changes: Any) -> dict[str, Any]:
     elsewhere = {name: cell(0.2, 0.3, 0.2) for name in ("both_right", "both_wrong", "lost")}
     return {
         "specificity": specificity([60, 64, 62], [10, 12, 14]),
-        "attribution": {
-            f"r{i}": {"alive": 100, "sft_above_0.5": 20 + i, "rl_above_0.5": 5} for i in range(3)
-        },
+        "attribution": {f"r{i}": attributed(20 + i, 5, 10 + 2 * i, 9) for i in range(3)},
         "turnover": {
             "sft": top_lists([46, 47, 48, 49], 45, [0.8, 0.9]),
             "rl": top_lists([30, 25, 35, 30], 20, [0.7, 0.6]),
@@ -128,6 +136,58 @@ def test_specific_features_beside_nulls_and_the_other_activation() -> None:
     assert "SFT model as far from base as RL: 15.0%." in found.against
     assert "BatchTopK: SFT 4.0%, RL 3.0%." in found.against
     assert (found.null, found.verdict, found.reason) == (8, SUPPORTED, "")
+    drift = {"alpha": 0.4, "drift": 1.5, "rl": 2.0}
+    found = specific_features(family(specificity=tails, drift=drift))
+    where = "40% of the way from base, at 0.75 times RL's drift"
+    assert f"SFT model as far from base as RL ({where}): 15.0%." in found.against
+
+
+def test_corrected_scores_and_decodability_beside_the_claim() -> None:
+    """By NRN* 15, 16, 15.5% less 2.5, 3, 3.5%: 12.5, 13, 12 points, 12.5 -+ 4.303 * 0.5 / 3^.5."""
+    found = specific_features(family()).against
+    assert "With NRN*, difference +12.50 [+11.26, +13.74]." in found
+    assert "By seed: SFT 15.0%, 16.0%, 15.5%, RL 2.5%, 3.0%, 3.5%." in found
+    assert "decoded linearly from base and from their own model: SFT 0.25 and 0.75, RL" in found
+    found = attributed_features(family()).against
+    assert "With MAS*, difference +3.00 [-1.97, +7.97]." in found
+
+
+@pytest.mark.parametrize(
+    ("sft", "rl", "topk", "verdict"),
+    [
+        (10, 4, SUPPORTED, SUPPORTED),  # +3 points, of which 4.3 times the spread of 0.5 is 2.2
+        (8, 6, UNDECIDED, SUPPORTED),
+        (4, 14, NOT_SUPPORTED, ARTIFACT),
+    ],
+)
+def test_a_claim_that_only_l1_supports(sft: int, rl: int, topk: str, verdict: str) -> None:
+    """Three seeds with L1 differ by 25, 25.5 and 24.5 points; BatchTopK has one seed."""
+    tails = specificity([60, 62, 62], [10, 11, 13])
+    tails |= {"sft-5-topk-r0": tail(sft), "rl-5-topk-r0": tail(rl)}
+    found = specific_features(family(specificity=tails))
+    assert found.batch_topk is not None and found.batch_topk["verdict"] == topk
+    assert found.batch_topk["estimate"] == (sft - rl) / 2
+    half = 4.3027 * 0.5
+    assert found.batch_topk["high"] == pytest.approx((sft - rl) / 2 + half, abs=1e-3)
+    assert found.verdict == verdict
+    assert f"With BatchTopK, difference {(sft - rl) / 2:+.2f}" in found.against
+
+
+def test_a_claim_that_l1_does_not_support_is_no_artifact() -> None:
+    tails = specificity([10, 12, 14], [60, 64, 62])
+    tails |= {"sft-5-topk-r0": tail(4), "rl-5-topk-r0": tail(60)}
+    assert specific_features(family(specificity=tails)).verdict == NOT_SUPPORTED
+    alone = specificity([60], [10]) | {"sft-5-topk-r0": tail(4), "rl-5-topk-r0": tail(60)}
+    found = specific_features(family(specificity=alone))
+    assert found.verdict == UNDECIDED and found.batch_topk is not None
+    assert (found.batch_topk["low"], found.batch_topk["verdict"]) == (None, UNDECIDED)
+
+
+def test_mas_with_batch_topk() -> None:
+    seeds = {f"r{i}": attributed(20 + i, 5) for i in range(3)} | {"topk": attributed(3, 13)}
+    found = attributed_features(family(attribution=seeds))
+    assert found.verdict == ARTIFACT and "BatchTopK: SFT 3.0%, RL 13.0%." in found.against
+    assert found.reason == "crosscoders with BatchTopK do not show it"
 
 
 @pytest.mark.parametrize(("swapped", "verdict"), [(60, NOT_SUPPORTED), (58, UNDECIDED)])
@@ -189,6 +249,7 @@ def test_turnover_of_rl_less_that_of_sft() -> None:
     found = turnover(family())
     assert found.seeds == pytest.approx([32, 44, 26, 38]) and found.estimate == pytest.approx(35)
     assert found.verdict == SUPPORTED and found.low == pytest.approx(35 - 3.182 * 3.873, abs=0.01)
+    assert found.each == "step", "they are not of several seeds"
 
 
 def test_turnover_of_lists_that_no_seed_reproduces() -> None:
@@ -212,6 +273,27 @@ def test_tasks_share_more_where_rl_wins() -> None:
     found = shared_features(family())
     assert found.seeds == pytest.approx([40, 40, 45]) and found.verdict == SUPPORTED
     assert "by seed: 4, 6, 5." in found.against
+
+
+def test_tasks_that_share_more_only_with_l1() -> None:
+    """BatchTopK: 30% where RL wins, 70% elsewhere; with three seeds of L1, 40, 40 and 42 points."""
+    part = copy.deepcopy(family())
+    part["evidence"]["overlap"] = {"won": cell(0.6, 0.6, 0.62)} | {
+        name: cell(0.2, 0.2, 0.2) for name in ("both_right", "both_wrong", "lost")
+    }
+    part["evidence"]["features"] = [part["evidence"]["features"][0]] * 3
+    others = {name: cell(0.7) for name in ("both_right", "both_wrong", "lost")}
+    features = [{"protocol": {"all": {"intersection": 0}}}]
+    found = shared_features(part)
+    assert found.verdict == SUPPORTED
+    part["batch_topk"] = {"overlap": {"won": cell(0.3)} | others, "features": features}
+    found = shared_features(part)
+    assert found.verdict == ARTIFACT and found.batch_topk is not None
+    assert found.batch_topk["estimate"] == pytest.approx(-40)
+    assert found.against.endswith("not supported. Selected with BatchTopK: 0.")
+    part["batch_topk"]["overlap"]["won"] = cell(None)
+    found = shared_features(part)
+    assert found.verdict == SUPPORTED and found.batch_topk is None
 
 
 def test_tasks_that_share_as_much_elsewhere() -> None:
@@ -350,22 +432,36 @@ def test_norms_by_model_and_seed() -> None:
     ]
     columns = ["replicate", "alive", "mas_base", "mas_sft", "mas_rl"]
     table = pd.DataFrame(rows, columns=columns).assign(crosscoder="trio")
-    found = attribution(pd.concat([table, table.assign(crosscoder="trio-swapped")]))
-    assert found["r0"] == {
-        "alive": 2, "base_above_0.5": 0, "sft_above_0.5": 1, "rl_above_0.5": 1,
-    }  # fmt: skip
+    for model, star in (("base", 0.0), ("sft", 0.6), ("rl", 0.4)):
+        table[f"mas_{model}_star"] = star
+    swapped = table[table["replicate"] == 0].assign(crosscoder="trio-swapped")
+    found = attribution(pd.concat([table, swapped, swapped.assign(crosscoder="trio-topk")]))
+    stars = {"base_star_above_0.5": 0, "sft_star_above_0.5": 2, "rl_star_above_0.5": 0}
+    expected = {"alive": 2, "base_above_0.5": 0, "sft_above_0.5": 1, "rl_above_0.5": 1}
+    assert found["r0"] == found["swapped"] == found["topk"] == expected | stars
     assert found["r1"]["base_above_0.5"] == 1
-    assert found["swapped"] == {
-        "alive": 3, "base_above_0.5": 1, "sft_above_0.5": 1, "rl_above_0.5": 1,
-    }  # fmt: skip
+
+
+def test_a_crosscoder_without_alive_features_has_numbers_too() -> None:
+    """Nothing is alive in RL's: its numbers are 0, its spread is unknown, and no claim fails."""
+    rows = [("sft-5", 0, 1, 0.9, 0.8, 0.1, 0.9), ("sft-5", 0, 1, 0.5, 0.5, 0.9, 0.9)]
+    rows += [("sft-5", 0, 0, 0.9, 0.9, 0.9, 0.9), ("rl-5", 0, 0, 0.9, 0.9, 0.9, 0.9)]
+    columns = ["crosscoder", "replicate", "alive", "nrn", "nrn_star", "r2_base", "r2_tuned"]
+    found = tails(pd.DataFrame(rows, columns=columns))
+    sft, rl = found["sft-5-r0"], found["rl-5-r0"]
+    assert (sft["alive"], sft["above_0.7"], sft["star_above_0.7"]) == (2, 1, 1)
+    assert sft["std"] == pytest.approx(0.2)
+    assert sft["r2_above_0.7"] == {"base": 0.1, "tuned": 0.9}
+    assert (rl["alive"], rl["above_0.7"], rl["std"]) == (0, 0, None)
+    assert specific_features(family(specificity=found)).verdict == UNDECIDED
+    assert "0.200 for SFT, – for RL." in about_specificity("A", found)
 
 
 def test_attributed_features_that_swapped_models_have_too() -> None:
-    seed = {"alive": 100, "base_above_0.5": 0, "sft_above_0.5": 20, "rl_above_0.5": 10}
-    seeds = {f"r{n}": seed | {"sft_above_0.5": 20 + n} for n in range(3)}
+    seeds = {f"r{n}": attributed(20 + n, 10) for n in range(3)}
     alone = attributed_features(family(attribution=seeds))
     assert (alone.null, alone.verdict) == (0, SUPPORTED)
-    null = {"swapped": seed | {"sft_above_0.5": 40}}
+    null = {"swapped": attributed(40, 10)}
     found = attributed_features(family(attribution=seeds | null))
     assert (found.estimate, found.null, found.verdict) == (11, 30, NOT_SUPPORTED)
     assert "swapped at random: SFT 40.0%, RL 10.0%." in found.against
