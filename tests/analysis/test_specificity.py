@@ -130,6 +130,7 @@ def save_crosscoder(folder, models, seed):
     table["pattern"] = models[-1]
     for i, model in enumerate(models):
         table[f"share_{model}"] = (i + 1) / sum(range(1, len(models) + 1))
+        table[f"r2_{model}"] = i / 10
     table.to_csv(folder / "features.csv", index=False)
     return folder / "crosscoder.safetensors"
 
@@ -172,7 +173,10 @@ def test_nrn_table(study):
         "nrn",
         "nrn_folded",
         "nrn_star",
+        "r2_base",
+        "r2_tuned",
     ]
+    assert (result["r2_base"] == 0).all() and (result["r2_tuned"] == 0.1).all()
     assert len(result) == 13 * 6
     assert result["nrn_star"].round(3).eq(0.667).all()
     crosscoder = Crosscoder.load(study / "sft-3-r0" / "crosscoder.safetensors")
