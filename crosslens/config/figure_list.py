@@ -61,7 +61,8 @@ DRAWINGS = {
         "how well a top list is reproduced at all. It is no lower bound for the checkpoints. Their "
         "crosscoders share one initialization and one order of rows, so adjacent checkpoints can "
         "overlap more. By index, two seeds overlap near chance, because they number the features "
-        "differently.",
+        "differently. In one crosscoder, where trained: base and all checkpoints share its "
+        "features, so a feature is the same at every checkpoint.",
     ),
     "draw_mas": Drawing(
         "metrics/{family}/mas.csv",

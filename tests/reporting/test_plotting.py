@@ -130,6 +130,16 @@ def test_overlap_is_a_symmetric_matrix_and_says_what_another_seed_gives() -> Non
 SHIFTS = ["from", "to", "feature", "rank_from", "rank_to", "shift"]
 
 
+def test_overlap_within_one_crosscoder_is_a_third_line() -> None:
+    """It is trained for SFT only: 7 features in common of 50."""
+    rows = [("tiny", "sft", a, b, "together", n) for a, b, n in ((1, 1, 50), (1, 5, 7), (5, 5, 50))]
+    table = pd.concat([overlap(), pd.DataFrame(rows, columns=overlap().columns)])
+    axes = draw_overlap(table[table["family"] == "tiny"], LABELS, 50).axes
+    assert len(axes) == 6 and "in one crosscoder" in axes[4].get_title()
+    assert [text.get_text() for text in axes[4].texts] == ["50", "7", "7", "50"]
+    assert axes[5].texts[0].get_text() == "not trained"
+
+
 def test_rank_shifts_are_cells_blank_outside_a_top_list() -> None:
     rows = [(1, 2, 9, 1.0, 3.0, -2.0), (1, 2, 7, 2.0, np.nan, np.nan), (2, 3, 7, np.nan, 4.0, 5.0)]
     figure = draw_rank_shifts(pd.DataFrame(rows, columns=SHIFTS), "Tiny", "sft", 50, 5)

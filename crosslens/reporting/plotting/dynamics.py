@@ -8,22 +8,30 @@ from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.reporting.plotting.style import LIGHT, NAMES, draw_placeholder, text_color
 
 KINDS = {"index": "by index", "matched": "by decoder direction"}
+TOGETHER = {"together": "in one crosscoder"}  # of base and all checkpoints, where it is trained
 
 
 def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt.Figure:
     """Heatmaps checkpoint by checkpoint: the paper's overlap by index, and by direction beside it;
-    below each the same checkpoint trained with another seed."""
+    below each the same checkpoint trained with another seed. A third line has the overlap within
+    one crosscoder of base and all checkpoints, where there is one."""
     families = list(dict.fromkeys(overlap["family"]))
-    figure, grid = plt.subplots(
-        2 * len(families), 2, figsize=(5.4, 5.2 * len(families)), squeeze=False
-    )
-    rows = [(family, kind) for family in families for kind in KINDS]
+    kinds = KINDS | (TOGETHER if (overlap["kind"] == "together").any() else {})
+    rows = [(family, kind) for family in families for kind in kinds]
+    figure, grid = plt.subplots(len(rows), 2, figsize=(5.4, 2.6 * len(rows)), squeeze=False)
     for line, (family, kind) in zip(grid, rows, strict=True):
         for axes, paradigm in zip(line, ("sft", "rl"), strict=True):
             part = overlap[(overlap["family"] == family) & (overlap["paradigm"] == paradigm)]
-            draw_heatmap(axes, square(part[part["kind"] == kind]), top)
+            axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {kinds[kind]}")
+            shown = part[part["kind"] == kind]
+            if shown.empty:
+                draw_placeholder(axes, "not trained")
+                continue
+            draw_heatmap(axes, square(shown), top)
+            if kind in TOGETHER:
+                axes.set(xlabel="checkpoint", ylabel="checkpoint")
+                continue
             again = part[part["kind"] == f"replicate_{kind}"]["overlap"]
-            axes.set_title(f"{labels[family]} {NAMES[paradigm]}, {KINDS[kind]}")
             values = ", ".join(str(v) for v in again) or "not trained"
             alone = "\nno earlier checkpoint is studied" if part["a"].nunique() == 1 else ""
             last = f"{N_CHECKPOINTS} against {N_CHECKPOINTS} with another seed: {values}"
