@@ -47,7 +47,7 @@ ENVIRONMENTS = environments(config)  # by kind of rule
 SFT_PROCESSES = ["crosslens/posttraining/sft/entrypoint.py"]
 GRPO_PROCESSES = [
     f"crosslens/posttraining/grpo/{name}.py"
-    for name in ["agent_loop", "cpu_platform", "replay"]
+    for name in ["agent_loop", "batch_rollout", "cpu_platform", "no_router"]
 ]
 RULE_RESOURCES = {}  # what one job of each rule requests, for `plan` and `doctor`
 

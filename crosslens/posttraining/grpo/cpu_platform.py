@@ -1,4 +1,4 @@
-"""Run verl on a CPU: a platform, and a rollout server that samples with transformers in batches.
+"""Run verl on a CPU: a platform, and a rollout in which the trainer's process samples.
 
 verl imports this module in each of its processes (VERL_USE_EXTERNAL_MODULES). A "GPU" of Ray is
 then a logical slot, tensors stay on the CPU, and collectives use gloo. verl's algorithm is
@@ -6,26 +6,20 @@ unchanged. Three hooks have no public registry: the entry in `_ROLLOUT_REGISTRY`
 backend of the process group, and some memory functions that `torch.cpu` lacks.
 """
 
-import asyncio
 import os
-import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import ray
 import torch
 import verl.utils.distributed
 from verl.plugin.platform.platform_cuda import PlatformCUDA
 from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.workers.rollout import base as rollout_base
-from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
-from crosslens.models.sampling import Completion, sample, stop_token_ids
+if TYPE_CHECKING:
+    from crosslens.posttraining.grpo.batch_sampler import BatchSampler
 
 NAME = "crosslens_cpu"
-QUIET_SECONDS = 5.0  # without a new request, after which a batch is taken as complete
-POLL_SECONDS = 0.005
-NEUTRAL_SETTINGS = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
 
 for name in (
     "memory_allocated",
@@ -93,125 +87,27 @@ class PlatformCPU(PlatformCUDA):
 verl.utils.distributed.initialize_global_process_group_ray.__defaults__ = (None, "cpu:gloo")
 
 
-class RolloutServer:
-    """Token-in, token-out generation; the requests of a step are sampled together.
+class CPURollout(rollout_base.BaseRollout):
+    """The sampler in a trainer's process.
 
-    Samples depend on the seed, the step and the requests, not on when requests arrive.
+    As many trainers share one as `tensor_model_parallel_size` says; it is in the first one.
     """
 
-    def __init__(self, model_path: str, config: Any, seed: int) -> None:
-        from transformers import AutoModelForCausalLM
+    sampler: ClassVar["BatchSampler"]  # of this process
 
-        from crosslens.models.tokenizer import load_tokenizer
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        from crosslens.posttraining.grpo.batch_sampler import BatchSampler
 
-        torch.set_num_threads(1)
-        self.config, self.seed = config, seed
-        self.global_steps: int | None = None
-        self.generator = torch.Generator().manual_seed(seed)
-        self.model = AutoModelForCausalLM.from_pretrained(
-            model_path, dtype=torch.float32, attn_implementation="sdpa"
-        ).eval()
-        self.stop_ids = stop_token_ids(self.model, load_tokenizer(Path(model_path)))
-        self.pending: list[tuple[list[int], dict, asyncio.Future]] = []
-        self.batching: asyncio.Task | None = None
-
-    async def load_weights(self, weights: dict[str, torch.Tensor], global_steps: int) -> None:
-        """Copy the trainer's weights, in place; one of two tied weights may be missing.
-
-        Raises ValueError when weights are missing or unknown.
-        """
-        own = self.model.state_dict(keep_vars=True)
-        received = {id(own[name]) for name in weights if name in own}
-        differing = [name for name in weights if name not in own]
-        differing += [name for name, tensor in own.items() if id(tensor) not in received]
-        if differing:
-            raise ValueError(f"the trainer and the rollout differ in the tensor {differing[0]}")
-        self.model.load_state_dict(weights, strict=False)
-        self.global_steps = global_steps
-        self.generator.manual_seed((self.seed << 32) + global_steps)
-
-    async def generate(
-        self, prompt_ids: list[int], sampling_params: dict, request_id: str, **_: Any
-    ) -> TokenOutput:
-        """Return one completion, sampled together with other waiting requests."""
-        future = asyncio.get_running_loop().create_future()
-        self.pending.append((list(prompt_ids), dict(sampling_params), future))
-        if self.batching is None or self.batching.done():
-            self.batching = asyncio.create_task(self.sample_pending())
-        completion = await future
-        return TokenOutput(
-            token_ids=completion.ids,
-            log_probs=completion.log_probs if sampling_params.get("logprobs") else None,
-            stop_reason="completed",
-            extra_fields={"global_steps": self.global_steps},
-        )
-
-    async def sample_pending(self) -> None:
-        """Sample batch after batch while requests wait."""
-        while self.pending:
-            await self.wait_for_batch()
-            most = self.config.max_num_seqs
-            batch, self.pending = self.pending[:most], self.pending[most:]
-            batch.sort(key=lambda request: request[0])
-            try:
-                completions = await asyncio.to_thread(self.sample_batch, batch)
-            except Exception as error:
-                for *_, future in batch:
-                    future.set_exception(error)
-                continue
-            for (*_, future), completion in zip(batch, completions, strict=True):
-                future.set_result(completion)
-
-    async def wait_for_batch(self) -> None:
-        """Wait until a full batch is pending, or no more requests arrive."""
-        waiting, since = 0, time.monotonic()
-        while waiting < self.config.max_num_seqs and time.monotonic() - since < QUIET_SECONDS:
-            if len(self.pending) > waiting:
-                waiting, since = len(self.pending), time.monotonic()
-            await asyncio.sleep(POLL_SECONDS)
-
-    def sample_batch(self, batch: list) -> list[Completion]:
-        """Sample a batch. Raises ValueError for unequal or unsupported sampling settings."""
-        settings = batch[0][1]
-        if any(other != settings for _, other, _ in batch):
-            raise ValueError("the CPU rollout needs equal sampling settings for all requests")
-        for key, neutral in NEUTRAL_SETTINGS.items():
-            if settings.get(key, neutral) != neutral:
-                raise ValueError(f"the CPU rollout does not support {key}")
-        return sample(
-            self.model,
-            [ids for ids, *_ in batch],
-            max_new_tokens=self.config.response_length,
-            temperature=float(settings.get("temperature", 1.0)),
-            stop_ids=self.stop_ids,
-            generator=self.generator,
-        )
-
-    async def no_op(self, *_: Any, **__: Any) -> None:
-        """Do nothing, in place of memory management and profiling."""
-
-    wake_up = sleep = clear_kv_cache = release_kv_cache = resume_kv_cache = no_op
-    resume_generation = start_profile = stop_profile = abort_all_requests = no_op
-
-
-class CPUReplica(RolloutReplica):
-    """Start one server as a Ray actor."""
-
-    async def launch_servers(self) -> None:
-        name = server_name(self.replica_rank)
-        actor = ray.remote(RolloutServer).options(name=name, max_concurrency=4096, num_cpus=0)
-        server = actor.remote(
-            self.model_config.path, self.config, self.config.seed + self.replica_rank
-        )
-        await server.wake_up.remote()
-        self.servers, self._server_handle, self._server_address = [server], server, name
-
-
-class ServerAdapter(rollout_base.BaseRollout):
-    """Send new weights from the trainers' processes to the servers.
-
-    As many trainers share one server as `tensor_model_parallel_size` says; the first one sends.
-    """
+        super().__init__(*arguments, **settings)
+        replica, place = divmod(int(os.environ["RANK"]), self.config.tensor_model_parallel_size)
+        self.samples = place == 0
+        if self.samples:
+            CPURollout.sampler = BatchSampler(
+                self.model_config.path,
+                seed=self.config.seed + replica,
+                max_new_tokens=self.config.response_length,
+                most=self.config.max_num_seqs,
+            )
 
     async def resume(self, tags: list[str]) -> None:
         pass
@@ -219,20 +115,29 @@ class ServerAdapter(rollout_base.BaseRollout):
     async def release(self) -> None:
         pass
 
-    async def update_weights(self, weights: Any, global_steps: int | None = None, **_: Any) -> None:
+    async def update_weights(self, weights: Any, global_steps: int = 0, **_: Any) -> None:
         full = {name: (w.full_tensor() if hasattr(w, "full_tensor") else w) for name, w in weights}
-        tensors = {name: w.detach().float().cpu() for name, w in full.items()}
-        sharing = self.config.tensor_model_parallel_size
-        replica, place = divmod(int(os.environ["RANK"]), sharing)
-        if place == 0:
-            server = ray.get_actor(server_name(replica))
-            await server.load_weights.remote(tensors, global_steps)
+        if self.samples:
+            self.sampler.load_weights({name: w.detach() for name, w in full.items()}, global_steps)
 
 
-def server_name(rank: int) -> str:
-    """Return the server's name in Ray."""
-    return f"{NAME}_{rank}"
+class CPUReplica(RolloutReplica):
+    """verl's view of a sampler: no server is started, as a trainer's process samples."""
+
+    samplers: ClassVar[list[Any]] = []  # the processes that sample, by rank
+
+    async def launch_servers(self) -> None:
+        self._server_address = f"{NAME}_{self.replica_rank}"
+        self.samplers.append(self.workers[0])
 
 
-rollout_base._ROLLOUT_REGISTRY[NAME, "async"] = f"{__name__}.ServerAdapter"
+def sample_in_trainer(
+    _: Any, prompts: list[list[int]], settings: dict[str, float]
+) -> list[tuple[list[int], list[float]]]:
+    """Return tokens and log-probabilities that this process samples; Ray calls it on an actor."""
+    completions = CPURollout.sampler.sample(prompts, settings)
+    return [(completion.ids, completion.log_probs) for completion in completions]
+
+
+rollout_base._ROLLOUT_REGISTRY[NAME, "async"] = f"{__name__}.CPURollout"
 RolloutReplicaRegistry.register(NAME, lambda: CPUReplica)

@@ -8,7 +8,8 @@ from typing import Any
 from crosslens.config.sections import GRPOConfig
 
 REWARD = Path(__file__).with_name("reward.py")
-REPLAY = Path(__file__).with_name("replay.py")
+ROUTER = Path(__file__).with_name("no_router.yaml")
+MANAGER = "crosslens.posttraining.grpo.batch_rollout.BatchRollout"
 AGENT_LOOP = Path(__file__).with_name("agent_loop.yaml")
 
 TRAINING_STATE = [
@@ -22,12 +23,12 @@ REWARD_OVERRIDES = {
     "reward.reward_manager.name": "naive",
 }
 
-# The only differences on a CPU: the plugin's rollout, a fixed order of completions, logical slots
-# for Ray, no compilation.
+# The only differences on a CPU: the plugin's rollout, logical slots for Ray, no compilation.
 CPU_OVERRIDES = {
     "actor_rollout_ref.rollout.name": "crosslens_cpu",
     "actor_rollout_ref.rollout.load_format": "auto",
-    "actor_rollout_ref.rollout.agent.num_workers": 1,
+    "+actor_rollout_ref.rollout.agent.agent_loop_manager_class": MANAGER,
+    "actor_rollout_ref.rollout.router_config_path": ROUTER,
     "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
     "actor_rollout_ref.model.use_remove_padding": False,
     "actor_rollout_ref.model.enable_gradient_checkpointing": False,
@@ -41,12 +42,10 @@ CPU_OVERRIDES = {
         "buffer_dtype": "fp32",
     },
     "actor_rollout_ref.rollout.dtype": "float32",
-    "trainer.v1.sampler.custom_sampler.path": REPLAY,
-    "trainer.v1.sampler.custom_sampler.name": "OrderedReplayBuffer",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 8,
     "+ray_kwargs.ray_init.include_dashboard": False,
-    "reward.num_workers": 1,
+    "reward.num_workers": 0,  # the manager rewards
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
 }
 CUDA_OVERRIDES = {

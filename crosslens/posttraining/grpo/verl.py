@@ -125,4 +125,5 @@ def backend_environment(device: str) -> dict[str, str | None]:
         "VERL_ENGINE_DEVICE": "cuda",
         "CUDA_VISIBLE_DEVICES": None,  # empty, it would hide Ray's logical slots as well
         "OMP_NUM_THREADS": "1",
+        "TQ_NUM_THREADS": "1",  # verl's queue would take eight, and warn with every message
     }
