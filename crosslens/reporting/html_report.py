@@ -1,6 +1,7 @@
 """The one page that a reader opens first: all findings, figures and tables of a study."""
 
 import base64
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def render_report(
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": number, "title_of": task_title, "reference": reference}
-    environment.filters |= {"percent": percent, "about_gap": about_gap}
+    environment.filters |= {"percent": percent, "about_gap": about_gap, "sentences": sentences}
     return environment.from_string(template).render(
         study=study,
         summary=summary,
@@ -117,6 +118,12 @@ def render_report(
         config=yaml.safe_dump(study.config.plain(), sort_keys=False),
         repeated=len(set(study.config.figures.families)) < 3,
     )
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text, with minus signs before negative numbers."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z\d])", text) if text else []
 
 
 def number(value: Any, digits: int = 1, signed: bool = False) -> str:

@@ -5,8 +5,8 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
+from hypothesis import example, given, settings
 from test_kernels import by_autograd, problem, scales, trainer_of
 
 from crosslens.crosscoder.kernels.parameter_matrices import NAMES
@@ -48,8 +48,9 @@ def check(trainer, crosscoder, x, keep):
     for matrix in (trainer.gradient.W_dec, trainer.gradient.W_enc):
         matrix[~stats.active] = 0
     scale = scales(crosscoder, x[:40], 0.0, by_autograd(copy.deepcopy(crosscoder), x, 0.0)[1])
+    rounding = 1e-6 * x.norm() * max(f.norm(), x.norm())  # of an error near 0, x minus nearly x
     for name, found in trainer.gradient.parameters(len(crosscoder.W_dec)).items():
-        bound = 1e-5 * max(scale[name], expected[name].norm())
+        bound = max(1e-5 * max(scale[name], expected[name].norm()), rounding)
         assert (found - expected[name]).norm() <= bound, name
     return stats
 
@@ -82,6 +83,7 @@ def test_the_kept_set_of_worked_numbers():
     seed=st.integers(0, 1000),
     share=st.sampled_from([0.0, 0.01, 0.1, 0.4, 1.0]),
 )
+@example(n=1, d=1, k=1, size=1, seed=524, share=0.0)  # its error is nearly 0
 def test_kept_set_and_gradients_equal_autograds(screened, n, d, k, size, seed, share):
     """From a single entry to all that are positive, in three batches whose scales differ: the
     bounds that earlier batches suggest are too high, too low, or right."""

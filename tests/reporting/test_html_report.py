@@ -21,7 +21,7 @@ from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
 from crosslens.reporting.feature_numbers import why_empty
 from crosslens.reporting.findings import about_gap, compare, findings
-from crosslens.reporting.html_report import number, render_report
+from crosslens.reporting.html_report import number, render_report, sentences
 from crosslens.reporting.job_costs import belongs, seconds_by_rule
 from crosslens.reporting.plotting.style import plt
 from crosslens.reporting.summary import Study, summarize
@@ -420,6 +420,17 @@ def test_gpu_hours_are_time_multiplied_by_the_gpus_of_each_job(tmp_path: Path) -
 def test_numbers() -> None:
     assert [number(1.25), number(1.25, 1, True), number(-1.25)] == ["1.2", "+1.2", "−1.2"]
     assert number(None) == number(float("nan")) == "–"
+
+
+def test_each_sentence_of_a_verdict_is_a_line_of_its_own() -> None:
+    text = "Claimed: above 0.5. By seed: +1.5, -0.2. 2 of 3 seeds have a set. RL-5 stays [-1, 2]."
+    assert sentences(text) == [
+        "Claimed: above 0.5.",
+        "By seed: +1.5, −0.2.",
+        "2 of 3 seeds have a set.",
+        "RL-5 stays [−1, 2].",
+    ]
+    assert sentences("") == []
 
 
 def test_why_no_feature_is_selected_in_all_tasks() -> None:

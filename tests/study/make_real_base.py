@@ -1,6 +1,6 @@
 r"""Make the base model and the problems of tests/config/real.yaml.
 
-    .venvs/sft/bin/python tests/study/make_real_base.py SMOLLM2 OUT [--no-cold-start]
+    .venvs/sft/bin/python tests/study/make_real_base.py SMOLLM2 OUT
 
 SMOLLM2 is the directory that shared/real/make_smollm2.py makes. As it is, the model solves none of
 the word problems in the study's prompt, so GRPO would have no answer to reward. It therefore gets a
@@ -62,9 +62,12 @@ def prepare_conversations(rows: list[dict], out: Path) -> None:
     write_json(out / "dataset_info.json", dataset_info())
 
 
-def cold_start(rows: list[dict], out: Path) -> None:
-    """Fine-tune `out`/smollm2 on problems with equations, into `out`/base."""
-    prepare_conversations(rows, out / "conversations")
+def main(smollm2: Path, out: Path) -> None:
+    """Fine-tune the model, and write the problems that it has not seen."""
+    start, trained, asked = problem_sets()
+    print(f"the cold start has {len(start)} problems, the study trains on {len(trained)}")
+    prepare_model(smollm2, out / "smollm2")
+    prepare_conversations(start, out / "conversations")
     llama_factory.train(
         base=out / "smollm2",
         data=out / "conversations",
@@ -78,19 +81,9 @@ def cold_start(rows: list[dict], out: Path) -> None:
     parts[-1].rename(out / "base")
     for folder in (*parts[:-1], out / "smollm2", out / "conversations"):
         remove_atomically(folder)
-
-
-def main(smollm2: Path, out: Path, *, trains: bool) -> None:
-    """Make the base model, and write the problems that it has not seen."""
-    start, trained, asked = problem_sets()
-    print(f"the cold start has {len(start)} problems, the study trains on {len(trained)}")
-    prepare_model(smollm2, out / ("smollm2" if trains else "base"))
-    if trains:
-        cold_start(start, out)
     write_jsonl(out / "problems.jsonl", trained)
     write_jsonl(out / "word_problems.jsonl", asked)
 
 
 if __name__ == "__main__":
-    folders = [Path(argument) for argument in sys.argv[1:3]]
-    main(*folders, trains="--no-cold-start" not in sys.argv[3:])
+    main(*map(Path, sys.argv[1:]))

@@ -37,3 +37,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   }
 }
+
+// Paper shows what is folded on the screen.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});
