@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from hypothesis import example, given, settings
-from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from test_kernels import by_autograd, problem, scales, trainer_of
 
 from crosslens.crosscoder.kernels.parameter_matrices import NAMES
