@@ -152,7 +152,7 @@ def with_controls(
 
 def comparisons(splits: Mapping[str, Any], dose: Dose, extent: Extent) -> Iterator[Arm]:
     """List what the primary set is compared with besides matched features."""
-    kind = "intersection"
+    kind = PRIMARY
     own = {name: found[kind] for name, found in splits.items()}
     for other in ("next_best", SFT_FEATURES):
         sets = {name: found[other] for name, found in splits.items()}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from crosslens.analysis.arms import MATCHED, PATCH, PRIMARY, SELECTED, is_fair
+from crosslens.analysis.arms import MATCHED, PATCH, PRIMARY, SELECTED, SFT_FEATURES, is_fair
 from crosslens.analysis.comparisons import (
     POINTS,
     Compared,
@@ -200,7 +200,7 @@ def sft_control(
         hypothesis.questions,
         hypothesis.measure,
         rule,
-        against="sft" if base else MATCHED,
+        against=SFT_FEATURES if base else MATCHED,
         **arms_of(hypothesis),
     )
     if found is None:

@@ -45,13 +45,12 @@ class Benchmark(NamedTuple):
 
     def fairly_edited(self, arms: Sequence[Mapping[str, Any]]) -> Bool[np.ndarray, "arms q"]:
         """Return which questions each arm of arms.json edits, by an edit of its set's size."""
-        names = [f"{half}{task}" for half, task in zip(self.half, self.task, strict=True)]
-        parts, part = np.unique(names, return_inverse=True)
-        found = [
-            [is_fair(arm, place_of(arm["design"], (p[1:], p[0]), self.tasks)) for p in parts]
-            for arm in arms
-        ]
-        return np.array(found, dtype=bool).reshape(len(arms), len(parts))[:, part]
+        parts = list(zip(self.task, self.half, strict=True))
+        found = np.zeros((len(arms), len(parts)), dtype=bool)
+        for row, arm in zip(found, arms, strict=True):
+            fair = {p: is_fair(arm, place_of(arm["design"], p, self.tasks)) for p in set(parts)}
+            row[:] = [fair[p] for p in parts]
+        return found
 
     def is_right(self, choice: Int[np.ndarray, "... q"]) -> Bool[np.ndarray, "... q"]:
         """Return whether choices are right."""

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.stats import t
 
+from crosslens.analysis.significance import t_interval
 from crosslens.config.crosscoder_design import VARIATION
 from crosslens.config.study_design import FINAL
 
@@ -138,8 +138,4 @@ def alive_parts(table: pd.DataFrame) -> Iterator[tuple[tuple[str, int], pd.DataF
 
 def seed_interval(counts: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95% t interval of a mean over seeds; None for a single seed."""
-    if len(counts) < 2:
-        return None
-    error = np.std(counts, ddof=1) / len(counts) ** 0.5
-    half, centre = float(t.ppf(0.975, len(counts) - 1) * error), float(np.mean(counts))
-    return centre - half, centre + half
+    return t_interval(counts) if len(counts) > 1 else None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crosslens.analysis.feature_selection import none_if_nan
 from crosslens.analysis.tails import NULLS, seed_interval
 from crosslens.config.crosscoder_design import TRIO_MODELS
 from crosslens.reporting.tables import task_title
@@ -73,11 +74,6 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def none_if_nan(value: float) -> float | None:
-    """Return a number as JSON has it."""
-    return None if pd.isna(value) else float(value)
-
-
 def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return how many alive features of a trio have more than half of their norm in one model.
 
@@ -91,9 +87,9 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
         found[f"r{replicate}" if own else name.removeprefix(f"{TRIO_MODELS}-")] = {
             "alive": len(part),
             **{
-                f"{m}{key}_above_0.5": int((part[f"mas_{m}{column}"] > 0.5).sum())
+                f"{m}{star}_above_0.5": int((part[f"mas_{m}{star}"] > 0.5).sum())
                 for m in ("base", "sft", "rl")
-                for key, column in (("", ""), ("_star", "_star"))
+                for star in ("", "_star")
             },
         }
     return found

@@ -48,7 +48,8 @@ def check(trainer, crosscoder, x, keep):
     for matrix in (trainer.gradient.W_dec, trainer.gradient.W_enc):
         matrix[~stats.active] = 0
     scale = scales(crosscoder, x[:40], 0.0, by_autograd(copy.deepcopy(crosscoder), x, 0.0)[1])
-    rounding = 1e-6 * x.norm() * max(f.norm(), x.norm())  # of an error near 0, x minus nearly x
+    # An error near 0, x minus nearly x, keeps the rounding of x.
+    rounding = 2 * torch.finfo(x.dtype).eps * x.norm() * max(f.norm(), x.norm())
     for name, found in trainer.gradient.parameters(len(crosscoder.W_dec)).items():
         bound = max(1e-5 * max(scale[name], expected[name].norm()), rounding)
         assert (found - expected[name]).norm() <= bound, name
