@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from crosslens.analysis.arms import arms, extent_of
-from crosslens.analysis.causal_protocol import Protocol, arrays_of
-from crosslens.analysis.edited_answers import Bench
+from crosslens.analysis.causal_protocol import ArmRunner, arrays_of
+from crosslens.analysis.edited_answers import EditedModel
 from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.feature_scores import BASE, RL
 from crosslens.analysis.question_table import groups_of
@@ -49,7 +49,7 @@ def main(
     network = load_network(models[index], AutoModelForCausalLM)
     trio = trio.to(network.device).requires_grad_(False)
     partner = (RL if index == BASE else BASE) if extent.full else None
-    bench = Bench(
+    edited = EditedModel(
         SplitModel(network, layer),
         trio,
         index,
@@ -62,8 +62,8 @@ def main(
     )
     groups, inside = groups_of(rows, evaluation.tasks)
     final = load_file(states)["states"][inside].float().to(network.device)
-    runner = Protocol(
-        bench,
+    runner = ArmRunner(
+        edited,
         Editor(trio, index, chosen["readout"]),
         chosen,
         evaluation.tasks,
@@ -80,7 +80,7 @@ def main(
         extent=extent,
     )
     results = list(runner.run(list(wanted)))
-    write_arrays(outcomes, arrays_of(results, bench.unedited))
+    write_arrays(outcomes, arrays_of(results, edited.unedited))
     write_json(records, [r.record() for r in results])
 
 

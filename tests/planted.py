@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from crosslens.analysis.arms import Extent, with_controls
-from crosslens.analysis.causal_protocol import Protocol, Result, arrays_of
+from crosslens.analysis.causal_protocol import ArmRunner, Result, arrays_of
 from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
-from crosslens.analysis.edited_answers import Bench
+from crosslens.analysis.edited_answers import EditedModel
 from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.feature_scores import Groups, Scores, score
 from crosslens.analysis.feature_sets import Choice, Counts, feature_sets
@@ -99,18 +99,18 @@ def make_world(kind: str, seed: int, questions: int = 60) -> World:
     return World(models, asked, crosscoder, halves, seed)
 
 
-def bench_of(world: World, name: str) -> Bench:
-    """Return the bench of one model."""
+def edited_model(world: World, name: str) -> EditedModel:
+    """Return a model with its states on all questions and its unedited answers."""
     parts = [(q.task, half) for q, half in zip(world.questions, world.halves, strict=True)]
     options = {"batch_size": 999, "skip_positions": 0, "sink_threshold": float("inf")}
     model, index = world.models[name], MODELS.index(name)
-    return Bench(model, world.crosscoder, index, world.questions, parts, **options)
+    return EditedModel(model, world.crosscoder, index, world.questions, parts, **options)
 
 
-def benchmark_of(world: World, benches: dict[str, Bench]) -> Benchmark:
+def benchmark_of(world: World, models: dict[str, EditedModel]) -> Benchmark:
     """Return what is known of the questions."""
-    right = benches["base"].right
-    answers = {name: benches[name].unedited.choice for name in ("base", "rl")}
+    right = models["base"].right
+    answers = {name: models[name].unedited.choice for name in ("base", "rl")}
     rows = np.arange(len(right))
     cells = [
         cell_of(bool(b), bool(r))
@@ -153,40 +153,40 @@ def chosen_of(world: World, benchmark: Benchmark, controls: int) -> dict[str, An
     return feature_sets(scores, TASKS, np.ones(FEATURES, dtype=bool), choice, counts, world.seed)
 
 
-def run_arms(world: World, name: str, bench: Bench, chosen: dict, arms: list) -> list[Result]:
+def run_arms(
+    world: World, name: str, edited: EditedModel, chosen: dict, arms: list
+) -> list[Result]:
     """Run some arms on one model."""
     editor = Editor(world.crosscoder, MODELS.index(name), "branch")
     direction = (world.models["rl"].table - world.models["base"].table).mean(dim=0)
     steering = dict.fromkeys(chosen["protocol"], direction)
     toward = 1 if name == "base" else -1
-    protocol = Protocol(
-        bench, editor, chosen, TASKS, steering=steering, toward=toward, seed=world.seed
+    runner = ArmRunner(
+        edited, editor, chosen, TASKS, steering=steering, toward=toward, seed=world.seed
     )
-    return list(protocol.run(arms))
+    return list(runner.run(arms))
 
 
-def run_of(name: str, bench: Bench, results: list[Result], replicate: int = 0) -> Run:
+def run_of(name: str, edited: EditedModel, results: list[Result], replicate: int = 0) -> Run:
     """Return the outcomes of arms as the statistics read them."""
     return Run(
         replicate,
         name,
         "rl" if name == "base" else "base",
         [result.record() for result in results],
-        **arrays_of(results, bench.unedited),
+        **arrays_of(results, edited.unedited),
     )
 
 
 def primary_runs(world: World, controls: int) -> tuple[dict[str, list[Run]], Benchmark]:
     """Return the primary arms of base and RL."""
-    benches = {name: bench_of(world, name) for name in ("base", "rl")}
-    benchmark = benchmark_of(world, benches)
+    models = {name: edited_model(world, name) for name in ("base", "rl")}
+    benchmark = benchmark_of(world, models)
     chosen = chosen_of(world, benchmark, controls)
     runs = {}
     for name, dose in (("base", AMPLIFY), ("rl", ZERO)):
         arms = list(with_controls(chosen["protocol"], "protocol", "intersection", dose, controls))
-        runs[name] = [
-            run_of(name, benches[name], run_arms(world, name, benches[name], chosen, arms))
-        ]
+        runs[name] = [run_of(name, models[name], run_arms(world, name, models[name], chosen, arms))]
     return runs, benchmark
 
 

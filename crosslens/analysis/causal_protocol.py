@@ -18,7 +18,7 @@ from crosslens.analysis.arms import (
     Part,
     place_of,
 )
-from crosslens.analysis.edited_answers import Bench, Outcome, Size
+from crosslens.analysis.edited_answers import EditedModel, Outcome, Size
 from crosslens.analysis.edits import Dose, Edit, Editor, along, in_span, patch, scaled
 from crosslens.analysis.edits import random_directions as draw_directions
 from crosslens.analysis.feature_scores import RL
@@ -62,12 +62,12 @@ def arrays_of(results: Sequence[Result], unedited: Outcome) -> dict[str, Shaped[
     }
 
 
-class Protocol:
-    """One model with its states, and all that the edits of its arms are made of."""
+class ArmRunner:
+    """One edited model, and all that the edits of its arms are made of."""
 
     def __init__(
         self,
-        bench: Bench,
+        edited: EditedModel,
         editor: Editor,
         chosen: Mapping[str, Any],
         tasks: Sequence[str],
@@ -77,10 +77,10 @@ class Protocol:
         seed: int,
     ) -> None:
         """`steering` has the mean difference of RL and base by split; `toward` is +1 to add it."""
-        self.bench, self.editor, self.tasks = bench, editor, tasks
+        self.edited, self.editor, self.tasks = edited, editor, tasks
         self.steering, self.toward, self.seed = steering, toward, seed
         self.splits = chosen["protocol"]
-        self.parts = list(dict.fromkeys(p.part for p in bench.prepared))
+        self.parts = list(dict.fromkeys(p.part for p in edited.prepared))
         self.sizes: dict[tuple[str, str, Dose], dict[str, Size]] = {}
         self.primary: dict[tuple[str, str, Dose], Arm] = {}
         self.random: Float[torch.Tensor, "n d"] | None = None
@@ -92,7 +92,7 @@ class Protocol:
             self.random = draw_directions(self.activations(), count, self.seed)
         for arm in track(arms, "intervening", unit="arms"):
             edits = self.edits_of(arm)
-            sizes = by_place(self.bench.sizes(edits), arm.design, self.tasks)
+            sizes = by_place(self.edited.sizes(edits), arm.design, self.tasks)
             factors: dict[str, float] = {}
             if arm.design != "paper" and arm.kind == SELECTED:
                 self.sizes[key(arm)], self.primary[key(arm)] = sizes, arm
@@ -102,7 +102,7 @@ class Protocol:
                     part: scaled(edit, factors[place_of(arm.design, part, self.tasks) or ""])
                     for part, edit in edits.items()
                 }
-            yield Result(arm, self.bench.outcome(edits), factors, relative(sizes, factors))
+            yield Result(arm, self.edited.outcome(edits), factors, relative(sizes, factors))
 
     def edits_of(self, arm: Arm) -> dict[Part, Edit]:
         """Return the edit of every part of the questions that the arm edits."""
@@ -149,9 +149,9 @@ class Protocol:
 
     def activations(self) -> Float[torch.Tensor, "p d"]:
         """Return the model's activations at some thousand edited positions, evenly chosen."""
-        total = sum(len(p.nodes) for p in self.bench.prepared)
+        total = sum(len(p.nodes) for p in self.edited.prepared)
         step = max(1, total // SAMPLE)
-        return torch.cat([p.x[::step, self.editor.index] for p in self.bench.prepared])
+        return torch.cat([p.x[::step, self.editor.index] for p in self.edited.prepared])
 
 
 def key(arm: Arm) -> tuple[str, str, Dose]:

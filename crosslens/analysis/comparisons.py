@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.arms import MATCHED, SELECTED
-from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects
+from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, question_effects
 from crosslens.analysis.significance import (
     Effects,
     benjamini_hochberg,
@@ -116,7 +116,7 @@ def compare(
     found: list[Effects] = []
     for run in runs:
         if own := pairs[run.replicate]:
-            every = effects(run, benchmark, own.arms, measure, chosen)
+            every = question_effects(run, benchmark, own.arms, measure, chosen)
             found.append(Effects(*(sums * own.questions[chosen] for sums in every)))
     if not found:
         return None

@@ -89,8 +89,8 @@ def by_size(questions: Sequence[Question], parts: Sequence[Part], part: Part) ->
     return sorted(inside, key=lambda i: -tree_size(questions[i]))
 
 
-class Bench:
-    """A model, its states on all questions, and its answers without an edit."""
+class EditedModel:
+    """A model to be edited, its states on all questions, and its answers without an edit."""
 
     def __init__(
         self,

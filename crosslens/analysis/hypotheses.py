@@ -26,7 +26,7 @@ from crosslens.analysis.comparisons import (
     pair,
 )
 from crosslens.analysis.edits import ZERO, Dose
-from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, effects
+from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, question_effects
 from crosslens.analysis.significance import LEAST_SEEDS, Effects, holm, mcnemar, t_interval
 from crosslens.config.sections import CausalProtocolConfig
 
@@ -139,7 +139,7 @@ def evidence(
     seeds = [seed_numbers(hypothesis, run, benchmark, chosen) for run in runs]
     patches = [(run, run.find(kind=PATCH)) for run in runs]
     ceilings = [
-        100 * float(effects(run, benchmark, arms, "net", chosen).values()[0])
+        100 * float(question_effects(run, benchmark, arms, "net", chosen).values()[0])
         for run, arms in patches
         if arms
     ]
@@ -223,12 +223,12 @@ def seed_numbers(
     edited = benchmark.fairly_edited([run.arms[own[0]]])[0]
     where = (against.questions if against else edited)[chosen]
     row |= {"compared": int(where.sum()), "controls": len(against.arms) - 1 if against else 0}
-    net = effects(run, benchmark, own, "net", chosen).part[0]
+    net = question_effects(run, benchmark, own, "net", chosen).part[0]
     won, lost = int((net > 0).sum()), int((net < 0).sum())
     row |= {"n_features": dict(run.arms[own[0]]["n_features"]), "won": won, "lost": lost}
     row |= {"p_mcnemar": mcnemar(won, lost).p(won + lost), "size": run.arms[own[0]]["size"]}
     for measure in MEASURES:
-        every = effects(run, benchmark, against.arms if against else own, measure, chosen)
+        every = question_effects(run, benchmark, against.arms if against else own, measure, chosen)
         found = Effects(*(sums * where for sums in every)).values()
         scale = POINTS.get(measure, 1.0)
         row[measure] = float(scale * found[0])

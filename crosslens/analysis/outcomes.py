@@ -105,7 +105,7 @@ def read_run(records: Path, outcomes: Path) -> Run:
         )
 
 
-def effects(
+def question_effects(
     run: Run,
     benchmark: Benchmark,
     arms: Sequence[int],
@@ -154,7 +154,7 @@ def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
             if chosen.any() and edited is not None:
                 row = {"replicate": run.replicate, "target": run.target, **named, "task": task}
                 own = chosen & where[i]
-                found = effect(run, benchmark, i, own if own.any() else chosen)
+                found = effect_numbers(run, benchmark, i, own if own.any() else chosen)
                 yield row | {"n_features": edited} | found
 
 
@@ -174,7 +174,7 @@ def features_edited(arm: Mapping[str, Any], task: str, benchmark: Benchmark) -> 
     return max(found) if found else None
 
 
-def effect(
+def effect_numbers(
     run: Run, benchmark: Benchmark, arm: int, chosen: Bool[np.ndarray, " q"]
 ) -> dict[str, Any]:
     """Return the numbers of one arm on some questions; accuracies in [0, 1], changes in points.
@@ -184,7 +184,7 @@ def effect(
     drawn again uniformly: q (1/m - accuracy) for a fraction q of them. None of them is the null:
     that is what matched edits do to the same questions.
     """
-    found = {name: effects(run, benchmark, [arm], name, chosen) for name in MEASURES}
+    found = {name: question_effects(run, benchmark, [arm], name, chosen) for name in MEASURES}
     part = benchmark._replace(right=benchmark.right[chosen])
     before, after = part.is_right(run.before[chosen]), part.is_right(run.choice[arm][chosen])
     won, lost, count = int((after & ~before).sum()), int((before & ~after).sum()), len(before)

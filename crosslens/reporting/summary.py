@@ -127,7 +127,8 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
             "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
         },
         "interventions": {
-            FINAL[target]: effects(of_model(table, target, replicate)) for target in ("base", "rl")
+            FINAL[target]: changes_by_task(of_model(table, target, replicate))
+            for target in ("base", "rl")
         },
     }
 
@@ -166,7 +167,7 @@ def count_features(found: dict) -> dict[str, Any]:
     }
 
 
-def effects(table: pd.DataFrame) -> dict[str, dict]:
+def changes_by_task(table: pd.DataFrame) -> dict[str, dict]:
     """Return the change of each kind of set in each task, and those of its random sets."""
     found: dict[str, dict] = {}
     on_critical = table[(table["n_samples"] > 0) & ~table["task"].isin(GROUPS)]

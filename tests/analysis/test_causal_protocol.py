@@ -9,9 +9,9 @@ from planted import (
     HELD_OUT,
     RAISED,
     TASKS,
-    bench_of,
     benchmark_of,
     chosen_of,
+    edited_model,
     make_world,
     run_arms,
 )
@@ -27,7 +27,7 @@ from crosslens.analysis.arms import (
     is_fair,
     place_of,
 )
-from crosslens.analysis.causal_protocol import Protocol, arrays_of, match
+from crosslens.analysis.causal_protocol import ArmRunner, arrays_of, match
 from crosslens.analysis.edited_answers import Size
 from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.outcomes import read_run
@@ -43,13 +43,15 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def bench(world):
-    return bench_of(world, "base")
+def edited(world):
+    return edited_model(world, "base")
 
 
 @pytest.fixture(scope="module")
-def chosen(world, bench) -> dict:
-    return chosen_of(world, benchmark_of(world, {"base": bench, "rl": bench_of(world, "rl")}), 9)
+def chosen(world, edited) -> dict:
+    return chosen_of(
+        world, benchmark_of(world, {"base": edited, "rl": edited_model(world, "rl")}), 9
+    )
 
 
 def listed(chosen: dict, extent: Extent = EXTENT) -> list:
@@ -57,9 +59,9 @@ def listed(chosen: dict, extent: Extent = EXTENT) -> list:
 
 
 @pytest.fixture(scope="module")
-def results(world, bench, chosen) -> list:
+def results(world, edited, chosen) -> list:
     wanted = [arm for arm in listed(chosen) if arm.kind != "patch"]
-    return run_arms(world, "base", bench, chosen, wanted)
+    return run_arms(world, "base", edited, chosen, wanted)
 
 
 def test_a_question_is_edited_by_what_was_selected_without_it() -> None:
@@ -106,17 +108,17 @@ def test_only_the_first_seed_of_base_and_rl_runs_in_full() -> None:
     assert other == base._replace(full=False)
 
 
-def test_a_run_is_read_as_it_was_written(results, bench, tmp_path) -> None:
+def test_a_run_is_read_as_it_was_written(results, edited, tmp_path) -> None:
     records = tmp_path / "trio-r1" / "rl-5" / "arms.json"
     outcomes = records.with_name("outcomes.npz")
     records.parent.mkdir(parents=True)
     write_json(records, [result.record() for result in results])
-    write_arrays(outcomes, arrays_of(results, bench.unedited))
+    write_arrays(outcomes, arrays_of(results, edited.unedited))
     run = read_run(records, outcomes)
     assert (run.replicate, run.target, run.other) == (1, "rl", "base")
     assert run.arms == [result.record() for result in results]
     np.testing.assert_array_equal(run.margin, [result.outcome.margin for result in results])
-    np.testing.assert_array_equal(run.before, bench.unedited.choice)
+    np.testing.assert_array_equal(run.before, edited.unedited.choice)
 
 
 def test_the_primary_dose_is_no_second_time_on_the_curve() -> None:
@@ -160,41 +162,41 @@ def test_an_edit_that_could_not_be_scaled_is_no_fair_control() -> None:
     assert is_fair({"design": "everywhere"}, "all"), "the whole state is patched everywhere"
 
 
-def test_features_of_sft_are_clamped_in_units_of_sft(world, bench) -> None:
+def test_features_of_sft_are_clamped_in_units_of_sft(world, edited) -> None:
     chosen = {"protocol": {"A": {"units": {"8": 1.5}, "sft_units": {"7": 2.0}}}}
     editor = Editor(world.crosscoder, 0, "branch")
-    protocol = Protocol(bench, editor, chosen, TASKS, steering={}, toward=1, seed=0)
+    runner = ArmRunner(edited, editor, chosen, TASKS, steering={}, toward=1, seed=0)
     own = Arm("protocol", "intersection", "selected", AMPLIFY, 0, {"A": [8]})
     sft = own._replace(kind="sft", sets={"A": [7]})
-    assert protocol.units_of(own, "A") == [1.5] and protocol.units_of(sft, "A") == [2.0]
-    assert protocol.units_of(sft._replace(dose=ZERO), "A") == [0.0]
+    assert runner.units_of(own, "A") == [1.5] and runner.units_of(sft, "A") == [2.0]
+    assert runner.units_of(sft._replace(dose=ZERO), "A") == [0.0]
     with pytest.raises(KeyError):
-        protocol.units_of(own._replace(sets={"A": [7]}), "A")
+        runner.units_of(own._replace(sets={"A": [7]}), "A")
 
 
-def test_an_arm_edits_its_own_questions_only(world, bench, chosen) -> None:
+def test_an_arm_edits_its_own_questions_only(world, edited, chosen) -> None:
     own = {
         **chosen,
         "protocol": {**chosen["protocol"], "A": {**chosen["protocol"]["A"], "intersection": []}},
     }
     primary = listed(own)[0]
-    found = run_arms(world, "base", bench, own, [primary])[0]
-    changed = found.outcome.margin != bench.unedited.margin
+    found = run_arms(world, "base", edited, own, [primary])[0]
+    changed = found.outcome.margin != edited.unedited.margin
     edited = {
         (world.questions[i].task in HELD_OUT, world.halves[i]) for i in np.flatnonzero(changed)
     }
     assert edited == {(True, "A"), (True, "B"), (False, "A")}, "B is edited by what A selected"
 
 
-def test_the_cause_and_its_direction_move_margins_more_than_controls(results, bench) -> None:
+def test_the_cause_and_its_direction_move_margins_more_than_controls(results, edited) -> None:
     moved = {
-        r.arm.kind: (r.outcome.margin - bench.unedited.margin).mean()
+        r.arm.kind: (r.outcome.margin - edited.unedited.margin).mean()
         for r in results
         if r.arm.dose == AMPLIFY
         and (r.arm.design, r.arm.features, r.arm.draw) == ("protocol", "intersection", 0)
     }
     controls = [
-        (r.outcome.margin - bench.unedited.margin).mean()
+        (r.outcome.margin - edited.unedited.margin).mean()
         for r in results
         if (r.arm.dose, r.arm.features, r.arm.kind) == (AMPLIFY, "intersection", "matched")
     ]

@@ -8,7 +8,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from tiny_models import letter_tokenizer, tiny_network
 
-from crosslens.analysis.edited_answers import Bench, Companions
+from crosslens.analysis.edited_answers import Companions, EditedModel
 from crosslens.analysis.edits import ZERO, Dose, Editor, patch, scaled
 from crosslens.analysis.interventions import intervene
 from crosslens.config.sections import EvaluationConfig
@@ -53,15 +53,15 @@ def crosscoder() -> Crosscoder:
     return crosscoder.requires_grad_(False)
 
 
-def bench_of(questions, crosscoder, **options) -> Bench:
+def edited_model(questions, crosscoder, **options) -> EditedModel:
     options = {"batch_size": 7, "skip_positions": SKIP, "sink_threshold": 1.2, **options}
     model = SplitModel(tiny_network(), LAYER)
-    return Bench(model, crosscoder, INDEX, questions, PARTS, **options)
+    return EditedModel(model, crosscoder, INDEX, questions, PARTS, **options)
 
 
 @pytest.fixture(scope="module")
-def bench(questions, crosscoder) -> Bench:
-    return bench_of(questions, crosscoder)
+def edited(questions, crosscoder) -> EditedModel:
+    return edited_model(questions, crosscoder)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def bench(questions, crosscoder) -> Bench:
     [("branch", ZERO), ("swap", Dose("clamp", 2.0)), ("branch", Dose("set", 9.0))],
 )
 def test_the_same_edit_inside_the_harness(
-    settings, bench, crosscoder, readout: str, dose: Dose
+    settings, edited, crosscoder, readout: str, dose: Dose
 ) -> None:
     network, units = tiny_network(), [1.0, 2.0]
     harness = HFLM(pretrained=network, tokenizer=letter_tokenizer(), batch_size=4, max_length=64)
@@ -81,7 +81,7 @@ def test_the_same_edit_inside_the_harness(
     ):
         samples = run(harness, tasks)["openbookqa"]
     edit = Editor(crosscoder, INDEX, readout).edit(FEATURES, dose, units)
-    found = bench.outcome(dict.fromkeys(set(PARTS), edit))
+    found = edited.outcome(dict.fromkeys(set(PARTS), edit))
     theirs = np.array([[float(resps[0][0]) for resps in s["resps"]] for s in samples])
     right = np.array(
         [s["target"] if isinstance(s["target"], int) else int(s["target"]) for s in samples]
@@ -90,58 +90,60 @@ def test_the_same_edit_inside_the_harness(
     best_other = np.where(np.arange(3) == right[:, None], -np.inf, theirs).max(axis=1)
     np.testing.assert_array_equal(found.choice, theirs.argmax(axis=1))
     np.testing.assert_allclose(found.margin, theirs[rows, right] - best_other, atol=2e-4)
-    assert (np.abs(found.margin - bench.unedited.margin) > 1e-3).any()
+    assert (np.abs(found.margin - edited.unedited.margin) > 1e-3).any()
 
 
-def test_the_identity_is_the_unedited_answer(bench, crosscoder) -> None:
+def test_the_identity_is_the_unedited_answer(edited, crosscoder) -> None:
     editor = Editor(crosscoder, INDEX, "branch")
     same = editor.edit(FEATURES, Dose("multiply", 1.0), [0.0, 0.0])
-    found = bench.outcome(dict.fromkeys(set(PARTS), same))
-    np.testing.assert_array_equal(found.choice, bench.unedited.choice)
-    np.testing.assert_array_equal(found.margin, bench.unedited.margin)
+    found = edited.outcome(dict.fromkeys(set(PARTS), same))
+    np.testing.assert_array_equal(found.choice, edited.unedited.choice)
+    np.testing.assert_array_equal(found.margin, edited.unedited.margin)
 
 
-def test_only_a_parts_questions_are_edited(bench, crosscoder) -> None:
+def test_only_a_parts_questions_are_edited(edited, crosscoder) -> None:
     edit = Editor(crosscoder, INDEX, "branch").edit(FEATURES, Dose("set", 9.0), [0.0, 0.0])
-    found = bench.outcome({PARTS[0]: edit})
-    changed = found.margin != bench.unedited.margin
+    found = edited.outcome({PARTS[0]: edit})
+    changed = found.margin != edited.unedited.margin
     assert changed[::2].any() and not changed[1::2].any()
 
 
-def test_rescaling_a_feature_changes_no_answer(questions, crosscoder, bench) -> None:
+def test_rescaling_a_feature_changes_no_answer(questions, crosscoder, edited) -> None:
     again = Crosscoder.of({k: v.clone() for k, v in crosscoder.state_dict().items()}, {})
     again.W_enc.data[:, :, 1] *= 7
     again.b_enc.data[1] *= 7
     again.W_dec.data[:, 1] /= 7
     for dose in (ZERO, Dose("multiply", 3.0), Dose("clamp", 2.0)):
         found = [
-            bench.outcome(dict.fromkeys(set(PARTS), Editor(c, INDEX, "swap").edit([1], dose, [u])))
+            edited.outcome(dict.fromkeys(set(PARTS), Editor(c, INDEX, "swap").edit([1], dose, [u])))
             for c, u in ((crosscoder, 1.5), (again, 7 * 1.5))
         ]
         np.testing.assert_array_equal(found[0].choice, found[1].choice)
         np.testing.assert_allclose(found[0].margin, found[1].margin, atol=1e-4)
 
 
-def test_sizes_are_those_of_the_edits(bench, crosscoder) -> None:
+def test_sizes_are_those_of_the_edits(edited, crosscoder) -> None:
     edit = Editor(crosscoder, INDEX, "branch").edit(FEATURES, Dose("set", 9.0), [0.0, 0.0])
-    sizes = bench.sizes({PARTS[0]: edit, PARTS[1]: scaled(edit, 2.0)})
-    single = bench.sizes({PARTS[1]: edit})[PARTS[1]]
+    sizes = edited.sizes({PARTS[0]: edit, PARTS[1]: scaled(edit, 2.0)})
+    single = edited.sizes({PARTS[1]: edit})[PARTS[1]]
     assert sizes[PARTS[1]].edit == pytest.approx(2 * single.edit)
     assert sizes[PARTS[1]].state == single.state and single.positions > 0
     total = sizes[PARTS[0]] + sizes[PARTS[1]]
-    positions = sum(int((p.batch.branch != -2).sum()) for p in bench.prepared)
+    positions = sum(int((p.batch.branch != -2).sum()) for p in edited.prepared)
     assert 0 < total.positions <= positions - len(DOCS), "not the first of any question"
 
 
 def test_patching_all_positions_runs_the_other_models_lower_half(questions, crosscoder) -> None:
     other = SplitModel(tiny_network(seed=1), LAYER)
     options = {"skip_positions": 0, "sink_threshold": float("inf")}
-    bench = bench_of(questions, crosscoder, companions=Companions(partner=other.states), **options)
-    found = bench.outcome(dict.fromkeys(set(PARTS), patch))
+    edited = edited_model(
+        questions, crosscoder, companions=Companions(partner=other.states), **options
+    )
+    found = edited.outcome(dict.fromkeys(set(PARTS), patch))
     mixed = tiny_network(seed=1)
     mixed.model.layers[LAYER] = tiny_network().model.layers[LAYER]
     mixed.model.norm, mixed.lm_head = tiny_network().model.norm, tiny_network().lm_head
-    alone = Bench(
+    alone = EditedModel(
         SplitModel(mixed, LAYER), crosscoder, INDEX, questions, PARTS, batch_size=7, **options
     )
     np.testing.assert_allclose(found.margin, alone.unedited.margin, atol=1e-4)
@@ -153,8 +155,8 @@ def test_joint_reads_all_models(questions, crosscoder) -> None:
     def everything(batch):
         return torch.stack([m.states(batch).flatten(0, 1) for m in models], dim=1)
 
-    bench = bench_of(questions, crosscoder, companions=Companions(all_models=everything))
-    prepared = bench.prepared[0]
+    edited = edited_model(questions, crosscoder, companions=Companions(all_models=everything))
+    prepared = edited.prepared[0]
     torch.testing.assert_close(
         prepared.x[:, 0], prepared.states.flatten(0, 1)[prepared.nodes], atol=1e-5, rtol=1e-4
     )

@@ -15,9 +15,9 @@ from planted import (
     RAISED,
     TASKS,
     PlantedModel,
-    bench_of,
     benchmark_of,
     chosen_of,
+    edited_model,
     make_world,
     scores_of,
 )
@@ -48,7 +48,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def benchmark(world):
-    return benchmark_of(world, {name: bench_of(world, name) for name in ("base", "rl")})
+    return benchmark_of(world, {name: edited_model(world, name) for name in ("base", "rl")})
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from planted import AXES, FEATURES, GATE, MODELS, bench_of, benchmark_of, make_world
+from planted import AXES, FEATURES, GATE, MODELS, benchmark_of, edited_model, make_world
 from test_splice import perfect
 from tiny_models import tiny_network
 
@@ -22,7 +22,7 @@ EVERYWHERE = {"batch_size": 64, "skip_positions": 0, "sink_threshold": float("in
 def world():
     """Return the world in which RL opens a gate, and what is known of its questions."""
     world = make_world("disturber", 0)
-    benchmark = benchmark_of(world, {name: bench_of(world, name) for name in MODELS})
+    benchmark = benchmark_of(world, {name: edited_model(world, name) for name in MODELS})
     return world, benchmark._replace(answers=benchmark.answers | {"sft": benchmark.answers["base"]})
 
 

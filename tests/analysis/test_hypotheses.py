@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from planted import (
     AMPLIFY,
-    bench_of,
     benchmark_of,
     chosen_of,
+    edited_model,
     make_world,
     primary_runs,
     run_arms,
@@ -35,7 +35,7 @@ from crosslens.analysis.hypotheses import (
     least_controls,
     verdict,
 )
-from crosslens.analysis.outcomes import Run, effect
+from crosslens.analysis.outcomes import Run, effect_numbers
 from crosslens.crosscoder.model import Crosscoder
 
 RULE = Rule(alpha=0.05, smallest=0.1, draws=200, seed=0)
@@ -52,14 +52,14 @@ def seeds(run: Run) -> list[Run]:
 def judged(kind: str, seed: int) -> dict:
     """Return the verdict on amplifying in base, on held-out questions, and the paper's number."""
     world = make_world(kind, seed)
-    benches = {name: bench_of(world, name) for name in ("base", "rl")}
-    benchmark = benchmark_of(world, benches)
+    models = {name: edited_model(world, name) for name in ("base", "rl")}
+    benchmark = benchmark_of(world, models)
     chosen = chosen_of(world, benchmark, CONTROLS)
     only = {"all": chosen["protocol"]["all"]}  # the held-out tasks' set: the others cost time
     arms = list(with_controls(only, "protocol", "intersection", AMPLIFY, CONTROLS))
-    run = run_of("base", benches["base"], run_arms(world, "base", benches["base"], chosen, arms))
+    run = run_of("base", models["base"], run_arms(world, "base", models["base"], chosen, arms))
     found = judge({"amplify": AMPLIFYING}, {"base": seeds(run)}, benchmark, RULE)["amplify"]
-    papers = effect(run, benchmark, 0, benchmark.groups()["held_out"])["critical_change"]
+    papers = effect_numbers(run, benchmark, 0, benchmark.groups()["held_out"])["critical_change"]
     return found | {"paper": papers}
 
 

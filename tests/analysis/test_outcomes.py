@@ -6,10 +6,10 @@ import pytest
 from crosslens.analysis.outcomes import (
     Benchmark,
     Run,
-    effect,
+    effect_numbers,
     effect_rows,
-    effects,
     features_edited,
+    question_effects,
     undirected,
 )
 
@@ -50,7 +50,7 @@ def run_of(*choices: list[int], margin: float = 0.5, **arm) -> Run:
 
 def test_the_measures_by_hand() -> None:
     # won 0; lost 1; 2 moves to RL's wrong answer; 3 stays; 4 moves, where base and RL agree
-    found = effect(run_of([0, 2, 3, 0, 1]), benchmark(), 0, EVERY)
+    found = effect_numbers(run_of([0, 2, 3, 0, 1]), benchmark(), 0, EVERY)
     assert (found["won"], found["lost"], found["net"]) == (1, 1, 0.0)
     assert (found["accuracy_before"], found["accuracy_after"], found["chance"]) == (0.4, 0.4, 0.25)
     assert found["flips"] == 0.8
@@ -62,7 +62,7 @@ def test_the_measures_by_hand() -> None:
 
 
 def test_nothing_changed_is_nothing() -> None:
-    found = effect(run_of(BASE.tolist(), margin=0.0), benchmark(), 0, EVERY)
+    found = effect_numbers(run_of(BASE.tolist(), margin=0.0), benchmark(), 0, EVERY)
     assert (found["won"], found["lost"], found["flips"], found["margin"]) == (0, 0, 0.0, 0.0)
     assert np.isnan(found["directedness"]) and found["net_if_undirected"] == 0
     assert found["p_mcnemar"] == 1.0
@@ -70,9 +70,9 @@ def test_nothing_changed_is_nothing() -> None:
 
 def test_effects_of_a_measure_are_question_by_question() -> None:
     run = run_of([0, 2, 3, 0, 1], BASE.tolist())
-    net = effects(run, benchmark(), [0, 1], "net", EVERY)
+    net = question_effects(run, benchmark(), [0, 1], "net", EVERY)
     assert net.part.tolist() == [[1, -1, 0, 0, 0], [0] * 5] and (net.whole == 1).all()
-    critical = effects(run, benchmark(), [0], "critical", EVERY)
+    critical = question_effects(run, benchmark(), [0], "critical", EVERY)
     assert critical.part.tolist() == [[1, 0, 0, 0, 0]] == critical.whole.tolist()
 
 
@@ -130,7 +130,7 @@ def test_noise_gains_on_critical_samples_and_not_on_all_questions() -> None:
     arm = {"design": "everywhere", "n_features": {}}
     margin = np.zeros((1, count), dtype=np.float32)
     run = Run(0, "base", "rl", [arm], after[None], margin, before, margin[0])
-    found = effect(run, facts, 0, np.ones(count, dtype=bool))
+    found = effect_numbers(run, facts, 0, np.ones(count, dtype=bool))
     assert found["critical_change"] > 15 > 0 > found["net"] > -5
     assert found["critical_change"] / 100 > 1.2 * found["won"] / (~right[rows, before]).sum()
     assert found["directedness"] > found["directedness_chance"] + 0.05, "1/(m-1) is no null"
