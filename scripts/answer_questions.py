@@ -13,7 +13,7 @@ from crosslens.evaluation.harness import load_model, tasks_of
 from crosslens.evaluation.harness_questions import Recorder, questions_of
 from crosslens.evaluation.questions import Question, answer, final_node, write_questions
 from crosslens.evaluation.split_model import SplitModel
-from crosslens.evaluation.token_trees import make_batch, tree_size
+from crosslens.evaluation.token_trees import largest_first, make_batch
 from crosslens.io.atomic import atomic_write
 from crosslens.io.progress import track
 from crosslens.io.records import read_jsonl, write_csv
@@ -40,8 +40,7 @@ def run_model(
     m = max(len(q.branches) for q in questions)
     choice = np.zeros(len(questions), dtype=np.int64)
     final: dict[int, torch.Tensor] = {}
-    order = sorted(range(len(questions)), key=lambda i: -tree_size(questions[i]))
-    groups = list(batches(order, batch_size))
+    groups = list(batches(largest_first(questions), batch_size))
     for group in track(groups, f"answering questions, {path.name}", unit="batches"):
         batch = make_batch([questions[i] for i in group], model.device)
         if not final:

@@ -10,10 +10,8 @@ from crosslens.analysis.question_table import benchmark_of
 from crosslens.config.sections import ActivationsConfig, EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import read_questions
-from crosslens.evaluation.split_model import SplitModel
+from crosslens.evaluation.split_model import load_split
 from crosslens.io.records import write_csv
-from crosslens.models.loading import load_network
-from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 DRAWS = 1000  # of the bootstrap
@@ -32,12 +30,10 @@ def main(
 ) -> None:
     """Write gap.csv. `models` are the crosscoder's, in its order."""
     torch.set_num_threads(1)
-    trio = Crosscoder.load(crosscoder).requires_grad_(False)
-    trio.to("cuda" if torch.cuda.is_available() else "cpu")
-    layer, asked = trio.metadata["layer"], read_questions(questions)
+    trio, asked = Crosscoder.load_frozen(crosscoder), read_questions(questions)
     choice = spliced_choices(
         trio,
-        lambda i: SplitModel(load_network(models[i], AutoModelForCausalLM), layer),
+        lambda i: load_split(models[i], trio.metadata["layer"]),
         asked,
         batch_size=evaluation.batch_size,
         skip_positions=activations.skip_positions,

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-import torch
-
 from crosslens.analysis.splice import measure_splice
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import HELDOUT, read_shard
-from crosslens.evaluation.split_model import SplitModel
+from crosslens.evaluation.split_model import load_split
 from crosslens.io.records import write_csv
-from crosslens.models.loading import load_network
-from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 
@@ -28,13 +24,10 @@ def main(
 
     `models` are the crosscoder's, in its order.
     """
-    trio = Crosscoder.load(crosscoder).requires_grad_(False)
-    trio.to("cuda" if torch.cuda.is_available() else "cpu")
-    layer = trio.metadata["layer"]
-    rows = read_shard(corpus, HELDOUT)[0]
+    trio, rows = Crosscoder.load_frozen(crosscoder), read_shard(corpus, HELDOUT)[0]
     table = measure_splice(
         trio,
-        lambda i: SplitModel(load_network(models[i], AutoModelForCausalLM), layer),
+        lambda i: load_split(models[i], trio.metadata["layer"]),
         rows[: max(1, tokens // rows.shape[1])],
         batch_size=settings.batch_size,
         skip_positions=settings.skip_positions,

@@ -52,9 +52,8 @@ def main(
     """Write the sums that scores are made of, and the scores themselves."""
     torch.set_num_threads(1)
     groups, rows = groups_of(pd.read_csv(questions), tasks)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trio = Crosscoder.load(crosscoder).to(device)
-    activations = load_file(states)["states"][rows].float().to(device)
+    trio = Crosscoder.load_frozen(crosscoder)
+    activations = load_file(states)["states"][rows].float().to(trio.scales.device)
     found = score(trio, activations, groups, readout=readout, unit=unit)
     found.save(scores)
     write_csv(table, score_table(found, tasks))

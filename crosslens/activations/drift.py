@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt32
 
-from crosslens.activations.extract import load_truncated, residual_stream
+from crosslens.activations.extract import load_truncated, residual_stream, sink_mask
 from crosslens.config.sections import ActivationsConfig
 from crosslens.data.corpus import read_shard
 from crosslens.models.batching import batches
@@ -57,8 +57,8 @@ def without_sinks(
     parts: list[Float[torch.Tensor, "r d"]], sink_threshold: float
 ) -> Bool[torch.Tensor, " r"]:
     """Return the rows that are no attention sink in any of the models."""
-    norms = torch.stack([x.norm(dim=1) for x in parts])
-    return (norms <= sink_threshold * norms.median(dim=1, keepdim=True).values).all(dim=0)
+    kept = [sink_mask(x.norm(dim=1).numpy(), sink_threshold) for x in parts]
+    return torch.from_numpy(np.all(kept, axis=0))
 
 
 def scaled(x: Float[torch.Tensor, "r d"]) -> Float[torch.Tensor, "r d"]:

@@ -115,9 +115,9 @@ def extract(
     """Write the activations of a shard's token ids in random order.
 
     The first `skip_positions` positions of each sequence are skipped. The permutation depends on
-    seed and shard only, so that all variants share it. Attention sinks, with a norm above
-    `sink_threshold` times the median, are masked but keep their place. Rows are written while the
-    next batch is computed; memory per token is about 30 bytes for its id, place and norm.
+    seed and shard only, so that all variants share it. Attention sinks (`sink_mask`) are masked but
+    keep their place. Rows are written while the next batch is computed; memory per token is about
+    30 bytes for its id, place and norm.
 
     Documents packed into one sequence attend to each other, as in pretraining: the mask is only
     causal, so that SDPA's fused kernels apply.
@@ -138,12 +138,19 @@ def extract(
         raise InputError(
             f"{variant}, shard {shard}: all activations are zero. Check the model's weights."
         )
-    mask = norms <= sink_threshold * np.median(norms)
+    mask = sink_mask(norms, sink_threshold)
     tokens, positions, sequences = row_origins(rows, order, skip_positions)
     return Extracted(
         RowMetadata(tokens, positions, sequences, mask.astype(np.uint8), float(norms[mask].mean())),
         shard_counts(rows, tokens, norms, mask),
     )
+
+
+def sink_mask(
+    norms: Float[np.ndarray, " activations"], sink_threshold: float
+) -> Bool[np.ndarray, " activations"]:
+    """Return which activations are no attention sink: their norm is at most so many medians."""
+    return norms <= sink_threshold * np.median(norms)
 
 
 def count_activations(rows: UInt32[np.ndarray, "n t"], skip_positions: int) -> int:

@@ -35,17 +35,25 @@ def read_rows(
     return torch.stack(streams, dim=2) * crosscoder.scales[:, None]
 
 
+def not_sinks(
+    norms: Float[torch.Tensor, "*s"], d_model: int, sink_threshold: float
+) -> Bool[torch.Tensor, "*s"]:
+    """Return where a model has no attention sink, from the norms of its scaled activations.
+
+    A sink's norm exceeds `sink_threshold` times the mean, sqrt(d_model). Training takes the median
+    in place of the mean (`crosslens.activations.extract.sink_mask`).
+    """
+    return norms / math.sqrt(d_model) <= sink_threshold
+
+
 def trained_positions(
     x: Float[torch.Tensor, "n t m d_model"], *, skip_positions: int, sink_threshold: float
 ) -> Bool[torch.Tensor, "n t"]:
     """Return the positions that crosscoders are trained on, from scaled activations.
 
-    Not the first `skip_positions`, and not where a model has an attention sink: a norm above
-    `sink_threshold` times its mean, which is sqrt(d_model) after scaling. (Training takes the
-    median in place of the mean.)
+    Not the first `skip_positions`, and not where one of the models has an attention sink.
     """
-    norms = x.norm(dim=-1) / math.sqrt(x.shape[-1])
-    where = (norms <= sink_threshold).all(dim=-1)
+    where = not_sinks(x.norm(dim=-1), x.shape[-1], sink_threshold).all(dim=-1)
     where[:, :skip_positions] = False
     return where
 

@@ -15,7 +15,7 @@ from crosslens.analysis.edits import Edit, edited_positions
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import Question, answer, margins, right_choices
 from crosslens.evaluation.split_model import SplitModel
-from crosslens.evaluation.token_trees import PADDING, TreeBatch, make_batch, tree_size
+from crosslens.evaluation.token_trees import PADDING, TreeBatch, largest_first, make_batch
 from crosslens.models.batching import batches
 
 Part = tuple[str, str]  # a task and a half of it: an edit is one and the same within
@@ -83,12 +83,6 @@ class Size(NamedTuple):
         )
 
 
-def by_size(questions: Sequence[Question], parts: Sequence[Part], part: Part) -> list[int]:
-    """Return a part's questions, the largest first: little padding, and memory fails early."""
-    inside = [i for i, own in enumerate(parts) if own == part]
-    return sorted(inside, key=lambda i: -tree_size(questions[i]))
-
-
 class EditedModel:
     """A model to be edited, its states on all questions, and its answers without an edit."""
 
@@ -109,10 +103,11 @@ class EditedModel:
         self.right = right_choices(self.questions)
         self.scale = crosscoder.scales[index].item()
         self.skip_positions, self.sink_threshold = skip_positions, sink_threshold
+        order = largest_first(self.questions)
         self.prepared = [
             self.prepare(part, group, crosscoder, companions)
             for part in dict.fromkeys(parts)
-            for group in batches(by_size(self.questions, parts, part), batch_size)
+            for group in batches([i for i in order if parts[i] == part], batch_size)
         ]
         count = len(self.questions)
         self.unedited = Outcome(np.zeros(count, dtype=np.int8), np.zeros(count, dtype=np.float32))

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from crosslens.analysis.contexts import not_sinks
 from crosslens.analysis.feature_scores import features_of
 from crosslens.crosscoder.model import Crosscoder
 
@@ -144,10 +144,9 @@ def edited_positions(
 ) -> Bool[torch.Tensor, "b t"]:
     """Return where edits apply: not at the first positions, and not at attention sinks.
 
-    Excluded are the first `skip_positions`, and positions whose norm exceeds `sink_threshold` times
-    the edited model's mean norm, sqrt(d_model) / scale. Crosscoders are not trained on sinks, so f
-    means nothing there. Training differs slightly: it masks norms above `sink_threshold` medians,
-    in any of the crosscoder's models.
+    Crosscoders are not trained on sinks, so f means nothing there. Only the edited model's own
+    count here, while training leaves out a sink of any of the crosscoder's models.
     """
-    norms = h.float().norm(dim=-1) * scale / np.sqrt(h.shape[-1])
-    return present & (places >= skip_positions) & (norms <= sink_threshold)
+    norms = h.float().norm(dim=-1) * scale
+    inside = not_sinks(norms, h.shape[-1], sink_threshold)
+    return present & (places >= skip_positions) & inside

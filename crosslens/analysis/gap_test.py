@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.comparisons import clusters
-from crosslens.analysis.contexts import trained_positions
+from crosslens.analysis.contexts import not_sinks
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.analysis.outcomes import Benchmark
 from crosslens.analysis.question_table import MODELS
 from crosslens.analysis.significance import cluster_weights, ratio
-from crosslens.analysis.splice import CODES, reconstruction
+from crosslens.analysis.splice import CODES, all_states, reconstruction
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import Question, answer
 from crosslens.evaluation.split_model import SplitModel
-from crosslens.evaluation.token_trees import PADDING, TreeBatch, make_batch, tree_size
+from crosslens.evaluation.token_trees import PADDING, TreeBatch, largest_first, make_batch
 from crosslens.io.progress import track
 from crosslens.models.batching import batches
 
@@ -52,19 +52,16 @@ def spliced_choices(
     each is loaded for the states of its lower layers, and again for its upper layers. Positions
     that crosscoders are not trained on keep their own states.
     """
-    order = sorted(range(len(questions)), key=lambda i: -tree_size(questions[i]))
-    groups = list(batches(order, batch_size))
+    groups = list(batches(largest_first(questions), batch_size))
     count, m = len(crosscoder.models), max(len(q.branches) for q in questions)
     lower = [lower_states(load(i), questions, groups) for i in range(count)]
     choice = np.zeros((count, len(CODES), len(questions)), dtype=np.int8)
-    device = crosscoder.W_dec.device
 
     def answer_all(i: int, model: SplitModel) -> None:
         shown = track(groups, f"questions, {crosscoder.models[i]} spliced", unit="batches")
         for at, group in enumerate(shown):
-            batch = make_batch([questions[q] for q in group], device)
-            parts = [states[at].to(device, torch.float32) for states in lower]
-            states = torch.stack(parts, dim=2)
+            batch = make_batch([questions[q] for q in group], model.device)
+            states = all_states(crosscoder, lower, at)
             where = spliced_positions(crosscoder, states, batch, skip_positions, sink_threshold)
             for c, code in enumerate(CODES):
                 stream = states[:, :, i].clone()
@@ -93,8 +90,8 @@ def spliced_positions(
     sink_threshold: float,
 ) -> Bool[torch.Tensor, "b t"]:
     """Return where the reconstruction replaces the stream: what crosscoders are trained on."""
-    x = states * crosscoder.scales[:, None]
-    inside = trained_positions(x, skip_positions=0, sink_threshold=sink_threshold)
+    norms = (states * crosscoder.scales[:, None]).norm(dim=-1)
+    inside = not_sinks(norms, states.shape[-1], sink_threshold).all(dim=-1)
     return inside & (batch.branch != PADDING) & (batch.positions >= skip_positions)
 
 

@@ -52,6 +52,17 @@ def reconstruction(
     return torch.cat(decoded) / crosscoder.scales[model] if decoded else states[:, model]
 
 
+def all_states(
+    crosscoder: Crosscoder, lower: Sequence[Sequence[Float[torch.Tensor, "_ t d"]]], batch: int
+) -> Float[torch.Tensor, "b t n d"]:
+    """Return all models' states in one batch, in float32 on the crosscoder's device.
+
+    `lower` has the states by model, then batch.
+    """
+    parts = [states[batch].to(crosscoder.W_dec.device, torch.float32) for states in lower]
+    return torch.stack(parts, dim=2)
+
+
 class SpliceSums:
     """Sums over texts of one model's losses with each splice, and of squared errors."""
 
@@ -189,9 +200,7 @@ class Texts(NamedTuple):
         self, batch: int
     ) -> tuple[Float[torch.Tensor, "b t n d"], Bool[torch.Tensor, "b t"]]:
         """Return all models' states, and where the reconstruction may stand for them."""
-        device = self.crosscoder.W_dec.device
-        parts = [states[batch].to(device, torch.float32) for states in self.lower]
-        states = torch.stack(parts, dim=2)
+        states = all_states(self.crosscoder, self.lower, batch)
         where = trained_positions(
             states * self.crosscoder.scales[:, None],
             skip_positions=self.skip_positions,

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
+from crosslens.models.device import best_device
 
 
 class Loss(NamedTuple):
@@ -146,6 +147,11 @@ class Crosscoder(torch.nn.Module):
     def load(cls, path: Path) -> "Crosscoder":
         """Read a crosscoder. Raises InputError when the file does not load."""
         return cls.of(*read_tensors(path))
+
+    @classmethod
+    def load_frozen(cls, path: Path) -> "Crosscoder":
+        """Read a crosscoder that is not trained on, onto a GPU if there is one."""
+        return cls.load(path).requires_grad_(False).to(best_device())
 
     @classmethod
     def of(

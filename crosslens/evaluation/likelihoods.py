@@ -9,6 +9,7 @@ import torch
 from crosslens.evaluation.token_trees import (
     Tree,
     hidden_states,
+    largest_first,
     make_batch,
     make_tree,
     score,
@@ -55,8 +56,8 @@ def log_likelihoods(
     early.
     """
     groups, trees = make_trees(network, requests, max_length)
-    order = sorted(range(len(trees)), key=lambda i: -tree_size(trees[i]))
-    for rows in track(list(batches(order, batch_size)), "log-likelihoods", unit="batches"):
+    order = list(batches(largest_first(trees), batch_size))
+    for rows in track(order, "log-likelihoods", unit="batches"):
         batch = make_batch([trees[i] for i in rows], network.device)
         scores = score(network, batch, hidden_states(network, batch))
         log_probs, greedy = scores.log_probs.tolist(), scores.greedy.tolist()

@@ -1,5 +1,6 @@
 """A causal language model cut after a layer, so that its upper part alone can run again."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from crosslens.evaluation.token_trees import Scores, TreeBatch, score
 from crosslens.io.errors import InputError
 from crosslens.models.decoder import body_of, decoder_layers, layers_name, modules_after_layers
+from crosslens.models.loading import load_network
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,6 +31,13 @@ def tree_states(body: torch.nn.Module, batch: TreeBatch) -> Float[torch.Tensor, 
     """Return the last hidden states of a model without its head on trees of tokens."""
     inputs = tree_inputs(batch, body.dtype)
     return body(input_ids=batch.ids, use_cache=False, **inputs).last_hidden_state
+
+
+def load_split(path: Path, layer: int) -> "SplitModel":
+    """Load a causal language model, cut after `layer` layers. Raises what `load_network` raises."""
+    from crosslens.models.transformers_light import AutoModelForCausalLM
+
+    return SplitModel(load_network(path, AutoModelForCausalLM), layer)
 
 
 class SplitModel:

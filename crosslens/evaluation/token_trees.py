@@ -83,6 +83,11 @@ def tree_size(tree: TokenTree) -> int:
     return len(tree.prompt) + sum(map(len, tree.branches))
 
 
+def largest_first(trees: Sequence[TokenTree]) -> list[int]:
+    """Return the places of trees, the largest first: little padding, and memory fails early."""
+    return sorted(range(len(trees)), key=lambda i: -tree_size(trees[i]))
+
+
 class TreeBatch(NamedTuple):
     """Trees padded to the size of the largest.
 

@@ -10,6 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from crosslens.io.errors import InputError
+from crosslens.models.device import best_device
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -52,13 +53,13 @@ def load_network(
     checkpoint's, and `dtype` the one above. Raises InputError when the checkpoint does not load, or
     when it lacks weights, which transformers would replace by random numbers.
     """
-    cuda = torch.cuda.is_available()
+    device = best_device()
     config = config or load_config(path)
     with loading(path):
         network, info = auto_class.from_pretrained(
             path,
             config=config,
-            dtype=dtype or (torch.bfloat16 if cuda else torch.float32),
+            dtype=dtype or (torch.bfloat16 if device == "cuda" else torch.float32),
             output_loading_info=True,
             **attention_options(config),
         )
@@ -67,7 +68,7 @@ def load_network(
             f"{path}: {len(missing)} weights are missing, the first is {missing[0]}. "
             "Restore or recreate the checkpoint."
         )
-    return network.to("cuda" if cuda else "cpu").eval()
+    return network.to(device).eval()
 
 
 def attention_options(config: "PretrainedConfig") -> dict[str, str]:
