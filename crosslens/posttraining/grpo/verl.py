@@ -52,7 +52,8 @@ def train(
     holds checkpoints of a different run.
     """
     run = run.resolve()
-    identity = resumable_run.run_identity(
+    resumable_run.start_or_resume(
+        run,
         model=model,
         data=data,
         settings=settings,
@@ -60,7 +61,6 @@ def train(
         devices=max(1, gpus),
         software=software,
     )
-    resumable_run.prepare_run_directory(run, identity, resumable_run.last_complete_checkpoint(run))
     tokenizer = copy_tokenizer(model, run / "tokenizer")
     prompts = fitting_prompts(data, tokenizer, settings.max_prompt_length)
     steps = steps_per_epoch(len(prompts), settings.batch_size)

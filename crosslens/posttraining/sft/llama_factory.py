@@ -17,14 +17,14 @@ from crosslens.data.traces import DATASET
 from crosslens.io.atomic import atomic_write, remove_atomically
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, write_csv, write_json
-from crosslens.posttraining import backend_process, resumable_run
+from crosslens.posttraining import backend_process
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.resumable_run import (
     COMPLETE_MARK,
     STATE_FILES,
     checkpoint_step,
-    last_complete_checkpoint,
     list_checkpoints,
+    start_or_resume,
 )
 
 LOSS_COLUMNS = ["step", "epoch", "loss", "grad_norm", "learning_rate"]
@@ -148,7 +148,8 @@ def train(
     traces = data / f"{DATASET}.json"
     steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings.batch_size))
     devices = max(1, gpus)
-    identity = resumable_run.run_identity(
+    resume = start_or_resume(
+        run,
         model=base,
         data=traces,
         settings=settings,
@@ -156,8 +157,6 @@ def train(
         devices=devices,
         software=software,
     )
-    resume = last_complete_checkpoint(run)
-    resumable_run.prepare_run_directory(run, identity, resume)
     if resume and checkpoint_step(resume) == steps[-1]:
         return
     options = backend_settings(
