@@ -5,15 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from crosslens.analysis.comparisons import KEYS, NUMBERS, Rule, comparison_rows, with_q
-from crosslens.analysis.evidence import (
-    comparisons,
-    doses,
-    feature_numbers,
-    overlap_numbers,
-    question_numbers,
-    without_nan,
-)
-from crosslens.analysis.hypotheses import hypotheses_of, judge
+from crosslens.analysis.evidence import collect_evidence
+from crosslens.analysis.hypotheses import hypotheses_of
 from crosslens.analysis.outcomes import Run, effect_rows, read_run
 from crosslens.analysis.question_table import benchmark_of
 from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
@@ -48,7 +41,6 @@ def main(
     for pair in zip(records, outcomes, strict=True):
         run = read_run(*pair)
         runs.setdefault(run.target, []).append(run)
-    hypotheses = hypotheses_of(protocol)
     every = [run for found in runs.values() for run in found]
     each = [row for run in track(every, "effects") for row in effect_rows(run, benchmark)]
     write_csv(effects, pd.DataFrame(each))
@@ -56,19 +48,8 @@ def main(
     rows = with_q(rows)
     write_csv(compared, pd.DataFrame(rows, columns=[*KEYS, *NUMBERS]))
     seeds = [read_json(path) for path in features]
-    doses_of = {h.target: h.dose for h in hypotheses.values()}
-    doses_of |= {"sft": doses_of["rl"]} if "rl" in doses_of else {}
-    found = {
-        "questions": question_numbers(benchmark),
-        "features": [feature_numbers(chosen) for chosen in seeds],
-        "alpha": rule.alpha,
-        "smallest_effect": rule.smallest,
-        "hypotheses": judge(hypotheses, runs, benchmark, rule),
-        "overlap": overlap_numbers(seeds),
-        "doses": doses(rows),
-        "comparisons": comparisons(rows, doses_of),
-    }
-    write_json(evidence, without_nan(found))
+    found = collect_evidence(hypotheses_of(protocol), runs, benchmark, seeds, rows, rule)
+    write_json(evidence, found)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from crosslens.activations.shard_reader import ShardReader, files_by_variant
@@ -10,42 +9,13 @@ from crosslens.analysis.decodability import DecodabilitySums
 from crosslens.analysis.feature_table import feature_table
 from crosslens.analysis.latent_scaling import ScalingSums
 from crosslens.config.sections import CrosscoderConfig
-from crosslens.crosscoder.heldout import Quality, evaluate
-from crosslens.crosscoder.model import Crosscoder
-from crosslens.crosscoder.threshold import calibrate
+from crosslens.crosscoder.heldout import evaluate
+from crosslens.crosscoder.threshold import set_threshold
 from crosslens.crosscoder.training import load_trained
 from crosslens.crosscoder.training_log import read_log
-from crosslens.io.records import read_json, write_csv, write_json
+from crosslens.io.records import write_csv, write_json
+from crosslens.models.device import best_device
 from crosslens.workflow.job import run_job
-
-
-def summary(quality: Quality, table: pd.DataFrame, metadata: dict) -> dict:
-    """Return the numbers of quality.json; `tokens_seen` counts a token once for each pass."""
-    alive = int(table["alive"].sum())
-    return {
-        "fve": quality.fve,
-        "fve_difference": quality.fve_difference,
-        "l0": quality.l0,
-        "loss": quality.loss,
-        "alive": alive,
-        "dead_share": 1 - alive / len(table),
-        "tokens_seen": metadata["tokens_seen"],
-        "distinct_tokens": metadata["distinct_tokens"],
-        "heldout_rows": quality.rows,
-    }
-
-
-def set_threshold(
-    crosscoder: Crosscoder, reader: ShardReader, settings: CrosscoderConfig, reference: Path | None
-) -> None:
-    """Give a crosscoder with BatchTopK the threshold by which it has its L0 on held-out rows.
-
-    The L0 is that of the crosscoder whose quality `reference` is, or `batch_topk.k`.
-    """
-    if crosscoder.metadata["activation"] == "batch_topk":
-        l0 = read_json(reference)["l0"] if reference else settings.batch_topk.k
-        threshold = calibrate(crosscoder, reader, settings.batch_size, l0)
-        crosscoder.metadata["threshold"] = threshold
 
 
 def main(
@@ -70,7 +40,7 @@ def main(
     """
     torch.set_num_threads(1)
     trained, step = load_trained(states / f"{name}.safetensors")
-    trained.to("cuda" if torch.cuda.is_available() else "cpu")
+    trained.to(best_device())
     files = files_by_variant(heldout)
     with ShardReader([files[variant] for variant in variants]) as reader:
         set_threshold(trained, reader, settings, reference)
@@ -83,7 +53,7 @@ def main(
     )
     write_csv(features, table)
     write_csv(training, read_log(histories, name))
-    write_json(quality, summary(measured, table, trained.metadata))
+    write_json(quality, measured.record(threshold, trained.metadata))
     trained.save(crosscoder)
 
 

@@ -4,22 +4,19 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
-from crosslens.analysis.arms import arms, extent_of
+from crosslens.analysis.arms import PATCH, arms_of_model
 from crosslens.analysis.causal_protocol import ArmRunner, arrays_of
 from crosslens.analysis.edited_answers import EditedModel
-from crosslens.analysis.edits import ZERO, Dose, Editor
+from crosslens.analysis.edits import Editor
 from crosslens.analysis.feature_scores import BASE, RL
-from crosslens.analysis.question_table import groups_of
+from crosslens.analysis.question_table import states_of
 from crosslens.analysis.steering import companions, steering_vectors
 from crosslens.config.sections import ActivationsConfig, CausalProtocolConfig, EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import read_questions
-from crosslens.evaluation.split_model import SplitModel
+from crosslens.evaluation.split_model import load_split
 from crosslens.io.records import read_json, write_arrays, write_json
-from crosslens.models.loading import load_network
-from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 
@@ -43,14 +40,15 @@ def main(
 ) -> None:
     """Write arms.json, and the choice and margin of every arm and question."""
     torch.set_num_threads(1)
-    trio, chosen, rows = Crosscoder.load(crosscoder), read_json(features), pd.read_csv(table)
-    index, layer = trio.models.index(edited_model), trio.metadata["layer"]
-    extent = extent_of(protocol, index, replicate)
-    network = load_network(models[index], AutoModelForCausalLM)
-    trio = trio.to(network.device).requires_grad_(False)
-    partner = (RL if index == BASE else BASE) if extent.full else None
+    trio, chosen, rows = Crosscoder.load_frozen(crosscoder), read_json(features), pd.read_csv(table)
+    index = trio.models.index(edited_model)
+    arms = arms_of_model(
+        chosen, evaluation, protocol, amplify_to=amplify_to, model=index, replicate=replicate
+    )
+    split = load_split(models[index], trio.metadata["layer"])
+    partner = (RL if index == BASE else BASE) if any(arm.kind == PATCH for arm in arms) else None
     edited = EditedModel(
-        SplitModel(network, layer),
+        split,
         trio,
         index,
         read_questions(questions),
@@ -58,10 +56,9 @@ def main(
         batch_size=evaluation.batch_size,
         skip_positions=activations.skip_positions,
         sink_threshold=activations.sink_threshold,
-        companions=companions(models, layer, partner, joint=chosen["readout"] == "joint"),
+        companions=companions(models, split.layer, partner, joint=chosen["readout"] == "joint"),
     )
-    groups, inside = groups_of(rows, evaluation.tasks)
-    final = load_file(states)["states"][inside].float().to(network.device)
+    groups, final = states_of(states, rows, evaluation.tasks)
     runner = ArmRunner(
         edited,
         Editor(trio, index, chosen["readout"]),
@@ -71,15 +68,7 @@ def main(
         toward=1 if index == BASE else -1,
         seed=seed,
     )
-    wanted = arms(
-        chosen,
-        evaluation.tasks,
-        evaluation.heldout_tasks,
-        dose=Dose("clamp", protocol.amplify) if index == BASE else ZERO,
-        paper_dose=Dose("set", amplify_to if index == BASE else 0.0),
-        extent=extent,
-    )
-    results = list(runner.run(list(wanted)))
+    results = list(runner.run(arms))
     write_arrays(outcomes, arrays_of(results, edited.unedited))
     write_json(records, [r.record() for r in results])
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
 from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.feature_scores import READOUTS, Scores, score, splits_of
 from crosslens.analysis.feature_selection import WON, mean, task_scores
-from crosslens.analysis.question_table import groups_of
+from crosslens.analysis.question_table import states_of
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
@@ -51,9 +50,8 @@ def main(
 ) -> None:
     """Write the sums that scores are made of, and the scores themselves."""
     torch.set_num_threads(1)
-    groups, rows = groups_of(pd.read_csv(questions), tasks)
+    groups, activations = states_of(states, pd.read_csv(questions), tasks)
     trio = Crosscoder.load_frozen(crosscoder)
-    activations = load_file(states)["states"][rows].float().to(trio.scales.device)
     found = score(trio, activations, groups, readout=readout, unit=unit)
     found.save(scores)
     write_csv(table, score_table(found, tasks))

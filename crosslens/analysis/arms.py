@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from crosslens.analysis.controls import of_size
 from crosslens.analysis.edits import ZERO, Dose
-from crosslens.analysis.feature_scores import SFT
-from crosslens.config.sections import CausalProtocolConfig
+from crosslens.analysis.feature_scores import BASE, SFT
+from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
 
 Part = tuple[str, str]  # a task and a half of it
 SELECTED, MATCHED = "selected", "matched"
@@ -98,6 +98,31 @@ def extent_of(protocol: CausalProtocolConfig, model: int, replicate: int) -> Ext
         clamp=protocol.clamp,
         full=replicate == 0 and model != SFT,
     )
+
+
+def arms_of_model(
+    chosen: Mapping[str, Any],
+    evaluation: EvaluationConfig,
+    protocol: CausalProtocolConfig,
+    *,
+    amplify_to: float,
+    model: int,
+    replicate: int,
+) -> list[Arm]:
+    """Return the arms of one model of the trio: features are amplified in base, zeroed in others.
+
+    `chosen` is the content of features.json; the paper sets features to `amplify_to` in base.
+    """
+    base = model == BASE
+    found = arms(
+        chosen,
+        evaluation.tasks,
+        evaluation.heldout_tasks,
+        dose=Dose("clamp", protocol.amplify) if base else ZERO,
+        paper_dose=Dose("set", amplify_to if base else 0.0),
+        extent=extent_of(protocol, model, replicate),
+    )
+    return list(found)
 
 
 def arms(

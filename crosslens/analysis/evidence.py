@@ -28,12 +28,42 @@ from typing import Any
 import numpy as np
 
 from crosslens.analysis.arms import MATCHED, PRIMARY
+from crosslens.analysis.comparisons import Rule
 from crosslens.analysis.critical_samples import HALVES
 from crosslens.analysis.feature_selection import none_if_nan
 from crosslens.analysis.feature_sets import SHARED
-from crosslens.analysis.outcomes import Benchmark
+from crosslens.analysis.hypotheses import Hypothesis, judge
+from crosslens.analysis.outcomes import Benchmark, Run
 
 SHOWN = ("net", "directedness", "margin")
+
+
+def collect_evidence(
+    hypotheses: Mapping[str, Hypothesis],
+    runs: Mapping[str, Sequence[Run]],
+    benchmark: Benchmark,
+    seeds: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    rule: Rule,
+) -> dict[str, Any]:
+    """Return the content of evidence.json.
+
+    `runs` are those of each target, a seed each; `seeds` the contents of features.json, `rows`
+    those of comparisons.csv.
+    """
+    doses_of = {h.target: h.dose for h in hypotheses.values()}
+    doses_of |= {"sft": doses_of["rl"]} if "rl" in doses_of else {}
+    found = {
+        "questions": question_numbers(benchmark),
+        "features": [feature_numbers(chosen) for chosen in seeds],
+        "alpha": rule.alpha,
+        "smallest_effect": rule.smallest,
+        "hypotheses": judge(hypotheses, runs, benchmark, rule),
+        "overlap": overlap_numbers(seeds),
+        "doses": doses(rows),
+        "comparisons": comparisons(rows, doses_of),
+    }
+    return without_nan(found)
 
 
 def question_numbers(benchmark: Benchmark) -> dict[str, dict[str, Any]]:

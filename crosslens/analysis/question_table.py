@@ -1,16 +1,20 @@
 """The table of all questions: where each belongs, what every model chooses, what is right."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file
 
 from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
 from crosslens.analysis.feature_scores import Groups
 from crosslens.analysis.outcomes import Benchmark
 from crosslens.evaluation.questions import Question, right_choices
 from crosslens.io.errors import InputError
+from crosslens.models.device import best_device
 
 MODELS = ("base", "sft", "rl")  # their order in the trio
 MOST_DIFFERENT = 0.05  # of answers: rounding in bfloat16 turns one in a hundred, another model more
@@ -83,6 +87,17 @@ def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, Int[np
     places = (("task", list(tasks)), ("half", list(HALVES)), ("cell", list(CELLS)))
     columns = [part[name].map(values.index).to_numpy(dtype=np.int64) for name, values in places]
     return Groups(list(tasks), *columns), rows
+
+
+def states_of(
+    states: Path, table: pd.DataFrame, tasks: Sequence[str]
+) -> tuple[Groups, Float[torch.Tensor, "q n d"]]:
+    """Read the final-token states of all models on the questions of some tasks, and their groups.
+
+    `states` is what answer_questions writes.
+    """
+    groups, rows = groups_of(table, tasks)
+    return groups, load_file(states)["states"][rows].float().to(best_device())
 
 
 def benchmark_of(

@@ -7,7 +7,7 @@ one device: no sum depends on the order in which threads finish.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -109,6 +109,24 @@ class Quality(NamedTuple):
     loss: float
     rate: Float[torch.Tensor, " k"]  # fraction of rows on which each feature fires
     rows: int
+
+    def record(self, alive_threshold: float, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return the numbers of quality.json; `tokens_seen` counts a token once for each pass.
+
+        A feature whose firing rate exceeds `alive_threshold` is alive.
+        """
+        alive = int((self.rate > alive_threshold).sum())
+        return {
+            "fve": self.fve,
+            "fve_difference": self.fve_difference,
+            "l0": self.l0,
+            "loss": self.loss,
+            "alive": alive,
+            "dead_share": 1 - alive / len(self.rate),
+            "tokens_seen": metadata["tokens_seen"],
+            "distinct_tokens": metadata["distinct_tokens"],
+            "heldout_rows": self.rows,
+        }
 
 
 class QualitySums:

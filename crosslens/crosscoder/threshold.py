@@ -4,12 +4,16 @@ A feature fires where f_k n_k > theta; theta is the exact quantile of f_k n_k ov
 that leaves as many features a row as wanted. Counted by float: positive floats sort as their bits.
 """
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Float, Int
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.config.sections import CrosscoderConfig
 from crosslens.crosscoder.heldout import scaled_batches
 from crosslens.crosscoder.model import Crosscoder
+from crosslens.io.records import read_json
 
 BLOCKS, BLOCK = 1 << 12, 1 << 11  # together the float32 numbers of one octave
 SMALLEST = 2.0**-100  # of a first guess
@@ -54,6 +58,19 @@ def last_with(counts: Int[torch.Tensor, " z"], wanted: int) -> tuple[int, int]:
     if steps == len(counts):
         return -1, 0
     return len(counts) - 1 - steps, int(from_end[steps - 1]) if steps else 0
+
+
+def set_threshold(
+    crosscoder: Crosscoder, reader: ShardReader, settings: CrosscoderConfig, reference: Path | None
+) -> None:
+    """Give a crosscoder with BatchTopK the threshold by which it has its L0 on held-out rows.
+
+    The L0 is that of the crosscoder whose quality.json `reference` is, or `batch_topk.k`.
+    """
+    if crosscoder.metadata["activation"] == "batch_topk":
+        l0 = float(read_json(reference)["l0"] if reference else settings.batch_topk.k)
+        threshold = calibrate(crosscoder, reader, settings.batch_size, l0)
+        crosscoder.metadata["threshold"] = threshold
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Read the training log of one crosscoder from those of its group."""
+"""Read the training log of one crosscoder from those of its group, and the L0 in it."""
 
 from pathlib import Path
 
@@ -12,3 +12,11 @@ def read_log(histories: list[Path], name: str) -> pd.DataFrame:
     """
     log = pd.concat(map(pd.read_csv, histories))
     return log[log["crosscoder"] == name].drop(columns="crosscoder").dropna(axis=1, how="all")
+
+
+def l0_by_step(histories: list[Path], name: str | None) -> list[tuple[int, float]]:
+    """Return steps, from 0, and the L0 of each; a log counts from 1. Nothing for no crosscoder."""
+    if name is None:
+        return []
+    log = read_log(histories, name)
+    return list(zip(log["step"] - 1, log["l0"], strict=True))
