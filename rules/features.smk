@@ -1,6 +1,6 @@
 """Feature cards: what some features of the three-model crosscoder are about.
 
-INPUTS: the trio's crosscoder with its scores, its models, <results>/activations/{family}/corpus.h5.
+INPUTS: the trio's crosscoder with its scores, its other seeds, its models, <results>/activations/{family}/corpus.h5.
 OUTPUTS: <results>/features/{family}.jsonl (a card a line), <results>/features/{family}.html.
 """
 
@@ -12,6 +12,14 @@ rule collect_feature_cards:
         mas="<results>/metrics/{family}/mas.csv",
         scores=f"<results>/generalization/{{family}}/{TRIO}/scores.csv",
         selected=f"<results>/generalization/{{family}}/{TRIO}/features.json",
+        other_seeds=collect(
+            "<results>/crosscoders/{{family}}/{trio}/crosscoder.safetensors",
+            trio=other_seeds_of_trio(),
+        ),
+        other_features=collect(
+            "<results>/crosscoders/{{family}}/{trio}/features.csv",
+            trio=other_seeds_of_trio(),
+        ),
         models=collect("<results>/models/{{family}}/{variant}", variant=FINAL.values()),
         corpus="<results>/activations/{family}/corpus.h5",
     output:

@@ -282,6 +282,11 @@ def math_answers(w):
     ]
 
 
+def other_seeds_of_trio():
+    """The three-model crosscoder from other seeds; none without `crosscoder.extra_seeds`."""
+    return crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[1:]
+
+
 def edited_models():
     """The seeds and models that features are edited in; SFT only for the first seed."""
     trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)

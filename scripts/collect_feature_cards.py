@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_cards import (
@@ -15,6 +16,7 @@ from crosslens.analysis.feature_cards import (
 )
 from crosslens.analysis.feature_table import rows_of
 from crosslens.analysis.logit_lens import logit_lens
+from crosslens.analysis.specificity import best_matches
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import heldout_sources, read_shard
@@ -26,6 +28,19 @@ from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
 
 
+def matches_in(
+    part: Crosscoder, chosen: list[int], seeds: list[Path], tables: list[Path]
+) -> pd.DataFrame:
+    """Return the cosine of each chosen feature's best match in every other seed: a row a feature,
+    a column a seed. `part` has only the chosen features; `tables` are the seeds' features.csv."""
+    found: dict[str, torch.Tensor] = {}
+    for path, table in zip(seeds, tables, strict=True):
+        alive = pd.read_csv(table)["alive"].to_numpy() == 1
+        W_dec = Crosscoder.load(path).W_dec.detach()
+        found[path.parent.name] = best_matches(part.W_dec, W_dec, alive)
+    return pd.DataFrame(found, index=chosen)
+
+
 def main(
     *,
     crosscoder: Path,
@@ -35,6 +50,8 @@ def main(
     readout: str,
     tasks: list[str],
     selected: Path,
+    other_seeds: list[Path],
+    other_features: list[Path],
     models: list[Path],
     corpus: Path,
     settings: ActivationsConfig,
@@ -44,21 +61,22 @@ def main(
 ) -> None:
     """Write one row a feature, as `feature_cards.cards` returns it.
 
-    `models` are the crosscoder's, in its order.
+    `models` are the crosscoder's, in its order; `other_features` is features.csv of each of
+    `other_seeds`, the same crosscoder from other seeds.
     """
-    whole = Crosscoder.load(crosscoder)
     specific = rows_of(pd.read_csv(mas), crosscoder.parent.name)
     reasons = chosen_features(specific, in_order(read_json(selected)), each, seed)
     chosen = list(reasons)
     print(f"{len(chosen)} features get a card")
 
-    part = whole.restricted(chosen)
+    part = Crosscoder.load(crosscoder).restricted(chosen)
+    matches = matches_in(part, chosen, other_seeds, other_features)
     lenses = {}
     for name, path, d in zip(part.models, models, part.directions(), strict=True):
         lenses[name] = logit_lens(load_network(path, AutoModelForCausalLM), d)
     source, names = heldout_sources(corpus)
     rows = read_shard(corpus, "heldout")[0]
-    networks = [load_truncated(path, whole.metadata["layer"])[0] for path in models]
+    networks = [load_truncated(path, part.metadata["layer"])[0] for path in models]
     texts = list(batches_of(rows, source, settings.batch_size))
     reading = read_texts(
         part,
@@ -77,6 +95,7 @@ def main(
         mas=specific.set_index("feature"),
         table=pd.read_csv(features).set_index("feature"),
         scores=scores_by_task(pd.read_csv(scores), readout, tasks, chosen),
+        matches=matches,
         tokenizer=load_tokenizer(models[0]),
     )
     write_jsonl(out, found)
@@ -93,6 +112,8 @@ if __name__ == "__main__":
         readout=snakemake.params.readout,
         tasks=snakemake.params.tasks,
         selected=snakemake.input.selected,
+        other_seeds=snakemake.input.other_seeds,
+        other_features=snakemake.input.other_features,
         models=snakemake.input.models,
         corpus=snakemake.input.corpus,
         settings=snakemake.params.activations,

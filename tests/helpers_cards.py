@@ -28,6 +28,8 @@ def card_record(feature: int, reasons: list[str], *, fires: bool = True) -> dict
         "mas": shares,
         "mas_star": shares,
         "nu_error": dict.fromkeys(MODELS, 0.5),
+        "decoded": {"base": 0.875, "sft-5": None, "rl-5": -0.125},
+        "matches": {"trio-r1": 0.9375, "trio-r2": None},
         "cosine": {"base and rl-5": -0.25},
         "scores": {"sciq": 0.125},
         "rate_by_source": {"general": 0.01, "reasoning": 0.02},

@@ -204,12 +204,13 @@ def cards(
     mas: pd.DataFrame,
     table: pd.DataFrame,
     scores: pd.DataFrame,
+    matches: pd.DataFrame,
     **shared: Any,
 ) -> list[dict[str, Any]]:
     """Return a card for each feature of `chosen_features`, in its order.
 
-    `mas`, `table` and `scores` have a row for each feature, `shared` is what all cards share: see
-    `card`.
+    `mas`, `table`, `scores` and `matches` have a row for each feature; `shared` is what all cards
+    share: see `card`.
     """
     return [
         card(
@@ -219,6 +220,7 @@ def cards(
             mas=mas.loc[feature],
             row=table.loc[feature],
             scores=scores.loc[feature],
+            matches=matches.loc[feature],
             **shared,
         )
         for position, (feature, why) in enumerate(reasons.items())
@@ -237,12 +239,14 @@ def card(
     mas: pd.Series,
     row: pd.Series,
     scores: pd.Series,
+    matches: pd.Series,
     tokenizer: "PreTrainedTokenizerBase",
 ) -> dict[str, Any]:
     """Return one feature's card as a plain record.
 
-    `position` is its place in the restricted crosscoder; `mas`, `row` and `scores` are its MAS and
-    MAS*, its row of features.csv, and its score by task.
+    `position` is its place in the restricted crosscoder; `mas`, `row`, `scores` and `matches` are
+    its MAS and MAS*, its row of features.csv, its score by task, and the cosine of its best match
+    by other seed.
     """
     readouts = ["joint", *crosscoder.models]
     similar = cosines(crosscoder.restricted([position]))[:, :, 0]
@@ -255,6 +259,8 @@ def card(
         "mas": {role: rounded(mas[f"mas_{role}"]) for role in ROLES},
         "mas_star": {role: rounded(mas[f"mas_{role}_star"]) for role in ROLES},
         "nu_error": {model: rounded(row[f"nu_error_{model}"]) for model in crosscoder.models},
+        "decoded": {model: rounded(row[f"r2_{model}"]) for model in crosscoder.models},
+        "matches": {seed: rounded(value) for seed, value in matches.items()},
         "cosine": {
             f"{a} and {b}": rounded(similar[i, j])
             for i, a in enumerate(crosscoder.models)

@@ -8,8 +8,12 @@ from itertools import combinations_with_replacement, pairwise
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment
+
+from crosslens.models.batching import batches
+
+CHUNK = 4096  # features whose decoder vectors are compared at a time
 
 
 def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
@@ -56,9 +60,32 @@ def matched_overlap(
     `threshold`. Zero if a list is empty."""
     if not len(a) or not len(b):
         return 0
-    cosine = torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
+    cosine = direction_cosines(a, b)
     rows, columns = linear_sum_assignment(-cosine.numpy())
     return int((cosine[rows, columns] >= threshold).sum())
+
+
+def best_matches(
+    a: Float[torch.Tensor, "n p d"], b: Float[torch.Tensor, "n q d"], alive: Bool[np.ndarray, " q"]
+) -> Float[torch.Tensor, " p"]:
+    """Return the cosine of each feature of `a` with the most similar alive one of `b`.
+
+    `a` and `b` are decoder vectors by model, of two seeds of one crosscoder. A feature's direction
+    is that of its vectors in all models, one after the other. NaN where no feature of `b` is alive.
+    """
+    highest = torch.full((a.shape[1],), torch.nan)
+    own = a.transpose(0, 1).flatten(1)
+    for some in batches(np.flatnonzero(alive), CHUNK):
+        other = b[:, torch.from_numpy(some)].transpose(0, 1).flatten(1)
+        highest = torch.fmax(highest, direction_cosines(own, other).amax(dim=1))
+    return highest
+
+
+def direction_cosines(
+    a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"]
+) -> Float[torch.Tensor, "p q"]:
+    """Return the cosine of each vector of `a` with each of `b`."""
+    return torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
 
 
 def overlap_table(

@@ -109,6 +109,7 @@ def test_a_card_shows_the_planted_letter(study) -> None:
     }
     roles = [f"mas_{role}{star}" for role in ("base", "sft", "rl") for star in ("", "_star")]
     row = {"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}}
+    row |= {"r2_base": 0.123456, "r2_sft-5": np.nan, "r2_rl-5": 1.0}
     planted, dead = cards(
         {1: ["most specific to RL"], 3: ["drawn at random"]},
         crosscoder=part,
@@ -118,6 +119,7 @@ def test_a_card_shows_the_planted_letter(study) -> None:
         mas=pd.DataFrame(dict.fromkeys(roles, 1 / 3), index=[1, 3]),
         table=pd.DataFrame(row, index=[1, 3]),
         scores=pd.DataFrame({"task": [0.12345678, 0.0]}, index=[1, 3]),
+        matches=pd.DataFrame({"trio-r1": [0.98765432, np.nan]}, index=[1, 3]),
         tokenizer=tokenizer,
     )
     assert [planted["feature"], dead["feature"]] == [1, 3]
@@ -133,6 +135,9 @@ def test_a_card_shows_the_planted_letter(study) -> None:
         )
     assert planted["scores"] == {"task": 0.1235}
     assert planted["nu_error"] == dict.fromkeys(MODELS)
+    assert planted["decoded"] == {"base": 0.1235, "sft-5": None, "rl-5": 1.0}
+    assert planted["matches"] == {"trio-r1": 0.9877}
+    assert dead["matches"] == {"trio-r1": None}
     assert set(planted["lens"]["rl-5"]) == {"raised", "raised_by", "lowered", "lowered_by"}
     assert planted["lens"]["rl-5"]["raised_by"][0] > 0 > planted["lens"]["rl-5"]["lowered_by"][0]
     assert sum(planted["histogram"].values()) == found.firings[0].sum()

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
+from crosslens.analysis import specificity
 from crosslens.analysis.specificity import (
+    best_matches,
     index_overlap,
     l1_norms,
     mas,
@@ -98,6 +100,24 @@ def test_the_threshold_is_on_the_cosine():
     a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.8, 0.6]])
     assert matched_overlap(a, b, threshold=0.79) == 1
     assert matched_overlap(a, b, threshold=0.81) == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4096])
+def test_the_best_match_is_over_the_vectors_of_all_models(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Feature 0 is (1, 0) in both models, feature 1 is (0, 1) in both."""
+    monkeypatch.setattr(specificity, "CHUNK", chunk)
+    a = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    # Feature 0's direction in one model only; in both, by 3 to 4; feature 1 itself; half of it.
+    first = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    second = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 1.0], [-1.0, 1.0]])
+    b = torch.stack([first, second])
+    every = best_matches(a, b, np.array([True, True, True, True]))
+    assert every.tolist() == pytest.approx([7 / (5 * 2**0.5), 1.0])
+    without = best_matches(a, b, np.array([True, False, False, True]))  # dead ones do not count
+    assert without.tolist() == pytest.approx([1 / 2**0.5, 1 / 2**0.5])
+    assert best_matches(a, b, np.zeros(4, dtype=bool)).isnan().all()
 
 
 def test_overlap_table_has_every_pair_of_checkpoints_and_both_kinds():
