@@ -11,6 +11,7 @@ from crosslens.analysis.feature_cards import (
     cards,
     chosen_features,
     in_order,
+    matched_controls,
     read_texts,
     scores_by_task,
 )
@@ -65,7 +66,9 @@ def main(
     `other_seeds`, the same crosscoder from other seeds.
     """
     specific = rows_of(pd.read_csv(mas), crosscoder.parent.name)
-    reasons = chosen_features(specific, in_order(read_json(selected)), each, seed)
+    selection = read_json(selected)
+    controls = matched_controls(selection)
+    reasons = chosen_features(specific, in_order(selection), controls, each, seed)
     chosen = list(reasons)
     print(f"{len(chosen)} features get a card")
 
@@ -88,6 +91,7 @@ def main(
     )
     found = cards(
         reasons,
+        controls=controls,
         crosscoder=part,
         reading=reading,
         sources=names,

@@ -23,6 +23,7 @@ def card_record(feature: int, reasons: list[str], *, fires: bool = True) -> dict
     return {
         "feature": feature,
         "reasons": reasons,
+        "replaces": 5 if "matched control" in reasons else None,
         "rate": 0.0123,
         "pattern": "rl-5",
         "mas": shares,

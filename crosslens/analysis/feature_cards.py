@@ -4,7 +4,8 @@ Belongs here: which features get a card, and what the card holds. Pages are made
 crosslens.reporting.feature_page.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Integer
 
+from crosslens.analysis.arms import PRIMARY
 from crosslens.analysis.context_pool import (
     BEFORE,
     WEAKEST,
@@ -31,19 +33,25 @@ if TYPE_CHECKING:
 
 ROLES = ("base", "sft", "rl")  # as in the columns mas_base, mas_base_star, ...
 MOST_SPECIFIC = {"sft": "SFT", "rl": "RL", "base": "base"}  # in the order of the page
+CONTROL = "matched control"  # a reason for a card
 STRONGEST_OCTAVE = 20  # holds all stronger ones
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # ends a text that ends within a character
 DIGITS = 4  # significant, of a card's numbers
 
 
 def chosen_features(
-    mas: pd.DataFrame, selected: Sequence[int], each: int, seed: int
+    mas: pd.DataFrame,
+    selected: Sequence[int],
+    controls: Iterable[int],
+    each: int,
+    seed: int,
 ) -> dict[int, list[str]]:
     """Return the features that get a card, in the order of the page, with the reasons for each.
 
     `each` is the number for each reason: most specific to SFT, RL and base by MAS*, selected in
-    most tasks, and drawn at random among those alive, without which a reader cannot judge the rest.
-    `mas` has the rows of one trio; `selected` is in the order of preference.
+    most tasks, matched controls of such features, and drawn at random among those alive. Without
+    the last two, a reader cannot judge the rest. `mas` has the rows of one trio; `selected` and
+    `controls` are in the order of preference.
     """
     alive = mas[(mas["alive"] == 1) & (mas["pattern"] != TOO_RARE)]
     reasons: dict[int, list[str]] = {}
@@ -51,8 +59,9 @@ def chosen_features(
         order = alive.sort_values(f"mas_{role}_star", ascending=False, kind="stable")
         for feature in order["feature"].head(each):
             reasons.setdefault(int(feature), []).append(f"most specific to {name}")
-    for feature in selected[:each]:
-        reasons.setdefault(int(feature), []).append("selected in most tasks")
+    for reason, found in (("selected in most tasks", selected), (CONTROL, controls)):
+        for feature in islice(found, each):
+            reasons.setdefault(int(feature), []).append(reason)
     random = np.random.default_rng(seed)
     pool = sorted(mas.loc[mas["alive"] == 1, "feature"])
     for feature in random.permutation(pool)[:each]:
@@ -61,9 +70,25 @@ def chosen_features(
 
 
 def in_order(selection: dict[str, Any]) -> list[int]:
-    """Return the features selected in all tasks, then the others selected in most."""
-    every = selection["intersection"]
-    return [*every, *(f for f in selection["majority"] if f not in every)]
+    """Return the features of the primary hypotheses, then those that the paper's score selects in
+    all tasks, then in most."""
+    primary = selection["protocol"]["all"][PRIMARY]
+    return list(dict.fromkeys([*primary, *selection["intersection"], *selection["majority"]]))
+
+
+def matched_controls(selection: dict[str, Any]) -> dict[int, int]:
+    """Return control features, each with the feature in whose place it was drawn first.
+
+    First those of the primary hypotheses' set, then of the protocol's set of most tasks, both
+    selected on all questions; of each, one control set after another.
+    """
+    every = selection["protocol"]["all"]
+    found: dict[int, int] = {}
+    for kind in (PRIMARY, "majority"):
+        for drawn in every["controls"][kind]:
+            for control, feature in zip(drawn, every[kind], strict=True):
+                found.setdefault(control, feature)
+    return found
 
 
 def scores_by_task(
@@ -232,6 +257,7 @@ def card(
     feature: int,
     *,
     reasons: list[str],
+    controls: Mapping[int, int],
     crosscoder: Crosscoder,
     reading: Reading,
     sources: Sequence[str],
@@ -244,9 +270,9 @@ def card(
 ) -> dict[str, Any]:
     """Return one feature's card as a plain record.
 
-    `position` is its place in the restricted crosscoder; `mas`, `row`, `scores` and `matches` are
-    its MAS and MAS*, its row of features.csv, its score by task, and the cosine of its best match
-    by other seed.
+    `position` is its place in the restricted crosscoder; `controls` says which feature a control
+    replaces; `mas`, `row`, `scores` and `matches` are its MAS and MAS*, its row of features.csv,
+    its score by task, and the cosine of its best match by other seed.
     """
     readouts = ["joint", *crosscoder.models]
     similar = cosines(crosscoder.restricted([position]))[:, :, 0]
@@ -254,6 +280,7 @@ def card(
     return {
         "feature": feature,
         "reasons": reasons,
+        "replaces": controls[feature] if CONTROL in reasons else None,
         "rate": rounded(row["rate"]),
         "pattern": row["pattern"],
         "mas": {role: rounded(mas[f"mas_{role}"]) for role in ROLES},

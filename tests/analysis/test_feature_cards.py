@@ -1,5 +1,7 @@
 """Feature cards: which features have one, and what it holds, on a planted feature."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from crosslens.analysis.feature_cards import (
     chosen_features,
     cosines,
     in_order,
+    matched_controls,
     read_texts,
     scores_by_task,
     token_texts,
@@ -40,14 +43,16 @@ def mas_table() -> pd.DataFrame:
 
 
 def test_chosen_features_have_their_reasons() -> None:
-    reasons = chosen_features(mas_table(), [3, 0], each=1, seed=0)
+    reasons = chosen_features(mas_table(), [3, 0], {4: 3, 1: 0}, each=1, seed=0)
     assert reasons[1] == ["most specific to SFT"]
     assert reasons[2][0] == "most specific to RL"
     assert "most specific to base" in reasons[0]
     assert "selected in most tasks" in reasons[3]
+    assert "matched control" in reasons[4]
+    assert "matched control" not in reasons[1]  # only one of a kind
     assert sum("drawn at random" in found for found in reasons.values()) == 1
     assert list(reasons)[:3] == [1, 2, 0]
-    many = chosen_features(mas_table(), [], each=50, seed=0)
+    many = chosen_features(mas_table(), [], [], each=50, seed=0)
     assert 5 not in many  # it is dead
     assert many[4] == ["drawn at random"]  # too rare for MAS*
 
@@ -111,7 +116,8 @@ def test_a_card_shows_the_planted_letter(study) -> None:
     row = {"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}}
     row |= {"r2_base": 0.123456, "r2_sft-5": np.nan, "r2_rl-5": 1.0}
     planted, dead = cards(
-        {1: ["most specific to RL"], 3: ["drawn at random"]},
+        {1: ["most specific to RL"], 3: ["matched control", "drawn at random"]},
+        controls={3: 2, 1: 0},
         crosscoder=part,
         reading=found,
         sources=["a", "b"],
@@ -123,7 +129,11 @@ def test_a_card_shows_the_planted_letter(study) -> None:
         tokenizer=tokenizer,
     )
     assert [planted["feature"], dead["feature"]] == [1, 3]
-    assert [planted["reasons"], dead["reasons"]] == [["most specific to RL"], ["drawn at random"]]
+    assert [planted["reasons"], dead["reasons"]] == [
+        ["most specific to RL"],
+        ["matched control", "drawn at random"],
+    ]
+    assert [planted["replaces"], dead["replaces"]] == [None, 2]
     shown = [c["tokens"][c["at"]].strip() for c in planted["contexts"]["strongest"]]
     assert shown
     assert set(shown) == {"q"}
@@ -179,8 +189,20 @@ def test_attention_sinks_are_left_out(study) -> None:
     assert nowhere.firings.sum() == nowhere.tokens.sum() == 0
 
 
-def test_features_selected_in_all_tasks_come_first() -> None:
-    assert in_order({"intersection": [7], "majority": [2, 7, 9]}) == [7, 2, 9]
+def selection() -> dict[str, Any]:
+    """Return of features.json what cards need: the sets, and the protocol's controls of each."""
+    controls = {"intersection": [[11], [12]], "majority": [[13, 12], [11, 14]]}
+    every = {"intersection": [4], "majority": [4, 9], "controls": controls}
+    return {"intersection": [7], "majority": [2, 4, 7, 9], "protocol": {"all": every}}
+
+
+def test_features_of_the_primary_hypotheses_come_first() -> None:
+    assert in_order(selection()) == [4, 7, 2, 9]
+
+
+def test_controls_come_with_the_feature_that_they_first_replace() -> None:
+    controls = matched_controls(selection())
+    assert list(controls.items()) == [(11, 4), (12, 4), (13, 4), (14, 9)]
 
 
 def test_scores_are_those_of_the_studys_readout() -> None:

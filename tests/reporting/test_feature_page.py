@@ -22,6 +22,7 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     cards = [
         card_record(5, ["most specific to SFT"]),
         card_record(9, ["drawn at random"], fires=False),
+        card_record(7, ["matched control"]),
     ]
     html = shown(cards)
     Balanced().feed(html)
@@ -32,6 +33,9 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     assert "&lt;a&gt;" in html  # a token is text, not markup
     assert "http" not in html
     assert "−0.25" in html
+    assert "model alone (R²)</td><td>0.88</td><td>–</td><td>−0.12</td>" in html
+    assert "<td>trio-r1</td><td>0.94</td>" in html
+    assert 'it replaces feature <a href="#f5">5</a>' in html
     assert [f'id="by-{name}"' in html for name in ("joint", "base", "sft-5", "rl-5")] == [True] * 4
 
 
