@@ -1,6 +1,7 @@
 """Feature cards: what some features of the three-model crosscoder are about.
 
-INPUTS: the trio's crosscoder with its scores, its other seeds, its models, <results>/activations/{family}/corpus.h5.
+INPUTS: the trio's crosscoder with its scores, its other seeds, its models, <results>/activations/{family}/corpus.h5;
+for the page <results>/interventions/{family}/: comparisons.csv, evidence.json.
 OUTPUTS: <results>/features/{family}.jsonl (a card a line), <results>/features/{family}.html.
 """
 
@@ -50,6 +51,9 @@ rule collect_feature_cards:
 rule write_feature_page:
     input:
         cards="<results>/features/{family}.jsonl",
+        selected=f"<results>/generalization/{{family}}/{TRIO}/features.json",
+        compared="<results>/interventions/{family}/comparisons.csv",
+        evidence="<results>/interventions/{family}/evidence.json",
         template=workflow.source_path(
             "../crosslens/reporting/templates/features.html.j2"
         ),

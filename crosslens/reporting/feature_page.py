@@ -1,10 +1,12 @@
 """The page of feature cards: a table to sort, and a card for each feature."""
 
 import math
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 KINDS = {  # as `ContextPool.of_feature` names them
     "strongest": "Strongest activations, one per text",
@@ -26,20 +28,32 @@ class Segment(NamedTuple):
 
 
 def render_feature_page(
-    cards: list[dict[str, Any]], template: str, script: str, *, label: str, crosscoder: str
+    cards: list[dict[str, Any]],
+    edits: Mapping[int, list[dict[str, Any]]],
+    template: str,
+    script: str,
+    *,
+    family: str,
+    label: str,
+    crosscoder: str,
 ) -> str:
-    """Return the page, without outside references. `script` sorts the table."""
+    """Return the page, which refers only to other files of the results. `script` sorts the table.
+
+    `edits` has what `edits_of_features` returns.
+    """
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {
         "percent": percent,
-        "digits": digits,
+        "number": number,
         "visible": visible,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }
     return environment.from_string(template).render(
         cards=cards,
+        edits=edits,
+        family=family,
         script=script,
         kinds=KINDS,
         label=label,
@@ -101,9 +115,11 @@ def percent(rate: float | None) -> str:
     return f"{text}%"
 
 
-def digits(value: float | None) -> str:
-    """Return a number with two decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+def number(value: Any, digits: int = 1, signed: bool = False) -> str:
+    """Return a number as text, with a true minus; a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def visible(token: str) -> str:

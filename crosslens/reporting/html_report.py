@@ -12,7 +12,7 @@ import yaml
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.config.figure_list import CURVES, DRAWINGS, FIGURES, TABLES
 from crosslens.io.records import read_jsonl, sha256
-from crosslens.reporting.feature_page import examples, percent, segments, strongest
+from crosslens.reporting.feature_page import examples, number, percent, segments, strongest
 from crosslens.reporting.findings import about_gap, findings
 from crosslens.reporting.summary import Study
 from crosslens.reporting.tables import NOTHING, VARIANTS, row_name, task_title
@@ -124,10 +124,3 @@ def sentences(text: str) -> list[str]:
     """Return the sentences of a text, with minus signs before negative numbers."""
     text = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
     return re.split(r"(?<=[.!?])\s+(?=[A-Z\d])", text) if text else []
-
-
-def number(value: Any, digits: int = 1, signed: bool = False) -> str:
-    """Return a number as text, with a true minus; a dash where there is none."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -1,20 +1,27 @@
 """The page of feature cards: what it shows of each card, and how texts are highlighted."""
 
+import math
 from pathlib import Path
 
 from helpers_cards import card_record, context_record
 from test_html_report import Balanced
 
 from crosslens.reporting import feature_page
-from crosslens.reporting.feature_page import Segment, digits, examples, percent, segments, shade
+from crosslens.reporting.feature_page import Segment, examples, percent, segments, shade
 
 TEMPLATES = Path(feature_page.__file__).with_name("templates")
 
 
-def shown(cards: list[dict]) -> str:
+def shown(cards: list[dict], edits: dict[int, list[dict]]) -> str:
     template, script = TEMPLATES / "features.html.j2", TEMPLATES / "report.js"
     return feature_page.render_feature_page(
-        cards, template.read_text(), script.read_text(), label="Tiny", crosscoder="trio-r0"
+        cards,
+        edits,
+        template.read_text(),
+        script.read_text(),
+        family="tiny",
+        label="Tiny",
+        crosscoder="trio-r0",
     )
 
 
@@ -24,7 +31,9 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
         card_record(9, ["drawn at random"], fires=False),
         card_record(7, ["matched control"]),
     ]
-    html = shown(cards)
+    edit = {"edited": "RL", "dose": "multiply 0", "set": "a set", "questions": "here", "seeds": 3}
+    edit |= {"value": -4.0, "control_mean": 0.5, "excess": -4.5, "low": -6.0, "high": math.nan}
+    html = shown(cards, {5: [edit]})
     Balanced().feed(html)
     assert 'id="f5"' in html
     assert 'href="#f9"' in html
@@ -35,6 +44,9 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     assert "−0.25" in html
     assert "model alone (R²)</td><td>0.88</td><td>–</td><td>−0.12</td>" in html
     assert "<td>trio-r1</td><td>0.94</td>" in html
+    assert html.count("What the edits") == 1  # feature 9 is in no set
+    assert 'href="../interventions/tiny/comparisons.csv"' in html
+    assert "<td>−4.0</td><td>+0.5</td><td>−4.5 [−6.0, –]</td><td>3</td>" in html
     assert 'it replaces feature <a href="#f5">5</a>' in html
     assert [f'id="by-{name}"' in html for name in ("joint", "base", "sft-5", "rl-5")] == [True] * 4
 
@@ -42,7 +54,7 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
 def test_a_page_without_any_context() -> None:
     card = card_record(1, ["drawn at random"], fires=False)
     card["contexts"]["near_miss"] = []
-    Balanced().feed(shown([card]))
+    Balanced().feed(shown([card], {}))
 
 
 def test_text_between_highlights_is_one_piece() -> None:
@@ -72,4 +84,3 @@ def test_numbers_as_text() -> None:
     assert [shade(0.01, 2), shade(2, 2), shade(5, 2), shade(1, 0)] == ["0.05", "1.00", "1.00", "0"]
     rates = [0.0123, 1.0, 0.996, 1e-7, 0.0, None]
     assert [percent(r) for r in rates] == ["1.2%", "100%", "100%", "0.00001%", "0%", "–"]
-    assert [digits(-0.256), digits(None)] == ["−0.26", "–"]

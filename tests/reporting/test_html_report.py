@@ -20,8 +20,9 @@ from crosslens.config.study import StudyConfig
 from crosslens.io.records import read_json, write_json, write_jsonl
 from crosslens.reporting import html_report
 from crosslens.reporting.feature_numbers import why_empty
+from crosslens.reporting.feature_page import number
 from crosslens.reporting.findings import about_gap, compare, findings
-from crosslens.reporting.html_report import number, render_report, sentences
+from crosslens.reporting.html_report import render_report, sentences
 from crosslens.reporting.job_costs import belongs, seconds_by_rule
 from crosslens.reporting.plotting.style import plt
 from crosslens.reporting.summary import Study, summarize

@@ -1,0 +1,67 @@
+"""What the edits of the sets that a feature is in did, for its card.
+
+An edit is of a whole set: nothing here says what one feature of it did.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from crosslens.analysis.critical_samples import HALVES
+
+SETS = {  # a design and a kind of set of comparisons.csv, in words
+    ("protocol", "intersection"): "protocol, selected in all tasks",
+    ("protocol", "majority"): "protocol, selected in most tasks",
+    ("protocol", "contrast"): "protocol, selected against other samples",
+    ("paper", "intersection"): "paper, selected in all tasks",
+    ("paper", "majority"): "paper, selected in most tasks",
+}
+AGAINST = {"protocol": "matched", "paper": "random_alive"}
+QUESTIONS = {"tasks": "on the tasks", "held_out": "on held-out tasks"}
+SPLITS = {"tasks": HALVES, "held_out": ("all",)}  # whose sets the protocol edits on them
+MODELS = {"base": "base", "sft": "SFT", "rl": "RL"}
+NUMBERS = ("value", "control_mean", "excess", "low", "high")  # points of accuracy
+
+
+def edits_of_features(
+    compared: pd.DataFrame, selection: Mapping[str, Any], doses: Mapping[str, str]
+) -> dict[int, list[dict[str, Any]]]:
+    """Return, for each feature of a set that was edited, what the edits of its sets did.
+
+    Each record has the edited model, the dose, the set, the questions, the number of seeds, and
+    `NUMBERS` of the net effect, NaN where one is missing. `compared` is comparisons.csv,
+    `selection` the content of features.json, `doses` the primary dose of each target: other doses
+    of the protocol's sets are left out.
+    """
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in shown(compared, doses):
+        features = members(selection, row["design"], row["features"], row["questions"])
+        record = {
+            "edited": MODELS[row["target"]],
+            "dose": row["dose"],
+            "set": SETS[row["design"], row["features"]],
+            "questions": QUESTIONS[row["questions"]],
+            "seeds": int(row["seeds"]),
+            **{name: row[name] for name in NUMBERS},
+        }
+        for feature in features:
+            found.setdefault(feature, []).append(record)
+    return found
+
+
+def shown(compared: pd.DataFrame, doses: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of comparisons.csv for cards: net effects of `SETS`, at the primary dose,
+    against the kind of control that `AGAINST` names."""
+    for row in compared[compared["measure"] == "net"].to_dict("records"):
+        design = row["design"]
+        known = (design, row["features"]) in SETS and row["against"] == AGAINST[design]
+        if known and (design == "paper" or row["dose"] == doses.get(row["target"])):
+            yield row
+
+
+def members(selection: Mapping[str, Any], design: str, features: str, questions: str) -> set[int]:
+    """Return the features of the sets that a design edits on a group of questions."""
+    if design == "paper":
+        return set(selection[features])
+    return {k for split in SPLITS[questions] for k in selection["protocol"][split][features]}
