@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from crosslens.analysis.evidence import primary_doses
 from crosslens.io.records import read_json, read_jsonl, write_text
 from crosslens.reporting.feature_edits import edits_of_features
 from crosslens.reporting.feature_page import render_feature_page
@@ -25,7 +26,7 @@ def main(
 ) -> None:
     """Write one page, which refers only to other files of the results."""
     hypotheses = read_json(evidence)["hypotheses"].values()
-    doses = {claim["target"]: claim["dose"] for claim in hypotheses}
+    doses = primary_doses((claim["target"], claim["dose"]) for claim in hypotheses)
     html = render_feature_page(
         read_jsonl(cards),
         edits_of_features(pd.read_csv(compared), read_json(selected), doses),

@@ -7,8 +7,8 @@ import re
 from real_material import real
 
 NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.]|\.\d)")
-LARGEST = 20  # of a problem's numbers and its answer
-TRAINED, ASKED = 96, 64  # problems that the study trains on, and those that it asks
+LARGEST = 30  # of a problem's numbers and its answer
+STARTED, TRAINED, ASKED = 64, 176, 64  # problems of the cold start, of the study, and asked
 
 
 def equation(problem: str, answer: str) -> str | None:
@@ -49,5 +49,6 @@ def solved_problems() -> list[dict]:
 def problem_sets() -> tuple[list[dict], list[dict], list[dict]]:
     """Return the problems of the cold start, those that the study trains on, and those it asks."""
     solved = solved_problems()
+    assert len(solved) >= STARTED + TRAINED + ASKED
     asked, trained = solved[-ASKED:], solved[-ASKED - TRAINED : -ASKED]
-    return solved[: -ASKED - TRAINED], trained, asked
+    return solved[:STARTED], trained, asked

@@ -51,8 +51,7 @@ def collect_evidence(
     `runs` are those of each target, a seed each; `seeds` the contents of features.json, `rows`
     those of comparisons.csv.
     """
-    doses_of = {h.target: h.dose for h in hypotheses.values()}
-    doses_of |= {"sft": doses_of["rl"]} if "rl" in doses_of else {}
+    doses_of = primary_doses((h.target, h.dose) for h in hypotheses.values())
     found = {
         "questions": question_numbers(benchmark),
         "features": [feature_numbers(chosen) for chosen in seeds],
@@ -64,6 +63,15 @@ def collect_evidence(
         "comparisons": comparisons(rows, doses_of),
     }
     return without_nan(found)
+
+
+def primary_doses(hypotheses: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the primary dose of each edited model, from the target and dose of hypotheses.
+
+    SFT, a control, is edited as RL is.
+    """
+    found = dict(hypotheses)
+    return found | ({"sft": found["rl"]} if "rl" in found else {})
 
 
 def question_numbers(benchmark: Benchmark) -> dict[str, dict[str, Any]]:

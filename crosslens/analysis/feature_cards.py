@@ -49,9 +49,9 @@ def chosen_features(
     """Return the features that get a card, in the order of the page, with the reasons for each.
 
     `each` is the number for each reason: most specific to SFT, RL and base by MAS*, selected in
-    most tasks, matched controls of such features, and drawn at random among those alive. Without
-    the last two, a reader cannot judge the rest. `mas` has the rows of one trio; `selected` and
-    `controls` are in the order of preference.
+    all or most tasks, matched controls of such features, and drawn at random among those alive.
+    Without the last two, a reader cannot judge the rest. `mas` has the rows of one trio;
+    `selected` and `controls` are in the order of preference.
     """
     alive = mas[(mas["alive"] == 1) & (mas["pattern"] != TOO_RARE)]
     reasons: dict[int, list[str]] = {}
@@ -59,7 +59,7 @@ def chosen_features(
         order = alive.sort_values(f"mas_{role}_star", ascending=False, kind="stable")
         for feature in order["feature"].head(each):
             reasons.setdefault(int(feature), []).append(f"most specific to {name}")
-    for reason, found in (("selected in most tasks", selected), (CONTROL, controls)):
+    for reason, found in (("selected in all or most tasks", selected), (CONTROL, controls)):
         for feature in islice(found, each):
             reasons.setdefault(int(feature), []).append(reason)
     random = np.random.default_rng(seed)
@@ -70,10 +70,12 @@ def chosen_features(
 
 
 def in_order(selection: dict[str, Any]) -> list[int]:
-    """Return the features of the primary hypotheses, then those that the paper's score selects in
-    all tasks, then in most."""
-    primary = selection["protocol"]["all"][PRIMARY]
-    return list(dict.fromkeys([*primary, *selection["intersection"], *selection["majority"]]))
+    """Return the features that the protocol's score selects in all tasks (the primary hypotheses'
+    own), then in most, then those that the paper's score selects in all tasks, then in most."""
+    protocol = selection["protocol"]["all"]
+    sets = (protocol[PRIMARY], protocol["majority"])
+    paper = (selection["intersection"], selection["majority"])
+    return list(dict.fromkeys(feature for found in (*sets, *paper) for feature in found))
 
 
 def matched_controls(selection: dict[str, Any]) -> dict[int, int]:

@@ -58,6 +58,11 @@ def run_backend(
         )
 
 
+def job_threads() -> str:
+    """Return OMP_NUM_THREADS, which Snakemake sets to the threads of the job; 1 if it is unset."""
+    return os.environ.get("OMP_NUM_THREADS", "1")
+
+
 def failure_reason(last: Sequence[str]) -> str:
     """Return why a command failed, from its last lines."""
     errors = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]

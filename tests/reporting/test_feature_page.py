@@ -45,7 +45,7 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     assert "model alone (R²)</td><td>0.88</td><td>–</td><td>−0.12</td>" in html
     assert "<td>trio-r1</td><td>0.94</td>" in html
     assert html.count("What the edits") == 1  # feature 9 is in no set
-    assert 'href="../interventions/tiny/comparisons.csv"' in html
+    assert "<code>interventions/tiny/comparisons.csv</code>" in html
     assert "<td>−4.0</td><td>+0.5</td><td>−4.5 [−6.0, –]</td><td>3</td>" in html
     assert 'it replaces feature <a href="#f5">5</a>' in html
     assert [f'id="by-{name}"' in html for name in ("joint", "base", "sft-5", "rl-5")] == [True] * 4

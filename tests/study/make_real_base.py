@@ -1,14 +1,16 @@
 r"""Make the base model and the problems of tests/config/real.yaml.
 
-    .venvs/sft/bin/python tests/study/make_real_base.py SMOLLM2 OUT
+    .venvs/sft/bin/python tests/study/make_real_base.py SMOLLM2 OUT [--no-cold-start]
 
 SMOLLM2 is the directory that shared/real/make_smollm2.py makes. As it is, the model solves none of
 the word problems in the study's prompt, so GRPO would have no answer to reward. It therefore gets a
 cold start: LLaMA-Factory fine-tunes it on equations of one step, `7 - 3 = 4. The answer is
 \boxed{4}.`, that give the known answers. The study's problems are others, of the same kind.
 
+Without the cold start, base is SmolLM2 with a short chat template.
+
 OUT: base/ (the model), problems.jsonl (to train on, with solutions), word_problems.jsonl (to ask),
-cold-start.csv (the losses).
+cold-start.csv (the losses, if any).
 """
 
 import sys
@@ -38,7 +40,7 @@ SETTINGS = {
     "lr_scheduler": "cosine",
     "bf16": False,
     "deepspeed": "none",
-    "llamafactory_options": {"num_train_epochs": 2.0},
+    "llamafactory_options": {},
 }
 
 
@@ -62,14 +64,11 @@ def prepare_conversations(rows: list[dict], out: Path) -> None:
     write_json(out / "dataset_info.json", dataset_info())
 
 
-def main(smollm2: Path, out: Path) -> None:
-    """Fine-tune the model, and write the problems that it has not seen."""
-    start, trained, asked = problem_sets()
-    print(f"the cold start has {len(start)} problems, the study trains on {len(trained)}")
-    prepare_model(smollm2, out / "smollm2")
-    prepare_conversations(start, out / "conversations")
+def cold_start(smollm2: Path, rows: list[dict], out: Path) -> None:
+    """Write base, the model in `smollm2` fine-tuned on the rows, and its losses to `out`."""
+    prepare_conversations(rows, out / "conversations")
     llama_factory.train(
-        base=out / "smollm2",
+        base=smollm2,
         data=out / "conversations",
         run=out / ".run",
         settings=SFTConfig(**SETTINGS),
@@ -77,13 +76,26 @@ def main(smollm2: Path, out: Path) -> None:
         gpus=0,
     )
     parts = [out / f"part-{k}" for k in range(1, 6)]
-    llama_factory.collect_checkpoints(out / ".run", out / "smollm2", parts, out / "cold-start.csv")
+    llama_factory.collect_checkpoints(out / ".run", smollm2, parts, out / "cold-start.csv")
     parts[-1].rename(out / "base")
-    for folder in (*parts[:-1], out / "smollm2", out / "conversations"):
+    for folder in (*parts[:-1], out / "conversations"):
         remove_atomically(folder)
+
+
+def main(smollm2: Path, out: Path, *options: str) -> None:
+    """Write base, fine-tuned unless it shall not be, and the problems that it has not seen."""
+    start, trained, asked = problem_sets()
+    print(f"the cold start has {len(start)} problems, the study trains on {len(trained)}")
+    if "--no-cold-start" in options:
+        prepare_model(smollm2, out / "base")
+    else:
+        prepare_model(smollm2, out / "smollm2")
+        cold_start(out / "smollm2", start, out)
+        remove_atomically(out / "smollm2")
     write_jsonl(out / "problems.jsonl", trained)
     write_jsonl(out / "word_problems.jsonl", asked)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    source, target, *options = sys.argv[1:]
+    main(Path(source), Path(target), *options)

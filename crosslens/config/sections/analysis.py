@@ -41,7 +41,7 @@ class MetricsConfig(Section):
         ge=1,
         le=2**12,
         description="Features with a card for each reason: specific to base, to SFT, to RL, "
-        "selected in most tasks, matched controls of these, drawn at random "
+        "selected in all or most tasks, matched controls of these, drawn at random "
         "(collect_feature_cards).",
     )
     neuronpedia_creator: Text = Field(

@@ -12,13 +12,13 @@ from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.posttraining import resumable_run
-from crosslens.posttraining.backend_process import hide_media_packages
+from crosslens.posttraining.backend_process import hide_media_packages, job_threads
 from crosslens.posttraining.checkpoint_schedule import (
     save_interval,
     saved_checkpoint_steps,
     steps_per_epoch,
 )
-from crosslens.posttraining.grpo.checkpoints import export_checkpoint
+from crosslens.posttraining.checkpoints import export_checkpoint
 from crosslens.posttraining.grpo.curves import trl_curves
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.posttraining.grpo.reward import trl_reward
@@ -122,7 +122,7 @@ def run_trainer(
 
     check_pytorch(int(not options["use_cpu"]), torch.cuda.is_available())
     if options["use_cpu"]:
-        torch.set_num_threads(1)
+        torch.set_num_threads(int(job_threads()))
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         reward_funcs=trl_reward,

@@ -124,6 +124,6 @@ def backend_environment(device: str) -> dict[str, str | None]:
         "VERL_PLATFORM": "cpu",
         "VERL_ENGINE_DEVICE": "cuda",
         "CUDA_VISIBLE_DEVICES": None,  # empty, it would hide Ray's logical slots as well
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": backend_process.job_threads(),
         "TQ_NUM_THREADS": "1",  # verl's queue would take eight, and warn with every message
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from crosslens.io.atomic import flush, remove
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_complete_jsonl, write_jsonl
-from crosslens.posttraining.grpo.checkpoints import WEIGHTS, export_checkpoint
+from crosslens.posttraining.checkpoints import WEIGHTS, export_checkpoint
 from crosslens.posttraining.resumable_run import (
     COMPLETE_MARK,
     checkpoint_step,

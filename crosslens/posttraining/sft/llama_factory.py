@@ -19,6 +19,7 @@ from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.posttraining import backend_process
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
+from crosslens.posttraining.checkpoints import WEIGHTS, convert_dtype, dtype_name
 from crosslens.posttraining.resumable_run import (
     COMPLETE_MARK,
     STATE_FILES,
@@ -193,8 +194,9 @@ def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) 
     """Write a run's checkpoints as plain model directories, and its losses.
 
     LLaMA-Factory disables the key-value cache in the models' configuration; it is restored to the
-    value of `base`. Raises InputError when the run did not save at 20%, 40%, ... of its steps. The
-    run is deleted after everything is written, so that a kill loses nothing.
+    value of `base`, and the weights have its dtype. The run is deleted after everything is written,
+    so that a kill loses nothing. Raises InputError when the run did not save at 20%, 40%, ... of
+    its steps, or a weight is not finite in that dtype.
     """
     saved = list_checkpoints(run)
     steps = [checkpoint_step(checkpoint) for checkpoint in saved]
@@ -209,8 +211,13 @@ def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) 
     for checkpoint, target in zip(saved, targets, strict=True):
         with atomic_write(target) as partial:
             shutil.copytree(checkpoint, partial, ignore=ignored, copy_function=os.link)
-            config = read_json(partial / "config.json")
-            write_json(partial / "config.json", config | {"use_cache": use_cache})
+            config = read_json(partial / "config.json") | {"use_cache": use_cache}
+            if dtype_name(checkpoint) != dtype_name(base):
+                for file in checkpoint.glob(WEIGHTS):
+                    (partial / file.name).unlink()
+                    convert_dtype(file, partial / file.name, base)
+                config["dtype"] = dtype_name(base)
+            write_json(partial / "config.json", config)
     write_csv(loss, table)
     remove_atomically(run)
 

@@ -1,20 +1,13 @@
 """GRPO by verl: a killed run resumes and ends with the results of an uninterrupted one."""
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from tiny_grpo import TINY_GRPO
 from tiny_models import tiny_problems, tiny_solver
+from verl_runs import SETTINGS, STEPS, Run, arguments, train_grpo
 
 from crosslens.data.traces import grpo_rows
 from crosslens.io import atomic
@@ -24,85 +17,7 @@ from crosslens.posttraining import resumable_run
 from crosslens.posttraining.grpo import verl_run_state
 from crosslens.workflow.provenance import installed
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-import train_grpo  # noqa: E402
-
-STEPS, EVERY = 10, 2
-SETTINGS = TINY_GRPO.model_copy(update={"engine": "verl", "save_every": EVERY})
 WEIGHTS = "model.safetensors"
-MARK = "CROSSLENS_TEST_ATTEMPT"
-
-
-class Run:
-    """The rule's script in a process group of its own."""
-
-    def __init__(self, world: Path, models: Path, name: str) -> None:
-        self.run, self.name = models / ".grpo-verl", f"{MARK}={name}"
-        self.log = world / f"{name}.log"
-        with self.log.open("w") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, str(world), str(models)],
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), MARK: name},
-                start_new_session=True,
-            )
-
-    def wait_for(self, step: int) -> None:
-        """Wait until verl has logged a step."""
-        while step not in verl_run_state.logged_steps(self.run / verl_run_state.LOG):
-            assert self.process.poll() is None, self.output()
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """Send SIGKILL to the group, and wait until the backend's processes have ended too."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        until = time.monotonic() + 30
-        while list(self.left()) and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not list(self.left())
-
-    def left(self) -> Iterator[str]:
-        """Yield the living processes of this run, whoever their parent is."""
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if self.name.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    yield (entry / "comm").read_text()
-
-    def finish(self) -> None:
-        assert self.process.wait() == 0, self.output()
-
-    def output(self) -> str:
-        return self.log.read_text()[-5000:]
-
-    def steps(self) -> list[int]:
-        """Return the steps that verl printed."""
-        return [int(step) for step in re.findall(r"\bstep:(\d+) - ", self.log.read_text())]
-
-
-def arguments(world: Path, models: Path) -> dict:
-    return {
-        "base": world / "base",
-        "data": world / "grpo.parquet",
-        "checkpoints": [models / f"rl-{k}" for k in range(1, 6)],
-        "curves": models / "grpo-curves.csv",
-        "versions": models / "versions.json",
-        "settings": SETTINGS,
-        "seed": 0,
-        "code": ["a"],
-        "gpus": 0,
-    }
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    """Return a folder with a model, and problems for ten steps and an incomplete batch."""
-    world = tmp_path_factory.mktemp("world")
-    tiny_solver(world / "base")
-    pd.DataFrame(grpo_rows(tiny_problems(42), 4)).to_parquet(world / "grpo.parquet")
-    return world
 
 
 def test_killed_run_resumes_to_identical_weights(world: Path) -> None:
@@ -247,7 +162,3 @@ def test_run_killed_while_it_is_deleted_starts_from_scratch(run: Path, monkeypat
     left.rename(gone)
     resumable_run.prepare_run_directory(run, {"seed": 0}, None)
     assert [path.name for path in run.iterdir()] == [resumable_run.RUN_FILE] and not gone.exists()
-
-
-if __name__ == "__main__":
-    train_grpo.main(**arguments(*map(Path, sys.argv[1:])))

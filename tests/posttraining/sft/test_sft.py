@@ -14,13 +14,13 @@ import pytest
 import torch
 from conftest import TRACES
 from safetensors.torch import load_file
-from tiny_models import tiny_traces
+from tiny_models import tiny_model, tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.config.sections import SFTConfig
 from crosslens.data.traces import DATASET, sft_rows
 from crosslens.io.errors import InputError
-from crosslens.io.records import read_json
+from crosslens.io.records import read_json, write_json
 from crosslens.posttraining import backend_process, resumable_run
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.sft import entrypoint, llama_factory
@@ -422,3 +422,22 @@ def test_deepspeed_imports_on_a_gpu_node_without_nvcc(tmp_path: Path) -> None:
     assert "MissingCUDAException" in imported().stderr
     done = imported(**llama_factory.ENVIRONMENT)
     assert done.returncode == 0, done.stderr
+
+
+def test_checkpoints_have_the_dtype_of_the_base_model(tmp_path: Path) -> None:
+    """LLaMA-Factory saves float32 where it trains in float32."""
+    base, run = tiny_model(tmp_path / "base"), tmp_path / "run"
+    config = read_json(base / "config.json")
+    write_json(base / "config.json", config | {"dtype": "bfloat16"})
+    for step in range(1, 6):
+        saved = tiny_model(run / f"checkpoint-{step}", seed=step)
+        (saved / resumable_run.COMPLETE_MARK).touch()
+    write_json(saved / "trainer_state.json", {"log_history": [{"loss": 1.0}]})
+    weights = load_file(saved / "model.safetensors")
+    targets = [tmp_path / f"sft-{k}" for k in range(1, 6)]
+    llama_factory.collect_checkpoints(run, base, targets, tmp_path / "loss.csv")
+    assert not run.exists()
+    for name, weight in load_file(targets[-1] / "model.safetensors").items():
+        assert weight.equal(weights[name].bfloat16())
+    loaded = AutoModelForCausalLM.from_pretrained(targets[-1], dtype="auto")
+    assert loaded.dtype == torch.bfloat16

@@ -70,11 +70,15 @@ def convert_dtype(source: Path, target: Path, base: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    config = read_json(base / "config.json")
-    name = config.get("dtype") or config.get("torch_dtype") or "float32"
-    dtype = getattr(torch, name)
+    dtype = getattr(torch, dtype_name(base))
     weights = {key: value.to(dtype) for key, value in load_file(source).items()}
     for key, value in weights.items():
         if not value.isfinite().all():
-            raise InputError(f"{source}: {key} is not finite. Lower grpo.learning_rate.")
+            raise InputError(f"{source}: {key} is not finite. Lower learning_rate of sft or grpo.")
     save_file(weights, target, metadata={"format": "pt"})
+
+
+def dtype_name(model: Path) -> str:
+    """Return the dtype that a model's configuration names, as transformers 4 or 5 writes it."""
+    config = read_json(model / "config.json")
+    return config.get("dtype") or config.get("torch_dtype") or "float32"

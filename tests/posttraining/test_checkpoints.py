@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, write_json
-from crosslens.posttraining.grpo.checkpoints import export_checkpoint
+from crosslens.posttraining.checkpoints import export_checkpoint
 
 WEIGHTS = "model.safetensors"
 
@@ -99,6 +99,6 @@ def test_non_finite_weights_are_refused(base: Path, saved: Path, tmp_path: Path)
     weights = load_file(saved / WEIGHTS)
     weights["model.norm.weight"][3] = float("nan")
     save_file(weights, saved / WEIGHTS)
-    with pytest.raises(InputError, match=r"model\.norm\.weight .*not finite.*grpo\.learning_rate"):
+    with pytest.raises(InputError, match=r"model\.norm\.weight .*not finite.*learning_rate"):
         export_checkpoint(saved, base, tmp_path / "rl-1")
     assert not (tmp_path / "rl-1").exists()
