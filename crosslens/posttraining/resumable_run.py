@@ -21,23 +21,12 @@ COMPLETE_MARK = "complete"  # file in a checkpoint once it is completely written
 STATE_FILES = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "global_step*")
 
 
-def start_or_resume(
-    run: Path,
-    *,
-    model: Path,
-    data: Path,
-    settings: Section,
-    seed: int,
-    devices: int,
-    software: dict[str, Any] | None = None,
-) -> Path | None:
+def start_or_resume(run: Path, identity: dict[str, Any]) -> Path | None:
     """Prepare the directory `run`, and return the checkpoint to resume from, None without one.
 
-    Raises InputError when the directory has a checkpoint of a different run.
+    `identity` is that of `run_identity`. Raises InputError when the directory has a checkpoint of a
+    different run.
     """
-    identity = run_identity(
-        model=model, data=data, settings=settings, seed=seed, devices=devices, software=software
-    )
     checkpoint = last_complete_checkpoint(run)
     prepare_run_directory(run, identity, checkpoint)
     return checkpoint

@@ -94,9 +94,10 @@ def train(
         tokenizer = copy_tokenizer(model, Path(folder, "tokenizer"))
         prompts = fitting_prompts(data, tokenizer, settings.max_prompt_length)
     steps = steps_per_epoch(len(prompts), settings.batch_size)
-    resume = resumable_run.start_or_resume(
-        run, model=model, data=data, settings=settings, seed=seed, devices=1, software=software
+    identity = resumable_run.run_identity(
+        model=model, data=data, settings=settings, seed=seed, devices=1, software=software
     )
+    resume = resumable_run.start_or_resume(run, identity)
     options = trainer_arguments(settings, out=run, steps=steps, seed=seed)
     updates = options["steps_per_generation"]
     saved = [

@@ -52,8 +52,7 @@ def train(
     holds checkpoints of a different run.
     """
     run = run.resolve()
-    resumable_run.start_or_resume(
-        run,
+    identity = resumable_run.run_identity(
         model=model,
         data=data,
         settings=settings,
@@ -61,6 +60,7 @@ def train(
         devices=max(1, gpus),
         software=software,
     )
+    resumable_run.start_or_resume(run, identity)
     tokenizer = copy_tokenizer(model, run / "tokenizer")
     prompts = fitting_prompts(data, tokenizer, settings.max_prompt_length)
     steps = steps_per_epoch(len(prompts), settings.batch_size)

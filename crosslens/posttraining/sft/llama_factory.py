@@ -25,6 +25,7 @@ from crosslens.posttraining.resumable_run import (
     STATE_FILES,
     checkpoint_step,
     list_checkpoints,
+    run_identity,
     start_or_resume,
 )
 
@@ -149,8 +150,7 @@ def train(
     traces = data / f"{DATASET}.json"
     steps = exact_checkpoint_steps(-(-len(read_json(traces)) // settings.batch_size))
     devices = max(1, gpus)
-    resume = start_or_resume(
-        run,
+    identity = run_identity(
         model=base,
         data=traces,
         settings=settings,
@@ -158,6 +158,7 @@ def train(
         devices=devices,
         software=software,
     )
+    resume = start_or_resume(run, identity)
     if resume and checkpoint_step(resume) == steps[-1]:
         return
     options = backend_settings(
