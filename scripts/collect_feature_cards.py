@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_cards import (
@@ -12,12 +11,12 @@ from crosslens.analysis.feature_cards import (
     chosen_features,
     in_order,
     matched_controls,
+    matches_by_seed,
     read_texts,
     scores_by_task,
 )
 from crosslens.analysis.feature_table import rows_of
 from crosslens.analysis.logit_lens import logit_lens
-from crosslens.analysis.specificity import best_matches
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import heldout_sources, read_shard
@@ -27,19 +26,6 @@ from crosslens.models.loading import load_network
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.models.transformers_light import AutoModelForCausalLM
 from crosslens.workflow.job import run_job
-
-
-def matches_in(
-    part: Crosscoder, chosen: list[int], seeds: list[Path], tables: list[Path]
-) -> pd.DataFrame:
-    """Return the cosine of each chosen feature's best match in every other seed: a row a feature,
-    a column a seed. `part` has only the chosen features; `tables` are the seeds' features.csv."""
-    found: dict[str, torch.Tensor] = {}
-    for path, table in zip(seeds, tables, strict=True):
-        alive = pd.read_csv(table)["alive"].to_numpy() == 1
-        W_dec = Crosscoder.load(path).W_dec.detach()
-        found[path.parent.name] = best_matches(part.W_dec, W_dec, alive)
-    return pd.DataFrame(found, index=chosen)
 
 
 def main(
@@ -73,7 +59,7 @@ def main(
     print(f"{len(chosen)} features get a card")
 
     part = Crosscoder.load(crosscoder).restricted(chosen)
-    matches = matches_in(part, chosen, other_seeds, other_features)
+    matches = matches_by_seed(part, chosen, other_seeds, other_features)
     lenses = {}
     for name, path, d in zip(part.models, models, part.directions(), strict=True):
         lenses[name] = logit_lens(load_network(path, AutoModelForCausalLM), d)

@@ -6,6 +6,7 @@ crosslens.reporting.feature_page.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from crosslens.analysis.context_pool import (
 from crosslens.analysis.contexts import read_rows, trained_positions
 from crosslens.analysis.latent_scaling import TOO_RARE
 from crosslens.analysis.logit_lens import Lens
+from crosslens.analysis.specificity import best_matches
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.models.batching import batches
 
@@ -91,6 +93,22 @@ def matched_controls(selection: dict[str, Any]) -> dict[int, int]:
             for control, feature in zip(drawn, every[kind], strict=True):
                 found.setdefault(control, feature)
     return found
+
+
+def matches_by_seed(
+    part: Crosscoder, chosen: Sequence[int], seeds: Sequence[Path], tables: Sequence[Path]
+) -> pd.DataFrame:
+    """Return the cosine of each chosen feature's best match in every other seed.
+
+    A row a feature, a column a seed. `part` has only the chosen features; `seeds` are crosscoders,
+    `tables` their features.csv.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for path, table in zip(seeds, tables, strict=True):
+        alive = pd.read_csv(table)["alive"].to_numpy() == 1
+        W_dec = Crosscoder.load(path).W_dec.detach()
+        found[path.parent.name] = best_matches(part.W_dec, W_dec, alive)
+    return pd.DataFrame(found, index=list(chosen))
 
 
 def scores_by_task(
