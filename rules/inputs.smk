@@ -145,13 +145,16 @@ def group_designs(w):
 
 
 def reference_histories(w):
-    """The histories, up to this shard, of the crosscoders whose L0 the group's follow."""
+    """The histories of the crosscoders whose L0 the group's follow.
+
+    L0 is linear between logged steps, so the shard before this one gives the first step's.
+    """
     references = {found["reference"] for found in group_designs(w).values()} - {None}
     groups = sorted({crosscoder_design.group_of(directory) for directory in references})
     return [
         f"<results>/crosscoders/{{family}}/groups/{group}/history-{shard}.csv"
         for group in groups
-        for shard in range(int(w.shard) + 1)
+        for shard in range(max(0, int(w.shard) - 1), int(w.shard) + 1)
     ]
 
 

@@ -34,8 +34,8 @@ def train_group(
     Start from scratch without `previous`, the directory of states after the last shard; `states` is
     the directory for the new ones. `designs` has each crosscoder's models, inputs, activation,
     reference, seed, and whether its first pass over a shard is in file order, by its directory.
-    `files` are the shard's activations of each model. `references` are the logs, up to this shard,
-    of the crosscoders whose L0 BatchTopK follows. `shards` is how many there are in all.
+    `files` are the shard's activations of each model. `references` are the logs, of the shard
+    and the one before it, of the crosscoders whose L0 BatchTopK follows. `shards` is how many there are in all.
     """
     logs = []
     for name, design in designs.items():

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = "crosslens"
 NOT_HASHED = ("crosslens.config.sections", "crosslens.workflow")
@@ -27,7 +28,7 @@ def fingerprint(source: Path, root: Path) -> str:
     digest = hashlib.sha256()
     for module in sorted(reached(source, root)):
         digest.update(module.relative_to(root).as_posix().encode())
-        digest.update(meaning(module))
+        digest.update(syntax(module).meaning)
     return digest.hexdigest()[:16]
 
 
@@ -46,13 +47,7 @@ def reached(source: Path, root: Path) -> set[Path]:
 @cache
 def imported(source: Path, root: Path) -> tuple[Path, ...]:
     """Return the library's modules that one file's import statements name, wherever they stand."""
-    names = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return tuple(path for name in names for path in files(name, root))
+    return tuple(path for name in syntax(source).names for path in files(name, root))
 
 
 def files(name: str, root: Path) -> Iterator[Path]:
@@ -70,14 +65,26 @@ def files(name: str, root: Path) -> Iterator[Path]:
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
+class Syntax(NamedTuple):
+    """What the syntax tree of a module says."""
+
+    names: frozenset[str]  # that are imported: modules, and what may be modules in packages
+    meaning: bytes  # the tree without docstrings
+
+
 @cache
-def meaning(module: Path) -> bytes:
-    """Return a module's syntax tree without docstrings, as bytes."""
+def syntax(module: Path) -> Syntax:
+    """Read a module, once per process."""
     tree = ast.parse(module.read_text())
+    names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and node.body and is_docstring(node.body[0]):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, DOCUMENTED) and node.body and is_docstring(node.body[0]):
             node.body = node.body[1:]
-    return ast.dump(tree).encode()
+    return Syntax(frozenset(names), ast.dump(tree).encode())
 
 
 def is_docstring(first: ast.stmt) -> bool:

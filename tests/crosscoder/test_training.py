@@ -374,7 +374,7 @@ def test_batch_topk_has_the_l0_of_the_crosscoder_that_it_follows(world, trained,
     folder = tmp_path / "topk"
     folder.mkdir()
     for shard in (0, 1):
-        references = [trained / f"history-{i}.csv" for i in range(shard + 1)]
+        references = [trained / f"history-{i}.csv" for i in (shard - 1, shard) if i >= 0]
         changes = {"activation": "batch_topk", "reference": NAME}
         train(world, folder, shard, references=references, **changes)
     logs = (pd.read_csv(place / "history-1.csv")["l0"] for place in (trained, folder))
@@ -412,6 +412,17 @@ def test_features_kept_follow_the_reference_where_k_is_matched():
     assert [made.topk.keep_at(step, 100) for step in (0, 10, 15, 99)] == [800, 800, 400, 200]
     with pytest.raises(InputError, match="crosscoder.batch_topk.k: matched needs a crosscoder"):
         plan(matched)
+
+
+def test_the_logs_of_two_shards_give_a_shard_the_features_kept_of_all_logs():
+    """The rule gives a job the logs of its shard and of the one before it."""
+    matched = TOPK.model_copy(update={"k": "matched"})
+    log = [(step, 9.0 - step / 12) for step in (9, 19, 29, 39, 49, 59)]  # 20 steps a shard
+    whole, last_two = plan(matched, reference=log), plan(matched, reference=log[2:])
+    steps = range(40, 60)
+    assert [whole.topk.keep_at(step, 1000) for step in steps] == [
+        last_two.topk.keep_at(step, 1000) for step in steps
+    ]
 
 
 def test_batch_topk_learns_planted_features_and_resumes_exactly(world, tmp_path):

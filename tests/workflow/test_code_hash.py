@@ -36,7 +36,7 @@ def tree(tmp_path: Path) -> Path:
 def fingerprint(tree: Path) -> str:
     module.fingerprint.cache_clear()
     module.imported.cache_clear()
-    module.meaning.cache_clear()
+    module.syntax.cache_clear()
     return module.fingerprint(tree / "scripts" / "s.py", tree)
 
 
