@@ -14,7 +14,9 @@ pathvars:
     benchmarks="<results>/benchmarks",
 
 
-include: "rules/inputs.smk"
+include: "rules/inputs_models.smk"
+include: "rules/inputs_activations.smk"
+include: "rules/inputs_crosscoders.smk"
 include: "rules/targets.smk"
 include: "rules/world.smk"
 include: "rules/downloads.smk"

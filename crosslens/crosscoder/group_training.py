@@ -35,7 +35,8 @@ def train_group(
     the directory for the new ones. `designs` has each crosscoder's models, inputs, activation,
     reference, seed, and whether its first pass over a shard is in file order, by its directory.
     `files` are the shard's activations of each model. `references` are the logs, of the shard
-    and the one before it, of the crosscoders whose L0 BatchTopK follows. `shards` is how many there are in all.
+    and the one before it, of the crosscoders whose L0 BatchTopK follows. `shards` is how many
+    shards there are.
     """
     logs = []
     for name, design in designs.items():
