@@ -6,9 +6,9 @@ import pandas as pd
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_cards import (
-    batches_of,
     cards,
     chosen_features,
+    heldout_batches,
     in_order,
     matched_controls,
     matches_by_seed,
@@ -16,10 +16,10 @@ from crosslens.analysis.feature_cards import (
     scores_by_task,
 )
 from crosslens.analysis.feature_table import rows_of
-from crosslens.analysis.logit_lens import logit_lens
+from crosslens.analysis.logit_lens import lenses_by_model
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.data.corpus import heldout_sources, read_shard
+from crosslens.data.corpus import heldout_sources
 from crosslens.io.progress import track
 from crosslens.io.records import read_json, write_jsonl
 from crosslens.models.loading import load_network
@@ -60,27 +60,22 @@ def main(
 
     part = Crosscoder.load(crosscoder).restricted(chosen)
     matches = matches_by_seed(part, chosen, other_seeds, other_features)
-    lenses = {}
-    for name, path, d in zip(part.models, models, part.directions(), strict=True):
-        lenses[name] = logit_lens(load_network(path, AutoModelForCausalLM), d)
-    source, names = heldout_sources(corpus)
-    rows = read_shard(corpus, "heldout")[0]
-    networks = [load_truncated(path, part.metadata["layer"])[0] for path in models]
-    texts = list(batches_of(rows, source, settings.batch_size))
+    lenses = lenses_by_model(part, lambda i: load_network(models[i], AutoModelForCausalLM))
+    sources = heldout_sources(corpus)[1]
     reading = read_texts(
         part,
-        networks,
-        track(texts, "texts", unit="batches"),
-        len(names),
+        [load_truncated(path, part.metadata["layer"])[0] for path in models],
+        track(heldout_batches(corpus, settings.batch_size), "texts", unit="batches"),
+        len(sources),
         settings.skip_positions,
         settings.sink_threshold,
     )
-    found = cards(
+    records = cards(
         reasons,
         controls=controls,
         crosscoder=part,
         reading=reading,
-        sources=names,
+        sources=sources,
         lenses=lenses,
         mas=specific.set_index("feature"),
         table=pd.read_csv(features).set_index("feature"),
@@ -88,7 +83,7 @@ def main(
         matches=matches,
         tokenizer=load_tokenizer(models[0]),
     )
-    write_jsonl(out, found)
+    write_jsonl(out, records)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crosslens.activations.extract import load_truncated
-from crosslens.analysis.feature_cards import batches_of
+from crosslens.analysis.feature_cards import heldout_batches
 from crosslens.analysis.feature_export import (
     Source,
     collect_firings,
@@ -13,7 +13,6 @@ from crosslens.analysis.feature_export import (
 from crosslens.config.model_compatibility import with_common_names
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.data.corpus import HELDOUT, heldout_sources, read_shard
 from crosslens.io.atomic import atomic_write
 from crosslens.io.progress import track
 from crosslens.io.records import read_json, read_jsonl
@@ -36,14 +35,11 @@ def main(
     whole, rows = Crosscoder.load(crosscoder), read_jsonl(cards)
     name, layer = crosscoder.parent.name, whole.metadata["layer"]
     features = [card["feature"] for card in rows]
-    texts = list(
-        batches_of(read_shard(corpus, HELDOUT)[0], heldout_sources(corpus)[0], settings.batch_size)
-    )
     firings = collect_firings(
         whole.restricted(features),
         features,
         [load_truncated(path, layer)[0] for path in models],
-        track(texts, "texts", unit="batches"),
+        track(heldout_batches(corpus, settings.batch_size), "texts", unit="batches"),
         skip_positions=settings.skip_positions,
         sink_threshold=settings.sink_threshold,
     )

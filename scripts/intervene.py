@@ -5,12 +5,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from crosslens.analysis.arms import PATCH, arms_of_model
+from crosslens.analysis.arms import arms_of_model, patched_from
 from crosslens.analysis.causal_protocol import ArmRunner, arrays_of
 from crosslens.analysis.edited_answers import EditedModel
 from crosslens.analysis.edits import Editor
-from crosslens.analysis.feature_scores import BASE, RL
-from crosslens.analysis.question_table import states_of
+from crosslens.analysis.question_table import parts_of, states_of
 from crosslens.analysis.steering import companions, steering_vectors
 from crosslens.config.sections import ActivationsConfig, CausalProtocolConfig, EvaluationConfig
 from crosslens.crosscoder.model import Crosscoder
@@ -45,27 +44,25 @@ def main(
     arms = arms_of_model(
         chosen, evaluation, protocol, amplify_to=amplify_to, model=index, replicate=replicate
     )
-    split = load_split(models[index], trio.metadata["layer"])
-    partner = (RL if index == BASE else BASE) if any(arm.kind == PATCH for arm in arms) else None
+    layer, readout = trio.metadata["layer"], chosen["readout"]
     edited = EditedModel(
-        split,
+        load_split(models[index], layer),
         trio,
         index,
         read_questions(questions),
-        list(zip(rows["task"], rows["half"], strict=True)),
+        parts_of(rows),
         batch_size=evaluation.batch_size,
         skip_positions=activations.skip_positions,
         sink_threshold=activations.sink_threshold,
-        companions=companions(models, split.layer, partner, joint=chosen["readout"] == "joint"),
+        companions=companions(models, layer, patched_from(arms, index), joint=readout == "joint"),
     )
     groups, final = states_of(states, rows, evaluation.tasks)
     runner = ArmRunner(
         edited,
-        Editor(trio, index, chosen["readout"]),
+        Editor(trio, index, readout),
         chosen,
         evaluation.tasks,
         steering=steering_vectors(final, groups),
-        toward=1 if index == BASE else -1,
         seed=seed,
     )
     results = list(runner.run(arms))

@@ -160,10 +160,7 @@ def run_arms(
     editor = Editor(world.crosscoder, MODELS.index(name), "branch")
     direction = (world.models["rl"].table - world.models["base"].table).mean(dim=0)
     steering = dict.fromkeys(chosen["protocol"], direction)
-    toward = 1 if name == "base" else -1
-    runner = ArmRunner(
-        edited, editor, chosen, TASKS, steering=steering, toward=toward, seed=world.seed
-    )
+    runner = ArmRunner(edited, editor, chosen, TASKS, steering=steering, seed=world.seed)
     return list(runner.run(arms))
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from crosslens.analysis.controls import of_size
 from crosslens.analysis.edits import ZERO, Dose
-from crosslens.analysis.feature_scores import BASE, SFT
+from crosslens.analysis.feature_scores import BASE, RL, SFT
 from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
 
-Part = tuple[str, str]  # a task and a half of it
+Part = tuple[str, str]  # a task and a half of it: an edit is one and the same within
 SELECTED, MATCHED = "selected", "matched"
 PRIMARY = "intersection"  # the kind of set of the primary hypotheses
 PATCH = "patch"
@@ -123,6 +123,14 @@ def arms_of_model(
         extent=extent_of(protocol, model, replicate),
     )
     return list(found)
+
+
+def patched_from(arms: Sequence[Arm], model: int) -> int | None:
+    """Return the model whose complete state replaces the edited one's: RL for base, base for
+    others; None if no arm does this."""
+    if not any(arm.kind == PATCH for arm in arms):
+        return None
+    return RL if model == BASE else BASE
 
 
 def arms(

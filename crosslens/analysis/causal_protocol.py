@@ -21,7 +21,7 @@ from crosslens.analysis.arms import (
 from crosslens.analysis.edited_answers import EditedModel, Outcome, Size
 from crosslens.analysis.edits import Dose, Edit, Editor, along, in_span, patch, scaled
 from crosslens.analysis.edits import random_directions as draw_directions
-from crosslens.analysis.feature_scores import RL
+from crosslens.analysis.feature_scores import BASE, RL
 from crosslens.io.progress import track
 
 SAMPLE = 8192  # positions that the covariance of activations is taken from
@@ -73,12 +73,12 @@ class ArmRunner:
         tasks: Sequence[str],
         *,
         steering: Mapping[str, Float[torch.Tensor, " d"]],
-        toward: int,
         seed: int,
     ) -> None:
-        """`steering` has the mean difference of RL and base by split; `toward` is +1 to add it."""
+        """`steering` has the mean difference of RL and base by split."""
         self.edited, self.editor, self.tasks = edited, editor, tasks
-        self.steering, self.toward, self.seed = steering, toward, seed
+        self.steering, self.seed = steering, seed
+        self.toward = 1 if editor.index == BASE else -1  # base is steered to RL, others to base
         self.splits = chosen["protocol"]
         self.parts = list(dict.fromkeys(p.part for p in edited.prepared))
         self.sizes: dict[tuple[str, str, Dose], dict[str, Size]] = {}

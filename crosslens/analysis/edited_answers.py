@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from crosslens.analysis.arms import Part
 from crosslens.analysis.edits import Edit, edited_positions
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.questions import Question, answer, margins, right_choices
 from crosslens.evaluation.split_model import SplitModel
 from crosslens.evaluation.token_trees import PADDING, TreeBatch, largest_first, make_batch
 from crosslens.models.batching import batches
-
-Part = tuple[str, str]  # a task and a half of it: an edit is one and the same within
 
 
 class Prepared(NamedTuple):

@@ -28,6 +28,7 @@ from crosslens.analysis.latent_scaling import TOO_RARE
 from crosslens.analysis.logit_lens import Lens
 from crosslens.analysis.specificity import best_matches
 from crosslens.crosscoder.model import Crosscoder
+from crosslens.data.corpus import HELDOUT, heldout_sources, read_shard
 from crosslens.models.batching import batches
 
 if TYPE_CHECKING:
@@ -185,6 +186,14 @@ def batches_of(
     """Yield what `read_texts` takes of rows and their sources."""
     for at in batches(np.arange(len(rows)), size):
         yield int(at[0]), rows[at], source[at]
+
+
+def heldout_batches(
+    corpus: Path, size: int
+) -> list[tuple[int, Integer[np.ndarray, "b t"], Integer[np.ndarray, " b"]]]:
+    """Read the held-out texts of a corpus in batches, as `read_texts` takes them."""
+    rows, source = read_shard(corpus, HELDOUT)[0], heldout_sources(corpus)[0]
+    return list(batches_of(rows, source, size))
 
 
 def cosines(crosscoder: Crosscoder) -> Float[torch.Tensor, "n n k"]:

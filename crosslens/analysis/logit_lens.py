@@ -3,11 +3,13 @@
 At the middle layer this is the direct path to the output only; layers above may do anything else.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
 
+from crosslens.crosscoder.model import Crosscoder
 from crosslens.models.decoder import body_of, modules_after_layers
 
 if TYPE_CHECKING:
@@ -56,3 +58,14 @@ def logit_lens(
     count = min(count, logits.shape[1])
     up, down = logits.topk(count), logits.topk(count, largest=False)
     return Lens(*(x.cpu() for x in (up.indices, down.indices, up.values, down.values)))
+
+
+def lenses_by_model(
+    crosscoder: Crosscoder, load: Callable[[int], "PreTrainedModel"], count: int = 10
+) -> dict[str, Lens]:
+    """Return the lens of all features in each model. `load` loads the crosscoder's i-th model; one
+    is in memory at a time."""
+    directions = crosscoder.directions()
+    return {
+        name: logit_lens(load(i), directions[i], count) for i, name in enumerate(crosscoder.models)
+    }

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file
 
+from crosslens.analysis.arms import Part
 from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
 from crosslens.analysis.feature_scores import Groups
 from crosslens.analysis.outcomes import Benchmark
@@ -78,6 +79,11 @@ def check_agreement(
             f"{name}: {different} of {len(right)} answers differ from samples.jsonl, which another "
             "model or other packages wrote. Evaluate the model again."
         )
+
+
+def parts_of(table: pd.DataFrame) -> list[Part]:
+    """Return the task and half of every question."""
+    return list(zip(table["task"], table["half"], strict=True))
 
 
 def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, Int[np.ndarray, " q"]]:

@@ -165,7 +165,7 @@ def test_an_edit_that_could_not_be_scaled_is_no_fair_control() -> None:
 def test_features_of_sft_are_clamped_in_units_of_sft(world, edited) -> None:
     chosen = {"protocol": {"A": {"units": {"8": 1.5}, "sft_units": {"7": 2.0}}}}
     editor = Editor(world.crosscoder, 0, "branch")
-    runner = ArmRunner(edited, editor, chosen, TASKS, steering={}, toward=1, seed=0)
+    runner = ArmRunner(edited, editor, chosen, TASKS, steering={}, seed=0)
     own = Arm("protocol", "intersection", "selected", AMPLIFY, 0, {"A": [8]})
     sft = own._replace(kind="sft", sets={"A": [7]})
     assert runner.units_of(own, "A") == [1.5] and runner.units_of(sft, "A") == [2.0]

@@ -24,7 +24,7 @@ from crosslens.analysis.feature_cards import (
     scores_by_task,
     token_texts,
 )
-from crosslens.analysis.logit_lens import logit_lens
+from crosslens.analysis.logit_lens import lenses_by_model
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.models.decoder import body_of, truncate
 
@@ -107,11 +107,7 @@ def test_a_card_shows_the_planted_letter(study) -> None:
     crosscoder, _, _ = study
     part, found = reading(study, [1, 3])
     tokenizer = letter_tokenizer()
-    full = [tiny_network("qwen3", seed=i) for i in range(3)]
-    lenses = {
-        name: logit_lens(network, d, 3)
-        for name, network, d in zip(MODELS, full, part.directions(), strict=True)
-    }
+    lenses = lenses_by_model(part, lambda i: tiny_network("qwen3", seed=i), 3)
     roles = [f"mas_{role}{star}" for role in ("base", "sft", "rl") for star in ("", "_star")]
     row = {"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}}
     row |= {"r2_base": 0.123456, "r2_sft-5": np.nan, "r2_rl-5": 1.0}

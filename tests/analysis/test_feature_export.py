@@ -24,7 +24,7 @@ from crosslens.analysis.feature_export import (
     write_delphi,
     write_neuronpedia,
 )
-from crosslens.analysis.logit_lens import logit_lens
+from crosslens.analysis.logit_lens import lenses_by_model
 from crosslens.io.records import read_json, read_jsonl
 
 FEATURES = [1, 0, 3]  # the planted one, a random one, one that never fires
@@ -35,9 +35,7 @@ SOURCE = Source("tiny-rl-5", "crosslens-tiny", "crosslens-trio-r0", 1, 4, "me", 
 def cards(study) -> list[dict]:  # noqa: F811
     part, found = reading(study, FEATURES)
     tokenizer = letter_tokenizer()
-    networks = [tiny_network("qwen3", seed=i) for i in range(3)]
-    pairs = zip(MODELS, networks, part.directions(), strict=True)
-    lenses = {name: logit_lens(network, d, 3) for name, network, d in pairs}
+    lenses = lenses_by_model(part, lambda i: tiny_network("qwen3", seed=i), 3)
     return [
         {
             "feature": feature,
