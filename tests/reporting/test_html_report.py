@@ -117,71 +117,65 @@ def results_tree(root: Path) -> Study:
 
 
 def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[Path]:
-    """One family's numbers but its accuracies; returns those of several files of a kind."""
-    found = {
-        "tasks": {"sciq": {"selected": [1], "max_score": 0.2}},
-        "intersection": [],
-        "majority": [],
-    }
-    generalization = root / "generalization" / family
-    features = {"readout": "branch", "readouts": {"branch": found}}
-    features |= {"pools": {"alive": 12, "active": 7}}
-    inputs = [root / "crosscoders" / family / "sft-5-r0" / "quality.json"]
-    for trio in ("trio-r0", "trio-r1"):
-        inputs.append(generalization / trio / "features.json")
-        write_json(inputs[-1], features)
-    every = [interventions.assign(target=t, replicate=r) for t in ("base", "rl") for r in (0, 1)]
-    (root / "interventions" / family).mkdir(parents=True)
-    pd.concat(every).to_csv(root / "interventions" / family / "effects.csv")
-    write_json(root / "interventions" / family / "evidence.json", EVIDENCE)
+    """Write one family's numbers but its accuracies; return those of its crosscoders."""
+    write_metrics(root / "metrics" / family)
+    write_interventions(root / "interventions" / family, family, interventions)
     critical = {"sciq": {"documents": 9, "critical": [], "lost": 1}}
-    write_json(generalization / "critical.json", critical)
+    write_json(root / "generalization" / family / "critical.json", critical)
+    data_path = {"tokens_requested": 600, "rows_written": 520, "layer": 2}
+    data_path |= {"masked_rows": {"base": 0}, "zero_rows": {"base": 3, "rl-5": 0}}
+    write_json(root / "activations" / family / "data-path.json", data_path)
     quality = {"fve": {"base": 0.9, "sft-5": 0.8}, "l0": 5.0, "dead_share": 0.1, "alive": 9}
     quality |= {"tokens_seen": 1000, "distinct_tokens": 500}
-    write_json(inputs[0], quality)
-    (root / "metrics" / family).mkdir(parents=True)
+    tasks = {"sciq": {"selected": [1], "max_score": 0.2}}
+    selected = {"tasks": tasks, "intersection": [], "majority": []}
+    features = {"readout": "branch", "readouts": {"branch": selected}}
+    features |= {"pools": {"alive": 12, "active": 7}}
+    found = {root / "crosscoders" / family / "sft-5-r0" / "quality.json": quality}
+    for trio in ("trio-r0", "trio-r1"):
+        found[root / "generalization" / family / trio / "features.json"] = features
+    for path, content in found.items():
+        write_json(path, content)
+    return list(found)
+
+
+def write_interventions(directory: Path, family: str, rows: pd.DataFrame) -> None:
+    """Write the edits of two models by two seeds, and the gap test; only "tiny" has a gain."""
+    directory.mkdir(parents=True)
+    every = [rows.assign(target=t, replicate=r) for t in ("base", "rl") for r in (0, 1)]
+    pd.concat(every).to_csv(directory / "effects.csv")
+    write_json(directory / "evidence.json", EVIDENCE)
+    gap_rows(family == "tiny").to_csv(directory / "gap.csv")
+
+
+def write_metrics(directory: Path) -> None:
+    """Write what the report reads of NRN, its tails, MAS, spliced models and overlaps."""
+    directory.mkdir(parents=True)
     nrn = {"crosscoder": ["sft-5", "rl-5"], "replicate": 0, "nrn": [0.9, 0.5], "alive": 1}
     nrn |= {"nrn_star": [0.8, 0.5], "r2_base": 0.1, "r2_tuned": 0.9}
-    pd.DataFrame(nrn).to_csv(root / "metrics" / family / "nrn.csv")
-    tail = {"crosscoder": "rl-5", "model": "tuned", "measure": "NRN*", "threshold": 0.8}
-    tail |= {"alive": 90, "null_swapped": 2.0, "start_swapped": 0.75, "excess_swapped": 20.0}
-    tail |= dict.fromkeys(("null_noise", "q_noise", "start_noise", "excess_noise"))
-    counts = zip((0, 1, 2), (8, 3, 11), (4, 1, 5), (0.375, 1.0, 0.27), strict=True)
-    pd.DataFrame(
-        [
-            tail | dict(zip(("replicate", "count", "specific", "q_swapped"), c, strict=True))
-            for c in counts
-        ]
-    ).to_csv(root / "metrics" / family / "tails.csv")
-    mas = {
-        "crosscoder": "trio",
-        "replicate": [0, 1],
-        "alive": 1,
-        "mas_base": 0.2,
-        "mas_sft": 0.6,
-        "mas_rl": 0.2,
-    } | {f"mas_{model}_star": 1 / 3 for model in ("base", "sft", "rl")}
-    pd.DataFrame(mas).to_csv(root / "metrics" / family / "mas.csv")
+    pd.DataFrame(nrn).to_csv(directory / "nrn.csv")
+    tail_rows().to_csv(directory / "tails.csv")
+    mas = {"crosscoder": "trio", "replicate": [0, 1], "alive": 1}
+    mas |= {"mas_base": 0.2, "mas_sft": 0.6, "mas_rl": 0.2}
+    mas |= {f"mas_{model}_star": 1 / 3 for model in ("base", "sft", "rl")}
+    pd.DataFrame(mas).to_csv(directory / "mas.csv")
     splice = [
         ["base", "none", 1.5, 0.0, 1.0, 1.0, None],
         ["base", "zero", 9.5, 7.0, 0.0, None, None],
     ]
-    pd.DataFrame(splice, columns=COLUMNS).to_csv(root / "metrics" / family / "splice.csv")
-    gap_rows(family == "tiny").to_csv(root / "interventions" / family / "gap.csv")
-    overlap = {"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7}
-    kinds = [pd.DataFrame(overlap).assign(kind=kind) for kind in ("index", "matched")]
-    pd.concat(kinds).to_csv(root / "metrics" / family / "overlap.csv")
-    write_json(
-        root / "activations" / family / "data-path.json",
-        {
-            "tokens_requested": 600,
-            "rows_written": 520,
-            "layer": 2,
-            "masked_rows": {"base": 0},
-            "zero_rows": {"base": 3, "rl-5": 0},
-        },
-    )
-    return inputs
+    pd.DataFrame(splice, columns=COLUMNS).to_csv(directory / "splice.csv")
+    overlap = pd.DataFrame({"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7})
+    kinds = [overlap.assign(kind=kind) for kind in ("index", "matched")]
+    pd.concat(kinds).to_csv(directory / "overlap.csv")
+
+
+def tail_rows() -> pd.DataFrame:
+    """Return the tail of NRN* in three seeds, held against models swapped at random."""
+    tail = {"crosscoder": "rl-5", "model": "tuned", "measure": "NRN*", "threshold": 0.8}
+    tail |= {"alive": 90, "null_swapped": 2.0, "start_swapped": 0.75, "excess_swapped": 20.0}
+    tail |= dict.fromkeys(("null_noise", "q_noise", "start_noise", "excess_noise"))
+    tail |= {"replicate": [0, 1, 2], "count": [8, 3, 11]}
+    return pd.DataFrame(tail | {"specific": [4, 1, 5], "q_swapped": [0.375, 1.0, 0.27]})
 
 
 def gap_rows(gains: bool) -> pd.DataFrame:

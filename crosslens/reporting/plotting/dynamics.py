@@ -49,7 +49,7 @@ def square(part: pd.DataFrame) -> pd.DataFrame:
 def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
     """Draw an annotated heatmap of counts out of `top`."""
     axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
-    for i, row in enumerate(matrix.to_numpy()):
+    for i, row in enumerate(matrix.to_numpy().tolist()):
         for j, value in enumerate(row):
             axes.text(j, i, int(value), ha="center", va="center", color=text_color(value, 0, top))
     axes.set_xticks(range(len(matrix)), matrix.columns)

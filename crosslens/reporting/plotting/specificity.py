@@ -83,7 +83,7 @@ def draw_nrn(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
             draw_histogram(axes, part, paradigm)
             axes.set_title(f"{labels[family]}: {NAMES[paradigm]} against base")
             note_tail(axes, part, "NRN   (0: base only, 1: tuned only)")
-        count_axis(row[0], counts.loc[counts["family"] == family, "all"].max())
+        count_axis(row[0], int(counts.loc[counts["family"] == family, "all"].max()))
         row[0].set_ylabel("features")
     legend_below(figure)
     return figure
@@ -161,7 +161,7 @@ def draw_mas(counts: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
         axes.set_title(NAMES[model])
         draw_corrections(axes, part, "MAS*")
         note_tail(axes, part, "MAS")
-    count_axis(row[0], counts["all"].max())
+    count_axis(row[0], int(counts["all"].max()))
     row[0].set_ylabel("features")
     legend_below(figure)
     figure.suptitle(labels[family], fontsize=9)
