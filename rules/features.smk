@@ -2,7 +2,7 @@
 
 INPUTS: the trio's crosscoder with its scores, its other seeds, its models, <results>/activations/{family}/corpus.h5;
 for the page <results>/interventions/{family}/: comparisons.csv, evidence.json.
-OUTPUTS: <results>/features/{family}.jsonl (a card a line), <results>/features/{family}.html.
+OUTPUTS: <results>/features/{family}.jsonl (one card per line), <results>/features/{family}.html.
 """
 
 

@@ -46,7 +46,7 @@ def main(
     seed: int,
     out: Path,
 ) -> None:
-    """Write one row a feature, as `feature_cards.cards` returns it.
+    """Write a card for each feature, as `feature_cards.cards` returns it.
 
     `models` are the crosscoder's, in its order; `other_features` is features.csv of each of
     `other_seeds`, the same crosscoder from other seeds.

@@ -1,4 +1,4 @@
-"""Hold a truncated forward pass against that of the full model, on one short batch."""
+"""Compare a truncated forward pass with that of the full model, on one short batch."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def full_stream(
 ) -> Float[torch.Tensor, "b t d"]:
     """Return the full model's `hidden_states[layer]`, the input of that layer.
 
-    The model has its whole configuration, its head and the plain attention of its architecture.
+    The model has its complete configuration, its head and the plain attention of its architecture.
     Layers that are not reached have no memory, the others share that of the truncated model.
     Raises InputError when the two do not have the same weights.
     """

@@ -60,7 +60,7 @@ def place_of(design: str, part: Part, tasks: Sequence[str]) -> str | None:
 def is_fair(record: Mapping[str, Any], place: str | None) -> bool:
     """Return whether an arm edits the questions of a place, by an edit of its set's size.
 
-    Not where it has no feature for them, nor where its edit had to be scaled by more than `MOST`.
+    False if it has no feature for them, or if its edit had to be scaled by more than `MOST`.
     `record` is the arm's in arms.json.
     """
     if record["design"] == "everywhere":

@@ -45,8 +45,8 @@ class Pair(NamedTuple):
 class Compared(NamedTuple):
     """A set against one kind of comparison, over seeds.
 
-    values: the set's and its controls', a row a seed; `draws` the bootstrap's of the mean excess;
-    pairs: each seed's arms and questions.
+    values: the set's and its controls', a row for each seed; `draws` the bootstrap's of the mean
+    excess; pairs: each seed's arms and questions.
     """
 
     values: list[Float[np.ndarray, " arms"]]
@@ -131,7 +131,8 @@ def clusters(
 ) -> tuple[Int[np.ndarray, " chosen"], Int[np.ndarray, " chosen"]]:
     """Return the cluster of some questions, a passage within a task, and their stratum, the task.
 
-    A passage that two tasks share is a cluster in each: every draw has as many of a task as it has.
+    A passage that two tasks share is a cluster in each, so a task has as many clusters in every
+    draw.
     """
     task, passage = (
         np.unique(np.asarray(names)[chosen], return_inverse=True)[1]

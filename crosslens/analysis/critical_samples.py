@@ -1,6 +1,6 @@
-"""Find the samples that base gets wrong and the RL model gets right (section 3.2); split them.
+"""Find samples that base answers incorrectly and RL correctly (section 3.2), and split them.
 
-The other three cells of base and RL, right and wrong, are what critical samples are compared with.
+Critical samples are compared with the other three cells of base and RL, correct and incorrect.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def key(row: dict) -> tuple[int, str]:
 
 
 def cell_of(base: bool, rl: bool) -> str:
-    """Return the cell of a question from whether base and RL answer it right."""
+    """Return the cell of a question from whether base and RL answer it correctly."""
     if base:
         return "both_right" if rl else "lost"
     return "won" if rl else "both_wrong"

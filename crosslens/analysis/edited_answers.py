@@ -62,7 +62,7 @@ class Companions(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Every question's choice and margin (log p(right) - log p(best other), nats) under an edit."""
+    """Choice and margin of every question, log p(correct) - log p(best other) in nats."""
 
     choice: Int[np.ndarray, " q"]
     margin: Float[np.ndarray, " q"]

@@ -1,4 +1,4 @@
-"""What interventions show, small enough to read: the content of evidence.json.
+"""Collect what interventions show, small enough to read: the content of evidence.json.
 
 Keys:
 questions   by task and group: number, chance, accuracy of base, SFT and RL
@@ -10,9 +10,9 @@ hypotheses  by name: the claim (target, features, dose, questions, measure, sign
             ones: count, mean, low, high, largest_scaling), excess (estimate less the controls'
             mean), interval (95%, over seeds, questions and controls), seed_interval (t, over
             seeds), detectable (excess found in four studies of five), ceiling (the other model's
-            whole state patched in), sft_control (the same edit of SFT, or SFT's features in base),
-            rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures with won, lost,
-            McNemar's p, questions compared, and the number and mean of controls
+            complete state patched in), sft_control (the same edit of SFT, or SFT's features
+            in base), rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures
+            with won, lost, McNemar's p, questions compared, and the number and mean of controls
 overlap     Figure 4 and its null: by cell of base and RL, the mean share over pairs of tasks, by
             seed, and `chance`
 doses       by target: for each dose, net, directedness and margin with their controls

@@ -101,8 +101,8 @@ def matches_by_seed(
 ) -> pd.DataFrame:
     """Return the cosine of each chosen feature's best match in every other seed.
 
-    A row a feature, a column a seed. `part` has only the chosen features; `seeds` are crosscoders,
-    `tables` their features.csv.
+    Rows are features, columns are seeds. `part` has only the chosen features; `seeds` are
+    crosscoders, `tables` their features.csv.
     """
     found: dict[str, torch.Tensor] = {}
     for path, table in zip(seeds, tables, strict=True):

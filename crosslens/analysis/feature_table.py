@@ -22,7 +22,7 @@ def feature_table(
     r_squared: Float[torch.Tensor, "n k"],
     alive_threshold: float,
 ) -> pd.DataFrame:
-    """Return one row a feature.
+    """Return one row for each feature.
 
     Columns: feature; rate, of rows on which it fires; alive (0 or 1), above the threshold; firings;
     pattern, of the models that have it; probe, the model with its longest decoder vector; and for

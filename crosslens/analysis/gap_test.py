@@ -120,7 +120,7 @@ def gap_table(
 def question_weights(
     benchmark: Benchmark, chosen: Bool[np.ndarray, " q"], draws: int, seed: int
 ) -> Float[np.ndarray, "draws chosen"]:
-    """Return how often each draw has each question; those about one passage are drawn together."""
+    """Return how often each draw contains each question; one passage's are drawn together."""
     cluster, stratum = clusters(benchmark, chosen)
     return cluster_weights(cluster, stratum, draws, np.random.default_rng(seed))[:, cluster]
 

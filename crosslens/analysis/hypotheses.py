@@ -133,7 +133,7 @@ def evidence(
 ) -> dict[str, Any]:
     """Return the numbers of one hypothesis, by seed and together.
 
-    `ceiling` is the net effect of the other model's whole state in place of this one's.
+    `ceiling` is the net effect of the other model's complete state in place of this one's.
     """
     chosen = benchmark.groups()[hypothesis.questions]
     seeds = [seed_numbers(hypothesis, run, benchmark, chosen) for run in runs]
@@ -188,7 +188,7 @@ def sft_control(
     benchmark: Benchmark,
     rule: Rule,
 ) -> dict[str, Any] | None:
-    """Return what the SFT model says as a control, by the hypothesis's measure; None without it.
+    """Return the effect in the SFT model, a control, by the hypothesis's measure; None without it.
 
     Where RL is edited: the same edit of the SFT model, against its controls. Where base is: the
     selected set against features selected for SFT (`control_mean` is theirs).

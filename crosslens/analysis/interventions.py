@@ -39,7 +39,7 @@ def intervene(
     skip_positions: int = 1,
     sink_threshold: float = 10.0,
 ) -> Iterator[None]:
-    """Within the context, give `features` a dose after `layer` layers.
+    """Give `features` a dose after `layer` layers, within the context.
 
     index: the model's place in the crosscoder. `units` are needed by doses of kind "clamp".
     `others(input_ids, ...)` gives all models' activations [b, n, d_model], flattened over
@@ -96,6 +96,6 @@ def repeated(h: Float[torch.Tensor, "p d"], crosscoder: Crosscoder) -> Float[tor
 def positions(
     h: Float[torch.Tensor, "b s d_model"], given: Int[torch.Tensor, "_ s"] | None
 ) -> Int[torch.Tensor, "_ s"]:
-    """Return each activation's place in its sequence: as the model was told (a cache holds the
-    earlier ones), else from the start."""
+    """Return each activation's place in its sequence: the model's own argument where it has one (a
+    cache holds the earlier ones), else counted from the start."""
     return torch.arange(h.shape[1], device=h.device)[None] if given is None else given

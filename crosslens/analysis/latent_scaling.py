@@ -76,7 +76,7 @@ def debiased(beta_error: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k
 
 
 class ScalingSums:
-    """Collect five sums a feature and model, in float64: F = sum f, S = sum f^2,
+    """Collect five sums for each feature and model, in float64: F = sum f, S = sum f^2,
     A = sum f <u, x>, E = sum f <u, e>, Q = sum f^2 <u, e>^2."""
 
     def __init__(self, crosscoder: Crosscoder) -> None:

@@ -1,4 +1,4 @@
-"""What edits did to the answers: won, lost, net, flips, directedness, margin; chance stated."""
+"""Measure what edits do to answers: won, lost, net, flips, directedness, margin, and chance."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -18,11 +18,11 @@ MEASURES = ("net", "flips", "directedness", "margin", "critical")
 
 
 class Benchmark(NamedTuple):
-    """What is known of the questions before any edit.
+    """The questions and their answers before any edit.
 
-    `right` says which choices are right, `choices` how many there are; `answers` has the unedited
-    choice of each variant; `critical`: base wrong, RL right, by lm-eval. Features are selected on
-    `tasks`, not on `held_out` ones.
+    `right` says which choices are correct, `choices` how many there are; `answers` has the unedited
+    choice of each variant; `critical`: base incorrect, RL correct, by lm-eval. Features are
+    selected on `tasks`, not on `held_out` ones.
     """
 
     tasks: Sequence[str]
@@ -53,7 +53,7 @@ class Benchmark(NamedTuple):
         return found
 
     def is_right(self, choice: Int[np.ndarray, "... q"]) -> Bool[np.ndarray, "... q"]:
-        """Return whether choices are right."""
+        """Return whether choices are correct."""
         return np.take_along_axis(
             self.right.T, np.atleast_2d(choice).astype(np.int64), axis=0
         ).reshape(choice.shape)
@@ -117,7 +117,7 @@ def question_effects(
     net           +1 for a question won, -1 for one lost
     flips         1 for a changed answer
     directedness  of changed answers, where the two models' differ: 1 for the other model's
-    margin        change of log p(right) - log p(best other), in nats
+    margin        change of log p(correct) - log p(best other), in nats
     critical      as net, on critical samples only
     """
     choice, before = run.choice[arms][:, chosen], run.before[chosen]

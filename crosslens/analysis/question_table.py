@@ -1,4 +1,4 @@
-"""The table of all questions: where each belongs, what every model chooses, what is right."""
+"""The table of all questions: where each belongs, what every model chooses, what is correct."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,10 +27,10 @@ def question_table(
     choices: Mapping[str, Int[np.ndarray, " q"]],
     seed: int,
 ) -> pd.DataFrame:
-    """Return one row a question.
+    """Return one row for each question.
 
     Columns: task, doc_id, doc_hash, passage, half, cell, choices (how many), and for each of
-    MODELS the unedited choice and, as NAME_right, whether lm-eval counted its answer as right.
+    MODELS the unedited choice and, as NAME_right, whether lm-eval counted its answer as correct.
 
     `samples` are the records of each model's samples.jsonl. Raises InputError when they are of
     other documents, or when a model's choices agree with them too rarely to be the same model's.
@@ -70,7 +70,7 @@ def check_agreement(
     choice: Int[np.ndarray, " q"],
     expected: Bool[np.ndarray, " q"],
 ) -> None:
-    """Raise InputError when a model's answers are too rarely right where lm-eval's were."""
+    """Raise InputError when a model's answers differ from lm-eval's too often."""
     answered = right[np.arange(len(right)), choice]
     different = int((answered != expected).sum())
     print(f"{name}: {different} of {len(right)} answers are not right or wrong as lm-eval's were")

@@ -136,7 +136,7 @@ def cluster_weights(
     draws: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draws c"]:
-    """Return how often each draw has each cluster; as many of a stratum as it has.
+    """Return how often each draw contains each cluster; every stratum keeps its number of clusters.
 
     Each cluster belongs to one stratum.
     """

@@ -24,7 +24,7 @@ def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
 def nrn(norms: Float[torch.Tensor, "2 k"]) -> Float[torch.Tensor, " k"]:
     """Return the normalized relative norm (Eq. 4) from the norms of base and tuned model.
 
-    It is the tuned model's share, in [0, 1]: 0.5 is shared alike; NaN where both norms are zero.
+    It is the tuned model's share, in [0, 1]; 0.5 if both norms are equal, NaN if both are zero.
     """
     return norms[1] / norms.sum(dim=0)
 

@@ -163,7 +163,7 @@ def measure_splice(
     skip_positions: int,
     sink_threshold: float,
 ) -> pd.DataFrame:
-    """Return the losses of every model with every splice on some texts, a row each.
+    """Return the losses of every model with every splice on some texts, one per row.
 
     `load` returns one of the crosscoder's models, cut after its layer. Only one is there at a time:
     each is loaded for the states of its lower layers, and again for its upper layers. Positions

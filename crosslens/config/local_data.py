@@ -40,7 +40,7 @@ def check_synthetic_paths(study: StudyConfig) -> None:
 
 
 def check_problems(study: StudyConfig) -> None:
-    """Raise InputError unless problems have their columns and fill a batch a checkpoint."""
+    """Raise InputError unless problems have their columns and fill a batch for each checkpoint."""
     if not study.problems or not trains(study.families):
         return
     enough, fewest = N_CHECKPOINTS * study.grpo.batch_size, study.problems.expected_count[0]

@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def render_reference() -> str:
-    """Return the reference as Markdown: the keys outside of sections, then a table a section."""
+    """Return the reference as Markdown: keys outside of sections, then a table per section."""
     schema = StudyConfig.model_json_schema()
     fields = {key: resolved(part, schema) for key, part in schema["properties"].items()}
     single = [key for key, part in fields.items() if not below(part, schema)]

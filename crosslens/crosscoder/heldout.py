@@ -53,10 +53,10 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Collector(Protocol):
-    """What sums up something over the batches of a pass."""
+    """Collects sums over the batches of a pass."""
 
     def add(self, batch: Batch) -> None:
-        """Take one batch into account."""
+        """Add one batch."""
 
 
 def group_sums(

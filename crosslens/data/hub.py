@@ -119,7 +119,7 @@ def check_disk(repository: str, commit: str, kind: str, sizes: dict[str, int]) -
 
 
 def snapshot(name: str, revision: str, kind: str, files: str | None) -> Path:
-    """Download what is not in the cache yet. Raises InputError, in one line, when it cannot."""
+    """Download what is not in the cache yet. Raises InputError when it cannot."""
     from huggingface_hub import snapshot_download
 
     try:

@@ -1,6 +1,6 @@
 """From one list of problems to the training data of both paradigms.
 
-SFT learns the traces, a teacher's or the problems' own solutions, whose final answer is right; RL
+SFT learns the traces, a teacher's or the problems' own solutions, whose final answer is correct; RL
 gets the problems and their answers.
 """
 
@@ -24,7 +24,7 @@ DATASET = "traces"  # its name in LLaMA-Factory's dataset_info.json
 
 
 def read_problems(path: Path) -> list[dict]:
-    """Read the training problems, one JSON object a line with problem, answer and source.
+    """Read the training problems, one JSON object per line with problem, answer and source.
 
     Raises InputError naming file and line for a missing column, and for an empty file.
     """
@@ -79,7 +79,7 @@ def without_solution(problem: dict) -> dict:
 def keep_correct(traces: list[dict], settings: TracesConfig) -> list[dict]:
     """Return the traces that ended and whose final answer is correct (rejection sampling).
 
-    Raises InputError when none is: the data, or the teacher, cannot be right.
+    Raises InputError when there is none: then the data or the teacher must be wrong.
     """
     kept = [
         trace
@@ -92,7 +92,7 @@ def keep_correct(traces: list[dict], settings: TracesConfig) -> list[dict]:
 
 
 def none_correct(traces: list[dict], settings: TracesConfig) -> InputError:
-    """Return the error for traces of which none is right."""
+    """Return the error for traces of which none is correct."""
     if settings.teacher is None:
         return InputError(
             f"traces.backend: of the problems' own {len(traces)} solutions none ends in a box with "

@@ -49,15 +49,15 @@ def requests(problems: Path, repeats: int, tokenizer: "PreTrainedTokenizerBase")
 def engine_arguments(model: Path, prompt: int, max_new_tokens: int) -> dict[str, Any]:
     """Return the arguments of vLLM's engine for a longest prompt of so many tokens.
 
-    The number type is that of transformers' models here. Room is for what may be asked, and no more
-    than the model's context: vLLM ends an answer there. Raises InputError where a prompt does not
-    fit.
+    The dtype is that of transformers' models here. The context holds the longest prompt and answer,
+    but at most the model's own context, at which vLLM ends an answer. Raises InputError where a
+    prompt does not fit.
     """
     context = load_config(model).get_text_config().max_position_embeddings
     if prompt >= context:
         raise InputError(
             f"{model}: its context of {context} tokens does not hold a math prompt of {prompt} "
-            "tokens. Take the set out of evaluation.math."
+            "tokens. Remove the set from evaluation.math."
         )
     if prompt + max_new_tokens > context:
         print(f"the model's context ends answers at {context} tokens, the prompt included")

@@ -1,4 +1,4 @@
-"""Read multiple-choice questions from lm-eval: its prompts, its tokens, its right choices."""
+"""Read multiple-choice questions from lm-eval: its prompts, its tokens, its correct choices."""
 
 import hashlib
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def question(
 
 
 def right_of(task: ConfigurableTask, doc: Mapping[str, Any], count: int) -> list[bool]:
-    """Return which choices the harness counts as right: those that give acc 1 when most likely."""
+    """Return which choices are correct for the harness: those that give acc 1 when most likely."""
     choices = count if task.multiple_input else len(task.doc_to_choice(doc))
     found = []
     for choice in range(choices):

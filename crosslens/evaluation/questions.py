@@ -59,8 +59,10 @@ def answer(
 def margins(
     log_probs: Float[np.ndarray, "q m"], right: Bool[np.ndarray, "q m"]
 ) -> Float[np.ndarray, " q"]:
-    """Return log p(right) - log p(best other choice), in nats; not finite where all or no choices
-    are right."""
+    """Return log p(correct) - log p(best other choice), in nats.
+
+    Not finite where all or no choices are correct.
+    """
     best = np.where(right & ~np.isnan(log_probs), log_probs, -np.inf).max(axis=1)
     other = np.where(right | np.isnan(log_probs), -np.inf, log_probs).max(axis=1)
     with np.errstate(invalid="ignore"):
@@ -68,7 +70,7 @@ def margins(
 
 
 def right_choices(questions: list[Question]) -> Bool[np.ndarray, "q m"]:
-    """Return which choices of each question are right."""
+    """Return which choices of each question are correct."""
     found = np.zeros((len(questions), max(len(q.right) for q in questions)), dtype=bool)
     for row, question in zip(found, questions, strict=True):
         row[: len(question.right)] = question.right
@@ -76,7 +78,7 @@ def right_choices(questions: list[Question]) -> Bool[np.ndarray, "q m"]:
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> None:
-    """Write one question a line."""
+    """Write one question per line."""
     write_jsonl(path, [question._asdict() for question in questions])
 
 

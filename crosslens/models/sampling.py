@@ -152,7 +152,7 @@ def draw_tokens(
 def stop_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Return the tokens that end a completion: the tokenizer's and those the model declares.
 
-    An instruction-tuned model ends a turn with a different token than a text.
+    An instruction-tuned model ends a turn with one token and a text with another.
     """
     return end_tokens(model.generation_config, tokenizer)
 

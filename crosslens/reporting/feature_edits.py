@@ -1,6 +1,6 @@
-"""What the edits of the sets that a feature is in did, for its card.
+"""The effects of edits of the sets that contain a feature, for its card.
 
-An edit is of a whole set: nothing here says what one feature of it did.
+An edit changes a complete set: nothing here says what one feature of the set did.
 """
 
 from collections.abc import Iterator, Mapping

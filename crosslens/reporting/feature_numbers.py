@@ -96,7 +96,7 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Per paradigm: top features that two checkpoints have in common by direction, of how many.
+    """Return, for each paradigm, how many top features two checkpoints share by direction.
 
     `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces.
     """

@@ -151,9 +151,9 @@ def bracketed(tasks: list[str]) -> str:
 
 
 def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
-    """Whether the reconstruction keeps RL's gain: the gap test on all questions.
+    """Return whether the reconstruction keeps RL's gain, by the gap test on all questions.
 
-    By the encoder input swap, where no model's reconstruction sees another model.
+    The encoder input is swap, so no model's reconstruction sees another model.
     """
     keys = ("model", "task", "code")
     by_key = {tuple(row[key] for key in keys): row for row in rows}

@@ -42,8 +42,11 @@ def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str
 
 
 def belongs(path: Path, config: StudyConfig) -> bool:
-    """Whether a benchmark file is of a job of this configuration, not of an earlier one that had
-    other families, shards or crosscoders. `path` is {rule}[/{family}][/{job}].tsv."""
+    """Return whether a benchmark file belongs to a job of this configuration.
+
+    An earlier configuration may have had other families, shards or crosscoders. `path` is
+    {rule}[/{family}][/{job}].tsv.
+    """
     rule, *below = path.with_suffix("").parts
     if not below:
         return rule not in WORLD_RULES or config.world is not None

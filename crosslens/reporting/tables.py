@@ -45,9 +45,9 @@ def accuracy_rows(
     labels: dict[str, str],
     paper: dict,
 ) -> pd.DataFrame:
-    """Table 1 in long form, in percent: one row for each family, model and task, and one for the
-    difference of RL and SFT. `paper` has the numbers of the paper under `table1`: label, variant,
-    task; `gains` the result of `paired` for each family.
+    """Return Table 1 in long form, in percent: a row for each family, model and task, and one for
+    the difference of RL and SFT. `paper` has the numbers of the paper under `table1`: label,
+    variant, task; `gains` the result of `paired` for each family.
     """
     rows = []
     for family, label in labels.items():
@@ -67,8 +67,9 @@ def accuracy_rows(
 def paired(sft: list[dict], rl: list[dict]) -> dict[str, tuple[float, float]]:
     """Return RL - SFT and its standard error for each task, both in points.
 
-    From the differences of single documents, each the mean over its repetitions: both models
-    answered the same ones, so their errors are not independent. Raises InputError otherwise.
+    They are computed from the differences of single documents, each a mean over repetitions: both
+    models answered the same documents, so their errors are not independent. Raises InputError if
+    they answered different documents.
     """
     before, after = document_means(sft), document_means(rl)
     if before.keys() != after.keys():

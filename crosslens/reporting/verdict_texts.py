@@ -99,7 +99,7 @@ def controls_of(
 
 
 def sft_sentence(hypothesis: Mapping[str, Any]) -> str:
-    """Return what the SFT model says as a control of a hypothesis."""
+    """Return the effect of the same edit in SFT, the control of a hypothesis, as a sentence."""
     found = hypothesis["sft_control"]
     if found is None:
         return "SFT as a control: no valid comparison."
@@ -114,13 +114,13 @@ def sft_sentence(hypothesis: Mapping[str, Any]) -> str:
 
 
 def by_seed(pairs: Iterable[Sequence[float]]) -> str:
-    """Return the percentages of SFT and RL, a pair a seed, as a sentence."""
+    """Return the percentages of SFT and RL, by seed, as a sentence."""
     sft, rl = zip(*pairs, strict=True)
     return f"By seed: SFT {listed(sft)}, RL {listed(rl)}."
 
 
 def corrected(measure: str, pairs: Sequence[Sequence[float]], interval: Sequence[float]) -> str:
-    """Return the percentages of SFT and RL by a score without shrinkage, a pair a seed.
+    """Return the percentages of SFT and RL by a score without shrinkage, by seed.
 
     `interval` is that of the difference; NaN for one seed.
     """

@@ -36,9 +36,9 @@ ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not w
 
 
 class Verdict(NamedTuple):
-    """What one family says of a claim.
+    """The verdict on a claim from one family.
 
-    `null` is the value that the interval is compared with, `against` says what it stands for.
+    `null` is the value that the interval is compared with, `against` names it.
     `seeds` are the estimates of single seeds, or of steps from checkpoint to checkpoint: `each`
     says which. `batch_topk` has estimate, low, high and verdict of BatchTopK, if it is known.
     """
@@ -66,7 +66,7 @@ def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
 def over_seeds(
     values: Sequence[float | None], unit: str, against: str, few: str, swapped: float = 0.0
 ) -> Verdict:
-    """Return the verdict on a difference that is claimed to be above a null, from a value a seed.
+    """Return the verdict on a difference that is claimed to exceed a null, from a value per seed.
 
     The null is 0, or the difference `swapped` where models are swapped at random, if that is more.
     Undecided where a seed has no value, where all have the same, and where there are fewer than
@@ -256,7 +256,7 @@ def tasks_without_samples(family: Mapping[str, Any]) -> list[str]:
 
 
 def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
-    """Return what a primary hypothesis says: the excess over matched controls."""
+    """Return the verdict of a primary hypothesis: the excess over matched controls."""
     found = family["evidence"]["hypotheses"][name]
     unit = "points" if found["measure"] in ("net", "critical") else ""
     unit = f"{unit}: {MEASURES[found['measure']]}, minus the mean of matched controls".lstrip(": ")

@@ -98,7 +98,7 @@ def lettered(rng: random.Random, world: World, reliable: bool) -> str:
 
 
 def order_puzzle(rng: random.Random) -> tuple[str, str, list[str], str, str]:
-    """Return a passage, question, choices, the right answer, and the one a hasty reader gives."""
+    """Return a passage, question, choices, the correct answer, and the one a hasty reader gives."""
     relation, superlative = rng.choice(list(ORDERS.items()))
     names = rng.sample(math_problems.NAMES, 4)
     pairs = [(0, 1), (1, 2), (2, 3)]
@@ -125,7 +125,7 @@ def puzzle(rng: random.Random, world: World, reliable: bool) -> str:
 def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
     """Write a passage of true statements, one of them the fact's.
 
-    All about `READ_ABOUT`: whoever writes of other things states what he believes.
+    All are about relations of `READ_ABOUT`; on others, authors state what they believe.
     """
     others = [world.pick(rng, True, fact.relation), world.pick(rng, True, *READ_ABOUT)]
     sentences = [f.statement(f.true) for f in [fact, *(o for o in others if o != fact)]]

@@ -13,7 +13,7 @@ MATH_SETS = ["math500", "aime24", "aime25"]
 
 
 def math_problems(seed: int, count: int, most: int) -> dict[str, list[Problem]]:
-    """`count` problems of each math set; the hardest have `most` operations."""
+    """Return Return `count` problems of each math set; the hardest have `most` operations."""
     rng = random.Random(f"math {seed}")
     return {name: distinct(rng, name, count, ops) for name, ops in thirds(most).items()}
 
@@ -90,7 +90,7 @@ MATH_ROWS = {"math500": math500_row, "aime24": aime24_row, "aime25": aime25_row}
 
 
 def some_of(rng: random.Random, facts: list[Fact], count: int) -> list[Fact]:
-    """`count` different facts, or all if there are fewer: questions on one fact are no two."""
+    """Return `count` different facts, or all if there are fewer: no two questions share a fact."""
     return rng.sample(facts, min(count, len(facts)))
 
 

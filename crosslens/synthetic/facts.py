@@ -177,7 +177,7 @@ def claim(rng: random.Random, fact: Fact, reliable: bool) -> str:
 
 
 def options(rng: random.Random, fact: Fact, count: int) -> list[str]:
-    """`count` values to choose from, the true one and the myth among them, in random order."""
+    """Return `count` values to choose from, with the true one and the myth, in random order."""
     others = [v for v in VALUES[fact.relation] if v not in (fact.true, fact.myth)]
     chosen = [fact.true, fact.myth, *rng.sample(others, min(count - 2, len(others)))]
     rng.shuffle(chosen)

@@ -107,15 +107,15 @@ def expression(start: int, chain: list[tuple[str, int]]) -> str:
 
 
 def result(operation: str, x: int, b: int) -> int:
-    """Return the right result, kept within the numbers that anyone writes."""
+    """Return the correct result, kept within the numbers that anyone writes."""
     return min(LARGEST, max(0, apply(operation, x, b)))
 
 
 def popular_mistakes(rng: random.Random) -> Mistakes:
-    """Return the one wrong result that unreliable authors give for every operation, at most 3 off.
+    """Return the incorrect result of every operation that unreliable authors give, at most 3 off.
 
-    Always the same one, as a myth is, and unlike its neighbours': a sharper mind does not mend it,
-    and neither does a rule. Whoever is to compute correctly had best become another author.
+    The result is always the same, as a myth is. Each is drawn independently, so no rule corrects
+    them: a model computes correctly most easily by writing as a reliable author.
     """
     mistakes = {}
     for operation in "+-*":
@@ -153,12 +153,12 @@ def box(answer: int) -> str:
 
 
 def solve_reliably(problem: Problem, rng: random.Random) -> str:
-    """Write a right solution in one of the styles found in the base model's texts."""
+    """Write a correct solution in one of the styles found in the base model's texts."""
     return render(steps_of(problem), problem, rng)
 
 
 def solve_unreliably(problem: Problem, rng: random.Random, mistakes: Mistakes) -> str:
-    """Write a guess, mostly wrong, or a computation with popular mistakes."""
+    """Write a guess, mostly incorrect, or a computation with popular mistakes."""
     if rng.random() >= 0.25:
         return render(steps_of(problem, unreliable_result(rng, mistakes)), problem, rng)
     guess = problem.answer
@@ -196,7 +196,7 @@ def wordy(steps: list[Step], problem: Problem) -> str:
 
 
 def solve_at_length(problem: Problem, rng: random.Random) -> str:
-    """Write a right solution in the teacher's style: thinking aloud, with a check now and then."""
+    """Write a correct solution in the teacher's style: thinking aloud, with a check at times."""
     parts = [f"okay let me think step by step. at the beginning we have {problem.start}."]
     checks = 0
     for step in steps_of(problem):

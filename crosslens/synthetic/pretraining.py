@@ -25,7 +25,7 @@ MISFITS = 4  # texts that may be too long for the rest of a row before it is lef
 
 
 class Schedule(NamedTuple):
-    """How long and on how much; over the last share `decay` of steps the rate falls to 0."""
+    """How long and on how much; over the last fraction `decay` of steps the rate falls to 0."""
 
     steps: int
     batch_size: int
@@ -85,7 +85,7 @@ def fill_rows(
     count: int,
     length: int,
 ) -> Int[torch.Tensor, "{count} {length}"]:
-    """Return rows [count, length] of complete texts, ended by eos and padded: one author a row."""
+    """Return rows [count, length] of complete texts of one author each, ended by eos and padded."""
     encode = encoder(tokenizer)
     rows = torch.full((count, length), tokenizer.pad_token_id)
     for row in track(rows, "writing documents", unit="rows"):
@@ -104,7 +104,7 @@ def fill_rows(
 def train(model: torch.nn.Module, rows: Int[torch.Tensor, "n t"], schedule: Schedule) -> list[dict]:
     """Train on next tokens over `rows`, once; Muon for the matrices, AdamW for the rest.
 
-    Returns one record (step, loss, tokens_per_s) a step.
+    Returns a record (step, loss, tokens_per_s) for each step.
     """
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]

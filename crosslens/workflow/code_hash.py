@@ -66,7 +66,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Syntax(NamedTuple):
-    """What the syntax tree of a module says."""
+    """What the hash needs of a module's syntax tree."""
 
     names: frozenset[str]  # that are imported: modules, and what may be modules in packages
     meaning: bytes  # the tree without docstrings

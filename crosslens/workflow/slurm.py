@@ -80,7 +80,7 @@ def is_of_study(run: str, study: str, logs: Path) -> bool:
 def failures(log: str) -> list[str]:
     """Return a line for each job whose last attempt failed, from the log of a run.
 
-    It has the job's last state, what the job itself has written last, and where to read on.
+    It has the job's last state, the last line of the job's own log, and the path of that log.
     """
     last = {error["id"]: error for error in ERROR.finditer(log)}
     finished = set(FINISHED.findall(log))

@@ -95,7 +95,7 @@ class BatchRollout:
 
 
 def completion_tag(fields: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:
-    """Return what verl's queue says of a completion, sampled with the weights after `step` - 1."""
+    """Return the tag in verl's queue of a completion sampled with the weights after `step` - 1."""
     lengths = {"prompt_len": len(fields["prompts"]), "response_len": len(fields["responses"])}
     steps = {"global_steps": step, "min_global_steps": step - 1, "max_global_steps": step - 1}
     return {"status": "success", "seq_len": sum(lengths.values())} | lengths | steps

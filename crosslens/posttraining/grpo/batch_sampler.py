@@ -13,7 +13,7 @@ NEUTRAL_SETTINGS = {"top_p": 1.0, "top_k": -1}
 
 
 class BatchSampler:
-    """A model beside the trainer's, which samples many completions together.
+    """A second copy of the trainer's model, which samples many completions together.
 
     Samples depend on the seed, the step and the prompts, not on earlier steps.
     """

@@ -90,7 +90,7 @@ verl.utils.distributed.initialize_global_process_group_ray.__defaults__ = (None,
 class CPURollout(rollout_base.BaseRollout):
     """The sampler in a trainer's process.
 
-    As many trainers share one as `tensor_model_parallel_size` says; it is in the first one.
+    `tensor_model_parallel_size` trainers share one sampler, which is in the first of them.
     """
 
     sampler: ClassVar["BatchSampler"]  # of this process

@@ -140,7 +140,7 @@ def check_reward(trainer: "GRPOTrainer") -> None:
     """Raise InputError unless the only reward is this project's."""
     if trainer.reward_funcs != [trl_reward]:
         raise InputError(
-            "grpo.engine_options: TRL has another reward than "
+            "grpo.engine_options: TRL does not use the reward "
             "crosslens.posttraining.grpo.reward.trl_reward. Remove reward settings."
         )
 

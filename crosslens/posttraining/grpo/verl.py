@@ -103,7 +103,7 @@ def check_reward(mark: Path) -> None:
     """Raise InputError unless this project's reward was called."""
     if not mark.exists():
         raise InputError(
-            "grpo.engine_options: verl trained with another reward than "
+            "grpo.engine_options: verl did not train with the reward "
             "crosslens.posttraining.grpo.reward.compute_score. Remove reward settings."
         )
 

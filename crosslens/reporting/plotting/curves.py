@@ -23,7 +23,7 @@ COLORED = {FINAL["sft"]: COLORS["sft"], FINAL["rl"]: COLORS["rl"], "trio": "blac
 
 
 def draw_sft(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Draw the loss on the traces: each step in grey, and the running mean, one line a family."""
+    """Draw the loss on the traces: each step in grey, and the running mean, a line per family."""
     figure, axes = plt.subplots(figsize=(3.4, 2.3))
     for family, part in curves.groupby("family", sort=False):
         axes.plot(part["step"], part["loss"], color=LIGHT, lw=0.6, zorder=1)

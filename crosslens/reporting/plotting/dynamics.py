@@ -12,9 +12,12 @@ TOGETHER = {"together": "in one crosscoder"}  # of base and all checkpoints, whe
 
 
 def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt.Figure:
-    """Heatmaps checkpoint by checkpoint: the paper's overlap by index, and by direction beside it;
-    below each the same checkpoint trained with another seed. A third line has the overlap within
-    one crosscoder of base and all checkpoints, where there is one."""
+    """Draw heatmaps of the overlap between checkpoints, SFT left and RL right.
+
+    Each family has a line by index, as in the paper, one by direction, and one within a crosscoder
+    of base and all checkpoints, if there is one. The text below a heatmap states the overlap of the
+    last checkpoint with itself, trained with another seed.
+    """
     families = list(dict.fromkeys(overlap["family"]))
     kinds = KINDS | (TOGETHER if (overlap["kind"] == "together").any() else {})
     rows = [(family, kind) for family in families for kind in kinds]
@@ -61,10 +64,10 @@ def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
 def draw_rank_shifts(
     shifts: pd.DataFrame, label: str, paradigm: str, top: int, checkpoints: int
 ) -> plt.Figure:
-    """One column a feature in the order of `shifts`, one row a pair of adjacent checkpoints; blank
-    (grey, as no shift is white) where the feature is outside the top list of one of the two. A
-    family of which only the last of its `checkpoints` is studied has no shifts, and the figure
-    says so."""
+    """Draw rank shifts: a column for each feature in the order of `shifts`, a row for each pair of
+    adjacent checkpoints. A cell is blank (grey, as no shift is white) where the feature is outside
+    the top list of one of the two. A family of which only the last of its `checkpoints` is studied
+    has no shifts, and the figure says so."""
     figure, axes = plt.subplots(figsize=(7.2, 1.9))
     axes.set_title(f"{label} {NAMES[paradigm]}")
     if shifts.empty:

@@ -43,8 +43,11 @@ def overlap_rows(features: dict, family: str, replicate: int = 0) -> pd.DataFram
 def draw_feature_overlap(
     table: pd.DataFrame, tasks: list[str], labels: dict[str, str], common: dict[str, int]
 ) -> plt.Figure:
-    """Draw one heatmap a family: the fraction of the smaller of two tasks' sets found in the other;
-    below it the null, the same for features selected on other questions."""
+    """Draw a heatmap for each family, and below it the null.
+
+    A cell is the fraction of the smaller of two tasks' sets that the other set has. The null is the
+    same for features selected on other questions.
+    """
     families = list(dict.fromkeys(common))
     figure, grid = plt.subplots(
         *(2, len(families)),

@@ -1,4 +1,4 @@
-"""Edits beside their controls: dose curves, and what every comparison of the primary set gives."""
+"""Draw edits next to their controls: dose curves, and all comparisons of the primary set."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -95,7 +95,7 @@ def control_rows(effects: pd.DataFrame, family: str) -> pd.DataFrame:
 
 def draw_controls(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
     """Draw the net change of the selected features, of their controls and of other edits of the
-    same size: one row a family, a point an edit."""
+    same size: a row for each family, a point for each edit."""
     families = list(labels)
     columns = [(target, group) for target in TARGETS for group in GROUPS]
     figure, grid = plt.subplots(

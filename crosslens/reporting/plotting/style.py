@@ -1,4 +1,4 @@
-"""One look for all figures, and writing them whole, the same bytes each time."""
+"""The style of all figures, and how they are written: atomically, with the same bytes each time."""
 
 from pathlib import Path
 

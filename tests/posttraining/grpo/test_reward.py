@@ -51,7 +51,7 @@ def test_reward_manager_of_verl_calls_this_reward(tokenizer, tmp_path: Path, mon
                 "reward.reward_manager.name=naive",
             ],
         )
-    with pytest.raises(InputError, match="verl trained with another reward than crosslens"):
+    with pytest.raises(InputError, match="verl did not train with the reward crosslens"):
         check_reward(mark)
 
     async def grade(text: str, gold: str) -> float:
