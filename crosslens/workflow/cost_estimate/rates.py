@@ -5,10 +5,10 @@ measurement on an H200 outside this repository. All other numbers are assumed.
 """
 
 FLOPS = 790e12  # bfloat16 products a second, measured on an H200 outside this repository
-BANDWIDTH = 4.3e12  # bytes a second of device memory, measured likewise
-DISK = 2e9  # bytes a second that a job reads or writes
+BANDWIDTH = 4.3e12  # bytes per second of device memory, measured likewise
+DISK = 2e9  # bytes per second that a job reads or writes
 START = 30  # seconds until a job's libraries and model are loaded
-DECODE = 0.03  # seconds a token of a batch that transformers samples, for lm-eval
+DECODE = 0.03  # seconds per token of a batch that transformers samples, for lm-eval
 TOGETHER, STEP = 128, 0.005  # answers in vLLM's batch; seconds of a step besides reading memory
 READING = 0.6  # fraction of BANDWIDTH at which vLLM reads weights and caches
 LONGEST = 0.5  # fraction of the longest allowed answer that a batch's longest takes
@@ -22,7 +22,7 @@ MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
 OTHER_MATH = 1000  # problems of any other set
 BRANCH = 10  # tokens of a choice behind the prompt that it shares
 ROW = 11  # bytes in addition to a row's activations: token, position, sequence, mask
-ADAM = 12  # bytes a parameter in training: the weight and two moments, in float32
+ADAM = 12  # bytes per parameter in training: the weight and two moments, in float32
 GRPO_STATE = 2 * ADAM + 4  # of GRPO on disk: the last one, the next and its weights once more
 GB, TB = 1e9, 1e12
 
@@ -35,7 +35,7 @@ Traces have {TRACE:,} tokens in the mean, the problems' own solutions {SOLUTION}
 correct. Answers in RL have {ANSWER:,}, those to math benchmarks {MATH_ANSWER:,}. Of the latter,
 vLLM has {TOGETHER} in its batch. A step reads the weights and their caches at {READING:.0%} of
 the bandwidth, and takes {1000 * STEP:.0f} ms more. At the end of a set, its longest answer
-continues alone, to what is allowed. With transformers, a batch takes {DECODE} s a token until
+continues alone, to what is allowed. With transformers, a batch takes {DECODE} s per token until
 its longest answer ends, at {LONGEST:.0%} of what is allowed. An intervention takes the upper half
 of a pass over all questions.
 Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
