@@ -1,7 +1,8 @@
 """The threshold that stands for BatchTopK outside of training, where there is no batch.
 
 A feature fires where f_k n_k > theta; theta is the exact quantile of f_k n_k over the held-out rows
-that leaves as many features per row as wanted. Counted by float: positive floats sort as their bits.
+that leaves as many features per row as wanted. Values are counted as floats, since positive floats
+sort as their bits.
 """
 
 from pathlib import Path

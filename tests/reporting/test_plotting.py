@@ -144,10 +144,10 @@ def test_rank_shifts_are_cells_blank_outside_a_top_list() -> None:
     rows = [(1, 2, 9, 1.0, 3.0, -2.0), (1, 2, 7, 2.0, np.nan, np.nan), (2, 3, 7, np.nan, 4.0, 5.0)]
     figure = draw_rank_shifts(pd.DataFrame(rows, columns=SHIFTS), "Tiny", "sft", 50, 5)
     axes, bar = figure.axes
-    cells = axes.images[0].get_array()
+    cells = axes.collections[0].get_array()
     assert cells.mask.tolist() == [[False, True], [True, False]]
     assert (cells[0, 0], cells[1, 1]) == (-2, 5)
-    assert axes.images[0].get_clim() == (-50, 50), "white is no shift"
+    assert axes.collections[0].get_clim() == (-50, 50), "white is no shift"
     assert names(axes.get_yticklabels()) == ["1 → 2", "2 → 3"]
     assert (axes.get_title(), axes.get_ylabel()) == ("Tiny SFT", "checkpoints")
     assert axes.get_xlabel() == "2 features in a top 50, in order of first appearance"
@@ -162,7 +162,7 @@ def test_no_rank_shifts_are_explained(checkpoints: int, reason: str) -> None:
     empty = pd.DataFrame([], columns=SHIFTS)
     (axes,) = draw_rank_shifts(empty, "Tiny", "rl", 50, checkpoints).axes
     assert words(axes) == [f"no rank shifts: {reason}"] and axes.get_title() == "Tiny RL"
-    assert not axes.images
+    assert not axes.collections
 
 
 PAIR = {"a": "a", "b": "b", "jaccard": 0.5, "share": 0.25, "chance": 0.1}
@@ -193,7 +193,7 @@ def test_overlap_of_features_is_in_percent_with_the_sizes(common: int, count: st
 def test_no_feature_of_any_task_is_said() -> None:
     table = overlap_rows(found({"a": [], "b": []}, []), "tiny")
     axes, _ = draw_feature_overlap(table, ["a", "b"], LABELS, {"tiny": 0}).axes
-    assert words(axes) == ["no task has selected features"] and not axes.images
+    assert words(axes) == ["no task has selected features"] and not axes.collections
     assert axes.get_title() == "Tiny: 0 features in all tasks"
 
 

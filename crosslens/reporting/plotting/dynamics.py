@@ -1,11 +1,10 @@
 """Figures 2, 7 and 8 to 13: how the most specific features change over training."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
 from crosslens.config.study_design import N_CHECKPOINTS
-from crosslens.reporting.plotting.style import LIGHT, NAMES, draw_placeholder, text_color
+from crosslens.reporting.plotting.style import NAMES, draw_placeholder, heatmap
 
 KINDS = {"index": "by index", "matched": "by decoder direction"}
 TOGETHER = {"together": "in one crosscoder"}  # of base and all checkpoints, where it is trained
@@ -51,14 +50,7 @@ def square(part: pd.DataFrame) -> pd.DataFrame:
 
 def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
     """Draw an annotated heatmap of counts out of `top`."""
-    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
-    for i, row in enumerate(matrix.to_numpy().tolist()):
-        for j, value in enumerate(row):
-            axes.text(j, i, int(value), ha="center", va="center", color=text_color(value, 0, top))
-    axes.set_xticks(range(len(matrix)), matrix.columns)
-    axes.set_yticks(range(len(matrix)), matrix.index)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    heatmap(axes, matrix, cmap="Blues", vmin=0, vmax=top, annot=True, fmt=".0f", square=True)
 
 
 def draw_rank_shifts(
@@ -77,14 +69,8 @@ def draw_rank_shifts(
     order = list(dict.fromkeys(shifts["feature"]))
     steps = shifts["from"].astype(str) + " → " + shifts["to"].astype(str)
     matrix = shifts.assign(step=steps).pivot(index="step", columns="feature", values="shift")[order]
-    image = axes.imshow(
-        np.ma.masked_invalid(matrix), cmap="RdBu_r", vmin=-top, vmax=top, aspect="auto"
-    )
-    axes.set_facecolor(LIGHT)
-    axes.set_yticks(range(len(matrix)), matrix.index)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
+    heatmap(axes, matrix, cmap="RdBu_r", vmin=-top, vmax=top, xticklabels=False)
     axes.set_ylabel("checkpoints")
     axes.set_xlabel(f"{len(order)} features in a top {top}, in order of first appearance")
-    figure.colorbar(image, ax=axes, label="rank shift (+: rises)", pad=0.01)
+    figure.colorbar(axes.collections[0], ax=axes, label="rank shift (+: rises)", pad=0.01)
     return figure

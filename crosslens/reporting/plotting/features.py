@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from crosslens.reporting.plotting.style import COLORS, draw_placeholder, text_color
+from crosslens.reporting.plotting.style import COLORS, draw_placeholder, heatmap
 from crosslens.reporting.tables import task_title
 
 CELLS = {  # what base and RL do with the questions that features are selected on
@@ -86,15 +86,9 @@ def draw_shares(axes: plt.Axes, part: pd.DataFrame, tasks: list[str]) -> None:
     both = pd.concat([part, part.rename(columns={"a": "b", "b": "a"})])
     matrix = both.drop_duplicates(["a", "b"]).pivot(index="a", columns="b", values="share")
     matrix = matrix.reindex(index=tasks, columns=tasks)
-    axes.imshow(np.ma.masked_invalid(matrix), cmap="Blues", vmin=0, vmax=1)
-    for i, line in enumerate(matrix.to_numpy()):
-        for j, value in enumerate(line):
-            text = "–" if np.isnan(value) else f"{100 * value:.0f}%"
-            color = "black" if np.isnan(value) else text_color(value, 0, 1)
-            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
     sizes = part.drop_duplicates("a").set_index("a")["size_a"]
     names = [f"{task_title(task)} ({int(sizes.get(task, 0))})" for task in tasks]
-    axes.set_xticks(range(len(tasks)), names, rotation=30, ha="right")
-    axes.set_yticks(range(len(tasks)), names)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    texts = matrix.map(lambda share: "–" if np.isnan(share) else f"{share:.0%}")
+    written = {"annot": texts, "fmt": "", "annot_kws": {"fontsize": 7}, "yticklabels": names}
+    heatmap(axes, matrix.fillna(0), cmap="Blues", vmin=0, vmax=1, square=True, **written)
+    axes.set_xticklabels(names, rotation=30, ha="right")

@@ -1,6 +1,7 @@
 """The style of all figures, and how they are written: atomically, with the same bytes each time."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -8,6 +9,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import pandas as pd  # noqa: E402
+import seaborn as sns  # noqa: E402
 
 from crosslens.io.atomic import atomic_write  # noqa: E402
 from crosslens.io.records import write_csv  # noqa: E402
@@ -52,6 +54,9 @@ def draw_placeholder(axes: plt.Axes, text: str) -> None:
     axes.set_yticks([])
 
 
-def text_color(value: float, low: float, high: float) -> str:
-    """Return black for light cells, white for dark ones."""
-    return "white" if (value - low) / ((high - low) or 1) > 0.6 else "black"
+def heatmap(axes: plt.Axes, matrix: pd.DataFrame, **options: Any) -> None:
+    """Draw a heatmap by seaborn's `options`, without axis labels; NaN is grey."""
+    sns.heatmap(matrix, ax=axes, cbar=False, rasterized=True, **options)
+    axes.set_facecolor(LIGHT)
+    axes.tick_params(length=0, labelrotation=0)
+    axes.set(xlabel="", ylabel="")
