@@ -78,7 +78,7 @@ def draw_null(axes: plt.Axes, part: pd.DataFrame) -> None:
             axes.plot(own["chance"], [place] * len(own), "|", color="black", ms=8)
     axes.set_yticks(range(len(CELLS)), list(CELLS.values()))
     axes.set(xlim=(-0.02, 1.02), ylim=(len(CELLS) - 0.5, -0.5))
-    axes.set_xlabel("mean fraction in common (bar: of random sets)")
+    axes.set_xlabel("mean fraction in common\n(bar: of random sets)")
 
 
 def draw_shares(axes: plt.Axes, part: pd.DataFrame, tasks: list[str]) -> None:
