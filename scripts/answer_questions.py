@@ -64,15 +64,15 @@ def main(
 ) -> None:
     """Write questions.jsonl, their table, and the models' states [q, n, d_model]."""
     torch.set_num_threads(1)
-    found = read(models[0], settings)
-    runs = [run_model(path, layer, found, settings.batch_size) for path in models]
+    asked = read(models[0], settings)
+    runs = [run_model(path, layer, asked, settings.batch_size) for path in models]
     records = {name: read_jsonl(path) for name, path in zip(MODELS, samples, strict=True)}
     choices = {name: choice for name, (_, choice) in zip(MODELS, runs, strict=True)}
-    rows = question_table(found, records, choices, seed)
+    rows = question_table(asked, records, choices, seed)
     with atomic_write(states) as partial:
         save_file({"states": torch.stack([final for final, _ in runs], dim=1)}, partial)
     write_csv(table, rows)
-    write_questions(questions, found)
+    write_questions(questions, asked)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from crosslens.workflow.job import run_job
 def main(*, corpus: Path, counts: list[Path], tokens_requested: int, out: Path) -> None:
     """Write data-path.json from the corpus and the counts of each model on each shard."""
     shards = {
-        (variant, path.stem.removeprefix("shard-")): found
+        (variant, path.stem.removeprefix("shard-")): by_shard
         for path in counts
-        for variant, found in read_json(path).items()
+        for variant, by_shard in read_json(path).items()
     }
     write_json(out, summarize_tokens(shards, tokens_requested, distinct_training_sequences(corpus)))
 

@@ -60,12 +60,12 @@ def evaluate_task(model: Model, settings: EvaluationConfig, name: str) -> dict:
     math = settings.math.get(name)
     with tasks_of(settings, [name]) as tasks:
         records = run(model, tasks, math=math is not None)[name]
-    found = outcomes(name, records, math.repeats if math else None)
-    summary = accuracy(found) | {"kind": "math" if math else "choice"}
+    by_document = outcomes(name, records, math.repeats if math else None)
+    summary = accuracy(by_document) | {"kind": "math" if math else "choice"}
     if math:
         exact = [record["exact_match"] for record in records]
         summary["exact_match"] = sum(exact) / len(exact)
-    return {"task": name, "outcomes": found, "summary": summary}
+    return {"task": name, "outcomes": by_document, "summary": summary}
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def main(
         engine=settings.vllm_engine,
     )
     sample_traces(rows, journal, draw, settings.batch_size, (seed + SEEDS * part) % 2**31)
-    found = {row.pop("row"): row for row in journal.rows}
-    write_jsonl(out, [{**without_solution(row), **found[i]} for i, row in enumerate(rows)])
+    sampled = {row.pop("row"): row for row in journal.rows}
+    write_jsonl(out, [{**without_solution(row), **sampled[i]} for i, row in enumerate(rows)])
     write_json(versions, packages)
     journal.delete()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crosslens.activations.extract import MIDDLE
 from crosslens.activations.pass_check import check_truncated_pass
-from crosslens.config.model_compatibility import check_descent
+from crosslens.config.model_compatibility import check_same_tokenizer_and_shape
 from crosslens.data.hub import model_directory
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
@@ -32,7 +32,7 @@ def main(
     check(directory)
     check_stated_values(directory, base)
     if base:
-        check_descent(base.parent.name, [base, directory])
+        check_same_tokenizer_and_shape(base.parent.name, [base, directory])
     log(f"{directory}: error of the truncated pass {check_truncated_pass(directory, MIDDLE):.2g}")
     with atomic_write(out) as partial:
         shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*"))

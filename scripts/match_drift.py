@@ -37,9 +37,9 @@ def main(
 ) -> None:
     """Measure the drift of models with some alpha; write the one that fits, and the numbers."""
     torch.set_num_threads(1)
-    found = match_drift(corpus, base, sft, rl, settings)
-    write_model(base, sft, found.alpha, model)
-    write_json(measured, found._asdict())
+    drifts = match_drift(corpus, base, sft, rl, settings)
+    write_model(base, sft, drifts.alpha, model)
+    write_json(measured, drifts._asdict())
 
 
 if __name__ == "__main__":

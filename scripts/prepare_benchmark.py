@@ -27,16 +27,16 @@ def main(
     `rows` in the manifest counts those written, `available` those of the data set.
     """
     key, files = f"evaluation.files.{task}", files_of(source)
-    found, dropped = json_rows(rows(files))
-    check_answers(key, found, benchmark_columns.answer_column(task, math=math), math=math)
-    drawn = found if limit == "all" else draw_rows(found, limit, seed)
+    kept, dropped = json_rows(rows(files))
+    check_answers(key, kept, benchmark_columns.answer_column(task, math=math), math=math)
+    drawn = kept if limit == "all" else draw_rows(kept, limit, seed)
     write_jsonl(out, drawn)
     check_columns(key, str(out), benchmark_columns.columns(task, math=math))
     write_json(
         manifest,
         {
             "rows": len(drawn),
-            "available": len(found),
+            "available": len(kept),
             "sha256": sha256(out),
             "source": source.plain(),
             "files": {path.name: sha256(path) for path in files},

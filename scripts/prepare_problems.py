@@ -29,16 +29,18 @@ def main(*, settings: ProblemsConfig, seed: int, out: Path, overlaps: Path, mani
     gathered = ProblemList(excluded, settings.ngram, settings.lcs_fraction)
     for name, paths in files["sources"].items():
         gathered.add_source(name, rows(paths))
-    found, counts = gathered.problems, gathered.counts
-    warning = count_warning(len(found), settings.expected_count, counts)
-    problems = found if settings.limit == "all" else draw_rows(found, settings.limit, seed)
+    problems_kept, counts = gathered.problems, gathered.counts
+    warning = count_warning(len(problems_kept), settings.expected_count, counts)
+    problems = (
+        problems_kept if settings.limit == "all" else draw_rows(problems_kept, settings.limit, seed)
+    )
     write_jsonl(out, problems)
     write_csv(overlaps, pd.DataFrame(overlap_table(gathered.comparisons), columns=OVERLAP_COLUMNS))
     write_json(
         manifest,
         {
             "problems": len(problems),
-            "available": len(found),
+            "available": len(problems_kept),
             "warning": warning,
             "sha256": sha256(out),
             "counts": counts,

@@ -52,9 +52,9 @@ def main(
     torch.set_num_threads(1)
     groups, activations = states_of(states, pd.read_csv(questions), tasks)
     trio = Crosscoder.load_frozen(crosscoder)
-    found = score(trio, activations, groups, readout=readout, unit=unit)
-    found.save(scores)
-    write_csv(table, score_table(found, tasks))
+    sums = score(trio, activations, groups, readout=readout, unit=unit)
+    sums.save(scores)
+    write_csv(table, score_table(sums, tasks))
 
 
 if __name__ == "__main__":

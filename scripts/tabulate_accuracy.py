@@ -22,10 +22,10 @@ def main(
 ) -> None:
     """Write Table 1. `results` are at {family}/{variant}/results.json; `sft` and `rl` are the
     samples of the final models, one file for each family in the order of `labels`."""
-    found = {(p.parents[1].name, p.parent.name): read_json(p)["tasks"] for p in results}
+    accuracies = {(p.parents[1].name, p.parent.name): read_json(p)["tasks"] for p in results}
     files = zip(labels, sft, rl, strict=True)
     gains = {family: paired(read_jsonl(a), read_jsonl(b)) for family, a, b in files}
-    rows = accuracy_rows(found, gains, tasks, labels, read_json(paper))
+    rows = accuracy_rows(accuracies, gains, tasks, labels, read_json(paper))
     cells, rules = accuracy_cells(rows, tasks)
     save(draw_table(cells, title, rules), rows, outputs)
 

@@ -1,4 +1,4 @@
-"""Tables 2 to 5: effect of editing features, beside random sets of equal size."""
+"""Tables 2 to 5: effects of editing features, next to those of random sets of equal size."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ def main(
     outputs: dict[str, Path],
 ) -> None:
     """Write one of Tables 2 to 5. `interventions` maps families to their effects.csv."""
-    found = {f: of_model(pd.read_csv(path), target) for f, path in interventions.items()}
-    rows = intervention_rows(found, tasks, labels, read_json(paper)[f"table{number}"])
+    effects = {f: of_model(pd.read_csv(path), target) for f, path in interventions.items()}
+    rows = intervention_rows(effects, tasks, labels, read_json(paper)[f"table{number}"])
     cells, rules = intervention_cells(rows, tasks)
     save(draw_table(cells, title, rules), rows, outputs)
 

@@ -25,10 +25,10 @@ def main(
     Only `inputs` in it belong to this configuration.
     """
     study = Study(root, config, inputs)
-    found = summarize(study)
-    html = render_report(study, found, template.read_text(), script.read_text(), read_json(paper))
+    numbers = summarize(study)
+    html = render_report(study, numbers, template.read_text(), script.read_text(), read_json(paper))
     write_text(page_out, html)
-    write_json(summary, found)
+    write_json(summary, numbers)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,13 @@ def activations(
     skip_positions: int,
 ) -> Float[torch.Tensor, "r d"]:
     """Return a truncated network's activations on some sequences, in float32 on the CPU."""
-    found = []
+    kept_rows = []
     for group in batches(rows, batch_size):
         ids = torch.from_numpy(group.astype(np.int64)).to(network.device)
-        found.append(residual_stream(network, ids)[:, skip_positions:].flatten(0, 1).float().cpu())
-    return torch.cat(found)
+        kept_rows.append(
+            residual_stream(network, ids)[:, skip_positions:].flatten(0, 1).float().cpu()
+        )
+    return torch.cat(kept_rows)
 
 
 def without_sinks(
@@ -82,16 +84,16 @@ def match(target: float, at_one: float, drift_at: Callable[[float], float]) -> t
         return 1.0, at_one
     if target <= SMALLEST:
         return 0.0, 0.0
-    low, high, alpha, found, power = 0.0, 1.0, 1.0, at_one, 2.0
+    low, high, alpha, measured, power = 0.0, 1.0, 1.0, at_one, 2.0
     for _ in range(MOST_STEPS):
-        before, guess = (alpha, found), alpha * (target / found) ** (1 / power)
+        before, guess = (alpha, measured), alpha * (target / measured) ** (1 / power)
         alpha = guess if low < guess < high else (low + high) / 2
-        found = max(drift_at(alpha), SMALLEST)
-        if abs(found / target - 1) <= TOLERANCE:
+        measured = max(drift_at(alpha), SMALLEST)
+        if abs(measured / target - 1) <= TOLERANCE:
             break
-        low, high = (alpha, high) if found < target else (low, alpha)
-        power = max(0.5, math.log(found / before[1]) / math.log(alpha / before[0]))
-    return alpha, found
+        low, high = (alpha, high) if measured < target else (low, alpha)
+        power = max(0.5, math.log(measured / before[1]) / math.log(alpha / before[0]))
+    return alpha, measured
 
 
 @torch.no_grad()

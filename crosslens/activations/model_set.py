@@ -41,15 +41,15 @@ def extract_models(
     origin = {"shard": shard.name, "corpus_hash": shard.corpus_hash, "seed": shard.seed}
     identity = origin | {"settings": settings.plain(), "software": software}
     with resumable_directory(out, identity) as folder:
-        found = {}
+        counts = {}
         for model in models:
             record = folder / f"{model.name}.json"  # written last: the file next to it is complete
             finished = record.is_file() and read_json(record)["model_hash"] == sha256(model)
             if not finished:
                 file = folder / f"{model.name}.h5"
                 write_json(record, extract_model(model, shard, settings, file))
-            found[model.name] = read_json(record)
-        return found
+            counts[model.name] = read_json(record)
+        return counts
 
 
 def extract_model(
@@ -61,10 +61,10 @@ def extract_model(
     size = count_activations(shard.rows, settings.skip_positions), network.config.hidden_size
     what = f"activations of {model.name}, shard {shard.name}"
     with (
-        ThreadPoolExecutor(1) as beside,
+        ThreadPoolExecutor(1) as background,
         write_shard(file, *size, what=what, device=network.device) as writer,
     ):
-        model_hash = beside.submit(sha256, model)  # reads gigabytes: while the network computes
+        model_hash = background.submit(sha256, model)  # reads gigabytes: while the network computes
         extracted = extract(
             network,
             shard.rows,

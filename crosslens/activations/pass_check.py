@@ -40,14 +40,14 @@ def check_truncated_pass(path: Path, layer: str | int) -> float:
     x = residual_stream(network, ids.to(network.device))
     expected = full_stream(path, network, index, ids.to(network.device))
     error = (x.float() - expected.float()).norm(dim=-1) / expected.float().norm(dim=-1)
-    found = error.median().item()
-    if not found <= TOLERANCE[dtype]:  # NaN too
+    difference = error.median().item()
+    if not difference <= TOLERANCE[dtype]:  # NaN too
         raise InputError(
             f"{path}: the forward pass that stops after {index} layers differs from the full "
-            f"model's by {found:.2g} of its norm. The architecture "
+            f"model's by {difference:.2g} of its norm. The architecture "
             f"({network.config.model_type}) cannot be studied; give models of another architecture."
         )
-    return found
+    return difference
 
 
 @torch.inference_mode()

@@ -46,7 +46,7 @@ class Result(NamedTuple):
             "kind": self.arm.kind,
             "dose": str(self.arm.dose),
             "draw": self.arm.draw,
-            "n_features": {place: len(found) for place, found in self.arm.sets.items()},
+            "n_features": {place: len(features) for place, features in self.arm.sets.items()},
             "factors": self.factors,
             "size": self.size,
         }
@@ -161,11 +161,11 @@ def key(arm: Arm) -> tuple[str, str, Dose]:
 
 def by_place(sizes: Mapping[Part, Size], design: str, tasks: Sequence[str]) -> dict[str, Size]:
     """Add up the sizes of the parts that one set is edited in."""
-    found: dict[str, Size] = {}
+    totals: dict[str, Size] = {}
     for part, size in sizes.items():
         place = place_of(design, part, tasks) or ""
-        found[place] = found.get(place, Size(0.0, 0.0, 0)) + size
-    return found
+        totals[place] = totals.get(place, Size(0.0, 0.0, 0)) + size
+    return totals
 
 
 def match(wanted: Mapping[str, Size], sizes: Mapping[str, Size]) -> dict[str, float]:
@@ -173,12 +173,12 @@ def match(wanted: Mapping[str, Size], sizes: Mapping[str, Size]) -> dict[str, fl
 
     0 where the set's own edit is nothing, and within `MOST`.
     """
-    found = {}
+    factors = {}
     for place, size in sizes.items():
         own = wanted[place].edit if place in wanted else 0.0
         ratio = own / size.edit if size.edit else MOST
-        found[place] = min(MOST, max(1 / MOST, ratio)) if own else 0.0
-    return found
+        factors[place] = min(MOST, max(1 / MOST, ratio)) if own else 0.0
+    return factors
 
 
 def relative(sizes: Mapping[str, Size], factors: Mapping[str, float]) -> float:

@@ -113,16 +113,16 @@ def compare(
     """
     chosen = benchmark.groups()[group]
     pairs = {run.replicate: pair(run, benchmark, group, against, **which) for run in runs}
-    found: list[Effects] = []
+    effects: list[Effects] = []
     for run in runs:
         if own := pairs[run.replicate]:
             every = question_effects(run, benchmark, own.arms, measure, chosen)
-            found.append(Effects(*(sums * own.questions[chosen] for sums in every)))
-    if not found:
+            effects.append(Effects(*(sums * own.questions[chosen] for sums in every)))
+    if not effects:
         return None
-    values = [e.values() for e in found]
+    values = [e.values() for e in effects]
     scale = POINTS.get(measure, 1.0)
-    drawn = bootstrap(found, *clusters(benchmark, chosen), draws=rule.draws, seed=rule.seed)
+    drawn = bootstrap(effects, *clusters(benchmark, chosen), draws=rule.draws, seed=rule.seed)
     return Compared([scale * v for v in values], scale * drawn, [p for p in pairs.values() if p])
 
 
@@ -157,30 +157,32 @@ def comparison_rows(
                 continue
             for group in benchmark.groups():
                 for measure in MEASURES:
-                    found = compare(runs, benchmark, group, measure, rule, against=against, **which)
-                    if found:
+                    compared = compare(
+                        runs, benchmark, group, measure, rule, against=against, **which
+                    )
+                    if compared:
                         key = {"target": first.target, **which, "against": against}
-                        yield key | {"questions": group, "measure": measure} | numbers(found)
+                        yield key | {"questions": group, "measure": measure} | numbers(compared)
 
 
-def numbers(found: Compared) -> dict[str, Any]:
+def numbers(compared: Compared) -> dict[str, Any]:
     """Return a comparison's numbers; p is two-sided where the set has more than one control."""
-    controls = np.concatenate([values[1:] for values in found.values])
+    controls = np.concatenate([values[1:] for values in compared.values])
     controls = controls[~np.isnan(controls)]
-    low, high = found.interval()
-    count = found.controls()
-    two_sided = min(1.0, 2 * min(found.p(+1), found.p(-1))) if count > 1 else np.nan
+    low, high = compared.interval()
+    count = compared.controls()
+    two_sided = min(1.0, 2 * min(compared.p(+1), compared.p(-1))) if count > 1 else np.nan
     return {
-        "value": float(np.mean([values[0] for values in found.values])),
+        "value": float(np.mean([values[0] for values in compared.values])),
         "control_mean": float(controls.mean()) if len(controls) else np.nan,
         "control_low": float(controls.min()) if len(controls) else np.nan,
         "control_high": float(controls.max()) if len(controls) else np.nan,
         "controls": count,
-        "excess": float(np.mean(found.per_seed())),
+        "excess": float(np.mean(compared.per_seed())),
         "low": low,
         "high": high,
-        "seeds": len(found.values),
-        "compared": min((int(pair.questions.sum()) for pair in found.pairs), default=0),
+        "seeds": len(compared.values),
+        "compared": min((int(pair.questions.sum()) for pair in compared.pairs), default=0),
         "p": two_sided,
     }
 

@@ -125,10 +125,10 @@ def windows(
     column = tokens["position"][:, None] + np.arange(-BEFORE, AFTER + 1)
     inside = (column >= 0) & (column < ids.shape[1])
     column = column.clip(0, ids.shape[1] - 1)
-    found = codes[row, column, :, tokens["feature"][:, None]]  # [c, w, r]
+    values = codes[row, column, :, tokens["feature"][:, None]]  # [c, w, r]
     return {
         "ids": np.where(inside, ids[row, column].astype(np.int64), -1),
-        "codes": np.where(inside[:, None], found.transpose(0, 2, 1), 0).astype(np.float32),
+        "codes": np.where(inside[:, None], values.transpose(0, 2, 1), 0).astype(np.float32),
     }
 
 
@@ -140,9 +140,9 @@ class ContextPool:
         self.of_octave = of_octave
         self.kept: Contexts | None = None
 
-    def add(self, found: Contexts) -> None:
+    def add(self, contexts: Contexts) -> None:
         """Add contexts, of a batch or of another pool, and keep the first of each kind."""
-        parts = [found] if self.kept is None else [self.kept, found]
+        parts = [contexts] if self.kept is None else [self.kept, contexts]
         both = Contexts(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         keys = (both.position, both.sequence, both.priority, both.kind, both.feature)
         both = both.take(np.lexsort(keys))
@@ -164,16 +164,16 @@ class ContextPool:
         """
         assert self.kept is not None
         own = self.kept.take(self.kept.feature == feature)
-        found = {
+        kinds = {
             "strongest": own.take(own.kind == STRONGEST),
             "near_miss": own.take(own.kind == NEAR_MISS),
         }
         drawn = own.take((own.kind != STRONGEST) & (own.kind != NEAR_MISS))
-        if not len(found["strongest"].value):
-            return found
-        highest = octaves(found["strongest"].value[:1])
+        if not len(kinds["strongest"].value):
+            return kinds
+        highest = octaves(kinds["strongest"].value[:1])
         level = np.minimum(highest - drawn.kind + 1, LEVELS)
         for number in range(1, LEVELS + 1):
             there = drawn.take(level == number)
-            found[f"level_{number}"] = there.take(np.argsort(there.priority)[: self.of_octave])
-        return found
+            kinds[f"level_{number}"] = there.take(np.argsort(there.priority)[: self.of_octave])
+        return kinds

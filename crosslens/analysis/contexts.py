@@ -74,11 +74,11 @@ def encode_rows(
     The first `skip_positions` positions, on which crosscoders are not trained, are zero.
     """
     chosen = crosscoder.restricted(features)
-    found = []
+    codes = []
     for group in batches(rows, batch_size):
         x = read_rows(chosen, networks, group)
-        found.append(chosen.encode(x.flatten(0, 1)).view(*group.shape, len(features)))
-    activations = torch.cat(found)
+        codes.append(chosen.encode(x.flatten(0, 1)).view(*group.shape, len(features)))
+    activations = torch.cat(codes)
     activations[:, :skip_positions] = 0
     return activations
 

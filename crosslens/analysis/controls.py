@@ -131,5 +131,5 @@ def of_size(draws: list[list[int]], size: int) -> list[list[int]]:
     None where the pool had fewer. A pool of hardly more than `size` features gives the same set
     again and again: it counts once.
     """
-    found = {frozenset(draw[:size]): draw[:size] for draw in draws if len(draw) >= size}
-    return list(found.values())
+    distinct = {frozenset(draw[:size]): draw[:size] for draw in draws if len(draw) >= size}
+    return list(distinct.values())

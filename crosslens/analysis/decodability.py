@@ -42,8 +42,8 @@ class DecodabilitySums:
         groups = features + k * half[rows]
         order = torch.argsort(groups, stable=True)
         rows, values, groups = rows[order], values[order], groups[order]
-        found = group_sums(groups, 2 * k, rows, values, x.reshape(b, -1))
-        self.cross += found.reshape(2, k, n, d + 1)
+        sums = group_sums(groups, 2 * k, rows, values, x.reshape(b, -1))
+        self.cross += sums.reshape(2, k, n, d + 1)
         one, every = torch.ones_like(values), torch.arange(len(values), device=values.device)
         squares = group_sums(groups, 2 * k, every, one, values.square()[:, None])
         self.square += squares.reshape(2, k)

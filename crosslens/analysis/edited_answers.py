@@ -143,18 +143,18 @@ class EditedModel:
         states: Float[torch.Tensor, "b t d"],
     ) -> None:
         """Answer some questions, a batch, from their states."""
-        found = answer(self.model, batch, states, self.right.shape[1])
-        outcome.choice[rows] = found.choice
-        outcome.margin[rows] = margins(found.log_probs, self.right[rows])
+        answers = answer(self.model, batch, states, self.right.shape[1])
+        outcome.choice[rows] = answers.choice
+        outcome.margin[rows] = margins(answers.log_probs, self.right[rows])
 
     @torch.inference_mode()
     def outcome(self, edits: Mapping[Part, Edit]) -> Outcome:
         """Answer every question, those of a part under its edit; without one as they were."""
-        found = Outcome(*(values.copy() for values in self.unedited))
+        outcome = Outcome(*(values.copy() for values in self.unedited))
         for prepared in self.prepared:
             if prepared.part in edits:
-                self.answer_edited(found, prepared, edits[prepared.part])
-        return found
+                self.answer_edited(outcome, prepared, edits[prepared.part])
+        return outcome
 
     def answer_edited(self, outcome: Outcome, prepared: Prepared, edit: Edit) -> None:
         """Answer those questions of a batch that an edit touches."""
@@ -174,11 +174,11 @@ class EditedModel:
     @torch.inference_mode()
     def sizes(self, edits: Mapping[Part, Edit]) -> dict[Part, Size]:
         """Return how large each part's edit is, without running the model."""
-        found: dict[Part, Size] = {}
+        totals: dict[Part, Size] = {}
         for prepared in self.prepared:
             if prepared.part not in edits:
                 continue
             size = edits[prepared.part](prepared).norm(dim=-1).sum().item()
             own = Size(size, prepared.own.norm(dim=-1).sum().item(), len(prepared.nodes))
-            found[prepared.part] = found.get(prepared.part, Size(0.0, 0.0, 0)) + own
-        return found
+            totals[prepared.part] = totals.get(prepared.part, Size(0.0, 0.0, 0)) + own
+        return totals

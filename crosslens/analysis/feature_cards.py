@@ -62,8 +62,8 @@ def chosen_features(
         order = alive.sort_values(f"mas_{role}_star", ascending=False, kind="stable")
         for feature in order["feature"].head(each):
             reasons.setdefault(int(feature), []).append(f"most specific to {name}")
-    for reason, found in (("selected in all or most tasks", selected), (CONTROL, controls)):
-        for feature in islice(found, each):
+    for reason, features in (("selected in all or most tasks", selected), (CONTROL, controls)):
+        for feature in islice(features, each):
             reasons.setdefault(int(feature), []).append(reason)
     random = np.random.default_rng(seed)
     pool = sorted(mas.loc[mas["alive"] == 1, "feature"])
@@ -78,7 +78,7 @@ def in_order(selection: dict[str, Any]) -> list[int]:
     protocol = selection["protocol"]["all"]
     sets = (protocol[PRIMARY], protocol["majority"])
     paper = (selection["intersection"], selection["majority"])
-    return list(dict.fromkeys(feature for found in (*sets, *paper) for feature in found))
+    return list(dict.fromkeys(feature for members in (*sets, *paper) for feature in members))
 
 
 def matched_controls(selection: dict[str, Any]) -> dict[int, int]:
@@ -88,12 +88,12 @@ def matched_controls(selection: dict[str, Any]) -> dict[int, int]:
     selected on all questions; of each, one control set after another.
     """
     every = selection["protocol"]["all"]
-    found: dict[int, int] = {}
+    replaced: dict[int, int] = {}
     for kind in (PRIMARY, "majority"):
         for drawn in every["controls"][kind]:
             for control, feature in zip(drawn, every[kind], strict=True):
-                found.setdefault(control, feature)
-    return found
+                replaced.setdefault(control, feature)
+    return replaced
 
 
 def matches_by_seed(
@@ -104,12 +104,12 @@ def matches_by_seed(
     Rows are features, columns are seeds. `part` has only the chosen features; `seeds` are
     crosscoders, `tables` their features.csv.
     """
-    found: dict[str, torch.Tensor] = {}
+    best: dict[str, torch.Tensor] = {}
     for path, table in zip(seeds, tables, strict=True):
         alive = pd.read_csv(table)["alive"].to_numpy() == 1
         W_dec = Crosscoder.load(path).W_dec.detach()
-        found[path.parent.name] = best_matches(part.W_dec, W_dec, alive)
-    return pd.DataFrame(found, index=list(chosen))
+        best[path.parent.name] = best_matches(part.W_dec, W_dec, alive)
+    return pd.DataFrame(best, index=list(chosen))
 
 
 def scores_by_task(
@@ -146,7 +146,7 @@ def read_texts(
     not trained on are left out (`trained_positions`).
     """
     k = len(crosscoder.b_enc)
-    found = Reading(
+    reading = Reading(
         ContextPool(),
         np.zeros((k, STRONGEST_OCTAVE - WEAKEST + 1), np.int64),
         np.zeros((k, sources), np.int64),
@@ -158,15 +158,15 @@ def read_texts(
         pre, codes = encode(crosscoder, x)
         pre[~where.numpy()] = -np.inf
         codes[~where.numpy()] = 0
-        found.pool.add(candidates(pre, codes, ids, first))
+        reading.pool.add(candidates(pre, codes, ids, first))
         f = codes[:, :, 0]
         for s in range(sources):
-            found.firings[:, s] += (f[source == s] > 0).sum(axis=(0, 1))
-            found.tokens[s] += int(where.numpy()[source == s].sum())
+            reading.firings[:, s] += (f[source == s] > 0).sum(axis=(0, 1))
+            reading.tokens[s] += int(where.numpy()[source == s].sum())
         feature = np.broadcast_to(np.arange(k), f.shape)[f > 0]
         octave = np.minimum(octaves(f[f > 0]), STRONGEST_OCTAVE) - WEAKEST
-        np.add.at(found.histogram, (feature, octave), 1)
-    return found
+        np.add.at(reading.histogram, (feature, octave), 1)
+    return reading
 
 
 def encode(
@@ -333,8 +333,8 @@ def card(
         },
         "lens": lens_records(lenses, position, tokenizer),
         "contexts": {
-            kind: context_records(found, tokenizer, readouts)
-            for kind, found in reading.pool.of_feature(position).items()
+            kind: context_records(contexts, tokenizer, readouts)
+            for kind, contexts in reading.pool.of_feature(position).items()
         },
     }
 

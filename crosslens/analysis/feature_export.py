@@ -223,9 +223,9 @@ def bins(histogram: dict[str, int]) -> dict[str, dict[str, float]]:
     `histogram` counts firings by octave. Level 1 is the highest octave, level 4 the fourth and all
     below it (`ContextPool.of_feature`).
     """
-    found: dict[str, dict[str, float]] = {"strongest": TOP}
+    intervals: dict[str, dict[str, float]] = {"strongest": TOP}
     if not histogram:
-        return found
+        return intervals
     counts = {int(octave): count for octave, count in histogram.items()}
     highest, total = max(counts), sum(counts.values())
     for level in range(1, LEVELS + 1):
@@ -233,12 +233,12 @@ def bins(histogram: dict[str, int]) -> dict[str, dict[str, float]]:
         last = level == LEVELS
         inside = sum(n for o, n in counts.items() if o == octave or (last and o < octave))
         low = 0.0 if last else 2.0**octave
-        found[f"level_{level}"] = {
+        intervals[f"level_{level}"] = {
             "binMin": low,
             "binMax": 2.0 ** (octave + 1),
             "binContains": inside / total,
         }
-    return found
+    return intervals
 
 
 def identifier(parts: Sequence[Any]) -> str:

@@ -74,12 +74,12 @@ def splits_of(tasks: Sequence[str]) -> dict[str, Bool[np.ndarray, "task half"]]:
     is one.
     """
     every = np.ones((len(tasks), len(HALVES)), dtype=bool)
-    found = {"all": every}
+    splits = {"all": every}
     for i, half in enumerate(HALVES):
-        found[half] = every & (np.arange(len(HALVES)) == i)
+        splits[half] = every & (np.arange(len(HALVES)) == i)
     for i, task in enumerate(tasks if len(tasks) > 1 else ()):
-        found[f"without-{task}"] = every & (np.arange(len(tasks)) != i)[:, None]
-    return found
+        splits[f"without-{task}"] = every & (np.arange(len(tasks)) != i)[:, None]
+    return splits
 
 
 class Scores(NamedTuple):
@@ -181,7 +181,7 @@ def dose_unit(
     values = f[torch.from_numpy(chosen).to(f.device)]
     values = torch.where(values > 0, values, torch.nan)
     if unit == "p99":
-        found = torch.nanquantile(values, 0.99, dim=0) if len(values) else values.sum(dim=0)
+        units = torch.nanquantile(values, 0.99, dim=0) if len(values) else values.sum(dim=0)
     else:
-        found = values.nanmean(dim=0)
-    return found.nan_to_num(nan=0.0)
+        units = values.nanmean(dim=0)
+    return units.nan_to_num(nan=0.0)

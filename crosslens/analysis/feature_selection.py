@@ -27,10 +27,10 @@ def task_scores(
     count = (scores.count * split[:, :, None]).sum(axis=1)
     norms = 1.0 if kind == "paper" else scores.norms[RL if kind != "sft" else 1]
     cell = CELLS.index(kind) if kind in CELLS else WON
-    found = norms * mean(gain[:, cell], count[:, cell])
+    by_task = norms * mean(gain[:, cell], count[:, cell])
     if kind == "contrast":
-        found -= norms * mean(gain.sum(axis=1) - gain[:, WON], count.sum(axis=1) - count[:, WON])
-    return found
+        by_task -= norms * mean(gain.sum(axis=1) - gain[:, WON], count.sum(axis=1) - count[:, WON])
+    return by_task
 
 
 def mean(total: Float[np.ndarray, "t k"], count: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t k"]:

@@ -60,9 +60,9 @@ def feature_sets(
     """
     papers = {name: paper_sets(scores, tasks, name, choice.threshold) for name in READOUTS}
     mine = papers[choice.readout]
-    avoid = set().union(*(found["selected"] for found in mine["tasks"].values()))
+    avoid = set().union(*(task_set["selected"] for task_set in mine["tasks"].values()))
     size = max(len(mine[k]) for k in ("intersection", "majority"))
-    size = max([size, *(len(found["selected"]) for found in mine["tasks"].values())])
+    size = max([size, *(len(task_set["selected"]) for task_set in mine["tasks"].values())])
     pools = {"alive": np.flatnonzero(alive).tolist(), "active": active(scores, choice)}
     controls = {
         f"random_{name}": random_sets(pool, avoid, size, counts.random, seed + i)
@@ -90,10 +90,10 @@ def feature_sets(
 def paper_sets(scores: Scores, tasks: Sequence[str], readout: str, threshold: float) -> dict:
     """Return what the paper's score selects on all critical samples, with their number."""
     values = task_scores(scores, "paper", splits_of(tasks)["all"], readout)
-    found = select_all(values, tasks, threshold)
+    selection = select_all(values, tasks, threshold)
     for task, count in zip(tasks, scores.count[:, :, WON].sum(axis=1), strict=True):
-        found["tasks"][task]["critical"] = int(count)
-    return found
+        selection["tasks"][task]["critical"] = int(count)
+    return selection
 
 
 def active(scores: Scores, choice: Choice) -> list[int]:
@@ -124,11 +124,11 @@ def split_sets(
         return task_scores(scores, kind, split, choice.readout)[inside]
 
     values, contrast = scored(choice.score), scored("contrast")
-    found = select_all(values, here, choice.threshold)
-    chosen = found["intersection"]
+    selection = select_all(values, here, choice.threshold)
+    chosen = selection["intersection"]
     sets = {
         "intersection": chosen,
-        "majority": found["majority"],
+        "majority": selection["majority"],
         "contrast": intersection(
             {t: select(v, choice.threshold) for t, v in zip(here, contrast, strict=True)}
         ),
@@ -137,7 +137,7 @@ def split_sets(
         "next_best": consistent(values, set(chosen), len(chosen)),
         "sft": consistent(scored("sft"), set(), len(chosen)),
     }
-    avoid = set().union(*(task["selected"] for task in found["tasks"].values()))
+    avoid = set().union(*(task["selected"] for task in selection["tasks"].values()))
     traits = traits_of(scores, split)
     pool = alive & ~np.isin(np.arange(len(alive)), list(avoid | set(sets["contrast"])))
     drawn = {
@@ -147,7 +147,7 @@ def split_sets(
     }
     at = list(splits_of(tasks)).index(name)
     return {
-        "tasks": found["tasks"],
+        "tasks": selection["tasks"],
         **sets,
         **others,
         "controls": {kind: matched.sets for kind, matched in drawn.items()},
@@ -226,17 +226,17 @@ def cell_overlap(scores: Scores, tasks: Sequence[str], kind: str, choice: Choice
     """
     every = splits_of(tasks)["all"]
     values = task_scores(scores, choice.score if kind == "won" else kind, every, choice.readout)
-    found = select_all(values, tasks, choice.threshold)
+    selection = select_all(values, tasks, choice.threshold)
     firing = int((scores.active.sum(axis=(0, 1)) > 0).sum())
-    sizes = {task: len(entry["selected"]) for task, entry in found["tasks"].items()}
+    sizes = {task: len(entry["selected"]) for task, entry in selection["tasks"].items()}
     cell = CELLS.index(kind) if kind in CELLS else WON
-    for pair in found["overlap"]:
+    for pair in selection["overlap"]:
         larger = max(sizes[pair["a"]], sizes[pair["b"]])
         pair["chance"] = min(1.0, larger / firing) if firing else None
     counts = scores.count[:, :, cell].sum(axis=1).tolist()
     return {
         "questions": dict(zip(tasks, map(int, counts), strict=True)),
         "sizes": sizes,
-        "intersection": found["intersection"],
-        "overlap": found["overlap"],
+        "intersection": selection["intersection"],
+        "overlap": selection["overlap"],
     }

@@ -66,8 +66,8 @@ def spliced_choices(
             for c, code in enumerate(CODES):
                 stream = states[:, :, i].clone()
                 stream[where] = reconstruction(crosscoder, states[where], i, code)
-                found = answer(model, batch, stream.to(lower[i][at].dtype), m)
-                choice[i, c, group] = found.choice
+                answers = answer(model, batch, stream.to(lower[i][at].dtype), m)
+                choice[i, c, group] = answers.choice
 
     for i in range(count):
         answer_all(i, load(i))
@@ -78,8 +78,8 @@ def lower_states(
     model: SplitModel, questions: Sequence[Question], groups: Sequence[list[int]]
 ) -> list[Float[torch.Tensor, "_ t d"]]:
     """Return the states after the layer of each batch, kept in the CPU's memory."""
-    found = (make_batch([questions[q] for q in group], model.device) for group in groups)
-    return [model.states(batch).cpu() for batch in found]
+    token_batches = (make_batch([questions[q] for q in group], model.device) for group in groups)
+    return [model.states(batch).cpu() for batch in token_batches]
 
 
 def spliced_positions(
@@ -156,7 +156,7 @@ def recovery(
     gain, gain_spliced = 100 * (values[1::2] - values[::2])
     gains = 100 * (drawn[:, 1::2] - drawn[:, ::2])
     (gain_low, spliced_low), (gain_high, spliced_high) = np.quantile(gains, [0.025, 0.975], axis=0)
-    found = {
+    numbers = {
         "gain": gain,
         "gain_low": gain_low,
         "gain_high": gain_high,
@@ -165,8 +165,8 @@ def recovery(
         "gain_spliced_high": spliced_high,
     }
     if gain_low <= 0:
-        return found | {"verdict": UNDECIDED}
+        return numbers | {"verdict": UNDECIDED}
     low, high = np.quantile(ratio(*gains[gains[:, 0] > 0].T[::-1]), [0.025, 0.975])
     verdict = SUPPORTED if low > MOST else NOT_SUPPORTED if high < MOST else UNDECIDED
     fractions = {"recovered": gain_spliced / gain, "recovered_low": low, "recovered_high": high}
-    return found | fractions | {"verdict": verdict}
+    return numbers | fractions | {"verdict": verdict}

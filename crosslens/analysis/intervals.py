@@ -19,7 +19,7 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
-def clustered(item_means: list[float]) -> tuple[float, float]:
+def clustered_interval(item_means: list[float]) -> tuple[float, float]:
     """Return the 95% interval of a mean over items, each the mean of its repetitions.
 
     Wilson's, with as many trials as would give the mean its standard error over items, but with
@@ -48,7 +48,7 @@ def accuracy(rows: list[dict]) -> dict:
     per_repetition = [mean(run) for run in runs]
     questions = [mean(answers) for answers in zip(*runs, strict=True)]
     count = len(questions)
-    interval = wilson(sum(runs[0]), count) if repeats == 1 else clustered(questions)
+    interval = wilson(sum(runs[0]), count) if repeats == 1 else clustered_interval(questions)
     return {
         "accuracy": mean(per_repetition),
         "stderr": standard_error(questions),
@@ -59,7 +59,7 @@ def accuracy(rows: list[dict]) -> dict:
     }
 
 
-def change(before: int, after: int, count: int) -> dict:
+def accuracy_change(before: int, after: int, count: int) -> dict:
     """Return the accuracy of `count` samples before and after an edit, and its change in points.
 
     `before` and `after` count the right ones. The 95% interval is that of the accuracy after: the

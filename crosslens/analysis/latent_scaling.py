@@ -106,8 +106,8 @@ class ScalingSums:
         """Return <u, y> of every entry's feature and row, a bounded number at a time."""
         size = max(1, CHUNK // y[0].numel())
         parts = zip(rows.split(size), features.split(size), strict=True)
-        found = [torch.einsum("zmd,zd->zm", y[r], self.u[k]).double() for r, k in parts]
-        return torch.cat(found) if found else y.new_zeros(0, y.shape[1], dtype=torch.float64)
+        products = [torch.einsum("zmd,zd->zm", y[r], self.u[k]).double() for r, k in parts]
+        return torch.cat(products) if products else y.new_zeros(0, y.shape[1], dtype=torch.float64)
 
     def scaling(self) -> Scaling:
         """Return betas and their standard errors."""
@@ -119,11 +119,11 @@ class ScalingSums:
         rho = torch.einsum("nkd,kd->nk", self.W_dec.double(), u) / length
         bias = F * (self.b_dec.double() @ u.T)
         unit = S * length
-        found = Scaling(
+        result = Scaling(
             self.firings, self.probe,
             E / unit + rho, (A - E - bias) / unit, (A - bias) / unit, rho, Q.sqrt() / unit,
         )  # fmt: skip
-        return Scaling(*(part.cpu() for part in found))
+        return Scaling(*(part.cpu() for part in result))
 
 
 def absent(scaling: Scaling) -> Bool[torch.Tensor, "n k"]:
@@ -143,9 +143,9 @@ def patterns(scaling: Scaling, models: Sequence[str]) -> list[str]:
     lacking = absent(scaling)
     present = ~lacking & (scaling.nu_activation > PRESENT_ACTIVATION)
     decided = (lacking | present).all(dim=0) & present.any(dim=0)
-    found = []
+    model_names = []
     for k, firings in enumerate(scaling.firings.tolist()):
         names = [name for name, has in zip(models, present[:, k].tolist(), strict=True) if has]
         known = "+".join(names) if decided[k] else UNDECIDED
-        found.append(known if firings >= RARE else TOO_RARE)
-    return found
+        model_names.append(known if firings >= RARE else TOO_RARE)
+    return model_names

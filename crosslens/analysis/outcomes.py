@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from crosslens.analysis.arms import is_fair, place_of
-from crosslens.analysis.intervals import change
+from crosslens.analysis.intervals import accuracy_change
 from crosslens.analysis.significance import Effects, McNemar, mcnemar, ratio
 from crosslens.config.study_design import PARADIGMS
 from crosslens.io.records import read_json
@@ -46,11 +46,11 @@ class Benchmark(NamedTuple):
     def fairly_edited(self, arms: Sequence[Mapping[str, Any]]) -> Bool[np.ndarray, "arms q"]:
         """Return which questions each arm of arms.json edits, by an edit of its set's size."""
         parts = list(zip(self.task, self.half, strict=True))
-        found = np.zeros((len(arms), len(parts)), dtype=bool)
-        for row, arm in zip(found, arms, strict=True):
+        is_edited = np.zeros((len(arms), len(parts)), dtype=bool)
+        for row, arm in zip(is_edited, arms, strict=True):
             fair = {p: is_fair(arm, place_of(arm["design"], p, self.tasks)) for p in set(parts)}
             row[:] = [fair[p] for p in parts]
-        return found
+        return is_edited
 
     def is_right(self, choice: Int[np.ndarray, "... q"]) -> Bool[np.ndarray, "... q"]:
         """Return whether choices are correct."""
@@ -154,8 +154,8 @@ def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
             if chosen.any() and edited is not None:
                 row = {"replicate": run.replicate, "target": run.target, **named, "task": task}
                 own = chosen & where[i]
-                found = effect_numbers(run, benchmark, i, own if own.any() else chosen)
-                yield row | {"n_features": edited} | found
+                numbers = effect_numbers(run, benchmark, i, own if own.any() else chosen)
+                yield row | {"n_features": edited} | numbers
 
 
 def features_edited(arm: Mapping[str, Any], task: str, benchmark: Benchmark) -> int | None:
@@ -170,8 +170,8 @@ def features_edited(arm: Mapping[str, Any], task: str, benchmark: Benchmark) -> 
         names = [f"without-{t}" for t in ({"tasks": tasks}.get(task, [task]))]
     else:
         names = ["A", "B"] if task in (*tasks, "tasks") else ["all"]
-    found = [sets[name] for name in names if name in sets]
-    return max(found) if found else None
+    counted = [sets[name] for name in names if name in sets]
+    return max(counted) if counted else None
 
 
 def effect_numbers(
@@ -184,13 +184,13 @@ def effect_numbers(
     drawn again uniformly: q (1/m - accuracy) for a fraction q of them. None of them is the null:
     that is what matched edits do to the same questions.
     """
-    found = {name: question_effects(run, benchmark, [arm], name, chosen) for name in MEASURES}
+    effects = {name: question_effects(run, benchmark, [arm], name, chosen) for name in MEASURES}
     part = benchmark._replace(right=benchmark.right[chosen])
     before, after = part.is_right(run.before[chosen]), part.is_right(run.choice[arm][chosen])
     won, lost, count = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
     test = cached_mcnemar(won, lost)
     critical = benchmark.critical[chosen]
-    value = {name: float(e.values()[0]) for name, e in found.items()}
+    value = {name: float(e.values()[0]) for name, e in effects.items()}
     return {
         "questions": count,
         "accuracy_before": float(before.mean()),
@@ -202,9 +202,9 @@ def effect_numbers(
         "net_if_undirected": undirected(value["flips"], before, benchmark.choices[chosen]),
         "flips": value["flips"],
         "p_mcnemar": test.p(won + lost),
-        "directed_of": int(found["directedness"].whole.sum()),
+        "directed_of": int(effects["directedness"].whole.sum()),
         "directedness": value["directedness"],
-        "directedness_chance": directed_chance(found["directedness"], benchmark.choices[chosen]),
+        "directedness_chance": directed_chance(effects["directedness"], benchmark.choices[chosen]),
         "margin": value["margin"],
         **on_critical(before[critical], after[critical]),
     }
@@ -239,5 +239,7 @@ def on_critical(before: Bool[np.ndarray, " c"], after: Bool[np.ndarray, " c"]) -
     if not len(before):
         names = ("accuracy_before", "accuracy_after", "change", "ci_low", "ci_high")
         return {"n_samples": 0} | {f"critical_{name}": np.nan for name in names}
-    found = change(int(before.sum()), int(after.sum()), len(before))
-    return {"n_samples": found.pop("n_samples")} | {f"critical_{k}": v for k, v in found.items()}
+    numbers = accuracy_change(int(before.sum()), int(after.sum()), len(before))
+    return {"n_samples": numbers.pop("n_samples")} | {
+        f"critical_{k}": v for k, v in numbers.items()
+    }

@@ -49,15 +49,15 @@ def question_table(
     table = pd.DataFrame(rows)
     right = right_choices(list(questions))
     for name in MODELS:
-        found = {(s["task"], s["doc_id"], s["doc_hash"]): s["correct"] for s in samples[name]}
+        correct = {(s["task"], s["doc_id"], s["doc_hash"]): s["correct"] for s in samples[name]}
         keys = [(q.task, q.doc_id, q.doc_hash) for q in questions]
-        if missing := [key for key in keys if key not in found]:
+        if missing := [key for key in keys if key not in correct]:
             raise InputError(
                 f"{missing[0][0]}: {len(missing)} questions of lm-eval are not those that {name} "
                 "was evaluated on. Evaluate all models again."
             )
         table[name] = choices[name]
-        table[f"{name}_right"] = [int(found[key]) for key in keys]
+        table[f"{name}_right"] = [int(correct[key]) for key in keys]
         check_agreement(name, right, choices[name], table[f"{name}_right"].to_numpy() == 1)
     pairs = zip(table["base_right"], table["rl_right"], strict=True)
     table.insert(5, "cell", [cell_of(bool(b), bool(r)) for b, r in pairs])

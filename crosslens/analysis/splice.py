@@ -120,12 +120,12 @@ class SpliceSums:
         lost = {name: self.of(name).cross_entropy - none for name in REFERENCES}
         rows = []
         for name in self.losses:
-            found = self.of(name)
-            worse = found.cross_entropy - none
+            losses = self.of(name)
+            worse = losses.cross_entropy - none
             recovered = [1 - worse / lost[r] if lost[r] > 0 else np.nan for r in REFERENCES]
             known = name in CODES and self.variance > 0
             fve = 1 - self.errors[name] / self.variance if known else np.nan
-            rows.append([self.crosscoder.models[self.model], name, *found, *recovered, fve])
+            rows.append([self.crosscoder.models[self.model], name, *losses, *recovered, fve])
         return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -24,14 +24,14 @@ def steering_vectors(
     """
     difference = states[:, RL] - states[:, BASE]
     won = groups.cell == CELLS.index("won")
-    found = {}
+    vectors = {}
     for name, split in splits_of(groups.tasks).items():
         inside = won & split[groups.task, groups.half]
         tasks = np.unique(groups.task[inside])
         means = [difference[torch.from_numpy(inside & (groups.task == t))].mean(0) for t in tasks]
         zero = torch.zeros_like(difference[0]) if len(difference) else torch.zeros(states.shape[-1])
-        found[name] = torch.stack(means).mean(dim=0) if means else zero
-    return found
+        vectors[name] = torch.stack(means).mean(dim=0) if means else zero
+    return vectors
 
 
 def companions(

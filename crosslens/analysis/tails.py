@@ -73,9 +73,9 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
     and for each null null_{kind}, its mean count; q_{kind}, the largest false fraction; and
     start_{kind} and excess_{kind} (`tail_start`). NaN where there is no such null.
     """
-    found: dict[tuple[str, str, str], list[np.ndarray]] = {}
+    null_shares: dict[tuple[str, str, str], list[np.ndarray]] = {}
     for part in shares:
-        found.setdefault((part.crosscoder, part.model, part.measure), []).append(part.values)
+        null_shares.setdefault((part.crosscoder, part.model, part.measure), []).append(part.values)
     rows = []
     for part in shares:
         for threshold in thresholds:
@@ -83,7 +83,7 @@ def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.Data
             row = [part.crosscoder, part.replicate, part.model, part.measure, threshold]
             row += [len(tail), int(tail.sum()), int((tail & part.specific).sum())]
             for kind in NULLS:
-                nulls = found.get((f"{part.crosscoder}-{kind}", part.model, part.measure), [])
+                nulls = null_shares.get((f"{part.crosscoder}-{kind}", part.model, part.measure), [])
                 row += compare_with(part.values, nulls, threshold)
             rows.append(row)
     columns = ["crosscoder", "replicate", "model", "measure", "threshold", "alive", "count"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from crosslens.config.json_files import read_object
 from crosslens.config.locations import existing_variants, is_synthetic, other_study
-from crosslens.config.model_compatibility import check_descent, with_common_names
+from crosslens.config.model_compatibility import check_same_tokenizer_and_shape, with_common_names
 from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import given, trained, trains
 from crosslens.config.synthetic_constants import FACTS_FILE, SYNTHETIC_POSITIONS
@@ -31,7 +31,7 @@ def check_models(study: StudyConfig) -> None:
                 if is_trained or study.evaluation.math:
                     check_chat_template(key, Path(source.model), study)
         if folders := existing_variants(study, family):
-            check_descent(family, folders)
+            check_same_tokenizer_and_shape(family, folders)
 
 
 def check_model(

@@ -49,15 +49,15 @@ def downloads(study: StudyConfig) -> dict[str, Download]:
     }
     if study.traces and study.traces.teacher:
         models["traces.teacher"] = study.traces.teacher, study.traces.revision
-    found = {
+    needed = {
         key: Download(name, revision, "model")
         for key, (name, revision) in models.items()
         if revision
     }
     for key, source in named_sources(study):
         if source.revision:
-            found[key] = Download(source.dataset, source.revision, "dataset", source.files)
-    return found
+            needed[key] = Download(source.dataset, source.revision, "dataset", source.files)
+    return needed
 
 
 def benchmark_files(study: StudyConfig) -> dict[str, str]:

@@ -168,8 +168,8 @@ def dotted(path: Iterable[str | int]) -> str:
 def description(part: Schema, schema: Schema) -> str:
     """Return what a key means: its own description, or that of the section it holds."""
     options = [part, *(resolved(option, schema) for option in part.get("anyOf", []))]
-    found = next((option["description"] for option in options if "description" in option), "")
-    return " ".join(found.split())
+    text = next((option["description"] for option in options if "description" in option), "")
+    return " ".join(text.split())
 
 
 def value_at(path: Iterable[str | int], config: Any) -> Any:

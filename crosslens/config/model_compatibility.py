@@ -22,7 +22,7 @@ def with_common_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {ALIASES.get(name, name): value for name, value in fields.items()}
 
 
-def check_descent(family: str, folders: list[Path]) -> None:
+def check_same_tokenizer_and_shape(family: str, folders: list[Path]) -> None:
     """Raise InputError unless all models of a family can be compared with the first, its base."""
     base, *others = folders
     for folder in others:

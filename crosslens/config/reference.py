@@ -57,12 +57,12 @@ def render_reference() -> str:
 
 def below(part: Schema, schema: Schema) -> dict[str, Schema]:
     """Return suffix of the key -> schema, for the sections in a value: `<name>` and `[]`."""
-    found = {}
+    schemas = {}
     for option in (resolved(option, schema) for option in part.get("anyOf", [part])):
         if "properties" in option:
-            found[""] = option
+            schemas[""] = option
         if "items" in option:
-            found |= {
+            schemas |= {
                 f"[]{key}": value
                 for key, value in below(resolved(option["items"], schema), schema).items()
             }
@@ -70,8 +70,8 @@ def below(part: Schema, schema: Schema) -> dict[str, Schema]:
         for inner in named:
             if isinstance(inner, dict):
                 inner = resolved(inner, schema)
-                found |= {f".<name>{key}": value for key, value in below(inner, schema).items()}
-    return found
+                schemas |= {f".<name>{key}": value for key, value in below(inner, schema).items()}
+    return schemas
 
 
 def rows(sections: dict[str, Schema], schema: Schema, prefix: str = "") -> Iterator[Row]:

@@ -94,9 +94,9 @@ def calibrate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, l0: 
             counts.add(v)
             rows += len(v)
         wanted = max(1, round(l0 * rows))
-        found = counts.below_largest(wanted) if counts else None
-        if counts is None or found is not None or counts.positive <= wanted:
-            return found or 0.0
+        below = counts.below_largest(wanted) if counts else None
+        if counts is None or below is not None or counts.positive <= wanted:
+            return below or 0.0
         centre *= 2 if counts.above >= wanted else 1 / 2
 
 

@@ -84,7 +84,7 @@ def build_corpus(
     source = np.concatenate(
         [np.repeat(names, len(order) // len(sources))[order] for order in orders]
     )
-    skipped = {name: found.skipped for name, found in packed.items()}
+    skipped = {name: source_rows.skipped for name, source_rows in packed.items()}
     return Corpus(rows, source, list(sources), hashlib.sha256(rows.tobytes()).hexdigest(), skipped)
 
 
@@ -101,21 +101,21 @@ def pack(
     Rows without a text are skipped and counted: empty, null, or no Unicode, which no tokenizer
     takes. Raises InputError when the source has too few tokens.
     """
-    wanted, found, skipped = count * sequence_length, 0, 0
+    wanted, n_tokens, skipped = count * sequence_length, 0, 0
     parts: list[np.ndarray] = []  # arrays: a list of 200 million Python integers takes 8 GB
     for row in track(rows, f"tokenizing {name}", unit="texts"):
-        if found >= wanted:
+        if n_tokens >= wanted:
             break
         if (text := text_of(row, tokenizer, name)) is None:
             skipped += 1
             continue
         parts.append(np.array(document(text, tokenizer), dtype=np.uint32))
-        found += len(parts[-1])
+        n_tokens += len(parts[-1])
     if skipped:
         log(f"corpus.sources.{name}: {skipped} rows without a text were skipped")
-    if found < wanted:
+    if n_tokens < wanted:
         raise InputError(
-            f"corpus.sources.{name}: it has {found} tokens, but corpus.tokens and "
+            f"corpus.sources.{name}: it has {n_tokens} tokens, but corpus.tokens and "
             f"corpus.heldout_tokens need {wanted} from each source ({skipped} rows had no text). "
             "Lower these keys, or give a larger source."
         )

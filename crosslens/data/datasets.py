@@ -30,13 +30,13 @@ def files_of(source: "DatasetSource") -> list[Path]:
         root = dataset_directory(source.dataset, source.revision, pattern)
     if root.is_file():
         return [root]
-    found = sorted(path for path in root.glob(pattern or "**/*") if path.suffix in SUFFIXES)
-    if not found:
+    paths = sorted(path for path in root.glob(pattern or "**/*") if path.suffix in SUFFIXES)
+    if not paths:
         raise InputError(
             f"{source.dataset}: no file {pattern or ''} ends with {', '.join(SUFFIXES)}. Correct "
             "the pattern or the data set."
         )
-    return found
+    return paths
 
 
 def rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:

@@ -58,8 +58,8 @@ class ProblemIndex:
             return Overlap(name, other, len(its_words), 1.0, math.inf)
         its_words = words(text)
         candidates = {n for run in runs(its_words, self.short) for n in self.by_run.get(run, ())}
-        found = (self.overlap(its_words, number) for number in sorted(candidates))
-        return max(found, key=lambda overlap: overlap.margin, default=None)
+        overlaps = (self.overlap(its_words, number) for number in sorted(candidates))
+        return max(overlaps, key=lambda overlap: overlap.margin, default=None)
 
     def overlap(self, its_words: Words, number: int) -> Overlap:
         """Return what a problem of these words has in common with one of the index."""

@@ -62,8 +62,8 @@ def with_vllm(
     def draw(messages: list[str], seed: int) -> list[Answer]:
         prompts = [prompt_ids(tokenizer, message) for message in messages]
         settings = [{**sampling, "seed": seed + i} for i in range(len(messages))]
-        found = dict(completions(engine, prompts, settings))
-        outputs = [found[i] for i in range(len(messages))]
+        completed = dict(completions(engine, prompts, settings))
+        outputs = [completed[i] for i in range(len(messages))]
         texts = [tokenizer.decode(x.token_ids, skip_special_tokens=True) for x in outputs]
         return [
             Answer(text.strip(), len(output.token_ids), output.finish_reason == "stop")

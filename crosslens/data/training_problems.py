@@ -152,22 +152,22 @@ def overlap_table(comparisons: list[Comparison]) -> list[tuple]:
     ]
 
 
-def count_warning(found: int, expected: list[int], counts: Counts) -> str | None:
+def count_warning(n_problems: int, expected: list[int], counts: Counts) -> str | None:
     """Return a warning with all counts where the list is not as long as expected.
 
     Raises InputError where no problem is left.
     """
     least, most = expected
-    if least <= found <= most:
+    if least <= n_problems <= most:
         return None
     each = "; ".join(
         f"{source}: {', '.join(f'{n} {what}' for what, n in count.items())}"
         for source, count in counts.items()
     )
     line = (
-        f"problems.expected_count: {found} problems are left, expected are {least} "
+        f"problems.expected_count: {n_problems} problems are left, expected are {least} "
         f"to {most} ({each})."
     )
-    if not found:
+    if not n_problems:
         raise InputError(f"{line} Correct problems.sources.")
     return f"{line} Check problems.sources and their revisions, or correct the range."

@@ -34,8 +34,8 @@ def sample_answers(
         "stop_token_ids": stop_tokens_of(model, tokenizer),
     }
     sampling = [options | {"seed": request.seed} for request in requests]
-    found = completions(engine, prompts, sampling)
-    for index, output in track(found, "sampling", unit="answers", total=len(requests)):
+    completed = completions(engine, prompts, sampling)
+    for index, output in track(completed, "sampling", unit="answers", total=len(requests)):
         yield {
             "task": task,
             **requests[index]._asdict(),

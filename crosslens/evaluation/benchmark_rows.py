@@ -12,9 +12,9 @@ NO_CHOICE = (*NO_ANSWER, -1, "-1")  # -1 is an answer of a math set, but no choi
 
 def json_rows(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return rows without the columns that JSON does not have (images, dates), and their names."""
-    found = list(rows)
-    dropped = sorted({key for row in found for key, value in row.items() if not is_json(value)})
-    return [{k: v for k, v in row.items() if k not in dropped} for row in found], dropped
+    all_rows = list(rows)
+    dropped = sorted({key for row in all_rows for key, value in row.items() if not is_json(value)})
+    return [{k: v for k, v in row.items() if k not in dropped} for row in all_rows], dropped
 
 
 def is_json(value: Any) -> bool:

@@ -52,11 +52,11 @@ class Model(HFLM):
         scored = log_likelihoods(
             self.model, requests, max_length=self.max_length, batch_size=int(self.batch_size)
         )
-        found: dict[int, tuple[float, bool]] = {}
+        by_request: dict[int, tuple[float, bool]] = {}
         for index, log_prob, is_greedy in scored:
-            found[index] = log_prob, is_greedy
-            self.cache_hook.add_partial("loglikelihood", requests[index][0], found[index])
-        return [found[index] for index in range(len(requests))]
+            by_request[index] = log_prob, is_greedy
+            self.cache_hook.add_partial("loglikelihood", requests[index][0], by_request[index])
+        return [by_request[index] for index in range(len(requests))]
 
     def generate_until(self, requests: list, disable_tqdm: bool = False) -> list[str]:
         """Return one completion of each request; repetition i of a request has seed 1234 + i."""
@@ -95,11 +95,11 @@ class Model(HFLM):
 def count_repetitions(requests: list) -> list[int]:
     """Return how often each request, which the harness repeats as one object, came before."""
     seen: Counter[int] = Counter()
-    found = []
+    repetitions = []
     for request in requests:
-        found.append(seen[id(request)])
+        repetitions.append(seen[id(request)])
         seen[id(request)] += 1
-    return found
+    return repetitions
 
 
 def load_model(path: Path, batch_size: int, kind: type[HFLM] = Model) -> HFLM:
@@ -196,15 +196,15 @@ class Agreement(NamedTuple):
 
 def compare_graders(responses: Iterable[tuple[str, str]]) -> Agreement:
     """Grade pairs of response and gold answer by the one grader and by the harness."""
-    found: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
+    by_verdicts: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
     for response, gold in responses:
         verdicts = is_correct(response, gold), same_box(response, gold)
-        found.setdefault(verdicts, []).append((response, gold))
+        by_verdicts.setdefault(verdicts, []).append((response, gold))
     return Agreement(
-        both=len(found.get((True, True), [])),
-        neither=len(found.get((False, False), [])),
-        grader_only=found.get((True, False), []),
-        harness_only=found.get((False, True), []),
+        both=len(by_verdicts.get((True, True), [])),
+        neither=len(by_verdicts.get((False, False), [])),
+        grader_only=by_verdicts.get((True, False), []),
+        harness_only=by_verdicts.get((False, True), []),
     )
 
 

@@ -58,11 +58,11 @@ def question(
 def right_of(task: ConfigurableTask, doc: Mapping[str, Any], count: int) -> list[bool]:
     """Return which choices are correct for the harness: those that give acc 1 when most likely."""
     choices = count if task.multiple_input else len(task.doc_to_choice(doc))
-    found = []
+    correct = []
     for choice in range(choices):
         results = [(0.0 if i == choice else -1.0, False) for i in range(count)]
-        found.append(bool(task.process_results(doc, results)["acc"]))
-    return found
+        correct.append(bool(task.process_results(doc, results)["acc"]))
+    return correct
 
 
 def passage(sample: Mapping[str, Any]) -> str:

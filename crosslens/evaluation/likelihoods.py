@@ -75,11 +75,11 @@ def trees_agree(network: "PreTrainedModel", requests: list[Request], max_length:
     groups, trees = make_trees(network, requests[:MAX_PROBED], max_length)
     batch = make_batch(trees[:1], network.device)
     try:
-        found = score(network, batch, hidden_states(network, batch)).exact[0].tolist()
+        scored = score(network, batch, hidden_states(network, batch)).exact[0].tolist()
     except Exception as error:  # whatever an architecture makes of unknown input
         log(f"{network.config.model_type}: choices do not share their prompt ({error})")
         return False
-    for index, log_prob in zip(groups[0], found, strict=True):
+    for index, log_prob in zip(groups[0], scored, strict=True):
         context, choice = requests[index][1:]
         ids = torch.tensor([(context + choice)[-(max_length + 1) :]], device=network.device)
         plain = network(input_ids=ids[:, :-1]).logits[0, -len(choice) :].float().log_softmax(-1)

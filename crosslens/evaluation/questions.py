@@ -51,9 +51,9 @@ def answer(
     """Answer a batch from the states after the layer; `m` is the most choices of any question."""
     scores = model.scores(batch, states)
     exact = scores.exact.cpu().numpy()
-    found = np.full((len(exact), m), np.nan, dtype=np.float32)
-    found[:, : exact.shape[1]] = np.where(np.isinf(exact), np.nan, exact)
-    return Answers(scores.log_probs.cpu().numpy().argmax(axis=1).astype(np.int8), found)
+    log_probs = np.full((len(exact), m), np.nan, dtype=np.float32)
+    log_probs[:, : exact.shape[1]] = np.where(np.isinf(exact), np.nan, exact)
+    return Answers(scores.log_probs.cpu().numpy().argmax(axis=1).astype(np.int8), log_probs)
 
 
 def margins(
@@ -71,10 +71,10 @@ def margins(
 
 def right_choices(questions: list[Question]) -> Bool[np.ndarray, "q m"]:
     """Return which choices of each question are correct."""
-    found = np.zeros((len(questions), max(len(q.right) for q in questions)), dtype=bool)
-    for row, question in zip(found, questions, strict=True):
+    correct = np.zeros((len(questions), max(len(q.right) for q in questions)), dtype=bool)
+    for row, question in zip(correct, questions, strict=True):
         row[: len(question.right)] = question.right
-    return found
+    return correct
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> None:

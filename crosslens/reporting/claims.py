@@ -30,8 +30,8 @@ def table_of(hypothesis: Mapping[str, Any]) -> str:
     """Return the table of the paper that a primary hypothesis belongs to."""
     tasks = "heldout_tasks" if hypothesis["questions"] == "held_out" else "tasks"
     edited = "base" if hypothesis["target"] == "base" else "rl"
-    found = (n for n, table in TABLES.items() if (table.target, table.tasks) == (edited, tasks))
-    return f"table{next(found)}"
+    numbers = (n for n, table in TABLES.items() if (table.target, table.tasks) == (edited, tasks))
+    return f"table{next(numbers)}"
 
 
 def verdicts(families: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -39,15 +39,15 @@ def verdicts(families: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     `families` are those of summary.json.
     """
-    found = [
+    claims = [
         entry(claim, {name: judge(family) for name, family in families.items()}, shown)
         for claim, (judge, shown) in CLAIMS.items()
     ]
     hypotheses = next(iter(families.values()))["evidence"]["hypotheses"]
     for name, hypothesis in hypotheses.items():
         each = {family: intervention(name, numbers) for family, numbers in families.items()}
-        found.append(entry(claim_of(hypothesis), each, [table_of(hypothesis), *EDITS]))
-    return found
+        claims.append(entry(claim_of(hypothesis), each, [table_of(hypothesis), *EDITS]))
+    return claims
 
 
 def entry(claim: str, each: Mapping[str, Verdict], shown: Sequence[str]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def entry(claim: str, each: Mapping[str, Verdict], shown: Sequence[str]) -> dict
 
     `shown` names the figures and tables with its evidence.
     """
-    every = {found.verdict for found in each.values()}
+    every = {verdict.verdict for verdict in each.values()}
     together = every.pop() if len(every) == 1 else UNDECIDED
-    families = {name: found._asdict() for name, found in each.items()}
+    families = {name: verdict._asdict() for name, verdict in each.items()}
     return {"claim": claim, "verdict": together, "families": families, "evidence": list(shown)}

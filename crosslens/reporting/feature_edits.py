@@ -34,7 +34,7 @@ def edits_of_features(
     `selection` the content of features.json, `doses` the primary dose of each target: other doses
     of the protocol's sets are left out.
     """
-    found: dict[int, list[dict[str, Any]]] = {}
+    records: dict[int, list[dict[str, Any]]] = {}
     for row in shown(compared, doses):
         features = members(selection, row["design"], row["features"], row["questions"])
         record = {
@@ -46,8 +46,8 @@ def edits_of_features(
             **{name: row[name] for name in NUMBERS},
         }
         for feature in features:
-            found.setdefault(feature, []).append(record)
-    return found
+            records.setdefault(feature, []).append(record)
+    return records
 
 
 def shown(compared: pd.DataFrame, doses: Mapping[str, str]) -> Iterator[dict[str, Any]]:

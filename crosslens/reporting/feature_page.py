@@ -66,17 +66,17 @@ def render_feature_page(
 
 def examples(cards: list[dict[str, Any]], count: int = 3) -> dict[str, list[dict[str, Any]]]:
     """Return the first cards for each reason, for the report: features that fire on some text."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_reason: dict[str, list[dict[str, Any]]] = {}
     for card in cards:
         for reason in card["reasons"] if card["contexts"]["strongest"] else []:
-            found.setdefault(reason, []).append(card)
-    return {reason: shown[:count] for reason, shown in found.items()}
+            by_reason.setdefault(reason, []).append(card)
+    return {reason: shown[:count] for reason, shown in by_reason.items()}
 
 
 def readouts(cards: list[dict[str, Any]]) -> list[str]:
     """Return the names of the readouts, joint and then the models, of any context; none without."""
-    found = (c for card in cards for contexts in card["contexts"].values() for c in contexts)
-    return list(next(found, {"codes": {}})["codes"])
+    all_contexts = (c for card in cards for contexts in card["contexts"].values() for c in contexts)
+    return list(next(all_contexts, {"codes": {}})["codes"])
 
 
 def strongest(card: dict[str, Any]) -> float:
@@ -95,11 +95,11 @@ def segments(context: dict[str, Any], most: float) -> list[Segment]:
         )
         for i, text in enumerate(context["tokens"])
     ]
-    found = []
+    shown = []
     for plain, group in groupby(tokens, lambda token: not (token.shades or token.is_centre)):
         pieces = list(group)
-        found += [Segment("".join(p.text for p in pieces), {}, False)] if plain else pieces
-    return found
+        shown += [Segment("".join(p.text for p in pieces), {}, False)] if plain else pieces
+    return shown
 
 
 def shade(value: float, most: float) -> str:

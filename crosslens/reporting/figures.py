@@ -41,7 +41,7 @@ def draw_nrn(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 
 def draw_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Draw Figures 2 and 7: overlap of the top features between checkpoints."""
-    table = pd.concat(found.assign(family=family) for family, found in data.tables().items())
+    table = pd.concat(part.assign(family=family) for family, part in data.tables().items())
     return dynamics.draw_overlap(table, data.labels, data.top), table
 
 
@@ -56,9 +56,9 @@ def draw_feature_overlap(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Draw Figure 4: overlap of the tasks' generalization features, and its null."""
     selected = {family: list(map(read_json, paths)) for family, paths in data.sources.items()}
     table = pd.concat(
-        features.overlap_rows(found, family, replicate)
+        features.overlap_rows(sets, family, replicate)
         for family, seeds in selected.items()
-        for replicate, found in enumerate(seeds)
+        for replicate, sets in enumerate(seeds)
     )
     common = {family: len(seeds[0]["intersection"]) for family, seeds in selected.items()}
     return features.draw_feature_overlap(table, data.tasks, data.labels, common), table
@@ -76,15 +76,19 @@ def draw_rank_shifts(data: FigureData) -> tuple[Figure, pd.DataFrame]:
 
 def draw_controls(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Draw the net change by the selected features, controls and other edits of the same size."""
-    found = data.tables().items()
-    table = pd.concat(interventions.control_rows(effects, family) for family, effects in found)
+    tables_by_family = data.tables().items()
+    table = pd.concat(
+        interventions.control_rows(effects, family) for family, effects in tables_by_family
+    )
     return interventions.draw_controls(table, data.labels), table
 
 
 def draw_dose_curves(data: FigureData) -> tuple[Figure, pd.DataFrame]:
     """Draw net change, directedness and margin by dose, with matched controls."""
-    found = data.tables().items()
-    table = pd.concat(interventions.dose_rows(compared, family) for family, compared in found)
+    tables_by_family = data.tables().items()
+    table = pd.concat(
+        interventions.dose_rows(compared, family) for family, compared in tables_by_family
+    )
     return interventions.draw_dose_curves(table, data.labels), table
 
 

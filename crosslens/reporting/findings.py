@@ -45,7 +45,9 @@ def about_accuracy(
     label: str, accuracy: dict[str, dict], tasks: list[str], held_out: list[str]
 ) -> str:
     """Return how SFT and RL changed the mean accuracy on each group of tasks."""
-    math = [task for task, found in accuracy["base"].items() if found["kind"] == "math"]
+    math = [
+        task for task, task_numbers in accuracy["base"].items() if task_numbers["kind"] == "math"
+    ]
     groups = {"math": math, "selection tasks": tasks, "held-out tasks": held_out}
     parts = []
     for variant, name in ((FINAL["sft"], "SFT"), (FINAL["rl"], "RL")):
@@ -114,19 +116,19 @@ def compare(target: str, tasks: dict[str, dict], kind: str) -> str:
     """Compare a kind of set with each kind of random sets; return "" if it has no feature."""
     edit = "amplified in base" if target == "base" else "zeroed in RL"
     sign = 1 if target == "base" else -1
-    found = {task: kinds for task, kinds in tasks.items() if kinds.get(kind, {}).get("n_features")}
-    if not found:
+    edited = {task: kinds for task, kinds in tasks.items() if kinds.get(kind, {}).get("n_features")}
+    if not edited:
         return ""
-    parts = [against(found, kind, pool, sign) for pool in reversed(CONTROLS)]
+    parts = [against(edited, kind, pool, sign) for pool in reversed(CONTROLS)]
     return f"features {SETS[kind]}, {edit}: {'; '.join(parts)}."
 
 
-def against(found: dict[str, dict], kind: str, pool: str, sign: int) -> str:
+def against(edited: dict[str, dict], kind: str, pool: str, sign: int) -> str:
     """Return in how many tasks the effect of a set is beyond those of all random sets of one pool.
 
     By more than one sample, in each direction; and how many tasks chance gives at most.
     """
-    tried = {task: kinds for task, kinds in found.items() if kinds[kind][pool]}
+    tried = {task: kinds for task, kinds in edited.items() if kinds[kind][pool]}
     if not tried:
         return f"there is no random {POOLS[pool]} set of this size"
     more, less, chance = [], [], 0.0
@@ -157,22 +159,22 @@ def about_gap(label: str, rows: list[dict[str, Any]]) -> str:
     """
     keys = ("model", "task", "code")
     by_key = {tuple(row[key] for key in keys): row for row in rows}
-    found, sft = by_key["rl", ALL, "swap"], by_key["sft", ALL, "swap"]
-    low, high = found["gain_low"], found["gain_high"]
-    own = f"RL gains {found['gain']:+.1f} points [{low:+.1f}, {high:+.1f}] over base"
+    gap, sft = by_key["rl", ALL, "swap"], by_key["sft", ALL, "swap"]
+    low, high = gap["gain_low"], gap["gain_high"]
+    own = f"RL gains {gap['gain']:+.1f} points [{low:+.1f}, {high:+.1f}] over base"
     spliced = (
         f"where each model's own reconstruction (encoder input swap) replaces its stream, it gains "
-        f"{found['gain_spliced']:+.1f} (base {found['base_spliced']:.0%} instead of "
-        f"{found['base']:.0%}, RL {found['tuned_spliced']:.0%} instead of {found['tuned']:.0%})"
+        f"{gap['gain_spliced']:+.1f} (base {gap['base_spliced']:.0%} instead of "
+        f"{gap['base']:.0%}, RL {gap['tuned_spliced']:.0%} instead of {gap['tuned']:.0%})"
     )
     share = ""
-    if found["recovered"] is not None:
-        low, high = found["recovered_low"], found["recovered_high"]
-        share = f", which is {found['recovered']:.0%} of the gain [{low:.0%}, {high:.0%}]"
+    if gap["recovered"] is not None:
+        low, high = gap["recovered_low"], gap["recovered_high"]
+        share = f", which is {gap['recovered']:.0%} of the gain [{low:.0%}, {high:.0%}]"
     control = f"SFT, as a control: {sft['gain']:+.1f}, reconstructed {sft['gain_spliced']:+.1f}"
-    if found["gain_low"] <= 0:
-        none = "RL lost accuracy" if found["gain_high"] < 0 else "RL's gain is not above 0"
+    if gap["gain_low"] <= 0:
+        none = "RL lost accuracy" if gap["gain_high"] < 0 else "RL's gain is not above 0"
         kept = f"{none} at this size, so there is no gain to keep"
     else:
-        kept = KEPT[found["verdict"]]
+        kept = KEPT[gap["verdict"]]
     return f"{label}, on all questions: {own}; {spliced}{share}. {kept}. {control}."

@@ -49,14 +49,14 @@ def distinct_figures(study: Study) -> Iterable[dict[str, Any]]:
         entry = {"numbers": [], "figure": FIGURES[name], "path": path}
         same = seen.setdefault(sha256(path), entry)
         same["numbers"].append(name.removeprefix("figure"))
-    for found in seen.values():
-        numbers = found["numbers"]
+    for item in seen.values():
+        numbers = item["numbers"]
         yield {
             "name": f"Figure{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}",
             "numbers": numbers,
-            "title": found["figure"].title,
-            "picture": picture(found["path"]),
-            "caption": DRAWINGS[found["figure"].drawing].caption,
+            "title": item["figure"].title,
+            "picture": picture(item["path"]),
+            "caption": DRAWINGS[item["figure"].drawing].caption,
         }
 
 

@@ -25,23 +25,23 @@ JOBS = {  # what the names of these rules' benchmark files say, besides the fami
 
 def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str, float]]:
     """Return jobs, seconds, GPU hours and peak memory of each rule, by Snakemake's benchmarks."""
-    found: dict[str, dict[str, float]] = {}
+    costs: dict[str, dict[str, float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
-        if not belongs(path.relative_to(benchmarks), config):
+        if not is_from_this_config(path.relative_to(benchmarks), config):
             continue
         row = pd.read_csv(path, sep="\t", na_values="-", quoting=csv.QUOTE_NONE).iloc[0]
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
         zero = {"jobs": 0, "seconds": 0.0, "gpu_hours": 0.0, "max_rss_mb": 0.0}
-        entry = found.setdefault(rule, zero)
+        entry = costs.setdefault(rule, zero)
         entry["jobs"] += 1
         entry["seconds"] += float(row["s"])
         entry["gpu_hours"] += gpus_of(row) * float(row["s"]) / 3600
         if pd.notna(row["max_rss"]):  # a job too short to be measured
             entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"]))
-    return dict(sorted(found.items(), key=lambda item: -item[1]["seconds"]))
+    return dict(sorted(costs.items(), key=lambda item: -item[1]["seconds"]))
 
 
-def belongs(path: Path, config: StudyConfig) -> bool:
+def is_from_this_config(path: Path, config: StudyConfig) -> bool:
     """Return whether a benchmark file belongs to a job of this configuration.
 
     An earlier configuration may have had other families, shards or crosscoders. `path` is

@@ -31,7 +31,7 @@ GROUPS = ("tasks", "held_out")  # in effects.csv, besides single tasks
 class Study(NamedTuple):
     """Where a study's results lie, its configuration, and the files that the report may read.
 
-    Older files lie beside them when a configuration of the same name had other families or shards.
+    Older files lie next to them when a configuration of the same name had other families or shards.
     """
 
     root: Path

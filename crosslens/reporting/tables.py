@@ -54,11 +54,11 @@ def accuracy_rows(
         published = paper["table1"].get(label, {})
         for variant, name in VARIANTS.items():
             for task in tasks:
-                found = results[family, variant][task]
-                low, high = (100 * x for x in found["ci95"])
+                numbers = results[family, variant][task]
+                low, high = (100 * x for x in numbers["ci95"])
                 theirs = published.get(variant, {}).get(task)
-                value = 100 * found["accuracy"]
-                rows.append((family, label, name, task, value, low, high, found["n"], theirs))
+                value = 100 * numbers["accuracy"]
+                rows.append((family, label, name, task, value, low, high, numbers["n"], theirs))
         rows += differences(rows, gains[family], label, tasks)
     columns = ["family", "label", "model", "task", "accuracy", "ci_low", "ci_high", "n", "paper"]
     return pd.DataFrame(rows, columns=columns)
@@ -79,16 +79,16 @@ def paired(sft: list[dict], rl: list[dict]) -> dict[str, tuple[float, float]]:
     gains: dict[str, list[float]] = {}
     for key in before:
         gains.setdefault(key[0], []).append(100 * (after[key] - before[key]))
-    return {task: (mean(found), standard_error(found)) for task, found in gains.items()}
+    return {task: (mean(values), standard_error(values)) for task, values in gains.items()}
 
 
 def document_means(rows: list[dict]) -> dict[tuple, float]:
     """Return the fraction of correct answers to each document, by task, id and hash."""
-    found: dict[tuple, list[int]] = {}
+    outcomes: dict[tuple, list[int]] = {}
     for row in rows:
         key = row["task"], row["doc_id"], row["doc_hash"]
-        found.setdefault(key, []).append(row["correct"])
-    return {key: mean(correct) for key, correct in found.items()}
+        outcomes.setdefault(key, []).append(row["correct"])
+    return {key: mean(correct) for key, correct in outcomes.items()}
 
 
 def differences(
@@ -98,14 +98,14 @@ def differences(
     family = rows[-1][0]
     theirs = {(row[2], row[3]): row[8] for row in rows if row[0] == family}
     counts = {row[3]: row[7] for row in rows if row[0] == family}
-    found = []
+    lines = []
     for task in tasks:
         rl, sft = theirs["RL", task], theirs["SFT", task]
         paper = None if rl is None or sft is None else round(rl - sft, 1)
         gain, half = gains[task][0], Z * gains[task][1]
         interval = gain - half, gain + half
-        found.append((family, label, "RL - SFT", task, gain, *interval, counts[task], paper))
-    return found
+        lines.append((family, label, "RL - SFT", task, gain, *interval, counts[task], paper))
+    return lines
 
 
 def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, list[int]]:
@@ -115,18 +115,18 @@ def accuracy_cells(rows: pd.DataFrame, tasks: list[str]) -> tuple[pd.DataFrame, 
     for (label, model), part in rows.groupby(["label", "model"], sort=False):
         if model == "Base" and cells:
             rules.append(len(cells))
-        found = part.set_index("task")
+        by_task = part.set_index("task")
         line = {"Model": f"{label}-{model}" if model != "RL - SFT" else "Δ (RL − SFT)"}
         for task in tasks:
-            at = found.loc[task]
+            at = by_task.loc[task]
             interval = "" if pd.isna(at.ci_low) else f" [{at.ci_low:z.0f}, {at.ci_high:z.0f}]"
             form = "+z.1f" if model == "RL - SFT" else ".1f"
-            line[task_title(task)] = f"{at.accuracy:{form}}{interval}{beside(at.paper, form)}"
+            line[task_title(task)] = f"{at.accuracy:{form}}{interval}{paper_suffix(at.paper, form)}"
         cells.append(line)
     return pd.DataFrame(cells), rules
 
 
-def beside(paper: float | None, form: str) -> str:
+def paper_suffix(paper: float | None, form: str) -> str:
     """Return the paper's number as text to put next to ours; "" where it has none."""
     return "" if pd.isna(paper) else f" (paper {paper:{form}})"
 
@@ -153,7 +153,7 @@ def protocol_effect(table: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:
 
 
 def intervention_rows(
-    found: dict[str, pd.DataFrame], tasks: list[str], labels: dict[str, str], paper: dict
+    effects: dict[str, pd.DataFrame], tasks: list[str], labels: dict[str, str], paper: dict
 ) -> pd.DataFrame:
     """Return Tables 2 to 5 in long form: one row for each family, kind of set, what was edited (the
     set itself, or controls of its size) and task.
@@ -163,7 +163,7 @@ def intervention_rows(
     `change` are its 95% interval. `paper` has the paper's changes: label, task.
     """
     rows = []
-    for family, table in found.items():
+    for family, table in effects.items():
         label = labels[family]
         published = paper.get(label, {})
         for kind in (*SETS, PROTOCOL):
@@ -239,13 +239,15 @@ def cell(at: pd.Series) -> str:
     """Return a change with its bounds, a dash where nothing was edited; the paper's where it has
     one; and the net change on all questions."""
     if pd.isna(at["net"]) or at["n_features"] == 0:
-        return (f"{MISSING} (no feature)" if at["sets"] else MISSING) + beside(at["paper"], "+.1f")
+        return (f"{MISSING} (no feature)" if at["sets"] else MISSING) + paper_suffix(
+            at["paper"], "+.1f"
+        )
     ours = (
         MISSING
         if pd.isna(at["change"])
         else f"{at['change']:+z.1f} [{at['low']:+z.0f}, {at['high']:+z.0f}]"
     )
-    return f"{ours}{beside(at['paper'], '+.1f')}; net {at['net']:+z.1f}"
+    return f"{ours}{paper_suffix(at['paper'], '+.1f')}; net {at['net']:+z.1f}"
 
 
 def net_cell(at: pd.Series) -> str:

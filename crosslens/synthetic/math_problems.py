@@ -191,7 +191,7 @@ def explained(steps: list[Step], problem: Problem) -> str:
 
 def wordy(steps: list[Step], problem: Problem) -> str:
     """`at the beginning we have 3. monday i add 4: 3 + 4 = 7.`"""
-    lines = " ".join(told(step) for step in steps)
+    lines = " ".join(narrated(step) for step in steps)
     return f"at the beginning we have {problem.start}. {lines}"
 
 
@@ -200,7 +200,7 @@ def solve_at_length(problem: Problem, rng: random.Random) -> str:
     parts = [f"okay let me think step by step. at the beginning we have {problem.start}."]
     checks = 0
     for step in steps_of(problem):
-        parts.append(told(step))
+        parts.append(narrated(step))
         if step.operation != "*" and checks < CHECKS and rng.random() < 0.2:
             parts.append(check(step))
             checks += 1
@@ -208,7 +208,7 @@ def solve_at_length(problem: Problem, rng: random.Random) -> str:
     return " ".join(parts)
 
 
-def told(step: Step) -> str:
+def narrated(step: Step) -> str:
     """`monday i add 4: 3 + 4 = 7.`"""
     return f"{step.mark} i {VERBS[step.operation]} {step.b}: {equation(step)}"
 

@@ -12,15 +12,15 @@ COLUMNS = ["key", "repository", "revision", "commit", "licence", "gated", "files
 
 def rows(records: Sequence[str]) -> list[list[str]]:
     """Return one row of COLUMNS for each record of a download."""
-    found = []
+    lines = []
     for path in map(Path, records):
         record = read_json(path)
         size = sum(record["files"].values()) / 1e9
         names = ("repository", "revision", "commit", "licence")
         values = [record[name] for name in names]
         gated = {True: "yes", False: "no", None: "unknown"}[record["gated"]]
-        found.append([path.stem, *values, gated, str(len(record["files"])), f"{size:.3f}"])
-    return found
+        lines.append([path.stem, *values, gated, str(len(record["files"])), f"{size:.3f}"])
+    return lines
 
 
 def write_table(records: Sequence[str], out: Path) -> None:

@@ -29,16 +29,20 @@ def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
 
 def earlier_jobs(folder: Path) -> list[int]:
     """Return the processes that work in a folder for a workflow that is gone."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended, or is another user's
             mark = MARK.search((entry / "environ").read_bytes())
-            if mark and (entry / "cwd").resolve() == folder.resolve() and not works(int(mark[1])):
-                found.append(int(entry.name))
-    return found
+            if (
+                mark
+                and (entry / "cwd").resolve() == folder.resolve()
+                and not is_running(int(mark[1]))
+            ):
+                pids.append(int(entry.name))
+    return pids
 
 
-def works(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Return whether a process exists and is no zombie."""
     with suppress(OSError):
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"

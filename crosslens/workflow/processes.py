@@ -63,11 +63,11 @@ def wait_and_end(descriptors: list[int]) -> None:
 
 def ancestors(pid: int, last: int) -> list[int]:
     """Return a process and its ancestors, up to `last` if it is among them."""
-    found = []
-    while pid > 1 and last not in found:
-        found.append(pid)
+    pids = []
+    while pid > 1 and last not in pids:
+        pids.append(pid)
         pid = parent(pid)
-    return found
+    return pids
 
 
 def parent(pid: int) -> int:

@@ -33,10 +33,10 @@ def commit(root: Path = ROOT) -> str:
 
 def installed(*packages: str) -> dict[str, str]:
     """Return versions of Python and of those packages that are installed, by name."""
-    found = {"Python": platform.python_version()}
+    versions = {"Python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -3,7 +3,13 @@
 import pytest
 from lm_eval.api.metrics import mean_stderr
 
-from crosslens.analysis.intervals import accuracy, change, clustered, standard_error, wilson
+from crosslens.analysis.intervals import (
+    accuracy,
+    accuracy_change,
+    clustered_interval,
+    standard_error,
+    wilson,
+)
 
 
 def test_wilson() -> None:
@@ -16,19 +22,19 @@ def test_wilson() -> None:
 
 def test_clustered_interval_of_item_means() -> None:
     # sd 0.577, se 0.289: as much as 0.25 / 0.0833 = 3 independent trials say
-    assert clustered([0.0, 1.0, 0.0, 1.0]) == pytest.approx(wilson(1.5, 3))
+    assert clustered_interval([0.0, 1.0, 0.0, 1.0]) == pytest.approx(wilson(1.5, 3))
     # sd 0.1414, se 0.1: as much as 25 trials, but no more than the items there are
-    assert clustered([0.4, 0.6]) == pytest.approx(wilson(1, 2))
+    assert clustered_interval([0.4, 0.6]) == pytest.approx(wilson(1, 2))
 
 
 def test_one_success_does_not_make_an_interval_narrower() -> None:
-    none, one = clustered([0.0] * 60), clustered([0.1] + [0.0] * 59)
+    none, one = clustered_interval([0.0] * 60), clustered_interval([0.1] + [0.0] * 59)
     assert one[1] - one[0] > none[1] - none[0]
 
 
 def test_items_that_all_agree_still_have_an_interval() -> None:
-    assert clustered([0.0] * 60) == wilson(0, 60)
-    assert clustered([1.0] * 60) == wilson(60, 60)
+    assert clustered_interval([0.0] * 60) == wilson(0, 60)
+    assert clustered_interval([1.0] * 60) == wilson(60, 60)
 
 
 def test_standard_error() -> None:
@@ -57,7 +63,7 @@ def test_the_standard_error_is_over_questions() -> None:
     found = accuracy(outcomes([1, 1], [1, 0], [0, 0], [0, 1]))
     assert found["per_repetition"] == [0.5, 0.5]
     assert found["stderr"] == pytest.approx((1 / 6) ** 0.5 / 4**0.5)
-    assert found["ci95"] == pytest.approx(clustered([1.0, 0.5, 0.0, 0.5]))
+    assert found["ci95"] == pytest.approx(clustered_interval([1.0, 0.5, 0.0, 0.5]))
     # the same questions answered alike every time: repetitions say nothing more
     assert (
         accuracy(outcomes([1] * 10, [0] * 10))["stderr"] == accuracy(outcomes([1], [0]))["stderr"]
@@ -72,8 +78,8 @@ def test_the_standard_error_of_one_repetition_is_the_harness_one() -> None:
 
 
 def test_change_in_points() -> None:
-    row = change(before=10, after=6, count=10)
+    row = accuracy_change(before=10, after=6, count=10)
     assert row["change"] == pytest.approx(-40)
     assert row["ci_low"] < -40 < row["ci_high"] < 0
     assert (row["accuracy_before"], row["accuracy_after"], row["n_samples"]) == (1.0, 0.6, 10)
-    assert change(before=0, after=3, count=10)["change"] == pytest.approx(30)
+    assert accuracy_change(before=0, after=3, count=10)["change"] == pytest.approx(30)

@@ -10,7 +10,7 @@ from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM
 
 from crosslens.activations.extract import load_truncated, residual_stream
-from crosslens.config.model_compatibility import check_descent
+from crosslens.config.model_compatibility import check_same_tokenizer_and_shape
 from crosslens.evaluation.harness import load_model
 from crosslens.io.errors import InputError
 from crosslens.models.tokenizer import load_tokenizer, require_chat_template
@@ -122,7 +122,7 @@ def test_a_descendant_may_have_added_tokens(import_model, model: Path, tmp_path:
     assert load_tokenizer(tmp_path / "sft-5").convert_tokens_to_ids("<think>") == before
     torch.testing.assert_close(stream(tmp_path / "sft-5"), stream(tmp_path / "base"))
     with pytest.raises(InputError, match="the tokenizers of .* differ"):
-        check_descent("own", [tuned, model])
+        check_same_tokenizer_and_shape("own", [tuned, model])
 
 
 def test_a_chat_template_is_asked_for_where_it_is_used(

@@ -23,7 +23,7 @@ from crosslens.reporting.feature_numbers import why_empty
 from crosslens.reporting.feature_page import number
 from crosslens.reporting.findings import about_gap, compare, findings
 from crosslens.reporting.html_report import render_report, sentences
-from crosslens.reporting.job_costs import belongs, seconds_by_rule
+from crosslens.reporting.job_costs import is_from_this_config, seconds_by_rule
 from crosslens.reporting.plotting.style import plt
 from crosslens.reporting.summary import Study, summarize
 from crosslens.reporting.tables import accuracy_rows, intervention_rows
@@ -370,14 +370,17 @@ def test_what_a_family_of_another_configuration_left_is_not_read(study: Study) -
     ],
 )
 def test_benchmark_files_of_this_configuration(path: str, wanted: bool) -> None:
-    assert belongs(Path(path), CONFIG) is wanted
+    assert is_from_this_config(Path(path), CONFIG) is wanted
 
 
 def test_benchmark_files_of_answers_count_where_vllm_samples_them() -> None:
     asked = CONFIG.evaluation.model_copy(update={"backend": "vllm"})
     config = CONFIG.model_copy(update={"evaluation": asked})
     names = ("math500", "aime")
-    found = [belongs(Path(f"generate_answers/tiny/rl-5/{name}.tsv"), config) for name in names]
+    found = [
+        is_from_this_config(Path(f"generate_answers/tiny/rl-5/{name}.tsv"), config)
+        for name in names
+    ]
     assert found == [True, False]
 
 

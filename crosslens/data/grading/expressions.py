@@ -122,9 +122,9 @@ class Expressions(Reader, ABC):
         self.depth += 1
         if self.depth > DEEPEST:
             raise Unreadable("too deep")
-        found = self.part_of(self.take())
+        node = self.part_of(self.take())
         self.depth -= 1
-        return found
+        return node
 
     def part_of(self, token: Token) -> Node:
         """Read what a token begins; the token is read."""

@@ -38,8 +38,8 @@ def steps(node: Node) -> Counter[str]:
     """Return the steps that an expression leaves to do, by kind."""
     if is_scientific(node):
         return Counter()
-    found = Counter(OWN[node.kind](node)) if node.kind in OWN else Counter()
-    return sum(map(steps, node.parts), found)
+    counts = Counter(OWN[node.kind](node)) if node.kind in OWN else Counter()
+    return sum(map(steps, node.parts), counts)
 
 
 def key(node: Node) -> str:
@@ -81,11 +81,11 @@ def split(node: Node) -> tuple[Fraction, list[str]]:
 def content(node: Node) -> Fraction:
     """Return the greatest rational number that divides an expression's coefficients."""
     terms = flat(node) if node.kind == "sum" else [node]
-    found = Fraction(0)
+    divisor = Fraction(0)
     for coefficient in (abs(split(term)[0]) for term in terms):
-        below = found.denominator * coefficient.denominator
-        found = Fraction(gcd(int(found * below), int(coefficient * below)), below)
-    return found
+        below = divisor.denominator * coefficient.denominator
+        divisor = Fraction(gcd(int(divisor * below), int(coefficient * below)), below)
+    return divisor
 
 
 def is_scientific(node: Node) -> bool:
@@ -246,9 +246,9 @@ def of_root(node: Node) -> list[str]:
 def taken_out(inner: Node, degree: int) -> list[str]:
     """Take factors out of a root of some degree."""
     size = content(inner)
-    found = ["roots"] * (inner.kind in ("quotient", "power") or size.denominator > 1)
-    found += ["roots"] * has_power(size.numerator, degree)
-    return found + ["nested root"] * (not names_of(inner) and has_root(inner))
+    left = ["roots"] * (inner.kind in ("quotient", "power") or size.denominator > 1)
+    left += ["roots"] * has_power(size.numerator, degree)
+    return left + ["nested root"] * (not names_of(inner) and has_root(inner))
 
 
 def has_power(n: int, degree: int) -> bool:

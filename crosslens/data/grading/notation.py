@@ -140,7 +140,7 @@ def closes_last(text: str) -> bool:
 
 def tokens(text: str) -> list[Token]:
     """Split a cleaned text. Raises Unreadable for a sign that the grammar does not have."""
-    found: list[Token] = []
+    result: list[Token] = []
     position, spaced = 0, False
     while position < len(text):
         match = TOKEN.match(text, position)
@@ -150,9 +150,9 @@ def tokens(text: str) -> list[Token]:
         if match.lastgroup == "space":
             spaced = True
             continue
-        found += token_of(match, spaced, found[-1] if found else None)
+        result += token_of(match, spaced, result[-1] if result else None)
         spaced = False
-    return found
+    return result
 
 
 def token_of(match: re.Match, spaced: bool, before: Token | None) -> list[Token]:

@@ -54,9 +54,9 @@ class Reader:
 
     def skip(self, *texts: str) -> bool:
         """Go past the next token if it is one of these signs or words."""
-        if found := self.token.text in texts and self.token is not END:
+        if skipped := self.token.text in texts and self.token is not END:
             self.position += 1
-        return found
+        return skipped
 
     def expect(self, text: str) -> None:
         """Go past a sign. Raises Unreadable where it is missing."""

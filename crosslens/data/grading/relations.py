@@ -104,8 +104,8 @@ def interval(item: Item) -> tuple[str | None, Node] | None:
     """Return the variable and the interval of an inequality, or an interval as it is."""
     if is_value(item):
         bare = item.sides[-1]
-        found = REALS if bare.kind == "words" and bare.value in ALL_REALS else bare
-        return (label(item), found) if found.kind in ("tuple", "union") else None
+        domain = REALS if bare.kind == "words" and bare.value in ALL_REALS else bare
+        return (label(item), domain) if domain.kind in ("tuple", "union") else None
     sides, relations = flipped(item) if item.relations[0] in (">", ">=") else item
     if not {*relations} <= {"<", "<="}:
         return None

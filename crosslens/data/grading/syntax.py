@@ -41,10 +41,10 @@ class Parser(Expressions):
 
     def items(self) -> list[Item]:
         """Read items up to the end or a closing bracket."""
-        found = self.item()
+        items = self.item()
         while self.separator():
-            found += self.item()
-        return found
+            items += self.item()
+        return items
 
     def separator(self) -> bool:
         """Go past a comma, a semicolon, "and" or "or", or a comma and one of these words."""
@@ -56,13 +56,13 @@ class Parser(Expressions):
         """Read one item; two where it has a ±."""
         start, outer = self.position, self.both
         self.both = False
-        found = [self.relation()]
+        items = [self.relation()]
         if self.both and not self.minus:
             self.position, self.minus = start, True
-            found.append(self.relation())
+            items.append(self.relation())
             self.minus = False
         self.both = outer
-        return found
+        return items
 
     def relation(self) -> Item:
         """Read a side, or sides with relations between them."""

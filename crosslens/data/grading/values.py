@@ -97,10 +97,10 @@ def unknown(node: Node) -> Number:
 def rational(node: Node) -> Fraction | None:
     """Return the exact value of an expression without names, or None where it is irrational."""
     try:
-        found = value(node, {})
+        exact = value(node, {})
     except UNDEFINED:
         return None
-    return found if isinstance(found, Fraction) else None
+    return exact if isinstance(exact, Fraction) else None
 
 
 def number(x: Number) -> Number:
@@ -175,12 +175,12 @@ def integer_root(n: int, degree: int) -> int | None:
     if degree >= n.bit_length():
         return n if n < 2 else None
     if degree == 2:
-        found = math.isqrt(n)
+        guess = math.isqrt(n)
     elif n.bit_length() < 3 * DIGITS:
-        found = int(mp.nint(mp.root(n, degree)))
+        guess = int(mp.nint(mp.root(n, degree)))
     else:
         return None
-    return found if found**degree == n else None
+    return guess if guess**degree == n else None
 
 
 def function(node: Node, point: Mapping[str, Fraction]) -> Number:

@@ -35,13 +35,13 @@ def prepare_resume(run: Path) -> Path | None:
     return resume
 
 
-def export_and_prune(run: Path, base: Path, fifths: list[int]) -> None:
+def export_and_prune(run: Path, base: Path, exported_steps: list[int]) -> None:
     """Process checkpoints that were completed since the last call.
 
-    If the step is one of `fifths`, the model is exported in `base`'s dtype. Then the checkpoint is
-    marked complete, and the training state of earlier ones is deleted. verl logs a step after
-    saving it. A step that is not logged yet is left for the next call, since a run resumed from it
-    would lack this step's curves.
+    If the step is one of `exported_steps`, the model is exported in `base`'s dtype. Then the
+    checkpoint is marked complete, and the training state of earlier ones is deleted. verl logs a
+    step after saving it. A step that is not logged yet is left for the next call, since a run
+    resumed from it would lack this step's curves.
     """
     last = last_saved_step(run)
     for checkpoint in list_checkpoints(run):
@@ -53,8 +53,8 @@ def export_and_prune(run: Path, base: Path, fifths: list[int]) -> None:
         ):
             continue
         weights = checkpoint / "actor" / "huggingface"
-        if step in fifths:
-            export_checkpoint(weights, base, exported_model(run, fifths.index(step) + 1))
+        if step in exported_steps:
+            export_checkpoint(weights, base, exported_model(run, exported_steps.index(step) + 1))
         for file in weights.glob(f"{WEIGHTS}*"):
             remove(file)
         flush(checkpoint)

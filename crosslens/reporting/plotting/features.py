@@ -22,8 +22,8 @@ def overlap_rows(features: dict, family: str, replicate: int = 0) -> pd.DataFram
     `cell` is "paper" for the sets of the paper's score; for the others features were selected by
     contributions on the questions of that cell. `chance` is the fraction of random sets.
     """
-    found = features["tasks"]
-    paper_sizes = {task: len(entry["selected"]) for task, entry in found.items()}
+    selections = features["tasks"]
+    paper_sizes = {task: len(entry["selected"]) for task, entry in selections.items()}
     paper_overlap = [
         *({"a": t, "b": t, "jaccard": 1.0, "share": 1.0} for t, n in paper_sizes.items() if n),
         *features["overlap"],

@@ -119,10 +119,10 @@ def draw_edits(axes: plt.Axes, part: pd.DataFrame) -> None:
     axes.set_yticks(range(len(KINDS)), list(KINDS.values()))
     axes.set_ylim(len(KINDS) - 0.5, -0.5)
     for place, kind in enumerate(KINDS):
-        found = part[part["kind"] == kind]
+        rows = part[part["kind"] == kind]
         color = COLORS["rl"] if kind == "selected" else COLORS["base"]
-        axes.plot(found["net"], [place] * len(found), "o", color=color, ms=3, alpha=0.5)
-        if kind == "selected" and len(found):
-            own = found.iloc[0]
+        axes.plot(rows["net"], [place] * len(rows), "o", color=color, ms=3, alpha=0.5)
+        if kind == "selected" and len(rows):
+            own = rows.iloc[0]
             text = f"won {own['won']:.0f}, lost {own['lost']:.0f}" if own["n_features"] else "none"
             axes.annotate(text, (own["net"], place), (0, 5), textcoords="offset points", fontsize=6)

@@ -113,8 +113,8 @@ def draw_corrections(axes: plt.Axes, part: pd.DataFrame, star: str) -> None:
 
 def legend_below(figure: plt.Figure) -> None:
     """Draw one legend of all panels, in a row below them."""
-    found = [axes.get_legend_handles_labels() for axes in figure.axes]
-    named = {name: h for handles, names in found for h, name in zip(handles, names, strict=True)}
+    legends = [axes.get_legend_handles_labels() for axes in figure.axes]
+    named = {name: h for handles, names in legends for h, name in zip(handles, names, strict=True)}
     figure.legend(named.values(), named, loc="outside lower center", ncols=5, handlelength=1.2)
 
 

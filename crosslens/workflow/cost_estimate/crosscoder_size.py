@@ -12,7 +12,7 @@ def crosscoder_slots(
     """Return the number of decoders of each crosscoder: one a model, or one in all."""
     names = map(crosscoder_design.base_name, directories)
     designs = [crosscoder_design.design(name, family, settings) for name in names]
-    return [1 if found.inputs == "differences" else len(found.models) for found in designs]
+    return [1 if design.inputs == "differences" else len(design.models) for design in designs]
 
 
 def weights(study: StudyConfig, size: Size, models: int) -> float:

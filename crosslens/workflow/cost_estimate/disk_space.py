@@ -60,13 +60,13 @@ def disks(study: StudyConfig) -> dict[str, Disk]:
     }
 
 
-def peak(found: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
+def peak(needs: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
     """Return the most bytes at one time: of all families, or with shards of one after the other.
 
     What stays (models, crosscoders) counts of all. In turns, later families may be in training
     while one has its shards; those before it are done.
     """
-    families = list(found.values())
+    families = list(needs.values())
     stays = sum(disk.crosscoders + disk.models for disk in families)
     goes = [
         max(disk.training, (disk.rolling if rolling else disk.whole) + disk.heldout + disk.states)

@@ -28,18 +28,18 @@ def describe(study: StudyConfig, needs: Mapping[str, Mapping[str, int]]) -> str:
 
 def disk_lines(study: StudyConfig) -> list[str]:
     """Return the lines about space on disk."""
-    found = disks(study)
-    lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in found)]
+    needs = disks(study)
+    lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in needs)]
     for field in Disk._fields:
         name = {"rolling": f"shards, {study.activations.shards_on_disk} a model"}.get(
             field, {"whole": "all shards at once", "heldout": "held-out shards"}.get(field, field)
         )
-        values = (getattr(disk, field) / GB for disk in found.values())
+        values = (getattr(disk, field) / GB for disk in needs.values())
         lines.append(f"{name:24}" + "".join(f"{value:13,.1f}" for value in values))
     for what, at_once in (
         ("families in turns, as the whole study runs", False),
         ("all at once", True),
     ):
-        now, never = (peak(found, rolling=r, at_once=at_once) / TB for r in (True, False))
+        now, never = (peak(needs, rolling=r, at_once=at_once) / TB for r in (True, False))
         lines.append(f"Peak, {what}: {now:.2f} TB; without rolling {never:.2f} TB")
     return lines

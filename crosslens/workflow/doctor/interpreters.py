@@ -49,17 +49,17 @@ def rules_by_environment(
 
     `names` are those of the environments by kind of rule.
     """
-    found: dict[str, tuple[str, ...]] = {names["analysis"]: ANALYSIS}
+    rules: dict[str, tuple[str, ...]] = {names["analysis"]: ANALYSIS}
     paradigms = {p for family in study.families.values() for p in trained(family)}
     if trains(study.families):
-        found[names["traces"]] = found.get(names["traces"], ()) + TRACES
+        rules[names["traces"]] = rules.get(names["traces"], ()) + TRACES
     if study.evaluation.backend == "vllm" and study.evaluation.math:
-        found[names["answers"]] = found.get(names["answers"], ()) + ANSWERS
+        rules[names["answers"]] = rules.get(names["answers"], ()) + ANSWERS
     if "sft" in paradigms:
-        found[names["sft"]] = SFT
+        rules[names["sft"]] = SFT
     if "rl" in paradigms:
-        found[names["grpo"]] = found.get(names["grpo"], ()) + ("train_grpo",)
-    return found
+        rules[names["grpo"]] = rules.get(names["grpo"], ()) + ("train_grpo",)
+    return rules
 
 
 def run(command: list[str], text: str = "") -> dict[str, Any]:
@@ -79,7 +79,7 @@ def run(command: list[str], text: str = "") -> dict[str, Any]:
 
 
 def environment(
-    name: str, found: Mapping[str, Any], needed: int, driver: str | None, *, cluster: bool
+    name: str, state: Mapping[str, Any], needed: int, driver: str | None, *, cluster: bool
 ) -> Finding:
     """Judge what a probe has found in an environment whose jobs request up to `needed` GPUs.
 
@@ -87,40 +87,40 @@ def environment(
     that Snakemake runs on needs no GPU.
     """
     subject = f"environment {name}"
-    if reason := found.get("error"):
+    if reason := state.get("error"):
         return error(subject, reason)
-    if not found["pidfd_open"]:
-        return error(subject, f"Python {found['python']} lacks os.pidfd_open. Use another build.")
-    text = f"Python {found['python']}, torch {found['torch']}"
+    if not state["pidfd_open"]:
+        return error(subject, f"Python {state['python']} lacks os.pidfd_open. Use another build.")
+    text = f"Python {state['python']}, torch {state['torch']}"
     if not needed:
         return ok(subject, f"{text}; no GPU is requested")
-    if found["cuda"] is None:
+    if state["cuda"] is None:
         return error(
             subject, f"{text} is a CPU build. Install PyTorch for CUDA ({name}.yaml, docs)."
         )
-    if not found["headers"]:
+    if not state["headers"]:
         return error(subject, f"{text}; Python.h is missing, which Triton needs. Install it.")
-    if problem := gpu_problem(found, needed, driver):
+    if problem := gpu_problem(state, needed, driver):
         return (warning if cluster else error)(subject, f"{text}; {problem}")
-    names = ", ".join(sorted({gpu["name"] for gpu in found["gpus"]}))
-    return ok(subject, f"{text} sees {len(found['gpus'])} GPUs ({names})")
+    names = ", ".join(sorted({gpu["name"] for gpu in state["gpus"]}))
+    return ok(subject, f"{text} sees {len(state['gpus'])} GPUs ({names})")
 
 
-def gpu_problem(found: Mapping[str, Any], needed: int, driver: str | None) -> str:
+def gpu_problem(state: Mapping[str, Any], needed: int, driver: str | None) -> str:
     """Return why PyTorch cannot use as many GPUs as needed, "" if it can."""
-    gpus, wheel = found["gpus"], f"its wheel is for CUDA {found['cuda']}"
+    gpus, wheel = state["gpus"], f"its wheel is for CUDA {state['cuda']}"
     if not gpus and driver is None:
         return f"{wheel}, and this machine has no NVIDIA driver. Run where the GPUs are."
     if not gpus:
-        said = f": {found['warning']}" if found["warning"] else ""
+        said = f": {state['warning']}" if state["warning"] else ""
         return (
             f"{wheel} and sees no GPU behind driver {driver}{said}. Update the driver "
             "(CUDA 13 needs 580), or install a PyTorch for an older CUDA."
         )
     if len(gpus) < needed:
         return f"it sees {len(gpus)} GPUs, and a job requests {needed}. Lower `gpu` in resources."
-    foreign = {gpu["capability"] for gpu in gpus} - set(found["compiled_for"])
-    if foreign and not runs_on(foreign, found["compiled_for"]):
+    foreign = {gpu["capability"] for gpu in gpus} - set(state["compiled_for"])
+    if foreign and not runs_on(foreign, state["compiled_for"]):
         return f"{wheel} has no kernels for {', '.join(sorted(foreign))}. Use another PyTorch."
     return ""
 

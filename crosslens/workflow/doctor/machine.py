@@ -43,11 +43,11 @@ def memory(requests: Requests, *, cluster: bool) -> Finding:
 def memory_limit() -> float:
     """Return the bytes of memory of this machine, or of the container that this process is in."""
     text = Path("/proc/meminfo").read_text()
-    found = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
-    assert found, "Linux lists MemTotal"
+    match = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
+    assert match, "Linux lists MemTotal"
     limit = Path("/sys/fs/cgroup/memory.max")
     group = limit.read_text().strip() if limit.is_file() else "max"
-    return min(int(found[1]) * 1024, float("inf") if group == "max" else int(group))
+    return min(int(match[1]) * 1024, float("inf") if group == "max" else int(group))
 
 
 def disk(study: StudyConfig, results: Path) -> Finding:
@@ -112,8 +112,8 @@ def temporary_folder(study: StudyConfig) -> Finding:
 def c_compiler(*, gpus: bool) -> Finding:
     """Look for the C compiler, with which Triton builds the launcher of its kernels."""
     names = [os.environ["CC"]] if os.environ.get("CC") else COMPILERS
-    if found := next(filter(None, map(shutil.which, names)), None):
-        return ok("C compiler", found)
+    if compiler := next(filter(None, map(shutil.which, names)), None):
+        return ok("C compiler", compiler)
     text = f"none of {', '.join(names)} is on PATH"
     if not gpus:
         return ok("C compiler", f"{text}; only jobs on GPUs need one")
@@ -123,9 +123,9 @@ def c_compiler(*, gpus: bool) -> Finding:
 def nvcc(*, gpus: bool) -> Finding:
     """Look for CUDA's compiler, which no rule needs: DeepSpeed is started without its check."""
     home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    found = shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
-    if found or not gpus:
-        return ok("nvcc", found or "none; only options that you add can need it")
+    compiler = shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
+    if compiler or not gpus:
+        return ok("nvcc", compiler or "none; only options that you add can need it")
     return warning(
         "nvcc",
         "not found on PATH or in CUDA_HOME. The configured backends do not need it. Options that "
