@@ -2,14 +2,17 @@
 
 import copy
 import json
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
+import snakemake.cli
 import yaml
 
 if TYPE_CHECKING:
@@ -85,10 +88,32 @@ class Study:
         )
 
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
-        """Run Snakemake to its end."""
-        with self.start(*arguments, **options) as process:
-            output, _ = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, output)
+        """Run Snakemake to its end; of this checkout in a fork, which need not import it again."""
+        if self.root != ROOT:
+            with self.start(*arguments, **options) as process:
+                output, _ = process.communicate()
+            return subprocess.CompletedProcess(process.args, process.returncode, output)
+        command = self.command(*arguments, **options)
+        with tempfile.TemporaryFile("w+") as words:
+            process = FORK.Process(target=run_snakemake, args=(command, self.folder, words))
+            process.start()
+            process.join()
+            words.seek(0)
+            return subprocess.CompletedProcess(command, process.exitcode, words.read())
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+def run_snakemake(command: list[str], folder: Path, output: TextIO) -> None:
+    """Do in this process what the command does in one of its own."""
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w") for stream in (1, 2))
+    os.chdir(folder)
+    os.environ |= ENVIRONMENT
+    sys.argv = command[2:]
+    snakemake.cli.main()
 
 
 def jobs(output: str) -> dict[str, int]:
