@@ -8,7 +8,7 @@ from real_material import real
 
 NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.]|\.\d)")
 LARGEST = 30  # of a problem's numbers and its answer
-STARTED, TRAINED, ASKED = 64, 176, 64  # problems of the cold start, of the study, and asked
+STARTED, TRAINED, ASKED = 208, 176, 64  # problems of the cold start, of the study, and asked
 
 
 def equation(problem: str, answer: str) -> str | None:

@@ -4,8 +4,10 @@ r"""Make the base model and the problems of tests/config/real.yaml.
 
 SMOLLM2 is the directory that shared/real/make_smollm2.py makes. As it is, the model solves none of
 the word problems in the study's prompt, so GRPO would have no answer to reward. It therefore gets a
-cold start: LLaMA-Factory fine-tunes it on equations of one step, `7 - 3 = 4. The answer is
-\boxed{4}.`, that give the known answers. The study's problems are others, of the same kind.
+cold start: LLaMA-Factory fine-tunes it on equations of one step that give the known answers. Every
+other answer is in the box that the prompt asks for, `7 - 3 = 4. The answer is \boxed{4}.`, and the
+rest are bare. So base gives either form, and post-training has a form to learn within twenty steps.
+The study's problems are others, of the same kind.
 
 Without the cold start, base is SmolLM2 with a short chat template.
 
@@ -13,6 +15,7 @@ OUT: base/ (the model), problems.jsonl (to train on, with solutions), word_probl
 cold-start.csv (the losses, if any).
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -40,7 +43,7 @@ SETTINGS = {
     "lr_scheduler": "cosine",
     "bf16": False,
     "deepspeed": "none",
-    "llamafactory_options": {},
+    "llamafactory_options": {"num_train_epochs": 2.0},
 }
 
 
@@ -56,10 +59,15 @@ def prepare_model(smollm2: Path, out: Path) -> None:
     tokenizer.save_pretrained(out)
 
 
+def solution(row: dict, *, boxed: bool) -> str:
+    """Return a problem's equation and answer, in the box that the prompt asks for or bare."""
+    return row["solution"] if boxed else re.sub(r"\\boxed\{(.*)\}", r"\1", row["solution"])
+
+
 def prepare_conversations(rows: list[dict], out: Path) -> None:
     """Write the cold start's problems and equations as LLaMA-Factory's dataset."""
     out.mkdir()
-    traces = [{**row, "response": row["solution"]} for row in rows]
+    traces = [{**row, "response": solution(row, boxed=k % 2 == 0)} for k, row in enumerate(rows)]
     write_json(out / f"{DATASET}.json", sft_rows(traces))
     write_json(out / "dataset_info.json", dataset_info())
 
