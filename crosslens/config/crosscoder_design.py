@@ -28,7 +28,9 @@ TOPK = "topk"
 INPUTS = ("swapped", "noise", "self", "differences")  # variations, see crosslens.crosscoder.inputs
 VARIATION = rf"-(?:{'|'.join([TOPK, *INPUTS])})"
 PATTERN = rf"(?:(?:sft|rl)-(?:[1-{N_CHECKPOINTS}]|checkpoints)|trio|{MATCHED})(?:{VARIATION})?"
-GROUP = "|".join([*PARADIGMS, TRIO_MODELS, r"seed-\d+", "matched", "checkpoints", TOPK, *INPUTS])
+GROUP = "|".join(
+    [*PARADIGMS, TRIO_MODELS, r"seed-\d+", "matched", "checkpoints", rf"{TOPK}(?:-\d+)?", *INPUTS]
+)
 
 
 class Design(NamedTuple):
@@ -91,13 +93,14 @@ def parts_of(name: str) -> tuple[str, str]:
 def group_of(directory: str) -> str:
     """Return the group whose job trains a crosscoder.
 
-    A new seed and each kind of evidence is a group of its own, so that it can be added to a study
-    without training the others again.
+    A new seed, each kind of evidence and each new seed of it is a group of its own, so that it can
+    be added to a study without training the others again. BatchTopK follows the crosscoders of its
+    own seed, so it cannot be in their group.
     """
     name, _, replicate = directory.rpartition("-r")
     models, variation = parts_of(name)
     if replicate != "0":
-        return f"seed-{replicate}"
+        return f"{variation or 'seed'}-{replicate}"
     if variation:
         return variation
     if models == MATCHED:
@@ -137,15 +140,24 @@ def trios(settings: CrosscoderConfig) -> list[str]:
 
     They are those of three models: every seed, whose features are edited too, and BatchTopK's.
     """
-    also = [f"{TRIO_MODELS}-{TOPK}-r0"] if "batch_topk" in settings.evidence else []
-    return [*seeds(TRIO_MODELS, settings), *also]
+    return [*seeds(TRIO_MODELS, settings), *topk_seeds(TRIO_MODELS, settings)]
+
+
+def topk_seeds(models: str, settings: CrosscoderConfig) -> list[str]:
+    """Return the directories of some models' crosscoders with BatchTopK, if any."""
+    if "batch_topk" not in settings.evidence:
+        return []
+    every = seeds(f"{models}-{TOPK}", settings)
+    return every if "batch_topk_seeds" in settings.evidence else every[:1]
 
 
 def evidence(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
-    """Return the directories of the crosscoders that the evidence asks for, one seed of each."""
+    """Return the directories of the crosscoders that the evidence asks for.
+
+    One seed of each, but every seed of BatchTopK's where `batch_topk_seeds` is asked for.
+    """
     pairs, asked = [FINAL[p] for p in PARADIGMS], settings.evidence
-    variations = {"batch_topk": TOPK, "swapped": "swapped", "noise": "noise"}
-    kinds = [variation for key, variation in variations.items() if key in asked]
+    kinds = [kind for kind in ("swapped", "noise") if kind in asked]
     names = [f"{name}-{kind}" for kind in kinds for name in [*pairs, TRIO_MODELS]]
     if "self" in asked:
         names.append(f"{FINAL['rl']}-self")
@@ -156,7 +168,8 @@ def evidence(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     if "checkpoints" in asked:
         several = [p for p in PARADIGMS if len(checkpoints(family, p)) > 1]
         names += [f"{paradigm}-checkpoints" for paradigm in several]
-    return [f"{name}-r0" for name in names]
+    topk = [found for name in [*pairs, TRIO_MODELS] for found in topk_seeds(name, settings)]
+    return [*topk, *(f"{name}-r0" for name in names)]
 
 
 def crosscoders(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:

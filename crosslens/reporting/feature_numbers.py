@@ -77,14 +77,13 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return how many alive features of a trio have more than half of their norm in one model.
 
-    r0, r1, ... are the trio's seeds; "swapped" is the trio whose models are in random order in each
-    row, "topk" that with BatchTopK. `star_` counts by MAS*.
+    r0, r1, ... are the trio's seeds; "swapped-r0" is the trio whose models are in random order in
+    each row, "topk-r0" that with BatchTopK. `star_` counts by MAS*.
     """
     found = {}
     for (name, replicate), every in mas.groupby(["crosscoder", "replicate"]):
         part = every[every["alive"] == 1]
-        own = name == TRIO_MODELS
-        found[f"r{replicate}" if own else name.removeprefix(f"{TRIO_MODELS}-")] = {
+        found[f"{name}-r{replicate}".removeprefix(f"{TRIO_MODELS}-")] = {
             "alive": len(part),
             **{
                 f"{m}{star}_above_0.5": int((part[f"mas_{m}{star}"] > 0.5).sum())

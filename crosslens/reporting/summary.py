@@ -85,7 +85,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     trios = study.matching(f"generalization/{family}/{TRIO_MODELS}-r*/features.json")
     causal = {path.parent.name: summarize_trio(study, path.parent) for path in trios}
     drift = study.matching(f"activations/{family}/drift.json")
-    topk = study.matching(f"generalization/{family}/{TRIO_MODELS}-{TOPK}-r0/features.json")
+    topk = study.matching(f"generalization/{family}/{TRIO_MODELS}-{TOPK}-r*/features.json")
     critical = read_json(root / "generalization" / family / "critical.json")
     evaluated = {path.parent.name: read_json(path) for path in results}
     return {
@@ -97,7 +97,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         **causal.pop(TRIO),
         "other_crosscoders": causal,
         "evidence": read_json(root / "interventions" / family / "evidence.json"),
-        "batch_topk": selected_by(read_json(topk[0])) if topk else None,
+        "batch_topk": selected_by(list(map(read_json, topk))) if topk else None,
         "drift": read_json(drift[0]) if drift else None,
         "gap": records(pd.read_csv(root / "interventions" / family / "gap.csv")),
         "data_path": read_json(root / "activations" / family / "data-path.json"),
@@ -109,9 +109,9 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     }
 
 
-def selected_by(features: dict[str, Any]) -> dict[str, Any]:
-    """Return a trio's features.json in numbers, under the keys that evidence.json has them."""
-    return {"features": [feature_numbers(features)], "overlap": overlap_numbers([features])}
+def selected_by(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return features.json of a trio's seeds in numbers, under evidence.json's keys."""
+    return {"features": list(map(feature_numbers, seeds)), "overlap": overlap_numbers(seeds)}
 
 
 def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ RULE = (
     "NRN and MAS: the null is 0, or the difference between SFT and RL when the models of each row "
     "are swapped at random, if that difference is larger.",
     "Artifact of L1: supported by crosscoders with an L1 penalty, but not supported by those with "
-    "BatchTopK. Their null is 0. They have one seed, so their interval takes the spread over seeds "
-    "from the crosscoders with L1. Claims about checkpoints and interventions are not tested with "
-    "BatchTopK.",
+    "BatchTopK. Their null is 0, and the rules for seeds are the same. Where they have one seed, "
+    "their interval takes the spread over seeds from the crosscoders with L1. Claims about "
+    "checkpoints are not tested with BatchTopK.",
     "Top lists: undecided unless another seed of the crosscoder reproduces at least half of each "
     "list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
@@ -113,10 +113,10 @@ def sft_sentence(hypothesis: Mapping[str, Any]) -> str:
     )
 
 
-def by_seed(pairs: Iterable[Sequence[float]]) -> str:
+def by_seed(pairs: Iterable[Sequence[float]], label: str = "By seed") -> str:
     """Return the percentages of SFT and RL, by seed, as a sentence."""
     sft, rl = zip(*pairs, strict=True)
-    return f"By seed: SFT {listed(sft)}, RL {listed(rl)}."
+    return f"{label}: SFT {listed(sft)}, RL {listed(rl)}."
 
 
 def corrected(measure: str, pairs: Sequence[Sequence[float]], interval: Sequence[float]) -> str:
@@ -128,6 +128,15 @@ def corrected(measure: str, pairs: Sequence[Sequence[float]], interval: Sequence
     low, high = interval
     known = "" if low != low else f" [{low:+.2f}, {high:+.2f}]"
     return f"With {measure}, difference {mean:+.2f}{known}. {by_seed(pairs)}"
+
+
+def topk_sentence(found: Mapping[str, Any]) -> str:
+    """Return what BatchTopK says of a claim."""
+    low, high = found["low"], found["high"]
+    interval = "" if low is None else f" [{low:+.2f}, {high:+.2f}]"
+    why = f" ({found['reason']})" if found["reason"] else ""
+    estimate = f"{signed(found['estimate'])}{interval}"
+    return f"With BatchTopK, difference {estimate}: {found['verdict']}{why}."
 
 
 def drifted(drift: Mapping[str, float] | None) -> str:

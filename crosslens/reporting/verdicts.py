@@ -5,7 +5,7 @@ summary.json. Claims about interventions keep the verdict of their primary hypot
 (crosslens.analysis.hypotheses).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import mean
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from crosslens.reporting.verdict_texts import (
     reproduced,
     sft_sentence,
     signed,
+    topk_sentence,
 )
 
 COMPARED = {"swapped": "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
@@ -40,7 +41,8 @@ class Verdict(NamedTuple):
 
     `null` is the value that the interval is compared with, `against` names it.
     `seeds` are the estimates of single seeds, or of steps from checkpoint to checkpoint: `each`
-    says which. `batch_topk` has estimate, low, high and verdict of BatchTopK, if it is known.
+    says which. `batch_topk` has estimate, low, high, seeds, verdict and reason of BatchTopK's
+    crosscoders, if there are any.
     """
 
     estimate: float | None
@@ -91,49 +93,63 @@ def over_seeds(
 FEW_SEEDS = f"fewer than {LEAST_SEEDS} seeds"
 
 
-def with_topk(found: Verdict, estimate: float | None) -> Verdict:
-    """Return a verdict with BatchTopK's estimate; ARTIFACT where only crosscoders with L1 support.
+def with_topk(found: Verdict, values: Sequence[float | None]) -> Verdict:
+    """Return a verdict with BatchTopK's, by its value for each of its seeds; its null is 0.
 
-    BatchTopK has one seed. The half width of its interval is t times the standard deviation over
-    the seeds of the others.
+    ARTIFACT where only crosscoders with L1 support the claim.
     """
-    if estimate is None:
+    if all(value is None for value in values):
         return found
-    low = high = None
-    if found.low is not None and found.high is not None and found.low < found.high:
-        half = (found.high - found.low) / 2 * len(found.seeds) ** 0.5
-        low, high = estimate - half, estimate + half
-    verdict = decide(low, high)
-    topk = {"estimate": estimate, "low": low, "high": high, "verdict": verdict}
-    interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None else ""
-    against = f"{found.against} With BatchTopK, difference {estimate:+.2f}{interval}: {verdict}."
-    found = found._replace(against=against, batch_topk=topk)
-    if found.verdict == SUPPORTED and verdict == NOT_SUPPORTED:
+    several = len(values) > 1
+    topk = over_seeds(values, found.unit, "", FEW_SEEDS) if several else one_seed(found, values[0])
+    kept = ("estimate", "low", "high", "seeds", "verdict", "reason")
+    stated = {name: getattr(topk, name) for name in kept}
+    against = f"{found.against} {topk_sentence(stated)}"
+    found = found._replace(against=against, batch_topk=stated)
+    if found.verdict == SUPPORTED and topk.verdict == NOT_SUPPORTED:
         return found._replace(verdict=ARTIFACT, reason="crosscoders with BatchTopK do not show it")
     return found
+
+
+def one_seed(others: Verdict, value: float | None) -> Verdict:
+    """Return the verdict on the value of a single seed, with the spread over seeds of others.
+
+    The half width of its interval is t times the standard deviation over their seeds.
+    """
+    low = high = None
+    if value is not None and others.low is not None and others.high is not None:
+        half = (others.high - others.low) / 2 * len(others.seeds) ** 0.5
+        low, high = (value - half, value + half) if half > 0 else (None, None)
+    reason = "one seed" if low is None else "one seed, with the spread over seeds of those with L1"
+    known = [] if value is None else [value]
+    verdict = decide(low, high)
+    return others._replace(
+        estimate=value, low=low, high=high, seeds=known, verdict=verdict, reason=reason
+    )
 
 
 def more_in_sft(
     measure: str,
     pairs: Sequence[Sequence[float]],
     stars: Sequence[Sequence[float]],
-    others: Mapping[str, Sequence[float]],
+    others: Mapping[str, Sequence[Sequence[float]]],
     more: str,
     what: str,
 ) -> Verdict:
     """Judge whether SFT has more specific features than RL, by the percentages of both by seed.
 
-    `stars` are the same by the measure without shrinkage, `others` those of other crosscoders.
+    `stars` are the same by the measure without shrinkage, `others` those of the other kinds of
+    crosscoders, by kind.
     """
-    less = {kind: sft - rl for kind, (sft, rl) in others.items()}
-    null = less.get("swapped", 0.0)
+    less = {kind: [sft - rl for sft, rl in found] for kind, found in others.items()}
+    null = mean(less["swapped"]) if "swapped" in less else 0.0
     parts = [claimed(max(0.0, null)), by_seed(pairs)]
-    parts += [f"{COMPARED[kind]}: SFT {s:.1f}%, RL {r:.1f}%." for kind, (s, r) in others.items()]
+    parts += [by_seed(found, COMPARED[kind]) for kind, found in others.items()]
     parts += [more, corrected(f"{measure}*", stars, t_interval([sft - rl for sft, rl in stars]))]
     against = " ".join(filter(None, parts))
     unit = f"points: percentage of alive features with {measure} {what}, SFT minus RL"
     found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null)
-    return with_topk(found, less.get(TOPK))
+    return with_topk(found, less.get(TOPK, []))
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
@@ -145,12 +161,12 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
         outside = found[f"{score}below_0.3"] + found[f"{score}above_0.7"]
         return 100 * outside / max(1, found["alive"])
 
-    def both(ending: str, score: str = "") -> list[float]:
-        return [far(f"{FINAL[p]}-{ending}", score) for p in ("sft", "rl")]
+    def both(kind: str = "", score: str = "") -> list[list[float]]:
+        seeds = replicates(tails, f"{FINAL['sft']}{kind}-r")
+        return [[far(f"{FINAL[p]}{kind}-r{seed}", score) for p in ("sft", "rl")] for seed in seeds]
 
-    seeds = [name.rpartition("-")[2] for name in tails if name.startswith(f"{FINAL['sft']}-r")]
-    pairs, stars = ([both(seed, score) for seed in seeds] for score in ("", "star_"))
-    others = {kind: both(f"{kind}-r0") for kind in COMPARED if f"{FINAL['rl']}-{kind}-r0" in tails}
+    pairs, stars = both(), both(score="star_")
+    others = {kind: found for kind in COMPARED if (found := both(f"-{kind}"))}
     more = decoded(tails, {"SFT": f"{FINAL['sft']}-r0", "RL": f"{FINAL['rl']}-r0"})
     if f"{MATCHED}-r0" in tails:
         matched = f"{drifted(family.get('drift'))}: {far(f'{MATCHED}-r0'):.1f}%."
@@ -161,15 +177,20 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
     """Judge the same claim by MAS: features of which one tuned model has most, by seed."""
 
-    def both(name: str, score: str = "") -> list[float]:
-        found = family["attribution"][name]
-        counts = [found[f"{p}{score}_above_0.5"] for p in ("sft", "rl")]
-        return [100 * count / max(1, found["alive"]) for count in counts]
+    every = family["attribution"]
 
-    seeds = [name for name in family["attribution"] if name[1:].isdigit()]
-    pairs, stars = ([both(seed, score) for seed in seeds] for score in ("", "_star"))
-    others = {kind: both(kind) for kind in COMPARED if kind in family["attribution"]}
-    return more_in_sft("MAS", pairs, stars, others, "", "above 0.5")
+    def both(kind: str = "", score: str = "") -> list[list[float]]:
+        trios = [every[f"{kind}r{seed}"] for seed in replicates(every, f"{kind}r")]
+        keys = [f"{p}{score}_above_0.5" for p in ("sft", "rl")]
+        return [[100 * found[key] / max(1, found["alive"]) for key in keys] for found in trios]
+
+    others = {kind: found for kind in COMPARED if (found := both(f"{kind}-"))}
+    return more_in_sft("MAS", both(), both(score="_star"), others, "", "above 0.5")
+
+
+def replicates(names: Iterable[str], start: str) -> list[str]:
+    """Return the replicates of a crosscoder: what follows `start` in its names."""
+    return [name.removeprefix(start) for name in names if name.startswith(start)]
 
 
 def early_features(family: Mapping[str, Any]) -> Verdict:
@@ -223,9 +244,10 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
     selected = f"Features selected in all tasks, by seed: {', '.join(map(str, counts))}."
     found = over_seeds(values, unit, f"{claimed(0)} {selected}", FEW_SEEDS)
     if topk := family.get("batch_topk"):
-        found = with_topk(found, next(iter(excess_overlap(topk["overlap"])), None))
-        count = topk["features"][0]["protocol"]["all"]["intersection"]
-        found = found._replace(against=f"{found.against} Selected with BatchTopK: {count}.")
+        found = with_topk(found, excess_overlap(topk["overlap"]))
+        each = [str(seed["protocol"]["all"]["intersection"]) for seed in topk["features"]]
+        also = f"Selected with BatchTopK, by seed: {', '.join(each)}."
+        found = found._replace(against=f"{found.against} {also}")
     if without := tasks_without_samples(family):
         reason = f"RL wins no question of {', '.join(map(task_title, without))}"
         return found._replace(verdict=UNDECIDED, reason=reason)

@@ -9,7 +9,8 @@ from crosslens.config.crosscoder_design import Design
 from crosslens.config.sections import BatchTopKConfig, CrosscoderConfig, FamilyConfig
 
 FAMILY = FamilyConfig(label="A", base="b")
-ALL = ["batch_topk", "swapped", "noise", "self", "differences", "drift_matched", "checkpoints"]
+OTHERS = ["swapped", "noise", "self", "differences", "drift_matched", "checkpoints"]
+ALL = ["batch_topk", "batch_topk_seeds", *OTHERS]
 
 
 def settings(*evidence, extra_seeds=2):
@@ -55,17 +56,27 @@ def test_every_name_can_be_part_of_a_path():
         assert re.fullmatch(designs.PATTERN, designs.base_name(name)), name
 
 
-def test_evidence_adds_crosscoders_of_one_seed():
+def test_evidence_adds_crosscoders_of_one_seed_and_batch_topk_of_every_seed_if_asked():
     plain = designs.crosscoders(FAMILY, settings())
     assert len(plain) == 10 + 2 * 2 + 3
-    asked = designs.crosscoders(FAMILY, settings(*ALL))
-    assert asked[: len(plain)] == plain
-    assert len(asked) - len(plain) == 3 * 3 + 1 + 2 + 1 + 2
+    one = designs.crosscoders(FAMILY, settings("batch_topk", *OTHERS))
+    assert one[: len(plain)] == plain
+    assert len(one) - len(plain) == 3 * 3 + 1 + 2 + 1 + 2
+    every = designs.crosscoders(FAMILY, settings(*ALL))
+    further = {f"{name}-topk-r{r}" for name in ("sft-5", "rl-5", "trio") for r in (1, 2)}
+    assert set(every) - set(one) == further
+
+
+def test_seeds_of_batch_topk_need_batch_topk():
+    with pytest.raises(ValueError, match="evidence: batch_topk_seeds is about batch_topk"):
+        settings("batch_topk_seeds")
 
 
 def test_interventions_follow_every_seed_and_the_other_activation():
     expected = ["trio-r0", "trio-r1", "trio-topk-r0"]
     assert designs.trios(settings("batch_topk", "swapped", extra_seeds=1)) == expected
+    every = settings("batch_topk", "batch_topk_seeds", extra_seeds=1)
+    assert designs.trios(every) == [*expected, "trio-topk-r1"]
 
 
 def test_scores_are_of_two_models_or_of_the_trio():
@@ -101,7 +112,24 @@ def test_every_crosscoder_is_in_one_group_and_evidence_leaves_the_others_as_they
     assert sorted(members) == sorted(designs.crosscoders(FAMILY, asked))
     assert designs.groups(FAMILY, plain).items() <= groups.items()
     assert groups["seed-2"] == ["sft-5-r2", "rl-5-r2", "trio-r2"]
+    one = designs.groups(FAMILY, settings("batch_topk", *OTHERS))
+    assert one.items() <= groups.items() and set(groups) - set(one) == {"topk-1", "topk-2"}
     assert all(re.fullmatch(designs.GROUP, name) for name in groups)
+
+
+def test_no_crosscoder_is_in_the_group_of_its_reference():
+    """A job reads the logs of its references: in one group, it would wait for itself."""
+    asked = settings(*ALL)
+    references = {
+        designs.group_of(name): designs.group_of(found["reference"])
+        for name in designs.crosscoders(FAMILY, asked)
+        if (found := designs.trained_as(name, FAMILY, asked, 0))["reference"]
+        and found["reference"].startswith("trio")
+    }
+    assert references == {"topk": "trio", "topk-1": "seed-1", "topk-2": "seed-2"}
+    for group, members in designs.groups(FAMILY, asked).items():
+        plans = [designs.trained_as(name, FAMILY, asked, 0) for name in members]
+        assert not {found["reference"] for found in plans} & set(members), group
 
 
 def test_a_group_reads_base_first():

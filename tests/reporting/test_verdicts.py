@@ -171,6 +171,36 @@ def test_a_claim_that_only_l1_supports(sft: int, rl: int, topk: str, verdict: st
     assert found.batch_topk["high"] == pytest.approx((sft - rl) / 2 + half, abs=1e-3)
     assert found.verdict == verdict
     assert f"With BatchTopK, difference {(sft - rl) / 2:+.2f}" in found.against
+    assert "(one seed, with the spread over seeds of those with L1)" in found.against
+
+
+@pytest.mark.parametrize(
+    ("sft", "rl", "topk", "verdict"),
+    [
+        ([10, 12, 11], [2, 3, 4], SUPPORTED, SUPPORTED),  # 4, 4.5 and 3.5 points
+        ([10, 30, 2], [4, 4, 4], UNDECIDED, SUPPORTED),  # 3, 13 and -1: L1's spread would support
+        ([4, 5, 6], [14, 16, 15], NOT_SUPPORTED, ARTIFACT),
+        ([4, 4, 4], [14, 14, 14], UNDECIDED, SUPPORTED),  # no width
+        ([4, 5], [14, 16], UNDECIDED, SUPPORTED),  # too few
+    ],
+)
+def test_batch_topk_over_its_own_seeds(
+    sft: list[int], rl: list[int], topk: str, verdict: str
+) -> None:
+    tails = specificity([60, 62, 62], [10, 11, 13])
+    for name, counts in {"sft-5": sft, "rl-5": rl}.items():
+        tails |= {f"{name}-topk-r{i}": tail(count) for i, count in enumerate(counts)}
+    found = specific_features(family(specificity=tails))
+    assert found.batch_topk is not None
+    values = [(s - r) / 2 for s, r in zip(sft, rl, strict=True)]
+    assert found.batch_topk["seeds"] == pytest.approx(values)
+    # The same numbers as if these crosscoders were the study's own.
+    alone = specific_features(family(specificity=specificity(sft, rl)))
+    same = ("estimate", "low", "high", "verdict", "reason")
+    assert {k: found.batch_topk[k] for k in same} == {k: getattr(alone, k) for k in same}
+    assert (found.batch_topk["verdict"], found.verdict) == (topk, verdict)
+    assert "one seed" not in found.against
+    assert f"BatchTopK: SFT {sft[0] / 2:.1f}%, {sft[1] / 2:.1f}%" in found.against
 
 
 def test_a_claim_that_l1_does_not_support_is_no_artifact() -> None:
@@ -184,10 +214,15 @@ def test_a_claim_that_l1_does_not_support_is_no_artifact() -> None:
 
 
 def test_mas_with_batch_topk() -> None:
-    seeds = {f"r{i}": attributed(20 + i, 5) for i in range(3)} | {"topk": attributed(3, 13)}
+    seeds = {f"r{i}": attributed(20 + i, 5) for i in range(3)} | {"topk-r0": attributed(3, 13)}
     found = attributed_features(family(attribution=seeds))
     assert found.verdict == ARTIFACT and "BatchTopK: SFT 3.0%, RL 13.0%." in found.against
     assert found.reason == "crosscoders with BatchTopK do not show it"
+    seeds |= {f"topk-r{i}": attributed(13 + i, 3) for i in range(3)}
+    found = attributed_features(family(attribution=seeds))
+    assert found.verdict == SUPPORTED and found.batch_topk is not None
+    assert found.batch_topk["seeds"] == [10, 11, 12]
+    assert "BatchTopK: SFT 13.0%, 14.0%, 15.0%, RL 3.0%, 3.0%, 3.0%." in found.against
 
 
 @pytest.mark.parametrize(("swapped", "verdict"), [(60, NOT_SUPPORTED), (58, UNDECIDED)])
@@ -276,7 +311,8 @@ def test_tasks_share_more_where_rl_wins() -> None:
 
 
 def test_tasks_that_share_more_only_with_l1() -> None:
-    """BatchTopK: 30% where RL wins, 70% elsewhere; with three seeds of L1, 40, 40 and 42 points."""
+    """BatchTopK: 30% where RL wins, 70% elsewhere; with three seeds of L1, 40, 40 and 42 points.
+    With BatchTopK's own seeds 60, 61 and 62% where RL wins."""
     part = copy.deepcopy(family())
     part["evidence"]["overlap"] = {"won": cell(0.6, 0.6, 0.62)} | {
         name: cell(0.2, 0.2, 0.2) for name in ("both_right", "both_wrong", "lost")
@@ -290,7 +326,15 @@ def test_tasks_that_share_more_only_with_l1() -> None:
     found = shared_features(part)
     assert found.verdict == ARTIFACT and found.batch_topk is not None
     assert found.batch_topk["estimate"] == pytest.approx(-40)
-    assert found.against.endswith("not supported. Selected with BatchTopK: 0.")
+    assert found.against.endswith("of those with L1). Selected with BatchTopK, by seed: 0.")
+    overlap = {name: cell(0.2, 0.2, 0.2) for name in others} | {"won": cell(0.6, 0.61, 0.62)}
+    part["batch_topk"] |= {"overlap": overlap, "features": features * 3}
+    found = shared_features(part)
+    assert found.verdict == SUPPORTED and found.batch_topk is not None
+    assert found.batch_topk["seeds"] == pytest.approx([40, 41, 42])
+    assert found.batch_topk["verdict"] == SUPPORTED
+    assert found.against.endswith(": supported. Selected with BatchTopK, by seed: 0, 0, 0.")
+    part["batch_topk"] = {"overlap": {"won": cell(0.3)} | others, "features": features}
     part["batch_topk"]["overlap"]["won"] = cell(None)
     found = shared_features(part)
     assert found.verdict == SUPPORTED and found.batch_topk is None
@@ -438,7 +482,7 @@ def test_norms_by_model_and_seed() -> None:
     found = attribution(pd.concat([table, swapped, swapped.assign(crosscoder="trio-topk")]))
     stars = {"base_star_above_0.5": 0, "sft_star_above_0.5": 2, "rl_star_above_0.5": 0}
     expected = {"alive": 2, "base_above_0.5": 0, "sft_above_0.5": 1, "rl_above_0.5": 1}
-    assert found["r0"] == found["swapped"] == found["topk"] == expected | stars
+    assert found["r0"] == found["swapped-r0"] == found["topk-r0"] == expected | stars
     assert found["r1"]["base_above_0.5"] == 1
 
 
@@ -461,7 +505,7 @@ def test_attributed_features_that_swapped_models_have_too() -> None:
     seeds = {f"r{n}": attributed(20 + n, 10) for n in range(3)}
     alone = attributed_features(family(attribution=seeds))
     assert (alone.null, alone.verdict) == (0, SUPPORTED)
-    null = {"swapped": attributed(40, 10)}
+    null = {"swapped-r0": attributed(40, 10)}
     found = attributed_features(family(attribution=seeds | null))
     assert (found.estimate, found.null, found.verdict) == (11, 30, NOT_SUPPORTED)
     assert "swapped at random: SFT 40.0%, RL 10.0%." in found.against

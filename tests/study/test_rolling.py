@@ -11,9 +11,10 @@ from given import MODELS, family, given_models, stand_ins
 
 SHARDS, WINDOW, SETS = 7, 2, 4
 SEEDS = 1 + MINI["crosscoder"]["extra_seeds"]  # of the last two pairs and of the trio
-FINAL = SEEDS + 2  # BatchTopK, and rows of random order
+FINAL = 2 * SEEDS + 1  # with an L1 penalty, with BatchTopK; and rows of random order
 CROSSCODERS = 8 + 3 * FINAL + 1  # and the pair of matched drift
-GROUPS = 3 + MINI["crosscoder"]["extra_seeds"] + 3  # one group for each kind of evidence
+# One group for each kind of evidence, and for each other seed of BatchTopK.
+GROUPS = 3 + 2 * MINI["crosscoder"]["extra_seeds"] + 3
 READERS = {
     "base": GROUPS,
     "sft": GROUPS - 2,

@@ -10,7 +10,14 @@ from crosslens.io.errors import InputError
 Layer = Annotated[int, Field(ge=1, le=1000)]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 Evidence = Literal[
-    "batch_topk", "swapped", "noise", "self", "differences", "drift_matched", "checkpoints"
+    "batch_topk",
+    "batch_topk_seeds",
+    "swapped",
+    "noise",
+    "self",
+    "differences",
+    "drift_matched",
+    "checkpoints",
 ]
 
 
@@ -161,12 +168,14 @@ class CrosscoderConfig(Section):
     ] = Field(
         [],
         description="Further crosscoders that test the method. batch_topk: both final pairs and "
-        "the trio with BatchTopK. swapped: the same with the models of each row in random order, a "
-        "null without model-specific features. noise: the same with noise in place of the "
-        "difference from base. self: base twice. differences: an autoencoder of each final model's "
-        "difference from base. drift_matched: a model between base and SFT that is as far from "
-        "base as RL, and its pair. checkpoints: base and all checkpoints of a paradigm together "
-        "(match_drift, train_crosscoders, score_specificity, measure_overlap).",
+        "the trio with BatchTopK. batch_topk_seeds: these from the seeds of `extra_seeds` too, so "
+        "that BatchTopK has an interval of its own. swapped: both pairs and the trio with the "
+        "models of each row in random order, a null without model-specific features. noise: the "
+        "same with noise in place of the difference from base. self: base twice. differences: an "
+        "autoencoder of each final model's difference from base. drift_matched: a model between "
+        "base and SFT that is as far from base as RL, and its pair. checkpoints: base and all "
+        "checkpoints of a paradigm together (match_drift, train_crosscoders, score_specificity, "
+        "measure_overlap).",
     )
 
     @model_validator(mode="after")
@@ -176,6 +185,8 @@ class CrosscoderConfig(Section):
             raise InputError(
                 "evidence: batch_topk is already the activation of all crosscoders. Remove it."
             )
+        if "batch_topk_seeds" in self.evidence and "batch_topk" not in self.evidence:
+            raise InputError("evidence: batch_topk_seeds is about batch_topk. Add batch_topk.")
         if self.activation == "batch_topk" and self.batch_topk.k == "matched":
             raise InputError(
                 "batch_topk.k: matched needs crosscoders with an L1 penalty. Set a number, or "
