@@ -122,6 +122,17 @@ def edited_models():
     return [*edited, f"{trios[0]}/{FINAL['sft']}"] if sft else edited
 
 
+def edited_with_topk():
+    """The same for the first seed of BatchTopK, without SFT; none without BatchTopK."""
+    trios = crosscoder_design.topk_seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[:1]
+    return [f"{trio}/{model}" for trio in trios for model in ["base", FINAL["rl"]]]
+
+
+def is_trio(w):
+    """Whether a job edits by the crosscoder that most results are about."""
+    return f"{w.crosscoder}-r{w.replicate}" == TRIO
+
+
 def protocol_settings(*keys):
     """Some keys of the section `causal_protocol`, so that a change of the others reruns nothing."""
     return {key: config["causal_protocol"][key] for key in keys}

@@ -67,6 +67,7 @@ rule intervene:
             *("multiply", "clamp", "curve_sets"),
         ),
         amplify_to=config["interventions"]["amplify_to"],
+        full=is_trio,
         seed=crosscoder_seed,
     script:
         "../scripts/intervene.py"
@@ -87,6 +88,14 @@ rule assess_interventions:
         outcomes=collect(
             "<results>/interventions/{{family}}/{edited}/outcomes.npz",
             edited=edited_models(),
+        ),
+        topk_records=collect(
+            "<results>/interventions/{{family}}/{edited}/arms.json",
+            edited=edited_with_topk(),
+        ),
+        topk_outcomes=collect(
+            "<results>/interventions/{{family}}/{edited}/outcomes.npz",
+            edited=edited_with_topk(),
         ),
     output:
         effects="<results>/interventions/{family}/effects.csv",

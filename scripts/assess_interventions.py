@@ -25,6 +25,8 @@ def main(
     features: list[Path],
     records: list[Path],
     outcomes: list[Path],
+    topk_records: list[Path],
+    topk_outcomes: list[Path],
     evaluation: EvaluationConfig,
     protocol: CausalProtocolConfig,
     seed: int,
@@ -32,15 +34,15 @@ def main(
     compared: Path,
     evidence: Path,
 ) -> None:
-    """Write effects.csv, comparisons.csv and evidence.json of one family."""
+    """Write effects.csv, comparisons.csv and evidence.json of one family.
+
+    The first two are about the crosscoders with an L1 penalty only.
+    """
     benchmark = benchmark_of(
         pd.read_csv(table), read_questions(questions), evaluation.tasks, evaluation.heldout_tasks
     )
     rule = Rule(protocol.alpha, protocol.smallest_effect, DRAWS, seed)
-    runs: dict[str, list[Run]] = {}
-    for pair in zip(records, outcomes, strict=True):
-        run = read_run(*pair)
-        runs.setdefault(run.target, []).append(run)
+    runs = runs_by_target(records, outcomes)
     every = [run for found in runs.values() for run in found]
     each = [row for run in track(every, "effects") for row in effect_rows(run, benchmark)]
     write_csv(effects, pd.DataFrame(each))
@@ -48,8 +50,18 @@ def main(
     rows = with_q(rows)
     write_csv(compared, pd.DataFrame(rows, columns=[*KEYS, *NUMBERS]))
     seeds = [read_json(path) for path in features]
-    found = collect_evidence(hypotheses_of(protocol), runs, benchmark, seeds, rows, rule)
+    topk = runs_by_target(topk_records, topk_outcomes)
+    found = collect_evidence(hypotheses_of(protocol), runs, topk, benchmark, seeds, rows, rule)
     write_json(evidence, found)
+
+
+def runs_by_target(records: list[Path], outcomes: list[Path]) -> dict[str, list[Run]]:
+    """Return the runs of each edited model, a seed each."""
+    runs: dict[str, list[Run]] = {}
+    for pair in zip(records, outcomes, strict=True):
+        run = read_run(*pair)
+        runs.setdefault(run.target, []).append(run)
+    return runs
 
 
 if __name__ == "__main__":
@@ -61,6 +73,8 @@ if __name__ == "__main__":
         features=snakemake.input.features,
         records=snakemake.input.records,
         outcomes=snakemake.input.outcomes,
+        topk_records=snakemake.input.topk_records,
+        topk_outcomes=snakemake.input.topk_outcomes,
         evaluation=snakemake.params.evaluation,
         protocol=snakemake.params.protocol,
         seed=snakemake.params.seed,

@@ -22,7 +22,7 @@ from crosslens.workflow.job import run_job
 def main(
     *,
     edited_model: str,
-    replicate: int,
+    full: bool,
     models: list[Path],
     questions: Path,
     table: Path,
@@ -42,7 +42,7 @@ def main(
     trio, chosen, rows = Crosscoder.load_frozen(crosscoder), read_json(features), pd.read_csv(table)
     index = trio.models.index(edited_model)
     arms = arms_of_model(
-        chosen, evaluation, protocol, amplify_to=amplify_to, model=index, replicate=replicate
+        chosen, evaluation, protocol, amplify_to=amplify_to, model=index, full=full
     )
     layer, readout = trio.metadata["layer"], chosen["readout"]
     edited = EditedModel(
@@ -75,7 +75,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         edited_model=snakemake.wildcards.edited_model,
-        replicate=snakemake.wildcards.replicate,
+        full=snakemake.params.full,
         **{name: snakemake.input[name] for name in snakemake.input.keys()},  # noqa: SIM118
         evaluation=snakemake.params.evaluation,
         activations=snakemake.params.activations,

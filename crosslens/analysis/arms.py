@@ -74,7 +74,7 @@ class Extent(NamedTuple):
 
     matched, exploratory: control sets of the primary arm and of others; curves: control sets of
     each dose of a curve; multiply, clamp: the doses of the curves. `full`: everything; else the
-    primary arms and the paper's sets without their controls, for further seeds of a crosscoder.
+    primary arms and the paper's sets without their controls, for further crosscoders.
     """
 
     matched: int
@@ -85,8 +85,8 @@ class Extent(NamedTuple):
     full: bool
 
 
-def extent_of(protocol: CausalProtocolConfig, model: int, replicate: int) -> Extent:
-    """Return how much runs: everything for the first seed, the primary arms for others and SFT.
+def extent_of(protocol: CausalProtocolConfig, model: int, *, full: bool) -> Extent:
+    """Return how much runs: everything if `full`, but the primary arms only in SFT.
 
     `model` is the edited model's place in the trio.
     """
@@ -96,7 +96,7 @@ def extent_of(protocol: CausalProtocolConfig, model: int, replicate: int) -> Ext
         curves=protocol.curve_sets,
         multiply=protocol.multiply,
         clamp=protocol.clamp,
-        full=replicate == 0 and model != SFT,
+        full=full and model != SFT,
     )
 
 
@@ -107,11 +107,12 @@ def arms_of_model(
     *,
     amplify_to: float,
     model: int,
-    replicate: int,
+    full: bool,
 ) -> list[Arm]:
     """Return the arms of one model of the trio: features are amplified in base, zeroed in others.
 
     `chosen` is the content of features.json; the paper sets features to `amplify_to` in base.
+    `full`: every arm, not only the primary ones and the paper's.
     """
     base = model == BASE
     found = arms(
@@ -120,7 +121,7 @@ def arms_of_model(
         evaluation.heldout_tasks,
         dose=Dose("clamp", protocol.amplify) if base else ZERO,
         paper_dose=Dose("set", amplify_to if base else 0.0),
-        extent=extent_of(protocol, model, replicate),
+        extent=extent_of(protocol, model, full=full),
     )
     return list(found)
 

@@ -10,9 +10,10 @@ hypotheses  by name: the claim (target, features, dose, questions, measure, sign
             ones: count, mean, low, high, largest_scaling), excess (estimate less the controls'
             mean), interval (95%, over seeds, questions and controls), seed_interval (t, over
             seeds), detectable (excess found in four studies of five), ceiling (the other model's
-            complete state patched in), sft_control (the same edit of SFT, or SFT's features
-            in base), rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures
-            with won, lost, McNemar's p, questions compared, and the number and mean of controls
+            complete state patched in), sft_control (the same edit of SFT, or SFT's features in
+            base), batch_topk (the features of a crosscoder with BatchTopK, if there is one),
+            rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures with won, lost,
+            McNemar's p, questions compared, and the number and mean of controls
 overlap     Figure 4 and its null: by cell of base and RL, the mean share over pairs of tasks, by
             seed, and `chance`
 doses       by target: for each dose, net, directedness and margin with their controls
@@ -41,6 +42,7 @@ SHOWN = ("net", "directedness", "margin")
 def collect_evidence(
     hypotheses: Mapping[str, Hypothesis],
     runs: Mapping[str, Sequence[Run]],
+    topk: Mapping[str, Sequence[Run]],
     benchmark: Benchmark,
     seeds: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
@@ -48,8 +50,8 @@ def collect_evidence(
 ) -> dict[str, Any]:
     """Return the content of evidence.json.
 
-    `runs` are those of each target, a seed each; `seeds` the contents of features.json, `rows`
-    those of comparisons.csv.
+    `runs` are those of each target, a seed each, and `topk` those with BatchTopK, if any; `seeds`
+    the contents of features.json, `rows` those of comparisons.csv.
     """
     doses_of = primary_doses((h.target, h.dose) for h in hypotheses.values())
     found = {
@@ -57,7 +59,7 @@ def collect_evidence(
         "features": [feature_numbers(chosen) for chosen in seeds],
         "alpha": rule.alpha,
         "smallest_effect": rule.smallest,
-        "hypotheses": judge(hypotheses, runs, benchmark, rule),
+        "hypotheses": judge(hypotheses, runs, benchmark, rule, topk),
         "overlap": overlap_numbers(seeds),
         "doses": doses(rows),
         "comparisons": comparisons(rows, doses_of),

@@ -70,10 +70,12 @@ def judge(
     runs: Mapping[str, Sequence[Run]],
     benchmark: Benchmark,
     rule: Rule,
+    topk: Mapping[str, Sequence[Run]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the numbers and the verdict of each primary hypothesis.
 
-    `runs` are those of each target, a seed each.
+    `runs` are those of each target, a seed each. `topk` are runs with BatchTopK, which decide
+    nothing.
     """
     gaps = gains(benchmark)
     compared = {
@@ -101,6 +103,7 @@ def judge(
             | {"seeds": len(own), "seeds_with_set": sum(sets), "controls_needed": needed}
             | evidence(h, compared[name], own, benchmark)
             | {"sft_control": sft_control(h, runs, benchmark, rule)}
+            | ({"batch_topk": beside(h, topk.get(h.target, ()), benchmark, rule)} if topk else {})
             | {"rl_gain": gap, "p": p_values[name], "p_holm": adjusted[name]}
             | verdict(h, compared[name], adjusted[name], gap, rule, sets=sets, needed=needed)
         )
@@ -193,16 +196,22 @@ def sft_control(
     Where RL is edited: the same edit of the SFT model, against its controls. Where base is: the
     selected set against features selected for SFT (`control_mean` is theirs).
     """
-    base = hypothesis.target == "base"
-    found = compare(
-        runs.get("base" if base else "sft", ()),
-        benchmark,
-        hypothesis.questions,
-        hypothesis.measure,
-        rule,
-        against=SFT_FEATURES if base else MATCHED,
-        **arms_of(hypothesis),
-    )
+    if hypothesis.target == "base":
+        return beside(hypothesis, runs.get("base", ()), benchmark, rule, against=SFT_FEATURES)
+    return beside(hypothesis, runs.get("sft", ()), benchmark, rule)
+
+
+def beside(
+    hypothesis: Hypothesis,
+    runs: Sequence[Run],
+    benchmark: Benchmark,
+    rule: Rule,
+    *,
+    against: str = MATCHED,
+) -> dict[str, Any] | None:
+    """Return what other runs, or other comparisons, say of a hypothesis; None if nothing."""
+    where, which = hypothesis.questions, arms_of(hypothesis)
+    found = compare(runs, benchmark, where, hypothesis.measure, rule, against=against, **which)
     if found is None:
         return None
     kept = ("value", "control_mean", "controls", "excess", "low", "high", "seeds", "compared")

@@ -18,7 +18,8 @@ RULE = (
     "Artifact of L1: supported by crosscoders with an L1 penalty, but not supported by those with "
     "BatchTopK. Their null is 0, and the rules for seeds are the same. Where they have one seed, "
     "their interval takes the spread over seeds from the crosscoders with L1. Claims about "
-    "checkpoints are not tested with BatchTopK.",
+    "checkpoints are not tested with BatchTopK. For interventions, the effect of BatchTopK's "
+    "features (one seed) is stated and decides nothing.",
     "Top lists: undecided unless another seed of the crosscoder reproduces at least half of each "
     "list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
@@ -110,6 +111,20 @@ def sft_sentence(hypothesis: Mapping[str, Any]) -> str:
     return (
         f"The same edit of the SFT model: {value}, minus the mean of {found['controls']} controls "
         f"{excess} [{low}, {high}]."
+    )
+
+
+def topk_edit(hypothesis: Mapping[str, Any]) -> str:
+    """Return what the features of a crosscoder with BatchTopK do; "" without one."""
+    if "batch_topk" not in hypothesis:
+        return ""
+    found = hypothesis["batch_topk"]
+    if found is None:
+        return "Features selected with BatchTopK: no valid comparison."
+    excess, low, high = (signed(found[name]) for name in ("excess", "low", "high"))
+    return (
+        f"Features selected with BatchTopK (one seed): {signed(found['value'])}, minus the mean of "
+        f"{found['controls']} controls {excess} [{low}, {high}]."
     )
 
 

@@ -27,6 +27,7 @@ from crosslens.reporting.verdict_texts import (
     reproduced,
     sft_sentence,
     signed,
+    topk_edit,
     topk_sentence,
 )
 
@@ -283,14 +284,15 @@ def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     unit = "points" if found["measure"] in ("net", "critical") else ""
     unit = f"{unit}: {MEASURES[found['measure']]}, minus the mean of matched controls".lstrip(": ")
     if "excess" not in found:
-        return Verdict(None, None, None, unit, 0.0, "", [], found["verdict"], found["reason"])
+        decided = (found["verdict"], found["reason"])
+        return Verdict(None, None, None, unit, 0.0, topk_edit(found), [], *decided)
     low, high = found["interval"]
     evidence = family["evidence"]
     chance = evidence["questions"][found["questions"]]["chance"]
     against = " ".join(
         [
             *controls_of(found, evidence["features"]),
-            sft_sentence(found),
+            *filter(None, [sft_sentence(found), topk_edit(found)]),
             f"The other model's complete state: {signed(found['ceiling'])} (net). Detectable "
             f"excess: {signed(found['detectable'])}. Accuracy of guessing: {chance:.0%}.",
         ]

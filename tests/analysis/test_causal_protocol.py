@@ -102,7 +102,8 @@ def test_the_arms_of_a_further_seed(chosen) -> None:
 
 def test_only_the_first_seed_of_base_and_rl_runs_in_full() -> None:
     protocol = CausalProtocolConfig(matched_sets=9, exploratory_sets=4)
-    base, sft, rl, other = (extent_of(protocol, *of) for of in [(0, 0), (1, 0), (2, 0), (2, 1)])
+    base, sft, rl = (extent_of(protocol, model, full=True) for model in range(3))
+    other = extent_of(protocol, 2, full=False)
     assert base == rl and base.full and base.matched == 9
     assert not sft.full and sft.matched == 4
     assert other == base._replace(full=False)

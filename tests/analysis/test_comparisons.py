@@ -135,6 +135,23 @@ def test_sft_is_a_control_of_both_edits() -> None:
     assert judge({"z": ZEROING}, {"rl": [rl]}, facts, RULE)["z"]["sft_control"] is None
 
 
+def test_batch_topk_stands_beside_and_decides_nothing() -> None:
+    """Zeroed in RL, the features lose 3 of 4 questions, those selected with BatchTopK 1."""
+    facts = benchmark("tttt", "AABB")
+    arms = [arm("selected", BOTH), arm("matched", BOTH)]
+    rl = run_of(arms, [[1, 1, 1, 0], [0, 0, 0, 0]])
+    topk = run_of(arms, [[1, 0, 0, 0], [0, 0, 0, 0]])
+    alone = judge({"z": ZEROING}, {"rl": [rl]}, facts, RULE)["z"]
+    found = judge({"z": ZEROING}, {"rl": [rl]}, facts, RULE, {"rl": [topk]})["z"]
+    assert "batch_topk" not in alone
+    beside = found.pop("batch_topk")
+    assert str(found) == str(alone), "NaN is not equal to itself"
+    assert (beside["value"], beside["excess"], beside["controls"]) == (-25.0, -25.0, 1)
+    without = run_of([arm("selected", {"A": 0, "B": 0})], [[0, 0, 0, 0]])
+    found = judge({"z": ZEROING}, {"rl": [rl]}, facts, RULE, {"rl": [without]})["z"]
+    assert found["batch_topk"] is None
+
+
 def test_a_passage_in_two_tasks_is_drawn_in_each() -> None:
     """Tasks a (passages x, y) and b (y, z): every draw has two questions of each."""
     facts = benchmark("aabb", "AAAA", "xyyz")

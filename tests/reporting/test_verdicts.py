@@ -413,6 +413,11 @@ def test_an_intervention_says_what_was_compared() -> None:
     part["evidence"]["hypotheses"]["amplify"]["target"] = "base"
     found = intervention("amplify", part).against
     assert "SFT's features instead: +0.50; difference +0.50 [-1.00, +2.00]." in found
+    assert "BatchTopK" not in found
+    part["evidence"]["hypotheses"]["amplify"]["batch_topk"] = sft
+    found = intervention("amplify", part).against
+    with_topk = "Features selected with BatchTopK (one seed): +1.00, minus the mean of 19 controls"
+    assert f"{with_topk} +0.50 [-1.00, +2.00]." in found
 
 
 def test_an_intervention_whose_measure_has_no_value() -> None:
@@ -434,6 +439,9 @@ def test_an_intervention_without_features() -> None:
     none["evidence"]["hypotheses"] = {"amplify": bare}
     found = intervention("amplify", none)
     assert (found.estimate, found.verdict, found.reason) == (None, UNDECIDED, "no seed has both")
+    bare["batch_topk"] = None
+    found = intervention("amplify", none)
+    assert found.against == "Features selected with BatchTopK: no valid comparison."
 
 
 @pytest.mark.parametrize(

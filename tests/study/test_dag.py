@@ -60,7 +60,7 @@ def test_jobs_of_the_mini_study(study: Study) -> None:
         "evaluate_crosscoder": trained,
         "select_features": 2 * (1 + seeds),
         "answer_questions": 1,
-        "intervene": 2 * (1 + seeds) + 1,  # SFT for the first seed only
+        "intervene": 2 * (1 + seeds + 1) + 1,  # one of BatchTopK; SFT for the first seed only
         "assess_interventions": 1,
         "measure_splice": 1,
         "measure_gap": 1,

@@ -9,7 +9,11 @@ from crosslens.config.sections import FamilyConfig, ModelSource
 from crosslens.config.study import StudyConfig
 from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.workflow.cost_estimate.crosscoder_size import crosscoder_slots, weights
-from crosslens.workflow.cost_estimate.job_counts import sampled_by_vllm, sft_control
+from crosslens.workflow.cost_estimate.job_counts import (
+    sampled_by_vllm,
+    sft_control,
+    topk_edited,
+)
 from crosslens.workflow.cost_estimate.model_sizes import Size, size_of
 from crosslens.workflow.cost_estimate.rates import (
     ADAM,
@@ -170,7 +174,7 @@ def arms(study: StudyConfig) -> int:
     """Return the number of edits of all questions in one family, if every set has a feature.
 
     Of base and RL everything for the first seed, the primary arms and the paper's three sets for
-    the others; of SFT these with fewer controls (crosslens.analysis.arms).
+    the others and for one of BatchTopK; of SFT these with fewer controls (crosslens.analysis.arms).
     """
     protocol, paper = study.causal_protocol, 3
     matched, exploratory = protocol.matched_sets, protocol.exploratory_sets
@@ -183,7 +187,7 @@ def arms(study: StudyConfig) -> int:
         + doses * (1 + protocol.curve_sets)
         + paper * (1 + 2 * study.interventions.random_sets)
     )
-    seeds = study.crosscoder.extra_seeds * (1 + matched + paper)
+    seeds = (study.crosscoder.extra_seeds + topk_edited(study)) * (1 + matched + paper)
     return 2 * (whole + seeds) + sft_control(study) * (1 + exploratory + paper)
 
 

@@ -50,7 +50,8 @@ def jobs(study: StudyConfig) -> dict[str, int]:
         "train_crosscoders": groups * shards,
         "evaluate_crosscoder": crosscoders,
         **dict.fromkeys(("score_features", "select_features"), trios),
-        "intervene": 2 * seeds + len(families) * sft_control(study),
+        "intervene": 2 * (seeds + len(families) * topk_edited(study))
+        + len(families) * sft_control(study),
         "draw_figure": len(FIGURES),
         "draw_training_curves": 1 + sum(map(bool, trained.values())),
         **{"tabulate_accuracy": 1, "tabulate_interventions": 4, "write_report": 1, "all": 1},
@@ -75,3 +76,8 @@ def sampled_by_vllm(study: StudyConfig) -> list[str]:
 def sft_control(study: StudyConfig) -> int:
     """Return 1 where features are edited in the SFT model too."""
     return int(study.causal_protocol.sft_control)
+
+
+def topk_edited(study: StudyConfig) -> int:
+    """Return 1 where features of a crosscoder with BatchTopK are edited too."""
+    return int("batch_topk" in study.crosscoder.evidence)
