@@ -138,7 +138,8 @@ def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
 def trios(settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders whose generalization features are selected.
 
-    They are those of three models: every seed, whose features are edited too, and BatchTopK's.
+    They are those of three models: every seed, and BatchTopK's. Features are edited in every seed
+    and in BatchTopK's first.
     """
     return [*seeds(TRIO_MODELS, settings), *topk_seeds(TRIO_MODELS, settings)]
 
