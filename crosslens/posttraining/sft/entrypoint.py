@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.posttraining.backend_process import hide_media_packages
+from crosslens.workflow.processes import signal_at_parents_death
 
+if __name__ == "__main__":
+    # torchrun puts each of its processes into a session: they outlive its SIGKILL, and train on.
+    signal_at_parents_death()
 hide_media_packages()
 
 import torch  # noqa: E402

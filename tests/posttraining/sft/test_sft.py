@@ -14,10 +14,10 @@ import pytest
 import torch
 from conftest import TRACES
 from safetensors.torch import load_file
+from sft_runs import SETTINGS, Run, arguments, on_two_cpus, train_sft
 from tiny_models import tiny_model, tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from crosslens.config.sections import SFTConfig
 from crosslens.data.traces import DATASET, sft_rows
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, write_json
@@ -25,36 +25,20 @@ from crosslens.posttraining import backend_process, resumable_run
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
 from crosslens.posttraining.sft import entrypoint, llama_factory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
-import train_sft  # noqa: E402
-
-SETTINGS = SFTConfig(
-    learning_rate=1.0e-2,
-    batch_size=4,
-    micro_batch_size=2,
-    max_length=64,
-    warmup_ratio=0.1,
-    lr_scheduler="cosine",
-    bf16=False,
-    llamafactory_options={"disable_gradient_checkpointing": True},
-)
-
 
 @pytest.fixture(scope="session")
 def models(base: Path, data: Path, tmp_path_factory) -> Path:
     """Return the outputs of a run."""
     models = tmp_path_factory.mktemp("study")
-    train_sft.main(
-        base=base,
-        data=data,
-        checkpoints=[models / f"sft-{k}" for k in range(1, 6)],
-        loss=models / "sft-loss.csv",
-        versions=models / "versions.json",
-        settings=SETTINGS,
-        seed=0,
-        code=[],
-        gpus=0,
-    )
+    train_sft.main(**arguments(base, data, models))
+    return models
+
+
+@pytest.fixture(scope="session")
+def two_devices(base: Path, data: Path, tmp_path_factory) -> Path:
+    """Return the outputs of a run on two devices, which two processes on the CPU stand for."""
+    models = tmp_path_factory.mktemp("two-devices")
+    train_sft.main(**arguments(base, data, models, on_two_cpus(use_cpu=True), gpus=2))
     return models
 
 
@@ -219,25 +203,40 @@ def test_loss_is_logged_every_step_and_falls(models: Path) -> None:
     assert loss["loss"].iloc[-1] < 0.9 * loss["loss"].iloc[0]
 
 
-def test_two_devices_take_the_same_steps(
-    base: Path, data: Path, models: Path, tmp_path: Path
-) -> None:
-    # Two processes on the CPU take the place of two GPUs.
-    options = SETTINGS.llamafactory_options | {"use_cpu": True, "ddp_backend": "gloo"}
-    train_sft.main(
-        base=base,
-        data=data,
-        checkpoints=[tmp_path / f"sft-{k}" for k in range(1, 6)],
-        loss=tmp_path / "sft-loss.csv",
-        versions=tmp_path / "versions.json",
-        settings=SETTINGS.model_copy(update={"llamafactory_options": options}),
-        seed=0,
-        code=[],
-        gpus=2,
-    )
-    one, two = (pd.read_csv(path / "sft-loss.csv")["loss"] for path in (models, tmp_path))
+def losses(models: Path) -> list[float]:
+    return [*pd.read_csv(models / "sft-loss.csv")["loss"]]
+
+
+def test_two_devices_take_the_same_steps(models: Path, two_devices: Path) -> None:
     # The last batch, of three traces, is filled up with one more on two devices.
-    assert list(two[:-1]) == pytest.approx(list(one[:-1]), rel=1e-3)
+    assert losses(two_devices)[:-1] == pytest.approx(losses(models)[:-1], rel=1e-3)
+
+
+def test_killed_run_under_zero3_resumes_to_the_same_weights(
+    base: Path, data: Path, two_devices: Path, tmp_path: Path
+) -> None:
+    """Two processes under ZeRO-3, killed and resumed, train as two without DeepSpeed, undisturbed.
+
+    ZeRO-2 differs in DeepSpeed only: this project names the stage in deepspeed.json, and DeepSpeed
+    writes, finds and reads its part of the state.
+    """
+    killed = Run(base, data, tmp_path, "killed", "zero3")
+    killed.wait_for(5)  # the second of five
+    killed.kill(seconds=5)  # no process trains on, into the directory that the next run reads
+    reached = resumable_run.last_complete_checkpoint(killed.run)
+    assert resumable_run.checkpoint_step(reached) in (5, 7, 9)
+    assert [*reached.glob("global_step*/*optim_states.pt")]
+    again = Run(base, data, tmp_path, "again", "zero3")
+    again.finish()
+    assert f"resuming from {reached.name}" in again.log.read_text()
+    assert losses(tmp_path) == pytest.approx(losses(two_devices), rel=1e-6)
+    for k in range(1, 6):
+        ours, theirs = (
+            load_file(path / f"sft-{k}" / "model.safetensors") for path in (tmp_path, two_devices)
+        )
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert torch.allclose(ours[name], theirs[name], rtol=0, atol=1e-6), name
 
 
 def test_non_finite_loss_is_an_error() -> None:
@@ -335,34 +334,24 @@ def test_killed_run_resumes_to_the_same_weights(
     base: Path, data: Path, models: Path, tmp_path: Path, dying, monkeypatch
 ) -> None:
     run, again = tmp_path / ".sft-run", backend_process.run_backend
-    arguments = {
-        "base": base,
-        "data": data,
-        "checkpoints": [tmp_path / f"sft-{k}" for k in range(1, 6)],
-        "loss": tmp_path / "sft-loss.csv",
-        "versions": tmp_path / "versions.json",
-        "settings": SETTINGS,
-        "seed": 0,
-        "code": [],
-        "gpus": 0,
-    }
+    given = arguments(base, data, tmp_path)
     dying(run / "checkpoint-5" / resumable_run.COMPLETE_MARK)  # the second of five
     with pytest.raises(InputError, match="was killed"):
-        train_sft.main(**arguments)
+        train_sft.main(**given)
     reached = resumable_run.last_complete_checkpoint(run)
     assert resumable_run.checkpoint_step(reached) in (5, 7, 9)
     assert resumable_run.matching_paths(reached, resumable_run.STATE_FILES)
     for key, value in (("seed", 1), ("code", ["edited"])):
         expected = f"contains {reached.name} of a run with different {key}. Restore"
         with pytest.raises(InputError, match=expected):
-            train_sft.main(**arguments | {key: value})
+            train_sft.main(**given | {key: value})
     commands = []
     monkeypatch.setattr(
         llama_factory.backend_process,
         "run_backend",
         lambda *call: (commands.append(call[1]), again(*call)),
     )
-    train_sft.main(**arguments)
+    train_sft.main(**given)
     assert len(commands) == 1 and not run.exists()
     ours, theirs = (pd.read_csv(path / "sft-loss.csv") for path in (tmp_path, models))
     assert list(ours["step"]) == list(range(1, 12))

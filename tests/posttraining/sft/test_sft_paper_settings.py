@@ -17,16 +17,10 @@ from crosslens.posttraining.sft import llama_factory
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 STUDY = StudyConfig.model_validate(CONFIG)
-# DeepSpeed compiles a faster transport for processes on one CPU; it does without, over gloo.
-START = """
-import sys
-from crosslens.posttraining.backend_process import hide_media_packages
-hide_media_packages()
-import deepspeed.ops
-deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-"""
+VARIABLES = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 PARSE = """
-import json, yaml
+import deepspeed_over_gloo
+import json, sys, yaml
 from llamafactory.hparams import get_train_args
 for file in sys.argv[1:]:
     *parts, _ = get_train_args(yaml.safe_load(open(file)))
@@ -49,11 +43,11 @@ def rendered(base: Path, data: Path, run: Path, settings: SFTConfig, devices: in
 
 def launched(program: str, folder: Path, processes: int, *arguments: object) -> str:
     """Output of a program that torch starts in some processes, as crosslens does."""
-    (folder / "program.py").write_text(START + program)
+    (folder / "program.py").write_text(program)
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
         [sys.executable, *torchrun, str(folder / "program.py"), *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), **VARIABLES},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
