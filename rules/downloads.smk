@@ -42,7 +42,7 @@ rule downloads:
         "<logs>/downloads.log",
     localrule: True
     run:
-        hooks.list_downloads(input.records, output[0])
+        hooks.list_downloads(STUDY, input.records, output[0])
 
 
 rule prepare_benchmark:

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from crosslens.config.chat_templates import check_chat_templates
 from crosslens.config.json_files import read_object
 from crosslens.config.locations import existing_variants, is_synthetic, other_study
 from crosslens.config.model_compatibility import check_same_tokenizer_and_shape, with_common_names
 from crosslens.config.study import StudyConfig
-from crosslens.config.study_design import given, trained, trains
+from crosslens.config.study_design import given, trains
 from crosslens.config.synthetic_constants import FACTS_FILE, SYNTHETIC_POSITIONS
 from crosslens.io.errors import InputError
 
@@ -27,11 +28,9 @@ def check_models(study: StudyConfig) -> None:
             if fields := check_model(key, source.model, source.revision, study):
                 check_layer(study.activations.layer, fields, family, source.model)
                 check_positions(study.corpus.sequence_length, fields, key)
-                is_trained = variant == "base" and trained(entry)
-                if is_trained or study.evaluation.math:
-                    check_chat_template(key, Path(source.model), study)
         if folders := existing_variants(study, family):
-            check_same_tokenizer_and_shape(family, folders)
+            check_descent(family, folders)
+    check_chat_templates(study)
 
 
 def check_model(
@@ -60,19 +59,6 @@ def check_model(
         raise InputError(f"{key}: {path} has no weights ({WEIGHTS}). Add them.")
     check_facts(key, folder, study)
     return with_common_names(read_object(key, folder / "config.json"))
-
-
-def check_chat_template(key: str, folder: Path, study: StudyConfig) -> None:
-    """Raise InputError for a model without a chat template: math sets and training need one."""
-    settings = folder / "tokenizer_config.json"
-    if is_synthetic(str(folder), study) or any(folder.glob("chat_template*")):
-        return
-    if not settings.is_file() or not read_object(key, settings).get("chat_template"):
-        raise InputError(
-            f"{key}: the tokenizer of {folder} has no chat template, which math sets and "
-            "training need. Add chat_template.jinja, or set evaluation.math: {} if nothing is "
-            "trained."
-        )
 
 
 def check_facts(key: str, folder: Path, study: StudyConfig) -> None:

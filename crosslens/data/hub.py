@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosslens.config.chat_template_file import has_chat_template
 from crosslens.io.errors import InputError
 from crosslens.io.progress import log
 
@@ -39,9 +40,9 @@ def download(repository: str, revision: str, kind: str, files: str | None) -> di
     """Download what is not in the cache yet; return what is there now.
 
     The record has repository, kind, revision, commit, licence, whether it is gated (None where the
-    hub does not say), and the files with their sizes in bytes. Without an answer of the hub it
-    is the cache's. Raises InputError where the disk is too small, the download fails, or a file is
-    not as long as on the hub.
+    hub does not say), the files with their sizes in bytes and, of a model, whether there is a chat
+    template. Without an answer of the hub it is the cache's. Raises InputError where the disk is
+    too small, the download fails, or a file is not as long as on the hub.
     """
     info = describe(repository, revision, kind)
     siblings = {file.rfilename: file.size for file in info.siblings} if info else {}
@@ -70,6 +71,7 @@ def download(repository: str, revision: str, kind: str, files: str | None) -> di
         "licence": licence_of(info),
         "gated": bool(info.gated) if info else None,
         "files": record,
+        **({"chat_template": has_chat_template(repository, folder)} if kind == "model" else {}),
     }
 
 

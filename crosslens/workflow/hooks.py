@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from crosslens.config.chat_templates import check_chat_templates
 from crosslens.config.loading import load_study
 from crosslens.config.study import StudyConfig
 from crosslens.config.yaml_files import check_repeated_keys
@@ -150,10 +151,15 @@ def fail_rule(message: str) -> None:
     raise WorkflowError(message)
 
 
-def list_downloads(records: list[str], out: str) -> None:
+def list_downloads(study: StudyConfig, records: list[str], out: str) -> None:
     """Print what was taken from the hub, how much disk it needs and which licences; write it, too.
 
-    `records` are the files of download_source.
+    `records` are the files of download_source. Fails where a model lacks the chat template that it
+    needs.
     """
     print(downloads.describe(records))
+    try:
+        check_chat_templates(study)
+    except InputError as error:
+        fail_rule(str(error))
     downloads.write_table(records, Path(out))

@@ -54,7 +54,7 @@ class Study:
         path.mkdir(parents=True)
         (path / "config.json").write_text(json.dumps({"num_hidden_layers": layers, **fields}))
         (path / "model.safetensors").touch()
-        (path / "chat_template.jinja").touch()
+        (path / "chat_template.jinja").write_text("{{ messages }}")
         vocabulary = {word: i for i, word in enumerate(words.split())}
         (path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
         return path

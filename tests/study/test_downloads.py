@@ -54,6 +54,37 @@ def test_all_of_the_hub_is_had_once_and_needs_no_network_again(
     assert len(made.read_text().splitlines()) == len(PIQA)
 
 
+def test_a_model_without_the_chat_template_that_it_needs_is_refused(
+    tmp_path: Path, study: Study, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as it is downloaded; and then before anything else, whatever is started."""
+    folder = hub / "models" / "org" / "base"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
+        (folder / name).write_text("{}")
+    study.change("families.tiny.base", "org/base")
+    study.change("families.tiny.revision", COMMIT)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    refusal = "families.tiny.base: the tokenizer of org/base has no chat template"
+    arguments = ("--cores", "1", "--sdm", "env-modules", "--", "downloads")
+    with serve(hub) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        done = study.snakemake(*arguments)
+    assert done.returncode == 1 and refusal in done.stdout
+    done = study.snakemake("--dry-run", "--cores", "1")
+    assert done.returncode == 1 and f"\nError: {refusal}" in done.stdout, done.stdout
+    assert "Building DAG" not in done.stdout
+    given = [{"model": "org/base", "revision": COMMIT}]
+    entry = {"label": "Tiny", "base": "org/base", "revision": COMMIT, "sft": given, "rl": given}
+    study.change("families.tiny", entry)
+    for task in study.config["evaluation"].pop("math"):
+        del study.config["evaluation"]["files"][task]
+    study.change("evaluation.math", {})
+    study.change("problems.exclude", {})
+    done = study.snakemake("--dry-run", "--cores", "1")  # no model of this study needs one
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_limit_is_drawn_once_for_all_rules(study: Study) -> None:
     """The user's own files are not changed: each rule reads the drawn questions."""
     study.change("evaluation.limit", 20)

@@ -284,6 +284,30 @@ def test_a_chat_template_is_needed_for_math_sets_and_training(study: Study) -> N
     load_study(study.config, SCRIPTS)
 
 
+@pytest.mark.parametrize(
+    ("template", "enough"),
+    [
+        ("{{ messages }}", True),
+        ("", False),
+        ([{"name": "tool_use", "template": "x"}], False),
+        ([{"name": "tool_use", "template": "x"}, {"name": "default", "template": "y"}], True),
+    ],
+)
+def test_a_teachers_chat_template_may_be_in_its_settings(
+    study: Study, template: str | list, enough: bool
+) -> None:
+    """Where transformers 4 writes it: of several named ones, prompts are made by the default."""
+    (study.model("teacher") / "chat_template.jinja").unlink()
+    settings = study.folder / "teacher" / "tokenizer_config.json"
+    settings.write_text(json.dumps({"chat_template": template}))
+    study.change("traces.teacher", "teacher")
+    if enough:
+        load_study(study.config, SCRIPTS)
+    else:
+        expected = "traces.teacher: the tokenizer of teacher has no chat template"
+        assert expected in refusal(study)
+
+
 def test_a_descendant_may_have_added_tokens(study: Study) -> None:
     base, tuned = study.model("base"), study.model("results/mini/models/tiny/rl-3")
     study.change("families.tiny.base", "base")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from crosslens.config.chat_templates import models_with_template, without_template
 from crosslens.config.locations import named_sources
 from crosslens.config.sections import ModelSource
 from crosslens.config.study import StudyConfig
@@ -17,7 +18,11 @@ PROBE = "crosslens.workflow.doctor.hub_probe"
 
 def hub_items(study: StudyConfig) -> list[dict[str, Any]]:
     """Return the models, data sets and benchmarks that the study reads from the hub."""
-    items = [item(key, "model", model.model, model.revision) for key, model in models(study)]
+    templates = models_with_template(study)
+    items = [
+        item(key, "model", model.model, model.revision) | {"chat_template": key in templates}
+        for key, model in models(study)
+    ]
     for key, source in named_sources(study):
         if trains(study.families) or not key.startswith("problems."):
             items.append(item(key, "dataset", source.dataset, source.revision, source.files))
@@ -74,6 +79,8 @@ def item_finding(key: str, answer: Mapping[str, Any], endpoint: str) -> Finding:
             f"{name} is a loading script, which datasets 4 does not run. Set revision: "
             "refs/convert/parquet, the hub's own conversion, and its files; or give a local file.",
         )
+    if status == "no chat template":
+        return error(key, without_template(name, hub=True))
     if status == "cached":
         return ok(key, f"{name} is in the cache")
     if status == "found":

@@ -20,13 +20,14 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import filter_repo_objects
 
+from crosslens.config.chat_template_file import FILE, SETTINGS, has_chat_template
 from crosslens.data.hub import MODEL_FILES, OTHER_COPIES
 
 SECONDS = 10  # until a request to the hub counts as failed
 TOGETHER = 8  # requests
 WEIGHTS = ".safetensors"
 
-Item = dict[str, Any]  # key, kind (model or dataset), name, revision, files
+Item = dict[str, Any]  # key, kind (model or dataset), name, revision, files, chat_template (needed)
 
 
 def patterns(item: Item) -> dict[str, list[str] | None]:
@@ -61,6 +62,8 @@ def ask(item: Item) -> Item:
         )
         if getattr(info, "gated", False):
             api.auth_check(item["name"], repo_type=kind)
+        if lacks_template(item, info.sha):
+            return {"status": "no chat template"}
     except GatedRepoError:
         return {"status": "gated"}
     except RevisionNotFoundError:
@@ -81,6 +84,14 @@ def ask(item: Item) -> Item:
         "bytes": sum(file.size or 0 for file in missing),
         "script": not files,
     }
+
+
+def lacks_template(item: Item, commit: str) -> bool:
+    """Return whether a model needs a chat template and has none; its small files are downloaded."""
+    if not item.get("chat_template"):
+        return False
+    folder = snapshot_download(item["name"], revision=commit, allow_patterns=[FILE, SETTINGS])
+    return not has_chat_template(item["key"], Path(folder))
 
 
 def is_cached(name: str, file: Any, commit: str, kind: str) -> bool:
@@ -110,6 +121,8 @@ def look(item: Item) -> Item:
     files = [path.relative_to(folder).as_posix() for path in Path(folder).rglob("*")]
     if lacking := incomplete(item, Path(folder), files):
         return {"status": "not cached", "reason": lacking}
+    if item.get("chat_template") and not has_chat_template(item["key"], Path(folder)):
+        return {"status": "no chat template"}
     script = kind == "dataset" and script_only(item["name"], files)
     return {"status": "cached", "script": script}
 

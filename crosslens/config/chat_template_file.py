@@ -1,0 +1,26 @@
+"""Whether a model's tokenizer has a chat template, read from its files.
+
+Light, for the checks before any job: neither torch nor transformers.
+"""
+
+from pathlib import Path
+
+from crosslens.config.json_files import read_object
+
+FILE, SETTINGS = "chat_template.jinja", "tokenizer_config.json"  # where a tokenizer keeps it
+
+
+def has_chat_template(key: str, folder: Path) -> bool:
+    """Return whether the tokenizer in a directory has a chat template, as transformers reads it.
+
+    Of several named ones, one must be `default`. Raises InputError naming `key` where
+    tokenizer_config.json is no JSON object.
+    """
+    if (folder / FILE).is_file():
+        return bool((folder / FILE).read_text(encoding="utf-8").strip())
+    if not (folder / SETTINGS).is_file():
+        return False
+    template = read_object(key, folder / SETTINGS).get("chat_template")
+    if isinstance(template, list):
+        return any(entry.get("name") == "default" for entry in template)
+    return bool(template)
