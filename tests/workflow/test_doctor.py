@@ -2,21 +2,25 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from local_hub import COMMIT, make_repositories, serve
 
 from crosslens.config.study import StudyConfig
+from crosslens.io.resumable_directory import resumable_directory
 from crosslens.workflow.doctor import cluster, gpus, hub, interpreters, machine
 from crosslens.workflow.doctor.finding import count_errors, error, format_findings, ok, warning
 from crosslens.workflow.doctor.results_folder import clock, file_locks, results_folder
+from crosslens.workflow.doctor.unfinished import unfinished
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = StudyConfig.model_validate(yaml.safe_load((ROOT / "config.yaml").read_text()))
@@ -144,6 +148,32 @@ def test_a_held_lock_and_a_wrong_clock_are_noticed(tmp_path, monkeypatch) -> Non
     assert clock(tmp_path).status == "warning"
 
 
+def test_what_killed_jobs_left_and_no_job_resumes_is_listed(tmp_path) -> None:
+    """Not what a job of this configuration resumes; and the command given deletes the rest."""
+    results = tmp_path / "my results"
+    for name in ("tiny/rl/shard-0", "tiny/rl/shard-99", "old/rl/shard-0"):
+        shard = results / "activations" / name
+        with pytest.raises(KeyboardInterrupt), resumable_directory(shard, {}) as folder:
+            (folder / "base.h5").write_bytes(bytes(10**6))
+            raise KeyboardInterrupt
+    for name in ("tiny/.sft-run", "tiny/.grpo-verl", "tiny/.grpo-trl", "old/.sft-run"):
+        (results / "models" / name).mkdir(parents=True)
+    found = unfinished(MINI, results)
+    assert [(f.status, f.subject) for f in found] == [
+        ("warning", "activations/old/rl"),
+        ("warning", "activations/tiny/rl"),
+        ("warning", "models/old"),
+        ("warning", "models/tiny"),
+    ]
+    assert "1 unfinished, 0.0 GB" in found[1].text and ".shard-0.unfinished" not in found[1].text
+    for finding in found:
+        subprocess.run(shlex.split(finding.text.partition(" runs: ")[2]), check=True)
+    assert [f.status for f in unfinished(MINI, results)] == ["ok"]
+    kept = {"activations/tiny/rl/.shard-0.unfinished", "models/tiny/.sft-run"}
+    kept.add(f"models/tiny/.grpo-{MINI.grpo.engine}")
+    assert all((results / name).is_dir() for name in kept)
+
+
 def test_gpus_of_a_machine_without_any(monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
@@ -227,7 +257,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found
 
 
-def item(kind: str, name: str, **changes: str) -> dict:
+def item(kind: str, name: str, **changes: Any) -> dict:
     return hub.item(f"{kind} {name}", kind, name, COMMIT) | changes
 
 
@@ -257,6 +287,29 @@ def test_what_the_hub_has_and_what_is_missing_here(tmp_path, address) -> None:
         assert found[f"model {name}"][0] == "error"
         assert "licence is not accepted" in found[f"model {name}"][1]
     assert found["revision"] == ("error", "org/model: the hub has no such revision. Correct it.")
+
+
+def test_a_chat_template_is_looked_for_where_one_is_needed(tmp_path, monkeypatch) -> None:
+    """Before the weights are downloaded, and in the cache."""
+    repositories = make_repositories(tmp_path / "hub")
+    settings = repositories / "models" / "org" / "model" / "tokenizer_config.json"
+    needing = item("model", "org/model", chat_template=True)
+    with serve(repositories) as here:
+        for template, status in ((None, "error"), ("{{ messages }}", "ok")):
+            settings.write_text(json.dumps({"chat_template": template}))
+            cache = tmp_path / status
+            found = asked([needing], cache, here)["model org/model"]
+            assert found[0] == status
+            assert ("org/model has no chat template" in found[1]) == (status == "error")
+            assert asked([item("model", "org/model")], cache, here)["model org/model"][0] == "ok"
+            monkeypatch.setenv("HF_HOME", str(cache))
+            monkeypatch.setenv("HF_ENDPOINT", here)
+            command = f"from crosslens.data.hub import download as d; d('org/model', {COMMIT!r}, "
+            subprocess.run([sys.executable, "-c", f"{command}'model', None)"], check=True)
+            offline = asked([needing], cache, here, HF_HUB_OFFLINE="1")["model org/model"]
+            assert offline[0] == status
+    needed = {entry["key"] for entry in hub.hub_items(PAPER) if entry.get("chat_template")}
+    assert needed == {*(f"families.{family}.base" for family in PAPER.families), "traces.teacher"}
 
 
 @pytest.mark.slow

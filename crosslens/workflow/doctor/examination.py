@@ -10,6 +10,7 @@ from crosslens.workflow.doctor import cluster, gpus, hub, interpreters, machine
 from crosslens.workflow.doctor.finding import Finding, ok
 from crosslens.workflow.doctor.machine import Requests
 from crosslens.workflow.doctor.results_folder import results_folder
+from crosslens.workflow.doctor.unfinished import unfinished
 
 TOGETHER = 2  # environments that start at once
 
@@ -38,6 +39,7 @@ def examine(
         machine.c_compiler(gpus=with_gpus),
         machine.nvcc(gpus=with_gpus),
         *results_folder(results),
+        *unfinished(study, results),
         *processors(study, requests, environments, start, on_cluster=on_cluster),
         *(cluster.slurm_limits(requests, root) if on_cluster else ()),
     ]
