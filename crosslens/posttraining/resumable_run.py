@@ -1,7 +1,8 @@
 """Resume interrupted training runs.
 
 A run is resumed only if model, data, settings, seed, number of devices, code and versions of
-packages are the same. Checkpoints of a different run are never deleted.
+packages are the same. Checkpoints of a different run are never deleted. On a CPU a resumed run
+keeps its number of threads, since sums round differently with another.
 """
 
 import re
@@ -13,6 +14,7 @@ from crosslens.config.sections import Section
 from crosslens.io.atomic import remove, remove_leftovers
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, sha256, write_json
+from crosslens.posttraining.backend_process import job_threads
 
 RUN_FILE = "run.json"
 CHECKPOINT_GLOBS = ("checkpoint-*", "global_step_*")  # Hugging Face's names, and verl's
@@ -54,7 +56,15 @@ def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path 
     else:
         remove(run)
         run.mkdir()
-        write_json(run / RUN_FILE, identity)
+        write_json(run / RUN_FILE, identity | {"threads": job_threads()})
+
+
+def run_threads(run: Path) -> str:
+    """Return the number of threads that a run on a CPU was started with, whatever this job has."""
+    threads = read_json(run / RUN_FILE).get("threads", job_threads())
+    if threads != job_threads():
+        print(f"{threads} thread(s), as the run was started with, instead of {job_threads()}")
+    return threads
 
 
 def run_identity(

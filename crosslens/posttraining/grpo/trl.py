@@ -12,7 +12,7 @@ from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.posttraining import resumable_run
-from crosslens.posttraining.backend_process import hide_media_packages, job_threads
+from crosslens.posttraining.backend_process import hide_media_packages
 from crosslens.posttraining.checkpoint_schedule import (
     save_interval,
     saved_checkpoint_steps,
@@ -123,7 +123,7 @@ def run_trainer(
 
     check_pytorch(int(not options["use_cpu"]), torch.cuda.is_available())
     if options["use_cpu"]:
-        torch.set_num_threads(int(job_threads()))
+        torch.set_num_threads(int(resumable_run.run_threads(Path(options["output_dir"]))))
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         reward_funcs=trl_reward,

@@ -79,7 +79,10 @@ def train(
         )
         saved = saved_checkpoint_steps(steps, settings.save_every)
         prune = partial(export_and_prune, run, model, saved)
-        run_verl(command, backend_environment(settings.device), run, prune)
+        variables = backend_environment(settings.device)
+        if settings.device == "cpu":
+            variables["OMP_NUM_THREADS"] = resumable_run.run_threads(run)
+        run_verl(command, variables, run, prune)
     check_reward(run / MARK)
     for k, target in enumerate(out, 1):
         with atomic_write(target) as copy:
@@ -124,6 +127,5 @@ def backend_environment(device: str) -> dict[str, str | None]:
         "VERL_PLATFORM": "cpu",
         "VERL_ENGINE_DEVICE": "cuda",
         "CUDA_VISIBLE_DEVICES": None,  # empty, it would hide Ray's logical slots as well
-        "OMP_NUM_THREADS": backend_process.job_threads(),
         "TQ_NUM_THREADS": "1",  # verl's queue would take eight, and warn with every message
     }

@@ -26,6 +26,7 @@ from crosslens.posttraining.resumable_run import (
     checkpoint_step,
     list_checkpoints,
     run_identity,
+    run_threads,
     start_or_resume,
 )
 
@@ -184,10 +185,11 @@ def train(
         *(torchrun if launched else []),
         "crosslens.posttraining.sft.entrypoint",
     ]
+    variables = ENVIRONMENT | {"HF_DATASETS_CACHE": str(run / "cache")}
+    if gpus == 0:
+        variables["OMP_NUM_THREADS"] = run_threads(run)
     backend_process.run_backend(
-        "LLaMA-Factory",
-        [*command, str(file), str(settings.batch_size)],
-        ENVIRONMENT | {"HF_DATASETS_CACHE": str(run / "cache")},
+        "LLaMA-Factory", [*command, str(file), str(settings.batch_size)], variables
     )
 
 

@@ -20,7 +20,10 @@ from crosslens.workflow.provenance import installed
 WEIGHTS = "model.safetensors"
 
 
-def test_killed_run_resumes_to_identical_weights(world: Path) -> None:
+def test_killed_run_resumes_to_identical_weights(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     undisturbed, killed = world / "undisturbed", world / "killed"
     runs = [Run(world, models, models.name) for models in (undisturbed, killed)]
     runs[1].wait_for(5)
@@ -31,9 +34,11 @@ def test_killed_run_resumes_to_identical_weights(world: Path) -> None:
     assert [path.name for path in killed.iterdir()] == [run.name]
     check_another_run_is_refused(world, killed)
 
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # sums would round differently
     again = Run(world, killed, "again")
     again.finish()
     runs[0].finish()
+    assert "1 thread(s), as the run was started with, instead of 2" in again.log.read_text()
     assert "resuming from global_step_4" in again.log.read_text()
     assert runs[0].steps() == [*range(1, STEPS + 1)]
     assert again.steps() == [*range(5, STEPS + 1)]
