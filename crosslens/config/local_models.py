@@ -29,7 +29,7 @@ def check_models(study: StudyConfig) -> None:
                 check_layer(study.activations.layer, fields, family, source.model)
                 check_positions(study.corpus.sequence_length, fields, key)
         if folders := existing_variants(study, family):
-            check_descent(family, folders)
+            check_same_tokenizer_and_shape(family, folders)
     check_chat_templates(study)
 
 
