@@ -109,6 +109,11 @@ def crosscoders_over_checkpoints(w):
     return crosscoder_design.over_checkpoints(FAMILIES[w.family], CROSSCODER)
 
 
+def crosscoders_of_differences(w):
+    """A family's autoencoders of a final model's difference from base."""
+    return crosscoder_design.of_differences(FAMILIES[w.family], CROSSCODER)
+
+
 def other_seeds_of_trio():
     """The three-model crosscoder from other seeds; none without `crosscoder.extra_seeds`."""
     return crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[1:]

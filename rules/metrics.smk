@@ -2,7 +2,8 @@
 
 INPUTS: <results>/crosscoders/{family}/*/: crosscoder.safetensors, features.csv; the trio's models.
 OUTPUTS: <results>/metrics/{family}/: nrn.csv, mas.csv, tails.csv, overlap.csv, rank-shifts.csv,
-splice.csv (what the reconstruction does in the models).
+differences.csv (features of differences that pairs have too), splice.csv (what the reconstruction
+does in the models).
 """
 
 
@@ -52,12 +53,20 @@ rule measure_overlap:
             "<results>/crosscoders/{{family}}/{crosscoder}/crosscoder.safetensors",
             crosscoder=crosscoders_over_checkpoints,
         ),
+        differences=collect(
+            "<results>/crosscoders/{{family}}/{crosscoder}/crosscoder.safetensors",
+            crosscoder=crosscoders_of_differences,
+        ),
         features=collect(
             "<results>/crosscoders/{{family}}/{crosscoder}/features.csv",
-            crosscoder=crosscoders_over_checkpoints,
+            crosscoder=lambda w: [
+                *crosscoders_over_checkpoints(w),
+                *crosscoders_of_differences(w),
+            ],
         ),
     output:
-        "<results>/metrics/{family}/overlap.csv",
+        overlap="<results>/metrics/{family}/overlap.csv",
+        differences="<results>/metrics/{family}/differences.csv",
     log:
         "<logs>/measure_overlap/{family}.log",
     benchmark:
@@ -80,6 +89,14 @@ rule measure_overlap:
 rule measure_rank_shifts:
     input:
         nrn="<results>/metrics/{family}/nrn.csv",
+        together=collect(
+            "<results>/crosscoders/{{family}}/{crosscoder}/crosscoder.safetensors",
+            crosscoder=crosscoders_over_checkpoints,
+        ),
+        features=collect(
+            "<results>/crosscoders/{{family}}/{crosscoder}/features.csv",
+            crosscoder=crosscoders_over_checkpoints,
+        ),
     output:
         "<results>/metrics/{family}/rank-shifts.csv",
     log:

@@ -111,7 +111,7 @@ def family_results(family):
         *(f"features/{family}.{kind}" for kind in ["jsonl", "html"]),
         *(
             f"metrics/{family}/{table}.csv"
-            for table in ["nrn", "mas", "overlap", "tails", "splice"]
+            for table in ["nrn", "mas", "overlap", "tails", "differences", "splice"]
         ),
     ]
     return [f"<results>/{file}" for file in files]

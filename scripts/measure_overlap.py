@@ -1,18 +1,23 @@
-"""Overlap of the top features between checkpoints, by index, by direction, with another seed."""
+"""Overlap of the top features between checkpoints, by index, by direction, with another seed;
+of a pair's features with those of an autoencoder of the difference."""
 
-from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
+from crosslens.analysis.difference_features import Matches, match_differences
+from crosslens.analysis.feature_table import alive_features
 from crosslens.analysis.specificity import (
     index_overlap,
     l1_norms,
     matched_overlap,
+    overlap_in_one,
     overlap_table,
     top_features,
 )
+from crosslens.config.crosscoder_design import base_name, parts_of
 from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
@@ -51,32 +56,42 @@ def overlaps(
 
 
 def overlaps_in_one(path: Path, count: int) -> pd.DataFrame:
-    """Return overlaps of the top features within a crosscoder of base and all checkpoints.
-
-    A feature has the same index in all of them. Its score for a checkpoint is the NRN of base's and
-    the checkpoint's decoder vectors. Rows have the kind "together".
-    """
+    """Return overlaps within a crosscoder of base and all checkpoints, and their null."""
     crosscoder = Crosscoder.load(path)
-    features = pd.read_csv(path.with_name("features.csv"))[["feature", "alive"]]
     norms = l1_norms(crosscoder.W_dec.detach())
-    tops = {}
-    for model, row in zip(crosscoder.models[1:], norms[1:], strict=True):
-        table = features.assign(nrn=(row / (row + norms[0])).numpy())
-        tops[int(model.rpartition("-")[2])] = top_features(table, count)
-    paradigm = crosscoder.models[1].partition("-")[0]
-    pairs = combinations_with_replacement(sorted(tops), 2)
-    rows = [(paradigm, a, b, "together", index_overlap(tops[a], tops[b])) for a, b in pairs]
-    return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
+    return overlap_in_one(crosscoder.models, norms, alive_features(path.parent), count)
+
+
+def matches(path: Path, nrn: pd.DataFrame, match_cosine: float) -> dict[str, Any]:
+    """Return how features of differences match those of the same two models' crosscoder."""
+    name = parts_of(base_name(path.parent.name))[0]
+    own = nrn[(nrn["crosscoder"] == name) & (nrn["replicate"] == 0)].sort_values("feature")
+    pair = Crosscoder.load(path.parent.with_name(f"{name}-r0") / path.name)
+    star, alive = own["nrn_star"].to_numpy(), own["alive"].to_numpy() == 1
+    others = Crosscoder.load(path), alive_features(path.parent)
+    return {"crosscoder": name} | match_differences(
+        pair, star, alive, *others, match_cosine
+    )._asdict()
 
 
 def main(
-    *, nrn: Path, root: Path, together: list[Path], count: int, match_cosine: float, out: Path
+    *,
+    nrn: Path,
+    root: Path,
+    together: list[Path],
+    differences: list[Path],
+    count: int,
+    match_cosine: float,
+    overlap_out: Path,
+    differences_out: Path,
 ) -> None:
-    """Write overlap.csv for both paradigms."""
+    """Write overlap.csv for both paradigms, and differences.csv."""
     table = pd.read_csv(nrn)
     parts = [overlaps(p, table, root, count, match_cosine) for p in ("sft", "rl")]
     parts += [overlaps_in_one(path, count) for path in together]
-    write_csv(out, pd.concat(parts))
+    write_csv(overlap_out, pd.concat(parts))
+    rows = [matches(path, table, match_cosine) for path in differences]
+    write_csv(differences_out, pd.DataFrame(rows, columns=["crosscoder", *Matches._fields]))
 
 
 if __name__ == "__main__":
@@ -86,7 +101,9 @@ if __name__ == "__main__":
         nrn=snakemake.input.nrn,
         root=Path(snakemake.input.pairs[0]).parent.parent,
         together=snakemake.input.together,
+        differences=snakemake.input.differences,
         count=snakemake.params.top,
         match_cosine=snakemake.params.match_cosine,
-        out=snakemake.output[0],
+        overlap_out=snakemake.output.overlap,
+        differences_out=snakemake.output.differences,
     )

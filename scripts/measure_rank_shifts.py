@@ -4,20 +4,40 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslens.analysis.specificity import rank_shifts, top_features
+from crosslens.analysis.feature_table import alive_features
+from crosslens.analysis.specificity import (
+    l1_norms,
+    paradigm_of,
+    rank_shifts,
+    top_features,
+    tops_in_one,
+)
+from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
 
-def main(*, nrn: Path, count: int, out: Path) -> None:
+def shifts_of_pairs(nrn: pd.DataFrame, paradigm: str, count: int) -> pd.DataFrame:
+    """Return the rank changes between a paradigm's pairs, the first seed of each."""
+    pairs = nrn[nrn["crosscoder"].str.fullmatch(rf"{paradigm}-\d") & (nrn["replicate"] == 0)]
+    groups = pairs.groupby("crosscoder")
+    tops = {int(name.rpartition("-")[2]): top_features(g, count) for name, g in groups}
+    return rank_shifts(tops, paradigm).assign(kind="pairs")
+
+
+def shifts_in_one(path: Path, count: int) -> pd.DataFrame:
+    """Return the rank changes within a crosscoder of base and all checkpoints."""
+    crosscoder = Crosscoder.load(path)
+    norms = l1_norms(crosscoder.W_dec.detach())
+    tops = tops_in_one(crosscoder.models, norms, alive_features(path.parent), count)
+    return rank_shifts(tops, paradigm_of(crosscoder.models)).assign(kind="together")
+
+
+def main(*, nrn: Path, together: list[Path], count: int, out: Path) -> None:
     """Write rank-shifts.csv for both paradigms."""
     table = pd.read_csv(nrn)
-    table = table[table["replicate"] == 0]
-    shifts = []
-    for paradigm in ("sft", "rl"):
-        groups = table[table["crosscoder"].str.fullmatch(rf"{paradigm}-\d")].groupby("crosscoder")
-        tops = {int(name.rpartition("-")[2]): top_features(g, count) for name, g in groups}
-        shifts.append(rank_shifts(tops, paradigm))
+    shifts = [shifts_of_pairs(table, paradigm, count) for paradigm in ("sft", "rl")]
+    shifts += [shifts_in_one(path, count) for path in together]
     write_csv(out, pd.concat(shifts))
 
 
@@ -26,6 +46,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         nrn=snakemake.input.nrn,
+        together=snakemake.input.together,
         count=snakemake.params.top,
         out=snakemake.output[0],
     )

@@ -1,10 +1,12 @@
 """The table of a crosscoder's features: what was measured of each on held-out rows."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from crosslens.analysis.latent_scaling import Scaling, debiased, patterns
 
@@ -13,6 +15,11 @@ def rows_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the rows of one crosscoder, such as trio-r0, in a table of several."""
     crosscoder, _, replicate = name.rpartition("-r")
     return table[(table["crosscoder"] == crosscoder) & (table["replicate"] == int(replicate))]
+
+
+def alive_features(directory: Path) -> Bool[np.ndarray, " k"]:
+    """Return which features of the crosscoder in a directory are alive, by its features.csv."""
+    return (pd.read_csv(directory / "features.csv")["alive"] == 1).to_numpy()
 
 
 def feature_table(

@@ -3,7 +3,8 @@
 Sections 3.1 (Eqs. 4, 8-10), 5.1 and 5.2 of the paper. Norms have no unit: activations are scaled.
 """
 
-from itertools import combinations_with_replacement, pairwise
+from collections.abc import Sequence
+from itertools import combinations, combinations_with_replacement, pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from crosslens.models.batching import batches
 
 CHUNK = 4096  # features whose decoder vectors are compared at a time
+DRAWS = 99  # of the null of an overlap within one crosscoder
 
 
 def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
@@ -44,6 +46,70 @@ def top_features(table: pd.DataFrame, count: int) -> list[int]:
     """
     alive = table[table["alive"] == 1].sort_values(["nrn", "feature"], ascending=[False, True])
     return alive["feature"].head(count).tolist()
+
+
+def tops_in_one(
+    models: Sequence[str],
+    norms: Float[torch.Tensor, "n k"],
+    alive: Bool[np.ndarray, " k"],
+    count: int,
+) -> dict[int, list[int]]:
+    """Return each checkpoint's top features in one crosscoder of base and all checkpoints.
+
+    A feature has the same index in all of them. Its score for a checkpoint is its NRN against base.
+    """
+    features = pd.DataFrame({"feature": np.arange(len(alive)), "alive": alive.astype(int)})
+    found = {}
+    for model, row in zip(models[1:], norms[1:], strict=True):
+        scores = nrn(torch.stack([norms[0], row])).numpy()
+        found[int(model.rpartition("-")[2])] = top_features(features.assign(nrn=scores), count)
+    return found
+
+
+def null_in_one(
+    models: Sequence[str],
+    norms: Float[torch.Tensor, "n k"],
+    alive: Bool[np.ndarray, " k"],
+    count: int,
+) -> Float[np.ndarray, " draws_pairs"]:
+    """Return overlaps of two checkpoints' lists when each feature's norms change models at random.
+
+    Base and checkpoints mean nothing then, but a feature's norms differ as much as before, and two
+    lists still share a base. Over all pairs of checkpoints and DRAWS draws.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(DRAWS):
+        order = torch.rand(norms.shape, generator=generator).argsort(dim=0)
+        tops = tops_in_one(models, norms.gather(0, order), alive, count)
+        found += [index_overlap(a, b) for a, b in combinations(tops.values(), 2)]
+    return np.array(found, dtype=float)
+
+
+def overlap_in_one(
+    models: Sequence[str],
+    norms: Float[torch.Tensor, "n k"],
+    alive: Bool[np.ndarray, " k"],
+    count: int,
+) -> pd.DataFrame:
+    """Return the overlaps within one crosscoder in the columns of `overlap_table`, and their null.
+
+    Kinds: "together"; for the last checkpoint the null's mean, "together_null", and its 95%
+    quantile, "together_null_high".
+    """
+    paradigm, tops = paradigm_of(models), tops_in_one(models, norms, alive, count)
+    null = null_in_one(models, norms, alive, count)
+    pairs = combinations_with_replacement(sorted(tops), 2)
+    rows = [(paradigm, a, b, "together", index_overlap(tops[a], tops[b])) for a, b in pairs]
+    last = (paradigm, max(tops), max(tops))
+    rows.append((*last, "together_null", null.mean()))
+    rows.append((*last, "together_null_high", np.quantile(null, 0.95)))
+    return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
+
+
+def paradigm_of(models: Sequence[str]) -> str:
+    """Return the paradigm of base and its checkpoints."""
+    return models[1].partition("-")[0]
 
 
 def index_overlap(a: list[int], b: list[int]) -> int:

@@ -206,6 +206,11 @@ def over_checkpoints(family: FamilyConfig, settings: CrosscoderConfig) -> list[s
     return [name for name in evidence(family, settings) if "-checkpoints-" in name]
 
 
+def of_differences(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
+    """Return the directories of the autoencoders of a final model's difference from base."""
+    return [name for name in evidence(family, settings) if "-differences-" in name]
+
+
 def set_of(variant: str) -> str:
     """Return the set of models that a variant is extracted with: its paradigm, or itself."""
     return variant if variant in ("base", MATCHED) else variant.partition("-")[0]

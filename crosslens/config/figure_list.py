@@ -62,7 +62,9 @@ DRAWINGS = {
         "crosscoders share one initialization and one order of rows, so adjacent checkpoints can "
         "overlap more. By index, two seeds overlap near chance, because they number the features "
         "differently. In one crosscoder, where trained: base and all checkpoints share its "
-        "features, so a feature is the same at every checkpoint.",
+        "features, so a feature is the same at every checkpoint. Its null, models in random order: "
+        "each feature's decoder norms change models at random, so that lists have in common only "
+        "what a shared base and the spread of norms give.",
     ),
     "draw_mas": Drawing(
         "metrics/{family}/mas.csv",
@@ -84,7 +86,8 @@ DRAWINGS = {
         "Change of rank of the top features by NRN between adjacent checkpoints, positive where a "
         "feature rises. Each column is a feature. Columns are ordered by first appearance in a top "
         "list, then by rank; the CSV has the feature numbers. Grey: outside the top list of one of "
-        "the two checkpoints.",
+        "the two checkpoints. In one crosscoder, where trained: base and all checkpoints share its "
+        "features.",
     ),
     "draw_controls": Drawing(
         "interventions/{family}/effects.csv",

@@ -97,25 +97,45 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
 def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return, for each paradigm, how many top features two checkpoints share by direction.
 
-    `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces.
+    `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces;
+    `together` the same counts within one crosscoder of base and all checkpoints, and `null` their
+    mean and 95% quantile with models in random order. None without that crosscoder.
     """
     found = {}
     for paradigm, part in overlap.groupby("paradigm"):
         kinds = {kind: rows.set_index(["a", "b"])["overlap"] for kind, rows in part.groupby("kind")}
-        by_index, matched = kinds["index"], kinds["matched"]
-        sizes = {a: int(n) for (a, b), n in by_index.items() if a == b}
+        sizes = sizes_of(kinds["index"])
         last = max(sizes)
         others = kinds.get("replicate_matched", [])
         found[paradigm] = {
             "checkpoints": sorted(sizes),
-            "common": {
-                f"{a}-{b}": [int(n), min(sizes[a], sizes[b])]
-                for (a, b), n in matched.items()
-                if a != b
-            },
+            "common": in_common(kinds["matched"], sizes),
             "other_seed": [n / sizes[last] for n in others] if sizes[last] else [],
+            "together": within_one(kinds) if "together" in kinds else None,
         }
     return found
+
+
+def sizes_of(overlaps: pd.Series) -> dict[int, int]:
+    """Return the length of each checkpoint's list: its overlap with itself."""
+    return {a: int(n) for (a, b), n in overlaps.items() if a == b}
+
+
+def in_common(overlaps: pd.Series, sizes: Mapping[int, int]) -> dict[str, list[int]]:
+    """Return, of each two checkpoints, how many features they share and of how many."""
+    return {
+        f"{a}-{b}": [int(n), min(sizes[a], sizes[b])] for (a, b), n in overlaps.items() if a != b
+    }
+
+
+def within_one(kinds: Mapping[str, pd.Series]) -> dict[str, Any]:
+    """Return the overlaps within one crosscoder, and their null."""
+    overlaps = kinds["together"]
+    mean, high = (float(kinds[f"together_{name}"].iloc[0]) for name in ("null", "null_high"))
+    return {
+        "common": in_common(overlaps, sizes_of(overlaps)),
+        "null": {"mean": mean, "high": high},
+    }
 
 
 def why_empty(features: Mapping[str, Any]) -> str:

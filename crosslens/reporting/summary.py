@@ -105,6 +105,7 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
         "tails": tails_over_seeds(pd.read_csv(root / "metrics" / family / "tails.csv")),
         "attribution": attribution(pd.read_csv(root / "metrics" / family / "mas.csv")),
         "splice": records(pd.read_csv(root / "metrics" / family / "splice.csv")),
+        "differences": records(pd.read_csv(root / "metrics" / family / "differences.csv")),
         "turnover": turnover(pd.read_csv(root / "metrics" / family / "overlap.csv")),
     }
 

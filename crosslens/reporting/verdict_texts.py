@@ -184,6 +184,17 @@ def reproduced(name: str, other_seed: Sequence[float]) -> str:
     return f"Other seeds reproduce {shares(other_seed)} of {name}."
 
 
+def within_one(name: str, turnover: Mapping[str, Any], steps: Sequence[str]) -> Iterator[str]:
+    """Yield what lists share within one crosscoder of base and all checkpoints, where it exists."""
+    if found := turnover.get("together"):
+        counts = ", ".join(f"{n} of {size}" for n, size in map(found["common"].get, steps))
+        mean, high = found["null"]["mean"], found["null"]["high"]
+        yield (
+            f"{name} in one crosscoder of all checkpoints: {counts} in common, with its models in "
+            f"random order {mean:.0f} (in 95% of draws at most {high:.0f})."
+        )
+
+
 def listed(values: Iterable[float]) -> str:
     """Return percentages as text."""
     return ", ".join(f"{value:.1f}%" for value in values)

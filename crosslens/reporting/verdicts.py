@@ -29,6 +29,7 @@ from crosslens.reporting.verdict_texts import (
     signed,
     topk_edit,
     topk_sentence,
+    within_one,
 )
 
 COMPARED = {"swapped": "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
@@ -198,8 +199,9 @@ def early_features(family: Mapping[str, Any]) -> Verdict:
     """Judge whether SFT's features come early: how much of the last top list the first one has."""
     found = family["turnover"]["sft"]
     unit = "fraction of the last top list in the first one, matched by decoder direction"
-    against = f"{claimed(HALF)} {reproduced('the last list', found['other_seed'])}"
     first, last = found["checkpoints"][0], found["checkpoints"][-1]
+    parts = [claimed(HALF), reproduced("the last list", found["other_seed"])]
+    against = " ".join([*parts, *within_one("SFT", found, [f"{first}-{last}"])])
     if first == last:
         return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "only one checkpoint")
     count, size = found["common"][f"{first}-{last}"]
@@ -219,10 +221,10 @@ def turnover(family: Mapping[str, Any]) -> Verdict:
     pairs = [[found["common"].get(step, (0, 0)) for found in (sft, rl)] for step in steps]
     values = [100 * (s / of - r / size) for (s, of), (r, size) in pairs if of and size]
     unit = "points: percentage of the top list that the next checkpoint replaces, RL minus SFT"
-    against = " ".join(
-        reproduced(f"{name}'s last list", found["other_seed"])
-        for name, found in (("SFT", sft), ("RL", rl))
-    )
+    named = {"SFT": sft, "RL": rl}
+    parts = [reproduced(f"{name}'s last list", f["other_seed"]) for name, f in named.items()]
+    parts += [text for name, f in named.items() for text in within_one(name, f, steps)]
+    against = " ".join(parts)
     few = f"fewer than {LEAST_SEEDS} steps between checkpoints to compare"
     stated = over_seeds(values, unit, f"{claimed(0)} {against}", few)._replace(each="step")
     return if_reproduced(stated, [*sft["other_seed"], *rl["other_seed"]])

@@ -16,9 +16,12 @@ from crosslens.analysis.specificity import (
     mas,
     matched_overlap,
     nrn,
+    null_in_one,
+    overlap_in_one,
     overlap_table,
     rank_shifts,
     top_features,
+    tops_in_one,
 )
 from crosslens.crosscoder.model import Crosscoder
 
@@ -129,6 +132,38 @@ def test_overlap_table_has_every_pair_of_checkpoints_and_both_kinds():
     assert matched == index  # the same decoders: direction and index agree
 
 
+CHECKPOINTS = ["base", *(f"rl-{k}" for k in range(1, 6))]
+
+
+def test_lists_within_one_crosscoder_are_by_nrn_against_base():
+    """Feature 0 grows with training, 1 appears and goes, 2 is dead, 3 is base's."""
+    grown, gone = [1, 1, 2, 3, 4, 9], [1, 9, 8, 1, 1, 1]
+    norms = torch.tensor([grown, gone, [0, *[9] * 5], [4, *[1] * 5]]).T.float()
+    alive = np.array([True, True, False, True])
+    tops = tops_in_one(CHECKPOINTS, norms, alive, 1)
+    assert tops == {1: [1], 2: [1], 3: [0], 4: [0], 5: [0]}
+    found = overlap_in_one(CHECKPOINTS, norms, alive, 1).set_index(["kind", "a", "b"])["overlap"]
+    assert (found["together", 1, 2], found["together", 2, 3], found["together", 3, 5]) == (1, 0, 1)
+
+
+def test_the_null_within_one_crosscoder_is_that_of_models_without_order():
+    """Planted: 20 of 400 features belong to all checkpoints and not to base, so that all lists are
+    the same. In random order of models a list still holds what base happens to lack."""
+    norms = torch.rand(6, 400, generator=torch.manual_seed(1)) * 0.2 + 1
+    norms[0, :20] = 0.01
+    alive = np.ones(400, dtype=bool)
+    found = overlap_in_one(CHECKPOINTS, norms, alive, 20).set_index("kind")["overlap"]
+    assert (found["together"] == 20).all()
+    null = null_in_one(CHECKPOINTS, norms, alive, 20)
+    assert len(null) == 99 * 10 and 20 * 20 / 400 < null.mean() < 15
+    assert found["together_null"] == null.mean() <= found["together_null_high"] < 20
+    # Noise alone, without any feature of a model, does not exceed its null.
+    noise = torch.rand(6, 400, generator=torch.manual_seed(2)) + 1
+    found = overlap_in_one(CHECKPOINTS, noise, alive, 20).set_index(["kind", "a", "b"])["overlap"]
+    apart = found.loc["together"].drop([(k, k) for k in range(1, 6)])
+    assert apart.mean() == pytest.approx(found["together_null"].item(), abs=3)
+
+
 def test_rank_shifts_of_adjacent_checkpoints():
     """4 rises from 3 to 1, 5 falls from 1 to 2; 6 and 7 have no rank in the other list."""
     result = rank_shifts({1: [5, 6, 4], 2: [4, 5, 7]}, "sft").set_index("feature")
@@ -175,10 +210,19 @@ def study(tmp_path_factory):
     models = ["base", *(f"rl-{k}" for k in range(1, 6))]
     together = [save_crosscoder(root / "rl-checkpoints-r0", models, 60)]
     overlap = root / "overlap.csv"
+    differences = [save_crosscoder(root / "rl-5-differences-r0", ["rl-5-base"], 61)]
     measure_overlap.main(
-        nrn=nrn_out, root=root, together=together, count=3, match_cosine=0.7, out=overlap
+        nrn=nrn_out,
+        root=root,
+        together=together,
+        differences=differences,
+        count=3,
+        match_cosine=0.7,
+        overlap_out=overlap,
+        differences_out=root / "differences.csv",
     )
-    measure_rank_shifts.main(nrn=nrn_out, count=3, out=root / "rank-shifts.csv")
+    out = root / "rank-shifts.csv"
+    measure_rank_shifts.main(nrn=nrn_out, together=together, count=3, out=out)
     return root
 
 
@@ -233,7 +277,8 @@ def test_tails_are_held_against_swapped_rows(study):
 
 def test_overlap_file_has_the_checkpoints_and_the_replicate_null(study):
     result = pd.read_csv(study / "overlap.csv").set_index(["paradigm", "a", "b", "kind"])["overlap"]
-    assert len(result) == 2 * (15 * 2 + 2) + 15
+    assert len(result) == 2 * (15 * 2 + 2) + 15 + 2
+    assert 0 < result["rl", 5, 5, "together_null"] <= result["rl", 5, 5, "together_null_high"] <= 3
     together = result.xs("together", level="kind")
     assert (together.loc[[("rl", k, k) for k in range(1, 6)]] == 3).all()
     assert (result.xs("index", level="kind").loc[[("sft", k, k) for k in range(1, 6)]] == 3).all()
@@ -243,8 +288,16 @@ def test_overlap_file_has_the_checkpoints_and_the_replicate_null(study):
 
 def test_rank_shift_file(study):
     result = pd.read_csv(study / "rank-shifts.csv")
-    steps = {(p, k, k + 1) for p in ("sft", "rl") for k in range(1, 5)}
-    assert set(result[["paradigm", "from", "to"]].itertuples(index=False, name=None)) == steps
+    drawn = (("sft", "pairs"), ("rl", "pairs"), ("rl", "together"))
+    steps = {(*p, k, k + 1) for p in drawn for k in range(1, 5)}
+    keys = ["paradigm", "kind", "from", "to"]
+    assert set(result[keys].itertuples(index=False, name=None)) == steps
     assert result["feature"].min() > 0  # the dead feature never ranks
     both = result["rank_from"].notna() & result["rank_to"].notna()
     assert (result["shift"].notna() == both).all()
+
+
+def test_features_of_differences_are_matched_by_pair(study):
+    (row,) = pd.read_csv(study / "differences.csv").to_dict("records")
+    assert row["crosscoder"] == "rl-5"
+    assert (row["specific"], row["other"], row["differences"]) == (0, 5, 5), "NRN* is 2/3"

@@ -40,7 +40,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for p in ("sft", "rl")
         for kind in ("index", "matched")
     ]
-    shift = {"feature": 3, "from": 1, "to": 2, "shift": 4}
+    shift = {"feature": 3, "from": 1, "to": 2, "shift": 4, "kind": "pairs"}
     shifts = [{"paradigm": p} | shift for p in ("sft", "rl")]
     pair = {"a": "sciq", "b": "piqa", "jaccard": 0.5, "share": 1.0, "chance": 0.1}
     features = {

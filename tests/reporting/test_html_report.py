@@ -54,6 +54,10 @@ ZEROED = {
     "target": "rl", "features": "intersection", "questions": "held_out", "measure": "net",
     "verdict": UNDECIDED, "reason": "no seed has both a selected set and controls",
 }  # fmt: skip
+DIFFERENCES = {
+    "crosscoder": "sft-5", "specific": 7, "specific_matched": 3, "other": 90, "other_matched": 40,
+    "differences": 80, "differences_matched": 60, "differences_specific": 5,
+}  # fmt: skip
 EVIDENCE = {
     "hypotheses": {"zero": ZEROED},
     "overlap": NOTHING,
@@ -131,7 +135,12 @@ def write_family(root: Path, family: str, interventions: pd.DataFrame) -> list[P
     selected = {"tasks": tasks, "intersection": [], "majority": []}
     features = {"readout": "branch", "readouts": {"branch": selected}}
     features |= {"pools": {"alive": 12, "active": 7}}
-    found = {root / "crosscoders" / family / "sft-5-r0" / "quality.json": quality}
+    crosscoders = root / "crosscoders" / family
+    found = {
+        crosscoders / "sft-5-r0" / "quality.json": quality | {"fve_difference": {"sft-5": 0.25}},
+        crosscoders / "sft-5-differences-r0" / "quality.json": quality
+        | {"fve": {"sft-5-base": 0.75}, "l0": 2.0},
+    }
     for trio in ("trio-r0", "trio-r1"):
         found[root / "generalization" / family / trio / "features.json"] = features
     for path, content in found.items():
@@ -167,6 +176,7 @@ def write_metrics(directory: Path) -> None:
     overlap = pd.DataFrame({"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7})
     kinds = [overlap.assign(kind=kind) for kind in ("index", "matched")]
     pd.concat(kinds).to_csv(directory / "overlap.csv")
+    pd.DataFrame([DIFFERENCES]).to_csv(directory / "differences.csv", index=False)
 
 
 def tail_rows() -> pd.DataFrame:
@@ -252,6 +262,10 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "random alive features (5 sets)" in html
     assert "<td>rl-5</td><td>tuned</td><td>NRN*</td><td>8, 3, 11</td>" in html
     assert "<td>1000</td><td>500</td><td>20</td>" in html, "trained on, distinct, not used"
+    assert (
+        "<td>sft-5 − base</td><td>0.750</td><td>0.250</td><td>2.0</td><td>5.0</td>"
+        "<td>60 of 80</td><td>5 of 80</td><td>3 of 7</td><td>40 of 90</td>"
+    ) in html
     words = " ".join(text.split())
     assert "Qwen3-4B-Base zeroing −46.2 to −14.0 and amplifying +21.2 to +38.0, with 50" in words
     assert "Qwen2.5-7B zeroing −44.4 to −20.0 and amplifying +12.5 to +55.6, with 16" in words
@@ -292,6 +306,7 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     assert tail["ci95"] == pytest.approx([22 / 3 - 10.04, 22 / 3 + 10.04], abs=0.01)
     assert tail["swapped"] == {"null": 2.0, "q": 1.0, "start": 0.75, "excess": 20.0}
     assert "noise" not in tail
+    assert family["differences"] == [DIFFERENCES]
     assert summary["seconds"]["draw_nrn"] == {
         "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mb": 100.0,
     }  # fmt: skip

@@ -127,22 +127,26 @@ def test_overlap_is_a_symmetric_matrix_and_says_what_another_seed_gives() -> Non
     assert [note.rpartition("seed: ")[2] for note in notes] == ["2)", *["not trained)"] * 3]
 
 
-SHIFTS = ["from", "to", "feature", "rank_from", "rank_to", "shift"]
+SHIFTS = ["from", "to", "feature", "rank_from", "rank_to", "shift", "kind"]
 
 
 def test_overlap_within_one_crosscoder_is_a_third_line() -> None:
     """It is trained for SFT only: 7 features in common of 50."""
     rows = [("tiny", "sft", a, b, "together", n) for a, b, n in ((1, 1, 50), (1, 5, 7), (5, 5, 50))]
+    rows += [("tiny", "sft", 5, 5, "together_null", 20.4)]
+    rows += [("tiny", "sft", 5, 5, "together_null_high", 26.0)]
     table = pd.concat([overlap(), pd.DataFrame(rows, columns=overlap().columns)])
     axes = draw_overlap(table[table["family"] == "tiny"], LABELS, 50).axes
     assert len(axes) == 6 and "in one crosscoder" in axes[4].get_title()
     assert [text.get_text() for text in axes[4].texts] == ["50", "7", "7", "50"]
+    assert "models in random order: 20, in 95% of draws at most 26" in axes[4].get_xlabel()
     assert axes[5].texts[0].get_text() == "not trained"
 
 
 def test_rank_shifts_are_cells_blank_outside_a_top_list() -> None:
     rows = [(1, 2, 9, 1.0, 3.0, -2.0), (1, 2, 7, 2.0, np.nan, np.nan), (2, 3, 7, np.nan, 4.0, 5.0)]
-    figure = draw_rank_shifts(pd.DataFrame(rows, columns=SHIFTS), "Tiny", "sft", 50, 5)
+    shifts = pd.DataFrame([(*row, "pairs") for row in rows], columns=SHIFTS)
+    figure = draw_rank_shifts(shifts, "Tiny", "sft", 50, 5)
     axes, bar = figure.axes
     cells = axes.collections[0].get_array()
     assert cells.mask.tolist() == [[False, True], [True, False]]
@@ -152,6 +156,14 @@ def test_rank_shifts_are_cells_blank_outside_a_top_list() -> None:
     assert (axes.get_title(), axes.get_ylabel()) == ("Tiny SFT", "checkpoints")
     assert axes.get_xlabel() == "2 features in a top 50, in order of first appearance"
     assert bar.get_ylabel() == "rank shift (+: rises)"
+
+
+def test_rank_shifts_within_one_crosscoder_are_a_second_panel() -> None:
+    rows = [(1, 2, 9, 1.0, 3.0, -2.0, "pairs"), (1, 2, 4, 9.0, 1.0, 8.0, "together")]
+    figure = draw_rank_shifts(pd.DataFrame(rows, columns=SHIFTS), "Tiny", "rl", 50, 5)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [a.get_title() for a in panels] == ["Tiny RL", "Tiny RL, in one crosscoder"]
+    assert [a.images[0].get_array().tolist() for a in panels] == [[[-2.0]], [[8.0]]]
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,19 @@ def test_turnover_of_lists_that_no_seed_reproduces() -> None:
     )
 
 
+def test_one_crosscoder_of_all_checkpoints_is_named_beside_the_pairs() -> None:
+    lists = family()["turnover"]
+    common = {"1-5": [30, 50]} | {f"{k}-{k + 1}": [40 + k, 50] for k in range(1, 5)}
+    lists["sft"]["together"] = {"common": common, "null": {"mean": 20.4, "high": 26.0}}
+    both = family(turnover=lists)
+    chance = "in common, with its models in random order 20 (in 95% of draws at most 26)."
+    name = "SFT in one crosscoder of all checkpoints:"
+    assert early_features(both).against.endswith(f"{name} 30 of 50 {chance}")
+    steps = "41 of 50, 42 of 50, 43 of 50, 44 of 50"
+    assert turnover(both).against.endswith(f"{name} {steps} {chance}")
+    assert early_features(both).verdict == early_features(family()).verdict
+
+
 def test_one_checkpoint_has_no_history() -> None:
     one = {"checkpoints": [5], "common": {}, "other_seed": [0.9]}
     alone = family(turnover={"sft": one, "rl": one})
@@ -525,5 +538,11 @@ def test_lists_in_common() -> None:
     rows += [("sft", 5, 5, "replicate_matched", 30), ("sft", 5, 5, "replicate_index", 0)]
     table = pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
     assert turnover_numbers(table)["sft"] == {
-        "checkpoints": [1, 5], "common": {"1-5": [20, 40]}, "other_seed": [0.6],
+        "checkpoints": [1, 5], "common": {"1-5": [20, 40]}, "other_seed": [0.6], "together": None,
     }  # fmt: skip
+    rows = [("sft", 1, 1, "together", 50), ("sft", 1, 5, "together", 12)]
+    rows += [("sft", 5, 5, "together", 45), ("sft", 5, 5, "together_null", 20.5)]
+    rows += [("sft", 5, 5, "together_null_high", 26)]
+    with_one = pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
+    one = turnover_numbers(with_one)["sft"]["together"]
+    assert one == {"common": {"1-5": [12, 45]}, "null": {"mean": 20.5, "high": 26.0}}

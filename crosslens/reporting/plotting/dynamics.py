@@ -8,6 +8,7 @@ from crosslens.reporting.plotting.style import NAMES, draw_placeholder, heatmap
 
 KINDS = {"index": "by index", "matched": "by decoder direction"}
 TOGETHER = {"together": "in one crosscoder"}  # of base and all checkpoints, where it is trained
+NULLS_TOGETHER = ("together_null", "together_null_high")
 
 
 def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt.Figure:
@@ -31,7 +32,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
                 continue
             draw_heatmap(axes, square(shown), top)
             if kind in TOGETHER:
-                axes.set(xlabel="checkpoint", ylabel="checkpoint")
+                axes.set(xlabel=f"checkpoint\n({by_chance(part)})", ylabel="checkpoint")
                 continue
             again = part[part["kind"] == f"replicate_{kind}"]["overlap"]
             values = ", ".join(str(v) for v in again) or "not trained"
@@ -40,6 +41,12 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
             axes.set_xlabel(f"checkpoint\n({last}){alone}")
             axes.set_ylabel("checkpoint")
     return figure
+
+
+def by_chance(part: pd.DataFrame) -> str:
+    """Return what overlaps within one crosscoder are when models are in random order."""
+    mean, high = (part.loc[part["kind"] == kind, "overlap"].item() for kind in NULLS_TOGETHER)
+    return f"models in random order: {mean:.0f}, in 95% of draws at most {high:.0f}"
 
 
 def square(part: pd.DataFrame) -> pd.DataFrame:
@@ -56,21 +63,36 @@ def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
 def draw_rank_shifts(
     shifts: pd.DataFrame, label: str, paradigm: str, top: int, checkpoints: int
 ) -> plt.Figure:
-    """Draw rank shifts: a column for each feature in the order of `shifts`, a row for each pair of
-    adjacent checkpoints. A cell is blank (grey, as no shift is white) where the feature is outside
-    the top list of one of the two. A family of which only the last of its `checkpoints` is studied
-    has no shifts, and the figure says so."""
-    figure, axes = plt.subplots(figsize=(7.2, 1.9))
-    axes.set_title(f"{label} {NAMES[paradigm]}")
-    if shifts.empty:
-        reason = "no feature is alive" if checkpoints > 1 else "only the last checkpoint is studied"
-        draw_placeholder(axes, f"no rank shifts: {reason}")
-        return figure
+    """Draw the shifts between pairs, as the paper's, and below them those within one crosscoder of
+    base and all checkpoints, where there is one. A family of which only the last of its
+    `checkpoints` is studied has no shifts, and the figure says so."""
+    kinds = {"pairs": ""}
+    if (shifts["kind"] == "together").any():
+        kinds["together"] = ", in one crosscoder"
+    size = (7.2, 1.9 * len(kinds))
+    figure, column = plt.subplots(len(kinds), 1, figsize=size, squeeze=False)
+    for axes, (kind, where) in zip(column[:, 0], kinds.items(), strict=True):
+        axes.set_title(f"{label} {NAMES[paradigm]}{where}")
+        part = shifts[shifts["kind"] == kind]
+        if part.empty:
+            reason = (
+                "no feature is alive" if checkpoints > 1 else "only the last checkpoint is studied"
+            )
+            draw_placeholder(axes, f"no rank shifts: {reason}")
+        else:
+            draw_shifts(axes, part, top)
+    return figure
+
+
+def draw_shifts(axes: plt.Axes, shifts: pd.DataFrame, top: int) -> None:
+    """Draw a column for each feature in the order of `shifts`, a row for each pair of adjacent
+    checkpoints. A cell is blank (grey, as no shift is white) where the feature is outside the top
+    list of one of the two."""
     order = list(dict.fromkeys(shifts["feature"]))
     steps = shifts["from"].astype(str) + " → " + shifts["to"].astype(str)
     matrix = shifts.assign(step=steps).pivot(index="step", columns="feature", values="shift")[order]
     heatmap(axes, matrix, cmap="RdBu_r", vmin=-top, vmax=top, xticklabels=False)
     axes.set_ylabel("checkpoints")
     axes.set_xlabel(f"{len(order)} features in a top {top}, in order of first appearance")
-    figure.colorbar(axes.collections[0], ax=axes, label="rank shift (+: rises)", pad=0.01)
-    return figure
+    label = "rank shift (+: rises)"
+    axes.figure.colorbar(axes.collections[0], ax=axes, label=label, pad=0.01)
