@@ -1,5 +1,4 @@
-"""Overlap of the top features between checkpoints, by index, by direction, with another seed;
-of a pair's features with those of an autoencoder of the difference."""
+"""Overlap of the top features between checkpoints, and of pairs' features with differences'."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from crosslens.analysis.specificity import (
 )
 from crosslens.config.crosscoder_design import base_name, parts_of
 from crosslens.config.study_design import N_CHECKPOINTS
-from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.model import Crosscoder, read_decoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
@@ -28,7 +27,7 @@ TUNED = 1  # the tuned model's place in a pair
 
 def tuned_decoder(directory: Path) -> torch.Tensor:
     """Return W_dec [d_sparse, d_model] of the tuned model."""
-    return Crosscoder.load(directory / "crosscoder.safetensors").W_dec.detach()[TUNED]
+    return read_decoder(directory / "crosscoder.safetensors")[1][TUNED]
 
 
 def overlaps(
@@ -57,9 +56,8 @@ def overlaps(
 
 def overlaps_in_one(path: Path, count: int) -> pd.DataFrame:
     """Return overlaps within a crosscoder of base and all checkpoints, and their null."""
-    crosscoder = Crosscoder.load(path)
-    norms = l1_norms(crosscoder.W_dec.detach())
-    return overlap_in_one(crosscoder.models, norms, alive_features(path.parent), count)
+    models, W_dec = read_decoder(path)
+    return overlap_in_one(models, l1_norms(W_dec), alive_features(path.parent), count)
 
 
 def matches(path: Path, nrn: pd.DataFrame, match_cosine: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from crosslens.analysis.specificity import (
     top_features,
     tops_in_one,
 )
-from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.model import read_decoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
@@ -27,10 +27,9 @@ def shifts_of_pairs(nrn: pd.DataFrame, paradigm: str, count: int) -> pd.DataFram
 
 def shifts_in_one(path: Path, count: int) -> pd.DataFrame:
     """Return the rank changes within a crosscoder of base and all checkpoints."""
-    crosscoder = Crosscoder.load(path)
-    norms = l1_norms(crosscoder.W_dec.detach())
-    tops = tops_in_one(crosscoder.models, norms, alive_features(path.parent), count)
-    return rank_shifts(tops, paradigm_of(crosscoder.models)).assign(kind="together")
+    models, W_dec = read_decoder(path)
+    tops = tops_in_one(models, l1_norms(W_dec), alive_features(path.parent), count)
+    return rank_shifts(tops, paradigm_of(models)).assign(kind="together")
 
 
 def main(*, nrn: Path, together: list[Path], count: int, out: Path) -> None:

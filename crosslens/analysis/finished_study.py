@@ -60,12 +60,14 @@ class FinishedStudy:
         """Return a row for each feature of a crosscoder, indexed by feature.
 
         Columns are those of its features.csv (`feature_table`), with nrn of a pair or mas_base,
-        mas_sft and mas_rl of a trio.
+        mas_sft and mas_rl of a trio; other crosscoders have neither.
         """
         table = pd.read_csv(self.folder / "crosscoders" / self.family / name / "features.csv")
         scores = "mas" if name.rpartition("-r")[0] == "trio" else "nrn"
         found = pd.read_csv(self.folder / "metrics" / self.family / f"{scores}.csv")
         found = rows_of(found, name)
+        if found.empty:
+            return table.set_index("feature")
         columns = ["feature", *(c for c in found if c.startswith(scores))]
         return table.merge(found[columns], on="feature").set_index("feature")
 

@@ -186,14 +186,25 @@ def sort_header(path: Path) -> None:
         file.write(ordered.encode().ljust(size))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Shaped[torch.Tensor, "..."]], dict[str, Any]]:
-    """Read tensors and metadata of a safetensors file.
+def read_decoder(path: Path) -> tuple[list[str], Float[torch.Tensor, "n d_sparse d_model"]]:
+    """Read a crosscoder's models and W_dec alone: half of its memory, and none to set it up.
+
+    Raises InputError when the file does not load.
+    """
+    tensors, metadata = read_tensors(path, ["W_dec"])
+    return metadata["models"], tensors["W_dec"]
+
+
+def read_tensors(
+    path: Path, names: Sequence[str] = ()
+) -> tuple[dict[str, Shaped[torch.Tensor, "..."]], dict[str, Any]]:
+    """Read tensors, those of `names` or all, and metadata of a safetensors file.
 
     Raises InputError when it does not load.
     """
     try:
         with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in names or file.keys()}
             return tensors, {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
     except (OSError, SafetensorError) as error:
         raise InputError(

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from crosslens.crosscoder.model import Crosscoder
+from crosslens.crosscoder.model import Crosscoder, read_decoder
 from crosslens.io.errors import InputError
 
 
@@ -135,6 +135,8 @@ def test_file_round_trip_of_weights_scales_and_metadata(tmp_path):
     assert loaded.models == ["base", "rl-5"] and loaded.metadata == metadata
     for name, value in crosscoder.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
+    models, W_dec = read_decoder(tmp_path / "c.safetensors")
+    assert models == ["base", "rl-5"] and torch.equal(W_dec, crosscoder.W_dec)
 
 
 def test_same_crosscoder_gives_the_same_bytes(tmp_path):

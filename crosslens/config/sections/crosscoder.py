@@ -175,7 +175,7 @@ class CrosscoderConfig(Section):
         "autoencoder of each final model's difference from base. drift_matched: a model between "
         "base and SFT that is as far from base as RL, and its pair. checkpoints: base and all "
         "checkpoints of a paradigm together (match_drift, train_crosscoders, score_specificity, "
-        "measure_overlap).",
+        "measure_overlap, measure_rank_shifts).",
     )
 
     @model_validator(mode="after")
