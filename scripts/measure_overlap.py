@@ -60,16 +60,20 @@ def overlaps_in_one(path: Path, count: int) -> pd.DataFrame:
     return overlap_in_one(models, l1_norms(W_dec), alive_features(path.parent), count)
 
 
-def matches(path: Path, nrn: pd.DataFrame, match_cosine: float) -> dict[str, Any]:
+def matches(path: Path, nrn: pd.DataFrame, count: int, match_cosine: float) -> dict[str, Any]:
     """Return how features of differences match those of the same two models' crosscoder."""
     name = parts_of(base_name(path.parent.name))[0]
     own = nrn[(nrn["crosscoder"] == name) & (nrn["replicate"] == 0)].sort_values("feature")
-    pair = Crosscoder.load(path.parent.with_name(f"{name}-r0") / path.name)
-    star, alive = own["nrn_star"].to_numpy(), own["alive"].to_numpy() == 1
-    others = Crosscoder.load(path), alive_features(path.parent)
-    return {"crosscoder": name} | match_differences(
-        pair, star, alive, *others, match_cosine
-    )._asdict()
+    found = match_differences(
+        Crosscoder.load(path.parent.with_name(f"{name}-r0") / path.name),
+        own["nrn_star"].to_numpy(),
+        own["alive"].to_numpy() == 1,
+        Crosscoder.load(path),
+        alive_features(path.parent),
+        count,
+        match_cosine,
+    )
+    return {"crosscoder": name} | found._asdict()
 
 
 def main(
@@ -88,7 +92,7 @@ def main(
     parts = [overlaps(p, table, root, count, match_cosine) for p in ("sft", "rl")]
     parts += [overlaps_in_one(path, count) for path in together]
     write_csv(overlap_out, pd.concat(parts))
-    rows = [matches(path, table, match_cosine) for path in differences]
+    rows = [matches(path, table, count, match_cosine) for path in differences]
     write_csv(differences_out, pd.DataFrame(rows, columns=["crosscoder", *Matches._fields]))
 
 

@@ -14,22 +14,20 @@ from jaxtyping import Bool, Float
 from crosslens.analysis.specificity import best_matches
 from crosslens.crosscoder.model import Crosscoder
 
-FAR = (0.3, 0.7)  # NRN* below or above which a feature is specific to a model
-
 
 class Matches(NamedTuple):
     """How many features have a match in the other dictionary: a cosine of at least the threshold.
 
-    Only alive features count. A feature without an NRN*, too rare for it, is in neither group.
+    Only alive features count, of the crosscoder only those with an NRN*: the others are too rare.
     """
 
-    specific: int  # features of the crosscoder that NRN* finds specific to a model
+    specific: int  # features of the crosscoder whose NRN* is farthest from 0.5
     specific_matched: int
     other: int  # its other features
     other_matched: int
     differences: int  # features of the autoencoder
     differences_matched: int  # with any feature of the crosscoder
-    differences_specific: int  # with a specific one
+    differences_specific: int  # with one of the most specific ones
 
 
 def match_differences(
@@ -38,21 +36,27 @@ def match_differences(
     alive: Bool[np.ndarray, " k"],
     autoencoder: Crosscoder,
     autoencoder_alive: Bool[np.ndarray, " m"],
+    count: int,
     threshold: float,
 ) -> Matches:
-    """Match the changes that a pair's features write with the features of differences."""
+    """Match the changes that a pair's features write with the features of differences.
+
+    The `count` most specific features are compared with the others.
+    """
     base, tuned = pair.directions()
     writes, changes = (tuned - base)[None], autoencoder.directions()
-    far = (nrn_star < FAR[0]) | (nrn_star > FAR[1])
-    specific, other = alive & far, alive & ~far & ~np.isnan(nrn_star)
+    known = alive & ~np.isnan(nrn_star)
+    distances = np.where(known, np.abs(nrn_star - 0.5), -1)
+    specific = np.zeros_like(known)
+    specific[np.argsort(-distances, kind="stable")[: min(count, known.sum())]] = True
     own = similar(writes, changes, autoencoder_alive, threshold)
     return Matches(
         int(specific.sum()),
         int((own & specific).sum()),
-        int(other.sum()),
-        int((own & other).sum()),
+        int((known & ~specific).sum()),
+        int((own & known & ~specific).sum()),
         int(autoencoder_alive.sum()),
-        int((similar(changes, writes, alive, threshold) & autoencoder_alive).sum()),
+        int((similar(changes, writes, known, threshold) & autoencoder_alive).sum()),
         int((similar(changes, writes, specific, threshold) & autoencoder_alive).sum()),
     )
 

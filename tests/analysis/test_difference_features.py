@@ -35,6 +35,7 @@ def test_a_change_is_matched_whatever_the_models_share() -> None:
         alive,
         crosscoder([changes], torch.tensor([7.0])),
         np.array([True, True, True, True, False]),
+        2,
         0.7,
     )
     assert found == Matches(
@@ -53,7 +54,7 @@ def test_the_sign_of_a_change_counts() -> None:
     one = np.array([True])
     for change, expected in (([0.0, -3], 1), ([0, 3], 0)):
         other = crosscoder([[change]], torch.tensor([1.0]))
-        found = match_differences(pair, np.array([0.0]), one, other, one, 0.7)
+        found = match_differences(pair, np.array([0.0]), one, other, one, 1, 0.7)
         assert found.specific_matched == found.differences_specific == expected
 
 
@@ -64,6 +65,15 @@ def test_dictionaries_without_relation_match_no_more_than_chance() -> None:
     other = crosscoder(torch.randn(1, 100, 64, generator=generator).tolist(), SCALES[:1])
     every = np.ones(100, dtype=bool)
     star = np.linspace(0, 1, 100)
-    found = match_differences(pair, star, every, other, every, 0.7)
-    assert found.specific > 50 and found.differences == 100
+    found = match_differences(pair, star, every, other, every, 60, 0.7)
+    assert (found.specific, found.other) == (60, 40) and found.differences == 100
     assert not found.specific_matched + found.other_matched + found.differences_matched
+
+
+def test_with_fewer_features_than_asked_all_are_the_most_specific() -> None:
+    """A feature without an NRN* is no match, nor is a dead one."""
+    pair = crosscoder([[[0.0, 1]] * 3, [[1.0, 1]] * 3], SCALES)
+    star, alive = np.array([np.nan, 0.9, 0.9]), np.array([True, True, False])
+    other = crosscoder([[[1.0, 0]]], SCALES[:1])
+    found = match_differences(pair, star, alive, other, np.array([True]), 50, 0.7)
+    assert found == Matches(1, 1, 0, 0, 1, 1, 1)

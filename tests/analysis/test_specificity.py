@@ -300,4 +300,4 @@ def test_rank_shift_file(study):
 def test_features_of_differences_are_matched_by_pair(study):
     (row,) = pd.read_csv(study / "differences.csv").to_dict("records")
     assert row["crosscoder"] == "rl-5"
-    assert (row["specific"], row["other"], row["differences"]) == (0, 5, 5), "NRN* is 2/3"
+    assert (row["specific"], row["other"], row["differences"]) == (3, 2, 5), "3 are asked for"
