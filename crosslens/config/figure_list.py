@@ -64,7 +64,7 @@ DRAWINGS = {
         "differently. In one crosscoder, where trained: base and all checkpoints share its "
         "features, so a feature is the same at every checkpoint. Its null, models in random order: "
         "each feature's decoder norms change models at random, so that lists have in common only "
-        "what a shared base and the spread of norms give.",
+        "what a shared base and the spread of norms give (mean and 95% quantile).",
     ),
     "draw_mas": Drawing(
         "metrics/{family}/mas.csv",

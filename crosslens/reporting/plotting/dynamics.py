@@ -35,7 +35,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
                 axes.set(xlabel=f"checkpoint\n({by_chance(part)})", ylabel="checkpoint")
                 continue
             again = part[part["kind"] == f"replicate_{kind}"]["overlap"]
-            values = ", ".join(str(v) for v in again) or "not trained"
+            values = ", ".join(f"{v:.0f}" for v in again) or "not trained"
             alone = "\nno earlier checkpoint is studied" if part["a"].nunique() == 1 else ""
             last = f"{N_CHECKPOINTS} against {N_CHECKPOINTS} with another seed: {values}"
             axes.set_xlabel(f"checkpoint\n({last}){alone}")
@@ -44,9 +44,9 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
 
 
 def by_chance(part: pd.DataFrame) -> str:
-    """Return what overlaps within one crosscoder are when models are in random order."""
+    """Return the null of overlaps within one crosscoder: its mean and 95% quantile."""
     mean, high = (part.loc[part["kind"] == kind, "overlap"].item() for kind in NULLS_TOGETHER)
-    return f"models in random order: {mean:.0f}, in 95% of draws at most {high:.0f}"
+    return f"models in random order: {mean:.0f}, 95%: {high:.0f}"
 
 
 def square(part: pd.DataFrame) -> pd.DataFrame:
