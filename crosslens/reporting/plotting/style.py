@@ -9,7 +9,6 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import pandas as pd  # noqa: E402
-import seaborn as sns  # noqa: E402
 
 from crosslens.io.atomic import atomic_write  # noqa: E402
 from crosslens.io.records import write_csv  # noqa: E402
@@ -56,6 +55,8 @@ def draw_placeholder(axes: plt.Axes, text: str) -> None:
 
 def heatmap(axes: plt.Axes, matrix: pd.DataFrame, **options: Any) -> None:
     """Draw a heatmap by seaborn's `options`, without axis labels; NaN is grey."""
+    import seaborn as sns  # takes 0.6 s, which other figures need not wait for
+
     sns.heatmap(matrix, ax=axes, cbar=False, rasterized=True, **options)
     axes.set_facecolor(LIGHT)
     axes.tick_params(length=0, labelrotation=0)
