@@ -42,10 +42,10 @@ mini: environments
 	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) && \
 	echo "report: results/mini/report.html ($$(($$(date +%s) - started)) s)"
 
-# Each environment runs the tests of what it is for, two at a time; all of them run even if one fails,
+# Each environment runs the tests of what it is for, three at a time, as some wait for daemons; all run even if one fails,
 # and each is printed when it ends. Triton chooses its interpreter when it is first imported.
 test: environments
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(TESTS)
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target $(TESTS)
 
 test-given: # they share one study of given models
 	@$(VENVS)/workflow/bin/python $(PYTEST) $(GIVEN)

@@ -164,7 +164,7 @@ def test_rank_shifts_within_one_crosscoder_are_a_second_panel() -> None:
     figure = draw_rank_shifts(pd.DataFrame(rows, columns=SHIFTS), "Tiny", "rl", 50, 5)
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [a.get_title() for a in panels] == ["Tiny RL", "Tiny RL, in one crosscoder"]
-    assert [a.images[0].get_array().tolist() for a in panels] == [[[-2.0]], [[8.0]]]
+    assert [a.collections[0].get_array().tolist() for a in panels] == [[[-2.0]], [[8.0]]]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ SCRIPT = "from crosslens.a import f\nfrom crosslens.workflow import job\n"
 MODULE_A = '"""Doc."""\nfrom crosslens.b import g\n\n\ndef f():\n    """Doc."""\n    return g()\n'
 MODULE_B = "from crosslens.config.sections.c import C\n\n\ndef g():\n    return 1\n"
 IDLE = {
+    "config/chat_templates.py",
     *(f"config/{name}.py" for name in ("loading", "local_data", "local_models", "locations")),
     *(f"config/{name}.py" for name in ("messages", "reference", "workflow_checks", "yaml_files")),
 }
