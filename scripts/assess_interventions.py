@@ -56,7 +56,7 @@ def main(
 
 
 def runs_by_target(records: list[Path], outcomes: list[Path]) -> dict[str, list[Run]]:
-    """Return the runs of each edited model, a seed each."""
+    """Return the runs of each edited model, one per seed."""
     runs: dict[str, list[Run]] = {}
     for pair in zip(records, outcomes, strict=True):
         run = read_run(*pair)

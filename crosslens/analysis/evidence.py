@@ -50,7 +50,7 @@ def collect_evidence(
 ) -> dict[str, Any]:
     """Return the content of evidence.json.
 
-    `runs` are those of each target, a seed each, and `topk` those with BatchTopK, if any; `seeds`
+    `runs` are those of each target, one per seed, and `topk` those with BatchTopK, if any; `seeds`
     the contents of features.json, `rows` those of comparisons.csv.
     """
     doses_of = primary_doses((h.target, h.dose) for h in hypotheses.values())

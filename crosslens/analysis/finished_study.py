@@ -10,7 +10,7 @@ from jaxtyping import UInt32
 
 from crosslens.activations.extract import load_truncated
 from crosslens.analysis.feature_table import rows_of
-from crosslens.config.crosscoder_design import TRIO
+from crosslens.config.crosscoder_design import TRIO, TRIO_MODELS, base_name, parts_of
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.data.corpus import HELDOUT, read_shard
 from crosslens.io.errors import InputError
@@ -60,10 +60,11 @@ class FinishedStudy:
         """Return a row for each feature of a crosscoder, indexed by feature.
 
         Columns are those of its features.csv (`feature_table`), with nrn of a pair or mas_base,
-        mas_sft and mas_rl of a trio; other crosscoders have neither.
+        mas_sft and mas_rl of three models, whatever their activation and inputs; other crosscoders
+        have neither.
         """
         table = pd.read_csv(self.folder / "crosscoders" / self.family / name / "features.csv")
-        scores = "mas" if name.rpartition("-r")[0] == "trio" else "nrn"
+        scores = "mas" if parts_of(base_name(name))[0] == TRIO_MODELS else "nrn"
         found = pd.read_csv(self.folder / "metrics" / self.family / f"{scores}.csv")
         found = rows_of(found, name)
         if found.empty:

@@ -74,7 +74,7 @@ def judge(
 ) -> dict[str, dict[str, Any]]:
     """Return the numbers and the verdict of each primary hypothesis.
 
-    `runs` are those of each target, a seed each. `topk` are runs with BatchTopK, which decide
+    `runs` are those of each target, one per seed. `topk` are runs with BatchTopK, which decide
     nothing.
     """
     gaps = gains(benchmark)
@@ -103,7 +103,11 @@ def judge(
             | {"seeds": len(own), "seeds_with_set": sum(sets), "controls_needed": needed}
             | evidence(h, compared[name], own, benchmark)
             | {"sft_control": sft_control(h, runs, benchmark, rule)}
-            | ({"batch_topk": beside(h, topk.get(h.target, ()), benchmark, rule)} if topk else {})
+            | (
+                {"batch_topk": other_runs(h, topk.get(h.target, ()), benchmark, rule)}
+                if topk
+                else {}
+            )
             | {"rl_gain": gap, "p": p_values[name], "p_holm": adjusted[name]}
             | verdict(h, compared[name], adjusted[name], gap, rule, sets=sets, needed=needed)
         )
@@ -197,11 +201,24 @@ def sft_control(
     selected set against features selected for SFT (`control_mean` is theirs).
     """
     if hypothesis.target == "base":
-        return beside(hypothesis, runs.get("base", ()), benchmark, rule, against=SFT_FEATURES)
-    return beside(hypothesis, runs.get("sft", ()), benchmark, rule)
+        return other_runs(hypothesis, runs.get("base", ()), benchmark, rule, against=SFT_FEATURES)
+    return other_runs(hypothesis, runs.get("sft", ()), benchmark, rule)
 
 
-def beside(
+def with_batch_topk(
+    hypothesis: Hypothesis,
+    runs: Mapping[str, Sequence[Run]] | None,
+    benchmark: Benchmark,
+    rule: Rule,
+) -> dict[str, Any]:
+    """Return what runs with BatchTopK say of a hypothesis, as an entry; none without such runs."""
+    if not runs:
+        return {}
+    own = runs.get(hypothesis.target, ())
+    return {"batch_topk": other_runs(hypothesis, own, benchmark, rule)}
+
+
+def other_runs(
     hypothesis: Hypothesis,
     runs: Sequence[Run],
     benchmark: Benchmark,

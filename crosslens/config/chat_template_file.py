@@ -22,5 +22,5 @@ def has_chat_template(key: str, folder: Path) -> bool:
         return False
     template = read_object(key, folder / SETTINGS).get("chat_template")
     if isinstance(template, list):
-        return any(entry.get("name") == "default" for entry in template)
+        return any(isinstance(each, dict) and each.get("name") == "default" for each in template)
     return bool(template)

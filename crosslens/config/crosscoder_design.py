@@ -94,8 +94,8 @@ def group_of(directory: str) -> str:
     """Return the group whose job trains a crosscoder.
 
     A new seed, each kind of evidence and each new seed of it is a group of its own, so that it can
-    be added to a study without training the others again. BatchTopK follows the crosscoders of its
-    own seed, so it cannot be in their group.
+    be added without training the others again while the shards exist. BatchTopK follows the
+    crosscoders of its own seed, so it cannot be in their group.
     """
     name, _, replicate = directory.rpartition("-r")
     models, variation = parts_of(name)

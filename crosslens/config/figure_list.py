@@ -62,8 +62,8 @@ DRAWINGS = {
         "crosscoders share one initialization and one order of rows, so adjacent checkpoints can "
         "overlap more. By index, two seeds overlap near chance, because they number the features "
         "differently. In one crosscoder, where trained: base and all checkpoints share its "
-        "features, so a feature is the same at every checkpoint. Its null, models in random order: "
-        "each feature's decoder norms change models at random, so that lists have in common only "
+        "features, so a feature is the same at every checkpoint. Its null: each feature's decoder "
+        "norms are shuffled over models, so that lists have in common only "
         "what a shared base and the spread of norms give (mean and 95% quantile).",
     ),
     "draw_mas": Drawing(

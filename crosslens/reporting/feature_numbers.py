@@ -99,7 +99,7 @@ def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
     `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces;
     `together` the same counts within one crosscoder of base and all checkpoints, and `null` their
-    mean and 95% quantile with models in random order. None without that crosscoder.
+    mean and 95% quantile with norms shuffled over models. None without that crosscoder.
     """
     found = {}
     for paradigm, part in overlap.groupby("paradigm"):

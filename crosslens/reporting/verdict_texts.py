@@ -11,8 +11,8 @@ RULE = (
     "Supported: the 95% interval of the estimate lies on the claimed side of the null.",
     "Not supported: the interval lies on the other side of the null, or ends at it.",
     "Undecided at this size: the interval contains the null. Also if a seed has no value, if there "
-    f"are fewer than {LEAST_SEEDS} seeds, or if all have the same value: an interval without a "
-    "width does not say how much seeds differ.",
+    f"are fewer than {LEAST_SEEDS} seeds, or if they differ by at most one feature: such an "
+    "interval does not say how much seeds differ.",
     "NRN and MAS: the null is 0, or the difference between SFT and RL when the models of each row "
     "are swapped at random, if that difference is larger.",
     "Artifact of L1: supported by crosscoders with an L1 penalty, but not supported by those with "
@@ -190,8 +190,8 @@ def within_one(name: str, turnover: Mapping[str, Any], steps: Sequence[str]) -> 
         counts = ", ".join(f"{n} of {size}" for n, size in map(found["common"].get, steps))
         mean, high = found["null"]["mean"], found["null"]["high"]
         yield (
-            f"{name} in one crosscoder of all checkpoints: {counts} in common, with its models in "
-            f"random order {mean:.0f} (in 95% of draws at most {high:.0f})."
+            f"{name} in one crosscoder of all checkpoints: {counts} in common, with norms "
+            f"shuffled over models {mean:.0f} (95%: at most {high:.0f})."
         )
 
 

@@ -68,13 +68,18 @@ def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
 
 
 def over_seeds(
-    values: Sequence[float | None], unit: str, against: str, few: str, swapped: float = 0.0
+    values: Sequence[float | None],
+    unit: str,
+    against: str,
+    few: str,
+    swapped: float = 0.0,
+    step: float = 0.0,
 ) -> Verdict:
     """Return the verdict on a difference that is claimed to exceed a null, from a value per seed.
 
     The null is 0, or the difference `swapped` where models are swapped at random, if that is more.
-    Undecided where a seed has no value, where all have the same, and where there are fewer than
-    LEAST_SEEDS, of which `few` is the reason.
+    Undecided where a seed has no value, where values differ by at most `step`, the value of one
+    feature, and where there are fewer than LEAST_SEEDS, of which `few` is the reason.
     """
     null, known = max(0.0, swapped), [value for value in values if value is not None]
     low, high = t_interval(known) if len(known) > 1 else (None, None)
@@ -85,25 +90,29 @@ def over_seeds(
         found, reason = UNDECIDED, f"{len(known)} of {len(values)} seeds have a value"
     elif len(known) < LEAST_SEEDS:
         found, reason = UNDECIDED, few
-    elif low == high:
-        found, reason = UNDECIDED, "all values are the same, so they have no interval"
+    elif max(known) - min(known) <= step:
+        found, reason = UNDECIDED, SAME if low == high else ONE_FEATURE
     elif found != SUPPORTED and decide(low, high) == SUPPORTED:
         reason = f"the difference with models swapped at random is {swapped:+.1f}"
     return Verdict(estimate, low, high, unit, null, against, known, found, reason)
 
 
 FEW_SEEDS = f"fewer than {LEAST_SEEDS} seeds"
+SAME = "all values are the same, so they have no interval"
+ONE_FEATURE = "seeds differ by at most one feature, so they have no interval"
 
 
-def with_topk(found: Verdict, values: Sequence[float | None]) -> Verdict:
+def with_topk(found: Verdict, values: Sequence[float | None], step: float = 0.0) -> Verdict:
     """Return a verdict with BatchTopK's, by its value for each of its seeds; its null is 0.
 
-    ARTIFACT where only crosscoders with L1 support the claim.
+    ARTIFACT where only crosscoders with L1 support the claim. `step` is the value of one feature.
     """
     if all(value is None for value in values):
         return found
-    several = len(values) > 1
-    topk = over_seeds(values, found.unit, "", FEW_SEEDS) if several else one_seed(found, values[0])
+    if len(values) > 1:
+        topk = over_seeds(values, found.unit, "", FEW_SEEDS, step=step)
+    else:
+        topk = one_seed(found, values[0])
     kept = ("estimate", "low", "high", "seeds", "verdict", "reason")
     stated = {name: getattr(topk, name) for name in kept}
     against = f"{found.against} {topk_sentence(stated)}"
@@ -137,11 +146,12 @@ def more_in_sft(
     others: Mapping[str, Sequence[Sequence[float]]],
     more: str,
     what: str,
+    step: float,
 ) -> Verdict:
     """Judge whether SFT has more specific features than RL, by the percentages of both by seed.
 
     `stars` are the same by the measure without shrinkage, `others` those of the other kinds of
-    crosscoders, by kind.
+    crosscoders, by kind. `step` is the percentage that one feature is, at most.
     """
     less = {kind: [sft - rl for sft, rl in found] for kind, found in others.items()}
     null = mean(less["swapped"]) if "swapped" in less else 0.0
@@ -150,8 +160,8 @@ def more_in_sft(
     parts += [more, corrected(f"{measure}*", stars, t_interval([sft - rl for sft, rl in stars]))]
     against = " ".join(filter(None, parts))
     unit = f"points: percentage of alive features with {measure} {what}, SFT minus RL"
-    found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null)
-    return with_topk(found, less.get(TOPK, []))
+    found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null, step)
+    return with_topk(found, less.get(TOPK, []), step)
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
@@ -173,7 +183,8 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
     if f"{MATCHED}-r0" in tails:
         matched = f"{drifted(family.get('drift'))}: {far(f'{MATCHED}-r0'):.1f}%."
         more = f"SFT model as far from base as RL{matched} {more}".strip()
-    return more_in_sft("NRN", pairs, stars, others, more, "below 0.3 or above 0.7")
+    step = one_feature(tails.values())
+    return more_in_sft("NRN", pairs, stars, others, more, "below 0.3 or above 0.7", step)
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
@@ -187,7 +198,13 @@ def attributed_features(family: Mapping[str, Any]) -> Verdict:
         return [[100 * found[key] / max(1, found["alive"]) for key in keys] for found in trios]
 
     others = {kind: found for kind in COMPARED if (found := both(f"{kind}-"))}
-    return more_in_sft("MAS", both(), both(score="_star"), others, "", "above 0.5")
+    step = one_feature(every.values())
+    return more_in_sft("MAS", both(), both(score="_star"), others, "", "above 0.5", step)
+
+
+def one_feature(counts: Iterable[Mapping[str, Any]]) -> float:
+    """Return the percentage that one feature is of the alive ones, at most."""
+    return 100 / max(1, min(found["alive"] for found in counts))
 
 
 def replicates(names: Iterable[str], start: str) -> list[str]:

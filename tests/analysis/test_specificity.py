@@ -148,7 +148,7 @@ def test_lists_within_one_crosscoder_are_by_nrn_against_base():
 
 def test_the_null_within_one_crosscoder_is_that_of_models_without_order():
     """Planted: 20 of 400 features belong to all checkpoints and not to base, so that all lists are
-    the same. In random order of models a list still holds what base happens to lack."""
+    the same. With norms shuffled over models a list still holds what base happens to lack."""
     norms = torch.rand(6, 400, generator=torch.manual_seed(1)) * 0.2 + 1
     norms[0, :20] = 0.01
     alive = np.ones(400, dtype=bool)

@@ -139,7 +139,7 @@ def test_overlap_within_one_crosscoder_is_a_third_line() -> None:
     axes = draw_overlap(table[table["family"] == "tiny"], LABELS, 50).axes
     assert len(axes) == 6 and "in one crosscoder" in axes[4].get_title()
     assert [text.get_text() for text in axes[4].texts] == ["50", "7", "7", "50"]
-    assert axes[4].get_xlabel() == "checkpoint\n(models in random order: 20, 95%: 26)"
+    assert axes[4].get_xlabel() == "checkpoint\n(norms shuffled over models: 20, 95%: 26)"
     assert "another seed: 2)" in axes[0].get_xlabel(), "a count, also beside a mean"
     assert axes[5].texts[0].get_text() == "not trained"
 

@@ -213,6 +213,20 @@ def test_a_claim_that_l1_does_not_support_is_no_artifact() -> None:
     assert (found.batch_topk["low"], found.batch_topk["verdict"]) == (None, UNDECIDED)
 
 
+def test_one_feature_of_each_seed_decides_nothing() -> None:
+    """The interval shows only how many features are alive, not how much seeds differ."""
+    counts = zip((200, 204, 196), (1, 1, 1), (0, 0, 0), strict=True)
+    family = {"specificity": {}}
+    for seed, (alive, sft, rl) in enumerate(counts):
+        family["specificity"] |= {
+            f"sft-5-r{seed}": tail(sft) | {"alive": alive},
+            f"rl-5-r{seed}": tail(rl) | {"alive": alive},
+        }
+    found = specific_features(family)
+    assert found.low is not None and found.low > 0 and found.verdict == UNDECIDED
+    assert found.reason == "seeds differ by at most one feature, so they have no interval"
+
+
 def test_mas_with_batch_topk() -> None:
     seeds = {f"r{i}": attributed(20 + i, 5) for i in range(3)} | {"topk-r0": attributed(3, 13)}
     found = attributed_features(family(attribution=seeds))
@@ -302,7 +316,7 @@ def test_one_crosscoder_of_all_checkpoints_is_named_beside_the_pairs() -> None:
     common = {"1-5": [30, 50]} | {f"{k}-{k + 1}": [40 + k, 50] for k in range(1, 5)}
     lists["sft"]["together"] = {"common": common, "null": {"mean": 20.4, "high": 26.0}}
     both = family(turnover=lists)
-    chance = "in common, with its models in random order 20 (in 95% of draws at most 26)."
+    chance = "in common, with norms shuffled over models 20 (95%: at most 26)."
     name = "SFT in one crosscoder of all checkpoints:"
     assert early_features(both).against.endswith(f"{name} 30 of 50 {chance}")
     steps = "41 of 50, 42 of 50, 43 of 50, 44 of 50"

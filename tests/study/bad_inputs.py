@@ -9,14 +9,12 @@ import copy
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import snakemake.cli
-from conftest import ENVIRONMENT, MINI, ROOT, Study
+from conftest import ENVIRONMENT, MINI, ROOT, Study, forked
 
 DOCS = ROOT / "docs" / "bad-input.md"
 BEFORE = "before any job"
@@ -257,25 +255,10 @@ def run(case: Case, folder: Path) -> tuple[str, str]:
 
 def fork(case: Case, folder: Path) -> tuple[str, str]:
     """Do the same in a process forked from this one, which has imported Snakemake already."""
-    study, output = Study(folder, base()), folder / "output"
+    study = Study(folder, base())
     case.make(study)
-    arguments = study.command("--cores", "1", *case.arguments)[3:]
-    if (child := os.fork()) == 0:
-        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
-        os.dup2(1, 2)
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not pytest's
-        os.chdir(folder)
-        os.environ.update(ENVIRONMENT)
-        try:
-            snakemake.cli.main(arguments)
-        except SystemExit as end:
-            if isinstance(end.code, str):
-                print(end.code)
-            sys.stdout.flush()
-            os._exit(end.code if isinstance(end.code, int) else 1)
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return checked(case, status, output.read_text())
+    done = forked(study.command("--cores", "1", *case.arguments), folder)
+    return checked(case, done.returncode, done.stdout)
 
 
 def checked(case: Case, status: int, output: str) -> tuple[str, str]:

@@ -37,7 +37,6 @@ class Study:
         self.folder = folder
         self.root = root
         self.snakefile = root / "Snakefile"
-        self.program = ["-m", "snakemake"]
         self.config = copy.deepcopy(config)
 
     def change(self, key: str, value: Any) -> None:
@@ -69,7 +68,7 @@ class Study:
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         return [
-            *(sys.executable, *self.program, "--snakefile", str(self.snakefile)),
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile)),
             *("--workflow-profile", str(self.root / "profiles" / profile)),
             *("--directory", str(self.folder), "--configfile", str(file), *arguments),
         ]
@@ -93,16 +92,20 @@ class Study:
             with self.start(*arguments, **options) as process:
                 output, _ = process.communicate()
             return subprocess.CompletedProcess(process.args, process.returncode, output)
-        command = self.command(*arguments, **options)
-        with tempfile.TemporaryFile("w+") as words:
-            process = FORK.Process(target=run_snakemake, args=(command, self.folder, words))
-            process.start()
-            process.join()
-            words.seek(0)
-            return subprocess.CompletedProcess(command, process.exitcode, words.read())
+        return forked(self.command(*arguments, **options), self.folder)
 
 
 FORK = multiprocessing.get_context("fork")
+
+
+def forked(command: list[str], folder: Path) -> subprocess.CompletedProcess:
+    """Run a command of `Study.command` in a fork of this process, which has imported Snakemake."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = FORK.Process(target=run_snakemake, args=(command, folder, output))
+        process.start()
+        process.join()
+        output.seek(0)
+        return subprocess.CompletedProcess(command, process.exitcode, output.read())
 
 
 def run_snakemake(command: list[str], folder: Path, output: TextIO) -> None:

@@ -46,7 +46,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
 def by_chance(part: pd.DataFrame) -> str:
     """Return the null of overlaps within one crosscoder: its mean and 95% quantile."""
     mean, high = (part.loc[part["kind"] == kind, "overlap"].item() for kind in NULLS_TOGETHER)
-    return f"models in random order: {mean:.0f}, 95%: {high:.0f}"
+    return f"norms shuffled over models: {mean:.0f}, 95%: {high:.0f}"
 
 
 def square(part: pd.DataFrame) -> pd.DataFrame:

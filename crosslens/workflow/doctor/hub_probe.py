@@ -22,6 +22,7 @@ from huggingface_hub.utils import filter_repo_objects
 
 from crosslens.config.chat_template_file import FILE, SETTINGS, has_chat_template
 from crosslens.data.hub import MODEL_FILES, OTHER_COPIES
+from crosslens.io.errors import InputError
 
 SECONDS = 10  # until a request to the hub counts as failed
 TOGETHER = 8  # requests
@@ -121,8 +122,11 @@ def look(item: Item) -> Item:
     files = [path.relative_to(folder).as_posix() for path in Path(folder).rglob("*")]
     if lacking := incomplete(item, Path(folder), files):
         return {"status": "not cached", "reason": lacking}
-    if item.get("chat_template") and not has_chat_template(item["key"], Path(folder)):
-        return {"status": "no chat template"}
+    try:
+        if item.get("chat_template") and not has_chat_template(item["key"], Path(folder)):
+            return {"status": "no chat template"}
+    except InputError as problem:
+        return {"status": "failed", "reason": str(problem).rstrip(".")}
     script = kind == "dataset" and script_only(item["name"], files)
     return {"status": "cached", "script": script}
 

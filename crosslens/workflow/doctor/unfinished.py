@@ -29,7 +29,7 @@ def unfinished(study: StudyConfig, results: Path) -> list[Finding]:
     found = {path for pattern in PATTERNS for path in results.glob(pattern)} - resumed
     folders = sorted({path.parent for path in found})
     if not folders:
-        return [ok("unfinished", "every job that was killed can be resumed")]
+        return [ok("unfinished", "what killed jobs left is of jobs of this configuration")]
     return [
         describe(folder, results, sorted(path for path in found if path.parent == folder))
         for folder in folders

@@ -29,7 +29,8 @@ def test_two_workers_killed_and_resumed_train_as_one(world: Path) -> None:
         runs[1].wait_for(5)
         runs[1].kill()
         reached = resumable_run.last_complete_checkpoint(runs[1].run)
-        assert resumable_run.checkpoint_step(reached) == 4
+        step = resumable_run.checkpoint_step(reached)  # completed some time after it is saved
+        assert step in (2, 4, 6)
         assert len([*reached.glob("actor/optim_world_size_2_rank_*.pt")]) == 2
         runs.append(Run(world, folders[1], "two-workers-again", TWO))
         runs[2].finish()
@@ -37,7 +38,7 @@ def test_two_workers_killed_and_resumed_train_as_one(world: Path) -> None:
     finally:
         for run in runs:
             run.kill()
-    assert runs[2].steps() == [*range(5, STEPS + 1)]
+    assert runs[2].steps() == [*range(step + 1, STEPS + 1)]
     one, two = (pd.read_csv(folder / "grpo-curves.csv") for folder in folders)
     assert [*one["step"]] == [*range(1, STEPS + 1)] and (one["grad_norm"] > 0).any()
     for column in ("reward", "response_length"):  # of the same completions
