@@ -5,7 +5,7 @@ crosslens.reporting.feature_page.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -318,10 +318,8 @@ def card(
         "decoded": {model: rounded(row[f"r2_{model}"]) for model in crosscoder.models},
         "matches": {seed: rounded(value) for seed, value in matches.items()},
         "cosine": {
-            f"{a} and {b}": rounded(similar[i, j])
-            for i, a in enumerate(crosscoder.models)
-            for j, b in enumerate(crosscoder.models)
-            if i < j
+            f"{crosscoder.models[i]} and {crosscoder.models[j]}": rounded(similar[i, j])
+            for i, j in combinations(range(len(crosscoder.models)), 2)
         },
         "scores": {task: rounded(value) for task, value in scores.items()},
         "rate_by_source": {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,17 @@ class Seen(NamedTuple):
     x: Float[torch.Tensor, "p n d"]
     own: Float[torch.Tensor, "p d"]
     partner: None = None
+
+
+def recorder(seen: dict[str, torch.Tensor]) -> Callable[..., None]:
+    """Return a hook that keeps a forward pass's token ids, mask and positions in `seen`."""
+
+    def record(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+        seen.clear()
+        seen["input_ids"] = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        seen.update({name: kwargs[name] for name in MASKING if kwargs.get(name) is not None})
+
+    return record
 
 
 @contextmanager
@@ -53,12 +65,13 @@ def intervene(
     device, body = next(model.parameters()).device, body_of(model)
     units = [0.0] * len(features) if units is None else units
     edit = Editor(crosscoder.to(device), index, readout).edit(features, dose, units)
+    edited = partial(
+        edited_positions,
+        scale=crosscoder.scales[index].item(),
+        skip_positions=skip_positions,
+        sink_threshold=sink_threshold,
+    )
     seen: dict[str, torch.Tensor] = {}
-
-    def remember(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
-        seen.clear()
-        seen["input_ids"] = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
-        seen.update({name: kwargs[name] for name in MASKING if kwargs.get(name) is not None})
 
     def hook(module: torch.nn.Module, args: tuple, kwargs: dict, output):
         h = output[0] if isinstance(output, tuple) else output
@@ -66,19 +79,12 @@ def intervene(
         x = repeated(flat, crosscoder) if read is None else read(**seen)
         delta = edit(Seen(x, flat)).view_as(h)
         places = positions(h, kwargs.get("position_ids")).expand(h.shape[:2])
-        where = edited_positions(
-            h,
-            places,
-            torch.ones_like(places, dtype=torch.bool),
-            scale=crosscoder.scales[index].item(),
-            skip_positions=skip_positions,
-            sink_threshold=sink_threshold,
-        )
-        new = torch.where(where[..., None], h + delta.to(h.dtype), h)
+        real = torch.ones_like(places, dtype=torch.bool)
+        new = torch.where(edited(h, places, real)[..., None], h + delta.to(h.dtype), h)
         return (new, *output[1:]) if isinstance(output, tuple) else new
 
     handles = [
-        body.register_forward_pre_hook(remember, with_kwargs=True),
+        body.register_forward_pre_hook(recorder(seen), with_kwargs=True),
         decoder_layers(body)[layer - 1].register_forward_hook(hook, with_kwargs=True),
     ]
     try:

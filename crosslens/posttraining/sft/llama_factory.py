@@ -177,20 +177,19 @@ def train(
     if "deepspeed" in options:
         stage = int(settings.deepspeed.removeprefix("zero"))
         write_json(run / "deepspeed.json", deepspeed_settings(stage, settings.batch_size))
-    torchrun = [*TORCHRUN, f"--nproc-per-node={devices}", "-m"]
-    launched = devices > 1 or "deepspeed" in options
-    command = [
-        sys.executable,
-        "-m",
-        *(torchrun if launched else []),
-        "crosslens.posttraining.sft.entrypoint",
-    ]
     variables = ENVIRONMENT | {"HF_DATASETS_CACHE": str(run / "cache")}
     if gpus == 0:
         variables["OMP_NUM_THREADS"] = run_threads(run)
+    command = program(devices, launched=devices > 1 or "deepspeed" in options)
     backend_process.run_backend(
         "LLaMA-Factory", [*command, str(file), str(settings.batch_size)], variables
     )
+
+
+def program(devices: int, *, launched: bool) -> list[str]:
+    """Return the command of the training process, or of torchrun if it is to launch several."""
+    torchrun = [*TORCHRUN, f"--nproc-per-node={devices}", "-m"] if launched else []
+    return [sys.executable, "-m", *torchrun, "crosslens.posttraining.sft.entrypoint"]
 
 
 def collect_checkpoints(run: Path, base: Path, targets: list[Path], loss: Path) -> None:
