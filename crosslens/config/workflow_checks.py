@@ -28,10 +28,9 @@ def check_names(study: StudyConfig, rules: set[str]) -> None:
 
 
 def check_resources(study: StudyConfig, rules: set[str], limit: int | None) -> None:
-    """Raise InputError for resources of a rule that does not exist or that cannot have them.
+    """Raise InputError for an unknown rule, or for GPUs that a rule for CPUs requests.
 
-    A rule is called as its script. `limit` is that of `--resources gpu=N`, to which Snakemake
-    would lower a rule's GPUs without a message; None where there is none.
+    `limit` is N of `--resources gpu=N`, or None. Snakemake would silently lower larger requests.
     """
     for rule, request in study.resources.items():
         if new := RENAMED_RULES.get(rule):

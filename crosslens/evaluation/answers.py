@@ -68,7 +68,7 @@ def engine_arguments(model: Path, prompt: int, max_new_tokens: int) -> dict[str,
 
 
 def read_answers(files: Iterable[Path]) -> Answers:
-    """Return the rows of generate_answers by task, document and repetition."""
+    """Return the answers that rule generate_answers wrote, by task, document and repetition."""
     rows = [row for file in files for row in read_jsonl(file)]
     return {(row["task"], row["doc_id"], row["repetition"]): row for row in rows}
 

@@ -16,7 +16,7 @@ PATIENCE = 100  # draws in a row that are not new, after which the world counts 
 def distinct_problems(
     rng: random.Random, count: int, operations: int, exams: list[Problem]
 ) -> list[Problem]:
-    """Return problems that differ from each other, and compute nothing that an exam's computes.
+    """Return distinct problems, none of which computes what a problem of an exam computes.
 
     Raises InputError when the world has too few problems of at most `operations` operations.
     """

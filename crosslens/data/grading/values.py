@@ -194,7 +194,10 @@ def function(node: Node, point: Mapping[str, Fraction]) -> Number:
 
 
 def applied(node: Node, point: Mapping[str, Fraction]) -> Number:
-    """Return a number that depends on a function's name and arguments alone."""
+    """Return a pseudo-random value of a named function, such as f(x).
+
+    Equal names and arguments give equal values.
+    """
     arguments = [mp.nstr(number(value(part, point)), TOLERANCE) for part in node.parts]
     return coordinate(f"{node.value}({arguments})", 0)
 

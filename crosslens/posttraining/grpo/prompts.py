@@ -92,6 +92,6 @@ def check_tokenizer(file: Path, text: str, ids: list[int]) -> None:
         tokenizer.no_truncation()
         if tokenizer.encode(text, add_special_tokens=False).ids != ids:
             raise InputError(
-                f"{file}: the backend's transformers tokenizes differently than this file, so RL "
-                "would read different tokens than the rest of the study. Correct the tokenizer."
+                f"{file}: the backend's transformers tokenizes differently than this file says, so "
+                "RL would train on other tokens than the study reads. Correct its files."
             )
