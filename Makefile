@@ -42,22 +42,21 @@ mini: environments
 	$(SNAKEMAKE) --configfile mini.yaml --cores $(CORES) && \
 	echo "report: results/mini/report.html ($$(($$(date +%s) - started)) s)"
 
-# Each environment runs the tests of what it is for, three at a time; all run even if one fails, and each is printed when
-# it ends. Those of given models take longest and often wait, so the others are nice to them. Triton chooses its
-# interpreter when it is first imported.
+# Each environment runs the tests of what it is for, two at a time; all of them run even if one fails,
+# and each is printed when it ends. Triton chooses its interpreter when it is first imported.
 test: environments
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target $(TESTS)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(TESTS)
 
 test-given: # they share one study of given models
 	@$(VENVS)/workflow/bin/python $(PYTEST) $(GIVEN)
 test-study:
-	@nice $(VENVS)/workflow/bin/python $(PYTEST) $(STUDY)
+	@$(VENVS)/workflow/bin/python $(PYTEST) $(STUDY)
 test-workflow:
-	@nice $(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
+	@$(VENVS)/workflow/bin/python $(PYTEST) tests/study $(patsubst %,--ignore=%,$(STUDY) $(GIVEN))
 test-analysis:
-	@TRITON_INTERPRET=1 nice $(VENVS)/analysis/bin/python $(PYTEST)
+	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST)
 test-grpo:
-	@nice $(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
+	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
 test-vllm: # an environment of its own, and not part of `make test`
 	@$(MAKE_ENVIRONMENTS) vllm
 	@$(VENVS)/vllm/bin/python $(PYTEST) tests/posttraining/vllm
@@ -65,7 +64,7 @@ test-quick: # in one environment; not part of `make test`, which runs these test
 	@$(MAKE_ENVIRONMENTS) analysis
 	@$(VENVS)/analysis/bin/python $(PYTEST) -m "not slow"
 test-sft:
-	@nice $(VENVS)/sft/bin/python $(PYTEST) tests/posttraining/sft
+	@$(VENVS)/sft/bin/python $(PYTEST) tests/posttraining/sft
 
 # Peers have an environment of their own. Two threads, unless BENCH_THREADS says otherwise; as in the
 # workflow, PyTorch's threads do not spin while they wait.

@@ -112,7 +112,7 @@ def run_snakemake(command: list[str], folder: Path, output: TextIO) -> None:
     """Do in this process what the command does in one of its own."""
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
-    sys.stdout, sys.stderr = (os.fdopen(stream, "w") for stream in (1, 2))
+    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)  # one, which keeps their order
     os.chdir(folder)
     os.environ |= ENVIRONMENT
     sys.argv = command[2:]
