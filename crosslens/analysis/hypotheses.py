@@ -103,11 +103,7 @@ def judge(
             | {"seeds": len(own), "seeds_with_set": sum(sets), "controls_needed": needed}
             | evidence(h, compared[name], own, benchmark)
             | {"sft_control": sft_control(h, runs, benchmark, rule)}
-            | (
-                {"batch_topk": other_runs(h, topk.get(h.target, ()), benchmark, rule)}
-                if topk
-                else {}
-            )
+            | with_batch_topk(h, topk, benchmark, rule)
             | {"rl_gain": gap, "p": p_values[name], "p_holm": adjusted[name]}
             | verdict(h, compared[name], adjusted[name], gap, rule, sets=sets, needed=needed)
         )

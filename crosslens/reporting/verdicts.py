@@ -146,13 +146,15 @@ def more_in_sft(
     others: Mapping[str, Sequence[Sequence[float]]],
     more: str,
     what: str,
-    step: float,
+    alive: Mapping[str, int],
 ) -> Verdict:
     """Judge whether SFT has more specific features than RL, by the percentages of both by seed.
 
     `stars` are the same by the measure without shrinkage, `others` those of the other kinds of
-    crosscoders, by kind. `step` is the percentage that one feature is, at most.
+    crosscoders, by kind. `alive` has the fewest alive features of a crosscoder of each kind ("": the
+    first), which give the most percent that one feature can be.
     """
+    steps = {kind: 100 / max(1, count) for kind, count in alive.items()}
     less = {kind: [sft - rl for sft, rl in found] for kind, found in others.items()}
     null = mean(less["swapped"]) if "swapped" in less else 0.0
     parts = [claimed(max(0.0, null)), by_seed(pairs)]
@@ -160,8 +162,8 @@ def more_in_sft(
     parts += [more, corrected(f"{measure}*", stars, t_interval([sft - rl for sft, rl in stars]))]
     against = " ".join(filter(None, parts))
     unit = f"points: percentage of alive features with {measure} {what}, SFT minus RL"
-    found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null, step)
-    return with_topk(found, less.get(TOPK, []), step)
+    found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null, steps[""])
+    return with_topk(found, less.get(TOPK, []), steps.get(TOPK, 0.0))
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
@@ -183,8 +185,11 @@ def specific_features(family: Mapping[str, Any]) -> Verdict:
     if f"{MATCHED}-r0" in tails:
         matched = f"{drifted(family.get('drift'))}: {far(f'{MATCHED}-r0'):.1f}%."
         more = f"SFT model as far from base as RL{matched} {more}".strip()
-    step = one_feature(tails.values())
-    return more_in_sft("NRN", pairs, stars, others, more, "below 0.3 or above 0.7", step)
+    alive = {
+        kind: fewest(tails, [f"{FINAL[p]}-{kind and f'{kind}-'}" for p in ("sft", "rl")])
+        for kind in ["", *others]
+    }
+    return more_in_sft("NRN", pairs, stars, others, more, "below 0.3 or above 0.7", alive)
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
@@ -198,13 +203,14 @@ def attributed_features(family: Mapping[str, Any]) -> Verdict:
         return [[100 * found[key] / max(1, found["alive"]) for key in keys] for found in trios]
 
     others = {kind: found for kind in COMPARED if (found := both(f"{kind}-"))}
-    step = one_feature(every.values())
-    return more_in_sft("MAS", both(), both(score="_star"), others, "", "above 0.5", step)
+    alive = {kind: fewest(every, [kind and f"{kind}-"]) for kind in ["", *others]}
+    return more_in_sft("MAS", both(), both(score="_star"), others, "", "above 0.5", alive)
 
 
-def one_feature(counts: Iterable[Mapping[str, Any]]) -> float:
-    """Return the percentage that one feature is of the alive ones, at most."""
-    return 100 / max(1, min(found["alive"] for found in counts))
+def fewest(numbers: Mapping[str, Mapping[str, Any]], starts: Iterable[str]) -> int:
+    """Return the fewest alive features of a crosscoder, of all seeds of those named."""
+    names = [f"{start}r{seed}" for start in starts for seed in replicates(numbers, f"{start}r")]
+    return min(numbers[name]["alive"] for name in names)
 
 
 def replicates(names: Iterable[str], start: str) -> list[str]:

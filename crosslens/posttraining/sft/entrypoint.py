@@ -121,8 +121,8 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
     )
     if found != given and end in trace:
         raise InputError(
-            "sft.llamafactory_options: LLaMA-Factory's template changes the traces: encoded, the "
-            f"first begins with {found[:40]!r}, before with {given[:40]!r}. Name a template."
+            "sft.llamafactory_options: LLaMA-Factory's template changes the traces. The first one "
+            f"is {given[:40]!r}..., encoded {found[:40]!r}.... Name a template."
         )
     if end not in trace or tokenizer.decode(trace[len(answer) + 1 :]).strip():
         raise InputError(
