@@ -151,8 +151,8 @@ def more_in_sft(
     """Judge whether SFT has more specific features than RL, by the percentages of both by seed.
 
     `stars` are the same by the measure without shrinkage, `others` those of the other kinds of
-    crosscoders, by kind. `alive` has the fewest alive features of a crosscoder of each kind ("": the
-    first), which give the most percent that one feature can be.
+    crosscoders, by kind. `alive` has the fewest alive features of a crosscoder, by kind ("" for
+    `pairs`); one feature is at most the percentage that follows.
     """
     steps = {kind: 100 / max(1, count) for kind, count in alive.items()}
     less = {kind: [sft - rl for sft, rl in found] for kind, found in others.items()}
