@@ -14,7 +14,18 @@ import torch
 from benchmarks.machine import describe
 
 # A module that is here has a title and the two functions that the package's docstring tells of.
-MODULES = ("step", "paths", "training", "compilation", "reader", "extraction", "quality", "model")
+MODULES = (
+    "agreement",
+    "step",
+    "batch_topk",
+    "paths",
+    "training",
+    "compilation",
+    "reader",
+    "extraction",
+    "quality",
+    "model",
+)
 
 
 def table(lines: list[dict]) -> str:

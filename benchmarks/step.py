@@ -14,7 +14,7 @@
 from collections.abc import Callable
 from functools import cache
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -22,6 +22,9 @@ from benchmarks.timing import Seconds, interleaved, ratio
 from crosslens.crosscoder.kernels.bf16_screen import SCREEN_BELOW, is_supported
 from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 from crosslens.crosscoder.model import Crosscoder
+
+if TYPE_CHECKING:
+    from sae_lens import TrainingSAE
 
 TITLE = "Training step"
 BATCH, BETA, RATE = 1024, 2.0, 1e-9  # at this rate the density stays what it is
@@ -58,13 +61,16 @@ def crosscoder_of(size: Size, x: torch.Tensor, decoder_norm: float = 0.08) -> Cr
     return crosscoder
 
 
-def ours(size: Size, x: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    """Return the library's step, by the path it chooses."""
+def ours(
+    size: Size, x: torch.Tensor, dtype: torch.dtype, *, batch_topk: bool = False
+) -> Callable[[], object]:
+    """Return the library's step: with an L1 penalty by the path it chooses, or with BatchTopK."""
     crosscoder = crosscoder_of(size, x)
-    settings = StepSettings((0.9, 0.999), 1.0, dtype)
+    settings = StepSettings((0.9, 0.999), 1.0, dtype, "sparse" if batch_topk else "auto")
     stepper = TrainStep(crosscoder, Moments.zero(crosscoder), BATCH, settings)
+    beta, keep = (0.0, size.l0 * BATCH) if batch_topk else (BETA, None)
     step = iter(range(10**9))
-    return lambda: stepper.take(x, BETA, RATE, next(step))
+    return lambda: stepper.take(x, beta, RATE, next(step), keep)
 
 
 def autograd(size: Size, x: torch.Tensor, *, autocast: bool = False) -> Callable[[], object]:
@@ -106,8 +112,6 @@ def einsum(size: Size, x: torch.Tensor) -> Callable[[], object]:
 def sae_lens(size: Size, x: torch.Tensor) -> Callable[[], object]:
     """SAELens' trainer with the same bias and an L1 penalty weighted by decoder norms."""
     from sae_lens import StandardTrainingSAE, StandardTrainingSAEConfig
-    from sae_lens.config import SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
 
     config = StandardTrainingSAEConfig(
         d_in=size.n * size.d_model, d_sae=size.d_sparse, l1_coefficient=BETA, dtype="float32"
@@ -117,9 +121,16 @@ def sae_lens(size: Size, x: torch.Tensor) -> Callable[[], object]:
     sae.b_enc.data.copy_(start.b_enc.data)
     sae.W_enc.data.copy_(start.W_enc.data.reshape(sae.W_enc.shape))
     sae.W_dec.data.copy_(start.W_dec.data.transpose(0, 1).reshape(sae.W_dec.shape))
+    return by_saelens(sae, x)
+
+
+def by_saelens(sae: "TrainingSAE", x: torch.Tensor) -> Callable[[], object]:
+    """Return the step of SAELens's trainer on the models' concatenated activations."""
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
     plan = SAETrainerConfig(BATCH * 10**6, BATCH, lr=RATE, lr_end=RATE)
-    trainer = SAETrainer(plan, sae, iter([]))
-    flat = x.reshape(len(x), -1)
+    trainer, flat = SAETrainer(plan, sae, iter([])), x.flatten(1)
     return lambda: trainer.step(flat)
 
 
