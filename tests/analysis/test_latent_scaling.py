@@ -1,5 +1,7 @@
 """Latent scaling: worked numbers, least squares written out, planted concepts by error rates."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from crosslens.analysis.latent_scaling import (
     debiased,
     patterns,
 )
+from crosslens.analysis.specificity import nrn
 from crosslens.crosscoder.heldout import Batch, Entries, reconstruct
 from crosslens.crosscoder.model import Crosscoder
 
@@ -107,6 +110,39 @@ def test_betas_are_the_least_squares_solutions_and_obey_their_identity(n):
     torch.testing.assert_close(scaling.beta_activation, by_parts)
 
 
+def closed_form(y, f, d):
+    """Return beta = d'Y'f / (|f|^2 |d|^2) of one latent (Minder et al. 2025, arXiv:2504.02922)."""
+    return (d @ (y.T @ f) / (f.square().sum() * d.square().sum())).item()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_betas_of_a_pair_are_the_published_closed_form(planted):
+    """Targets as in the authors' program (sparsity-artifacts-crosscoders, tools/latent_scaler):
+    d is the tuned model's, an error is the activation less the reconstruction without the latent.
+    That program leaves the decoder's bias in reconstructions. Planted: base has a known part of
+    each latent."""
+    draw = torch.Generator().manual_seed(5)
+    f = torch.rand(80, 6, generator=draw) * (torch.rand(80, 6, generator=draw) < 0.3)
+    D = torch.randn(2, 6, 12, generator=draw) * torch.tensor([0.3, 1.0])[:, None, None]
+    b, parts = torch.randn(2, 12, generator=draw), torch.linspace(-0.5, 2, 6)
+    if planted:
+        D[1] = 2 * torch.linalg.qr(torch.randn(12, 12, generator=draw)).Q[:6]
+        x = torch.stack([f * parts @ D[1], f @ D[1]], dim=1) + b
+    else:
+        x = torch.randn(80, 2, 12, generator=draw) + b
+    scaling = scaling_of(with_decoder(D, b), x, f)
+    assert (scaling.probe == 1).all()
+    f, D, x, b = f.double(), D.double(), x.double(), b.double()
+    for i, k in product(range(2), range(6)):
+        written, own = f @ D[i], torch.outer(f[:, k], D[i, k])
+        targets = x[:, i] - (written - own + b[i]), written, x[:, i] - b[i]
+        expected = [closed_form(y, f[:, k], D[1, k]) for y in targets]
+        found = scaling.beta_error, scaling.beta_reconstruction, scaling.beta_activation
+        assert [beta[i, k].item() for beta in found] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        if planted:
+            assert expected[2] == pytest.approx(1.0 if i else parts[k].item(), abs=1e-6)
+
+
 def test_rescaling_a_feature_changes_no_ratio():
     """The loss leaves the scale of f free: f times c and its decoder over c."""
     crosscoder, x, f = toy()
@@ -180,6 +216,75 @@ def shrunk_by_l1(f, x, beta, sweeps=15):
             norm = best.norm(dim=1, keepdim=True)
             W_dec[:, k] = best * (1 - beta / 2 * total[k] / square[k] / norm).clamp(min=0)
     return W_dec
+
+
+def at_the_optimum(strengths, f=(1.0, 2.0, 0.0), beta=2.0):
+    """Return one concept's crosscoder at the optimum of Eq. 3 with its activations and f.
+
+    Model i has the concept with strength a_i: its activations are f a_i along the first axis. The
+    encoder reads f from the last model.
+    """
+    f = torch.tensor(f)[:, None]
+    x = torch.zeros(len(f), len(strengths), 2)
+    x[:, :, 0] = f * torch.tensor(strengths)
+    crosscoder = with_decoder(shrunk_by_l1(f, x, beta))
+    with torch.no_grad():
+        crosscoder.W_enc.zero_()
+        crosscoder.W_enc[-1, 0, 0] = 1 / strengths[-1]
+    return crosscoder, x, f
+
+
+def test_l1_shrinks_every_decoder_by_the_same_length():
+    """f = (1, 2, 0), beta = 2: T = 0.6, so that strengths .5, .7 and 2 leave norms 0, .1 and 1.4.
+    There the loss has no gradient, and for the decoder of zero one that its penalty outweighs."""
+    crosscoder, x, f = at_the_optimum((0.5, 0.7, 2.0))
+    norms = crosscoder.W_dec.detach().norm(dim=2)[:, 0]
+    torch.testing.assert_close(norms, torch.tensor([0.0, 0.1, 1.4]), atol=1e-6, rtol=0)
+    loss = crosscoder.loss(x, 2.0)
+    assert torch.equal(loss.f, f)
+    loss.total.backward()
+    gradient = crosscoder.W_dec.grad.norm(dim=2)[:, 0]
+    assert gradient[1:].max() < 1e-6 and 0 < gradient[0] <= 2.0 * f.mean()
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "shrunk", "true"),
+    [(1.0, 3.0, 1.0, 0.75), (2.0, 5.0, 0.8, 0.714), (9.0, 10.0, 0.529, 0.526)],
+)
+def test_l1_moves_nrn_outward_and_latent_scaling_moves_it_back(base, tuned, shrunk, true):
+    """Mean contributions to base and RL, weighted by f: each loses beta / 2 = 1."""
+    unit = 3 / 5  # sum f / sum f^2: the strength of a contribution of 1
+    crosscoder, x, f = at_the_optimum((base * unit, tuned * unit))
+    norms = crosscoder.W_dec.detach().norm(dim=2)
+    assert nrn(norms).item() == pytest.approx(shrunk, abs=5e-4)
+    corrected = debiased(scaling_of(crosscoder, x, f).beta_error)[1]
+    assert corrected.item() == pytest.approx(true, abs=5e-4)
+
+
+def test_how_much_of_a_feature_a_decoder_of_zero_can_hide():
+    """With T = 0.6 and |u| = 1.4, s = T / |u|: the longest decoder's beta is 1 + s, and a decoder
+    is zero up to nu = s / (1 + s) = 0.3."""
+    crosscoder, x, f = at_the_optimum((0.6, 0.601, 2.0))
+    scaling = scaling_of(crosscoder, x, f)
+    norms = crosscoder.W_dec.detach().norm(dim=2)[:, 0]
+    assert norms[0] < 1e-6 < 5e-4 < norms[1]
+    assert scaling.beta_error[2, 0].item() == pytest.approx(1 + 0.6 / 1.4, abs=1e-6)
+    assert scaling.nu_error[0, 0].item() == pytest.approx(0.3, abs=1e-6)
+
+
+def test_ratios_in_the_models_own_units():
+    """nu is of scaled activations; without scales it is nu s_i* / s_j."""
+    draw = torch.Generator().manual_seed(1)
+    scales = torch.tensor([0.8, 1.25, 1.0])[:, None]
+    f = torch.rand(50, 4, generator=draw) * (torch.rand(50, 4, generator=draw) < 0.5)
+    W_dec = torch.randn(3, 4, 6, generator=draw) * torch.tensor([0.3, 0.5, 2.0])[:, None, None]
+    x = torch.einsum("tk,nkd->tnd", f, W_dec) + 0.3 * torch.randn(50, 3, 6, generator=draw)
+    scaled = scaling_of(with_decoder(W_dec), x, f)
+    raw = scaling_of(with_decoder(W_dec / scales[:, None]), x / scales, f)
+    assert (scaled.probe == 2).all() and torch.equal(raw.probe, scaled.probe)
+    for name in ("nu_error", "nu_reconstruction", "nu_activation"):
+        expected = getattr(scaled, name) * scales[2] / scales
+        torch.testing.assert_close(getattr(raw, name), expected, atol=1e-5, rtol=1e-4)
 
 
 def planted(seed):
