@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from crosslens.analysis.outcomes import (
     Benchmark,
@@ -102,6 +103,27 @@ def test_drawing_every_answer_again_is_net_negative() -> None:
     assert undirected(0.0, before, choices) == 0
     two = np.arange(100) < 50
     assert undirected(0.3, two, np.full(100, 2)) == pytest.approx(0.0)
+
+
+def test_noise_gains_where_base_is_wrong_and_loses_more_elsewhere() -> None:
+    """Two choices; normal margins of mean .5 and deviation 1, and noise of deviation .2, evenly
+    spread. The gross gain of .026 is of the first order in the noise, the net change of the second:
+    P(margin < 0) - P(margin + noise < 0) = -.0034."""
+    count = 100_000
+    even = (np.arange(count) + 0.5) / count
+    margin = 0.5 + stats.norm.ppf(even)
+    noise = 0.2 * stats.norm.ppf(count * even * 0.5**0.5 % 1)
+    right = np.tile([True, False], (count, 1))
+    before, after = ((m < 0).astype(np.int8) for m in (margin, margin + noise))
+    facts = Benchmark(
+        ["t"], [], ["t"] * count, ["A"] * count, ["p"] * count, right, np.full(count, 2),
+        {"rl": np.zeros(count, dtype=np.int8)}, ~right[:, 0],
+    )  # fmt: skip
+    run = Run(0, "base", "rl", [], after[None], noise[None], before, np.zeros(count))
+    found = effect_numbers(run, facts, 0, np.ones(count, dtype=bool))
+    assert found["won"] / count == pytest.approx(0.0261, abs=1e-4)
+    assert found["net"] / 100 == pytest.approx(-0.0034, abs=1e-4)
+    assert found["won"] - found["lost"] == pytest.approx(found["net"] / 100 * count)
 
 
 def test_noise_gains_on_critical_samples_and_not_on_all_questions() -> None:

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from crosslens.analysis.significance import (
     Effects,
@@ -38,6 +39,26 @@ def test_mcnemar_by_enumeration() -> None:
         for lost in range(6):
             if won + lost:
                 assert mcnemar(won, lost).exact == pytest.approx(tail(won, lost))
+
+
+def most_lost(changed: int) -> int:
+    """Return how many of the changed questions may be lost so that McNemar's test rejects."""
+    lost = int(stats.binom.ppf(0.025, changed, 0.5)) + 1
+    while lost >= 0 and mcnemar(changed - lost, lost).p(changed) >= 0.05:
+        lost -= 1
+    return lost
+
+
+@pytest.mark.parametrize(("questions", "gain"), [(234, 0.1), (57, 0.2)])
+def test_how_many_questions_show_a_net_gain(questions, gain) -> None:
+    """30% of the answers change, with this net gain: by the normal approximation 80% power. Of a
+    change, (1 - gain / .3) / 2 are losses."""
+    low, high = stats.binom.ppf([0.001, 0.999], questions, 0.3).astype(int)
+    changed = np.arange(low, high + 1)
+    allowed = [most_lost(d) for d in changed.tolist()]
+    rejected = stats.binom.cdf(allowed, changed, (1 - gain / 0.3) / 2)
+    power = stats.binom.pmf(changed, questions, 0.3) @ rejected
+    assert power == pytest.approx(0.8, abs=0.04)
 
 
 def test_permutation_p_by_worked_numbers() -> None:
