@@ -6,7 +6,10 @@ import torch
 from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
+from crosslens.analysis.specificity import l1_norms, nrn
 from crosslens.crosscoder.inputs import hashes, scales_of, slots, view
+from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
+from crosslens.crosscoder.model import Crosscoder
 
 ROWS = np.arange(4000)
 SCALES = torch.tensor([2.0, 0.5, 1.0])
@@ -56,6 +59,45 @@ def test_every_model_is_the_first():
     x = raw(3)
     scales = SCALES[:1].repeat(3)
     assert torch.equal(view("self", "0", scales)(x, ROWS), (x[:, :1] * 2).expand(-1, 3, -1))
+
+
+def pair_without_some_concepts(rows):
+    """Return activations of a pair [rows, 2, 24] with 40 concepts, of which base lacks ten."""
+    draw = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(40, 24, generator=draw), dim=1)
+    f = 0.5 + torch.rand(rows, 40, generator=draw)
+    f *= torch.rand(rows, 40, generator=draw) < 0.08
+    strength = torch.full((2, 40), 4.0)
+    strength[0, :10] = 0
+    x = torch.einsum("tk,nk,kd->tnd", f, strength, directions)
+    return x + 0.1 * torch.randn(x.shape, generator=draw)
+
+
+def trained_shares(kind, steps=300, size=128):
+    """Return the NRN of all features that fire in a small crosscoder of these inputs."""
+    raw = pair_without_some_concepts(50 * size)
+    x = view(kind, "0", torch.ones(2))(raw, np.arange(len(raw)))
+    crosscoder = Crosscoder(2, 24, 96, decoder_norm=0.1)
+    settings = StepSettings((0.9, 0.999), 1.0, path="dense")
+    stepper = TrainStep(crosscoder, Moments.zero(crosscoder), size, settings)
+    for step in range(steps):
+        first = step % 50 * size
+        rate = 3e-3 * min(1.0, 5 * (1 - step / steps))
+        stepper.take(x[first : first + size], 1.0, rate, step)
+    alive = (crosscoder.encode(x[:2000]) > 0).any(dim=0)
+    return nrn(l1_norms(crosscoder.W_dec.detach()))[alive]
+
+
+def test_tails_of_the_controls_of_planted_concepts():
+    """With RL's concepts one tail is full and the other is empty. Swapped rows fill both equally:
+    the tail alone is no evidence, but that it is on one side is. A pair of one model has none."""
+    shares = {kind: trained_shares(kind) for kind in ("activations", "swapped", "self")}
+    right = {kind: int((values > 0.8).sum()) for kind, values in shares.items()}
+    left = {kind: int((values < 0.2).sum()) for kind, values in shares.items()}
+    assert right["activations"] >= 10 and left["activations"] == 0
+    swapped = right["swapped"] + left["swapped"]
+    assert swapped >= 10 and abs(right["swapped"] - left["swapped"]) <= 2 * swapped**0.5
+    assert shares["self"].std() < 0.015 and (shares["self"] - 0.5).abs().max() < 0.05
 
 
 def test_bits_are_fair():
