@@ -2,7 +2,8 @@
 
 A crosscoder may explain most of the variance and still lose what a model computes with. Here the
 residual stream is replaced by its reconstruction, and the layers above run on. Loss is recovered
-against two references: a stream of zeros, and one of the model's own mean.
+against two references: a stream of zeros, and one of the model's own mean. Intervals are over
+texts: tokens of one text are not independent.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from crosslens.analysis.contexts import trained_positions
 from crosslens.analysis.feature_scores import features_of
+from crosslens.analysis.significance import cluster_weights
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.split_model import SplitModel
 from crosslens.io.progress import track
@@ -24,14 +26,19 @@ from crosslens.models.output_head import next_token_logits
 CODES = ("joint", "branch", "swap")  # readouts of crosslens.analysis.feature_scores
 REFERENCES = ("zero", "mean")
 CHUNK = 1024  # positions whose features or logits are held at once
-COLUMNS = ["model", "spliced", "cross_entropy", "kl", "recovered_zero", "recovered_mean", "fve"]
+DRAWS = 1000  # of the bootstrap over texts
+COLUMNS = [
+    *("model", "spliced", "cross_entropy", "change", "change_low", "change_high"),
+    *("kl", "agreement", "recovered_zero", "recovered_mean", "fve"),
+]
 
 
 class Losses(NamedTuple):
-    """Means over the predicted tokens."""
+    """Means over the predicted tokens, of each text or of all."""
 
-    cross_entropy: float  # nats
-    kl: float  # nats: of the model's own prediction to the one with the splice
+    cross_entropy: Float[np.ndarray, "*texts"]  # nats
+    kl: Float[np.ndarray, "*texts"]  # nats: of the model's own prediction to that with the splice
+    agreement: Float[np.ndarray, "*texts"]  # fraction whose most likely token stays the same
 
 
 @torch.inference_mode()
@@ -64,12 +71,13 @@ def all_states(
 
 
 class SpliceSums:
-    """Sums over texts of one model's losses with each splice, and of squared errors."""
+    """One model's losses on every text with each splice, and sums of squared errors."""
 
     def __init__(self, crosscoder: Crosscoder, model: int, mean: Float[torch.Tensor, " d"]) -> None:
         self.crosscoder, self.model, self.mean = crosscoder, model, mean
-        self.tokens = 0
-        self.losses = {name: np.zeros(2) for name in ("none", *REFERENCES, *CODES)}
+        self.losses: dict[str, list[Float[np.ndarray, "b 3"]]] = {
+            name: [] for name in ("none", *REFERENCES, *CODES)
+        }
         self.errors = dict.fromkeys(CODES, 0.0)
         self.variance = 0.0
 
@@ -89,15 +97,14 @@ class SpliceSums:
         """
         own, rest = states[:, :, self.model], states[where]
         target = ids[:, skip + 1 :].flatten().to(split.device)
-        self.tokens += len(target)
         hidden = {}
         for name, values in self.splices(rest).items():
             stream = own.clone()
             stream[where] = values
             final = split.final_states(stream.to(split.device, split.body.dtype))
             hidden[name] = final[:, skip:-1].flatten(0, 1)
-        for name, losses in sum_losses(split, hidden, target).items():
-            self.losses[name] += losses
+        for name, losses in text_losses(split, hidden, target, len(ids)).items():
+            self.losses[name].append(losses)
 
     def splices(self, rest: Float[torch.Tensor, "p n d"]) -> dict[str, Float[torch.Tensor, "p d"]]:
         """Return what takes the place of the model's states, its own first; add up the errors."""
@@ -111,39 +118,73 @@ class SpliceSums:
         return spliced
 
     def of(self, name: str) -> Losses:
-        """Return the mean losses with one splice."""
-        return Losses(*(self.losses[name] / self.tokens))
+        """Return the losses of every text with one splice; all have as many predictions."""
+        return Losses(*np.concatenate(self.losses[name]).T)
 
     def table(self) -> pd.DataFrame:
-        """Return a row for each splice; NaN where there is nothing to recover or explain."""
-        none = self.of("none").cross_entropy
-        lost = {name: self.of(name).cross_entropy - none for name in REFERENCES}
+        """Return a row for each splice; NaN where there is nothing to recover or explain.
+
+        `change` is that of the cross-entropy, with its 95% interval over texts.
+        """
+        own = self.of("none").cross_entropy
+        lost = [(self.of(name).cross_entropy - own).mean() for name in REFERENCES]
         rows = []
         for name in self.losses:
             losses = self.of(name)
-            worse = losses.cross_entropy - none
-            recovered = [1 - worse / lost[r] if lost[r] > 0 else np.nan for r in REFERENCES]
+            change = losses.cross_entropy - own
+            cross_entropy, kl, agreement = (values.mean() for values in losses)
+            recovered = [1 - change.mean() / loss if loss > 0 else np.nan for loss in lost]
             known = name in CODES and self.variance > 0
             fve = 1 - self.errors[name] / self.variance if known else np.nan
-            rows.append([self.crosscoder.models[self.model], name, *losses, *recovered, fve])
+            numbers = [cross_entropy, change.mean(), *interval(change), kl, agreement]
+            model = self.crosscoder.models[self.model]
+            rows.append([model, name, *numbers, *recovered, fve])
         return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def sum_losses(
+def interval(values: Float[np.ndarray, " texts"]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the mean over texts; NaN for a single text."""
+    count = len(values)
+    if count < 2:
+        return np.nan, np.nan
+    one_stratum = np.zeros(count, dtype=int)
+    rng = np.random.default_rng(0)
+    weights = cluster_weights(np.arange(count), one_stratum, DRAWS, rng)
+    low, high = np.quantile(weights @ values / count, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def text_losses(
     split: SplitModel,
     hidden: dict[str, Float[torch.Tensor, "p d"]],
     target: Int[torch.Tensor, " p"],
-) -> dict[str, Float[np.ndarray, "2"]]:
-    """Return the sums of cross-entropy and of KL from the model's own ("none"), by splice."""
-    sums = {name: np.zeros(2) for name in hidden}
+    texts: int,
+) -> dict[str, Float[np.ndarray, "b 3"]]:
+    """Return the numbers of `Losses` of each text, by splice; `hidden` has the texts in a row."""
+    parts: dict[str, list[Float[torch.Tensor, "c 3"]]] = {name: [] for name in hidden}
     for start in range(0, len(target), CHUNK):
         part = slice(start, start + CHUNK)
         own = log_predictions(split, hidden["none"][part])
         for name, states in hidden.items():
             log_p = own if name == "none" else log_predictions(split, states[part])
-            sums[name][0] -= log_p.gather(1, target[part, None]).sum().item()
-            sums[name][1] += (own.exp() * (own - log_p)).sum().item()
-    return sums
+            parts[name].append(token_losses(log_p, own, target[part]))
+    length = len(target) // texts
+    return {
+        name: torch.cat(losses).double().reshape(texts, length, 3).mean(dim=1).cpu().numpy()
+        for name, losses in parts.items()
+    }
+
+
+def token_losses(
+    log_p: Float[torch.Tensor, "c v"],
+    own: Float[torch.Tensor, "c v"],
+    target: Int[torch.Tensor, " c"],
+) -> Float[torch.Tensor, "c 3"]:
+    """Return the numbers of `Losses` of each token; `own` is the model without a splice."""
+    cross_entropy = -log_p.gather(1, target[:, None])[:, 0]
+    kl = (own.exp() * (own - log_p)).sum(dim=1)
+    same = (log_p.argmax(dim=1) == own.argmax(dim=1)).float()
+    return torch.stack([cross_entropy, kl, same], dim=1)
 
 
 def log_predictions(

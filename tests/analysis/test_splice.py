@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny_models import tiny_network
 
-from crosslens.analysis.splice import CODES, measure_splice, reconstruction
+from crosslens.analysis.significance import t_interval
+from crosslens.analysis.splice import CODES, SpliceSums, interval, measure_splice, reconstruction
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.split_model import SplitModel
 
@@ -85,6 +86,9 @@ def test_kl_is_that_of_the_two_predictions() -> None:
         )
     kl = (own.exp() * (own - zero)).sum(-1).mean()
     assert found.loc[("base", "zero"), "kl"] == pytest.approx(kl.item(), abs=1e-4)
+    same = (own.argmax(-1) == zero.argmax(-1)).float().mean()
+    assert found.loc[("base", "zero"), "agreement"] == pytest.approx(same.item(), abs=1e-6)
+    assert same < 1 == found.loc[("base", "none"), "agreement"]
     assert found.loc[("base", "zero"), "recovered_zero"] == pytest.approx(0, abs=1e-6)
     assert found.loc[("base", "mean"), "recovered_mean"] == pytest.approx(0, abs=1e-6)
 
@@ -125,3 +129,36 @@ def test_neither_batches_nor_their_order_matter() -> None:
     one = measured(crosscoder, split, batch_size=6)
     many = measured(crosscoder, split, batch_size=1)
     assert np.allclose(one.to_numpy(float), many.to_numpy(float), atol=1e-4, equal_nan=True)
+
+
+def table_of(losses: dict[str, list[float]]):
+    """Return the table of texts with these cross-entropies by splice; all codes are alike."""
+    sums = SpliceSums(perfect(1), 0, torch.zeros(16))
+    for name, found in sums.losses.items():
+        for cross_entropy in losses.get(name, losses["joint"]):
+            found.append(np.array([[cross_entropy, 0.0, 1.0]]))
+    return sums.table().set_index("spliced")
+
+
+def test_recovered_losses_of_worked_numbers() -> None:
+    found = table_of({"none": [2.0], "joint": [2.3], "zero": [12.0], "mean": [6.0]}).loc["joint"]
+    assert found["change"] == pytest.approx(0.3)
+    assert (found["recovered_zero"], found["recovered_mean"]) == pytest.approx((0.97, 0.925))
+    assert np.isnan(found["change_low"]), "one text says nothing of others"
+
+
+def test_losses_are_averaged_before_their_ratio() -> None:
+    """The mean of the two ratios would be 0.84."""
+    losses = {"none": [2.0, 1.0], "joint": [2.2, 1.6], "zero": [12.0, 3.0], "mean": [6.0, 3.0]}
+    assert table_of(losses).loc["joint", "recovered_zero"] == pytest.approx(0.933, abs=5e-4)
+
+
+def test_an_interval_is_over_texts() -> None:
+    """For many texts it is the t interval; it is of the change, not of the cross-entropy."""
+    rng = np.random.default_rng(0)
+    own, change = rng.normal(2, 1, 300), rng.normal(0.1, 0.05, 300)
+    assert interval(change) == pytest.approx(t_interval(change.tolist()), abs=1e-3)
+    losses = {"none": own, "joint": own + change, "zero": own + 9, "mean": own + 4}
+    found = table_of({name: values.tolist() for name, values in losses.items()})
+    assert (found.loc["zero", "change_low"], found.loc["none", "change_high"]) == (9, 0)
+    assert 0.09 < found.loc["joint", "change_low"] < found.loc["joint", "change_high"] < 0.11

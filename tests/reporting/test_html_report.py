@@ -169,8 +169,8 @@ def write_metrics(directory: Path) -> None:
     mas |= {f"mas_{model}_star": 1 / 3 for model in ("base", "sft", "rl")}
     pd.DataFrame(mas).to_csv(directory / "mas.csv")
     splice = [
-        ["base", "none", 1.5, 0.0, 1.0, 1.0, None],
-        ["base", "zero", 9.5, 7.0, 0.0, None, None],
+        ["base", "none", 1.5, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, None],
+        ["base", "zero", 9.5, 8.0, 7.5, 8.5, 7.0, 0.031, 0.0, None, None],
     ]
     pd.DataFrame(splice, columns=COLUMNS).to_csv(directory / "splice.csv")
     overlap = pd.DataFrame({"paradigm": ["sft", "rl"], "a": 5, "b": 5, "overlap": 7})
@@ -262,6 +262,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     assert "random alive features (5 sets)" in html
     assert "<td>rl-5</td><td>tuned</td><td>NRN*</td><td>8, 3, 11</td>" in html
     assert "<td>1000</td><td>500</td><td>20</td>" in html, "trained on, distinct, not used"
+    assert "<td>+8.000<small>+7.500 to +8.500</small></td><td>7.000</td><td>3.1%</td>" in html
     assert (
         "<td>sft-5 − base</td><td>0.750</td><td>0.250</td><td>2.0</td><td>5.0</td>"
         "<td>60 of 80</td><td>5 of 80</td><td>3 of 7</td><td>40 of 90</td>"
