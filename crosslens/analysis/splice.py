@@ -34,11 +34,11 @@ COLUMNS = [
 
 
 class Losses(NamedTuple):
-    """Means over the predicted tokens, of each text or of all."""
+    """Means over the predicted tokens of each text."""
 
-    cross_entropy: Float[np.ndarray, "*texts"]  # nats
-    kl: Float[np.ndarray, "*texts"]  # nats: of the model's own prediction to that with the splice
-    agreement: Float[np.ndarray, "*texts"]  # fraction whose most likely token stays the same
+    cross_entropy: Float[np.ndarray, " texts"]  # nats
+    kl: Float[np.ndarray, " texts"]  # nats: of the model's own prediction to that with the splice
+    agreement: Float[np.ndarray, " texts"]  # fraction whose most likely token stays the same
 
 
 @torch.inference_mode()
