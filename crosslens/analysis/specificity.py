@@ -94,8 +94,8 @@ def overlap_in_one(
 ) -> pd.DataFrame:
     """Return the overlaps within one crosscoder in the columns of `overlap_table`, and their null.
 
-    Kinds: "together"; for the last checkpoint the null's mean, "together_null", and its 95%
-    quantile, "together_null_high".
+    Kinds: "together"; for the last checkpoint the null's mean, "together_null", and its 5% and 95%
+    quantiles, "together_null_low" and "together_null_high".
     """
     paradigm, tops = paradigm_of(models), tops_in_one(models, norms, alive, count)
     null = null_in_one(models, norms, alive, count)
@@ -103,7 +103,8 @@ def overlap_in_one(
     rows = [(paradigm, a, b, "together", index_overlap(tops[a], tops[b])) for a, b in pairs]
     last = (paradigm, max(tops), max(tops))
     rows.append((*last, "together_null", null.mean()))
-    rows.append((*last, "together_null_high", np.quantile(null, 0.95)))
+    for bound, level in (("low", 0.05), ("high", 0.95)):
+        rows.append((*last, f"together_null_{bound}", np.quantile(null, level)))
     return pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
 
 

@@ -28,8 +28,12 @@ def false_fraction(
 
     It estimates which fraction of a tail the null also produces. 1 for an empty tail.
     """
-    count = np.sum(observed > threshold)
-    return min(1.0, (1 + np.sum(null > threshold)) / count) if count else 1.0
+    return false_share(int(np.sum(observed > threshold)), int(np.sum(null > threshold)))
+
+
+def false_share(count: int, null: int) -> float:
+    """Return (1 + null) / count, at most 1, for the features of a tail and of its null's tail."""
+    return min(1.0, (1 + null) / count) if count else 1.0
 
 
 class TailStart(NamedTuple):

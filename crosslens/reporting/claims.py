@@ -5,15 +5,14 @@ from typing import Any
 
 from crosslens.analysis.hypotheses import UNDECIDED
 from crosslens.config.figure_list import TABLES
+from crosslens.reporting.training_verdicts import early_features, turnover
 from crosslens.reporting.verdict_texts import claim_of
 from crosslens.reporting.verdicts import (
     Verdict,
     attributed_features,
-    early_features,
     intervention,
     shared_features,
     specific_features,
-    turnover,
 )
 
 CLAIMS = {  # what judges a claim, and the figures that show it

@@ -1,25 +1,34 @@
 """Numbers of summary.json about features: their specificity, tails and turnover."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from crosslens.analysis.feature_selection import none_if_nan
-from crosslens.analysis.tails import NULLS, seed_interval
+from crosslens.analysis.tails import (
+    NULLS,
+    Shares,
+    seed_interval,
+    shares_of_pairs,
+    shares_of_trios,
+)
 from crosslens.config.crosscoder_design import TRIO_MODELS
+from crosslens.config.study_design import FINAL
 from crosslens.reporting.tables import task_title
 
 
 def tails(nrn: pd.DataFrame) -> dict[str, dict]:
     """Return, for each pair, how wide the alive features' NRN spreads, and how many lie far out.
 
-    `star_` counts them by NRN*. `r2_above_0.7` has the median R^2 by which the features with NRN
-    above 0.7 are decoded from each model's activations (`decodability`). A crosscoder without alive
-    features has no standard deviation.
+    `specific` counts those with NRN below 0.3 or above 0.7 that no other model has, by latent
+    scaling. `star_` counts by NRN*. `r2_above_0.7` has the median R^2 by which the features with
+    NRN above 0.7 are decoded from each model's activations (`decodability`). A crosscoder without
+    alive features has no standard deviation.
     """
-    found = {}
+    found, confirmed = {}, specific_beyond(shares_of_pairs(nrn), "NRN", 0.7)
     for (name, replicate), every in nrn.groupby(["crosscoder", "replicate"]):
         part = every[every["alive"] == 1]
         values, star = part["nrn"], part["nrn_star"]
@@ -29,11 +38,27 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
             "std": none_if_nan(values.std(ddof=0)),
             **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
             **{f"above_{x}": int((values > x).sum()) for x in (0.6, 0.7, 0.8)},
+            "specific": sum(confirmed[name, replicate, model] for model in ("base", "tuned")),
             "star_below_0.3": int((star < 0.3).sum()),
             "star_above_0.7": int((star > 0.7).sum()),
             "r2_above_0.7": {m: none_if_nan(tuned[f"r2_{m}"].median()) for m in ("base", "tuned")},
         }
     return found
+
+
+def specific_beyond(
+    shares: Iterable[Shares], measure: str, threshold: float
+) -> Counter[tuple[str, int, str]]:
+    """Count the features of each tail that only its model has, by latent scaling.
+
+    Keys: crosscoder, replicate and model.
+    """
+    counts: Counter[tuple[str, int, str]] = Counter()
+    for part in shares:
+        if part.measure == measure:
+            specific = part.specific & (part.values > threshold)
+            counts[part.crosscoder, part.replicate, part.model] += int(specific.sum())
+    return counts
 
 
 def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -78,18 +103,20 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return how many alive features of a trio have more than half of their norm in one model.
 
     r0, r1, ... are the trio's seeds; "swapped-r0" is the trio whose models are in random order in
-    each row, "topk-r0" that with BatchTopK. `star_` counts by MAS*.
+    each row, "topk-r0" that with BatchTopK. `star_` counts by MAS*, `specific` those by MAS that no
+    other model has, by latent scaling.
     """
-    found = {}
+    found, confirmed = {}, specific_beyond(shares_of_trios(mas), "MAS", 0.5)
     for (name, replicate), every in mas.groupby(["crosscoder", "replicate"]):
         part = every[every["alive"] == 1]
         found[f"{name}-r{replicate}".removeprefix(f"{TRIO_MODELS}-")] = {
             "alive": len(part),
             **{
                 f"{m}{star}_above_0.5": int((part[f"mas_{m}{star}"] > 0.5).sum())
-                for m in ("base", "sft", "rl")
+                for m in FINAL
                 for star in ("", "_star")
             },
+            **{f"{m}_specific": confirmed[name, replicate, m] for m in FINAL},
         }
     return found
 
@@ -97,9 +124,10 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
 def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return, for each paradigm, how many top features two checkpoints share by direction.
 
-    `other_seed` has, for each other seed of the last checkpoint, the fraction that it reproduces;
-    `together` the same counts within one crosscoder of base and all checkpoints, and `null` their
-    mean and 95% quantile with norms shuffled over models. None without that crosscoder.
+    `index` has the same counts by index, `other_seed`, for each other seed of the last checkpoint,
+    the fraction that it reproduces. `together` has the same counts within one crosscoder of base
+    and all checkpoints, and `null` their mean and their 5% and 95% quantiles with norms shuffled
+    over models. None without that crosscoder.
     """
     found = {}
     for paradigm, part in overlap.groupby("paradigm"):
@@ -110,6 +138,7 @@ def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
         found[paradigm] = {
             "checkpoints": sorted(sizes),
             "common": in_common(kinds["matched"], sizes),
+            "index": in_common(kinds["index"], sizes),
             "other_seed": [n / sizes[last] for n in others] if sizes[last] else [],
             "together": within_one(kinds) if "together" in kinds else None,
         }
@@ -131,10 +160,10 @@ def in_common(overlaps: pd.Series, sizes: Mapping[int, int]) -> dict[str, list[i
 def within_one(kinds: Mapping[str, pd.Series]) -> dict[str, Any]:
     """Return the overlaps within one crosscoder, and their null."""
     overlaps = kinds["together"]
-    mean, high = (float(kinds[f"together_{name}"].iloc[0]) for name in ("null", "null_high"))
+    names = {"mean": "together_null", "low": "together_null_low", "high": "together_null_high"}
     return {
         "common": in_common(overlaps, sizes_of(overlaps)),
-        "null": {"mean": mean, "high": high},
+        "null": {name: float(kinds[kind].iloc[0]) for name, kind in names.items()},
     }
 
 

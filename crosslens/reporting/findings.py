@@ -82,10 +82,12 @@ def about_specificity(label: str, tails: dict[str, dict]) -> str:
     counts = {p: tails[f"{FINAL[p]}-r0"] for p in ("sft", "rl")}
     far = {p: c["below_0.3"] + c["above_0.7"] for p, c in counts.items()}
     spread = {p: "–" if c["std"] is None else f"{c['std']:.3f}" for p, c in counts.items()}
+    specific = {p: c["specific"] for p, c in counts.items()}
     return (
         f"{label}, alive features with NRN below 0.3 or above 0.7. SFT: {far['sft']} of "
-        f"{counts['sft']['alive']}. RL: {far['rl']} of {counts['rl']['alive']}. Standard deviation "
-        f"of NRN: {spread['sft']} for SFT, {spread['rl']} for RL."
+        f"{counts['sft']['alive']}. RL: {far['rl']} of {counts['rl']['alive']}. Latent scaling "
+        f"confirms {specific['sft']} and {specific['rl']} of them as specific to a model. Standard "
+        f"deviation of NRN: {spread['sft']} for SFT, {spread['rl']} for RL."
     )
 
 

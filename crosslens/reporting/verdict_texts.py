@@ -6,6 +6,7 @@ from typing import Any
 from crosslens.analysis.arms import MOST
 from crosslens.analysis.controls import FARTHEST
 from crosslens.analysis.significance import LEAST_SEEDS
+from crosslens.analysis.tails import LEVEL
 
 RULE = (
     "Supported: the 95% interval of the estimate lies on the claimed side of the null.",
@@ -14,14 +15,24 @@ RULE = (
     f"are fewer than {LEAST_SEEDS} seeds, or if they differ by at most one feature: such an "
     "interval does not say how much seeds differ.",
     "NRN and MAS: the null is 0, or the difference between SFT and RL when the models of each row "
-    "are swapped at random, if that difference is larger.",
+    "are swapped at random, if that difference is larger. In addition, SFT's own features must "
+    "exceed those of its crosscoders with swapped models, which cannot have specific features. "
+    f"Supported: the false fraction, (1 + their count) / (SFT's count), is at most {LEVEL:.0%} in "
+    "every seed. Not supported: the interval of SFT's percentage does not exceed theirs. Undecided "
+    "otherwise, and without them. How many features latent scaling confirms is stated; it decides "
+    "nothing.",
     "Artifact of L1: supported by crosscoders with an L1 penalty, but not supported by those with "
     "BatchTopK. Their null is 0, and the rules for seeds are the same. Where they have one seed, "
     "their interval takes the spread over seeds from the crosscoders with L1. Claims about "
     "checkpoints are not tested with BatchTopK. For interventions, the effect of BatchTopK's "
     "features (one seed) is stated and decides nothing.",
-    "Top lists: undecided unless another seed of the crosscoder reproduces at least half of each "
-    "list.",
+    "Checkpoints: judged within one crosscoder of base and all checkpoints; undecided without it. "
+    "The null is what top lists share if each feature's norms are shuffled over the models. "
+    "Supported: the first and the last list of SFT share more than half of their features and more "
+    "than in 95% of draws. RL's share less than SFT's by more than SFT's 95% quantile less RL's 5% "
+    "quantile, RL's list changes more in every step, and adjacent lists of RL share more than in "
+    "95% of draws. Not supported: no more than the null's mean. Undecided otherwise, and unless "
+    "another seed of the last checkpoint's crosscoder reproduces at least half of each list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
     f"seeds have such a feature. Not supported if none of at least {LEAST_SEEDS} seeds has one.",
     "Interventions: supported only if, in addition, the effect itself has the claimed sign, all "
@@ -33,10 +44,8 @@ RULE = (
     "(number of hypotheses) / alpha - 1 are needed. In a valid control set, each feature is within "
     f"{FARTHEST:g} calipers of the one that it replaces. Its edit has the same size, by a scaling "
     f"of less than {MOST:g}.",
-    "Intervals: Student's t over seeds; Wilson's for the fraction of a list; for interventions, a "
-    "bootstrap over seeds, questions and controls. For RL's turnover, Student's t over the steps "
-    "between checkpoints of one seed. Adjacent steps share a checkpoint, so they are not "
-    "independent.",
+    "Intervals: Student's t over seeds; for interventions, a bootstrap over seeds, questions and "
+    "controls. Claims about checkpoints have none: there is one seed of that crosscoder.",
     "Several families: a verdict holds if it is the same in all of them. Otherwise the claim is "
     "undecided.",
 )
@@ -80,15 +89,15 @@ def controls_of(
     hypothesis: Mapping[str, Any], features: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     """Yield what the controls of a hypothesis are and do; `features` are those of evidence.json."""
-    found = hypothesis["controls"]
-    mean, low, high = (signed(found[name]) for name in ("mean", "low", "high"))
+    controls = hypothesis["controls"]
+    mean, low, high = (signed(controls[name]) for name in ("mean", "low", "high"))
     apart = [seed["matching"]["worst_caliper"] for seed in features]
     worst = max((value for value in apart if value is not None), default=None)
     yield claimed(0, hypothesis["sign"])
     yield (
-        f"{found['count']} valid matched control sets of {hypothesis['controls_needed']} needed "
+        f"{controls['count']} valid matched control sets of {hypothesis['controls_needed']} needed "
         f"(worst match {'–' if worst is None else f'{worst:.1f}'} calipers, largest scaling "
-        f"{found['largest_scaling']:.1f}): mean {mean}, range {low} to {high}."
+        f"{controls['largest_scaling']:.1f}): mean {mean}, range {low} to {high}."
     )
     yield f"Selected features: {signed(hypothesis['estimate'])}."
     if hypothesis["seeds_with_set"] < hypothesis["seeds"]:
@@ -101,15 +110,15 @@ def controls_of(
 
 def sft_sentence(hypothesis: Mapping[str, Any]) -> str:
     """Return the effect of the same edit in SFT, the control of a hypothesis, as a sentence."""
-    found = hypothesis["sft_control"]
-    if found is None:
+    sft = hypothesis["sft_control"]
+    if sft is None:
         return "SFT as a control: no valid comparison."
-    value, other = signed(found["value"]), signed(found["control_mean"])
-    excess, low, high = (signed(found[name]) for name in ("excess", "low", "high"))
+    value, other = signed(sft["value"]), signed(sft["control_mean"])
+    excess, low, high = (signed(sft[name]) for name in ("excess", "low", "high"))
     if hypothesis["target"] == "base":
         return f"SFT's features instead: {other}; difference {excess} [{low}, {high}]."
     return (
-        f"The same edit of the SFT model: {value}, minus the mean of {found['controls']} controls "
+        f"The same edit of the SFT model: {value}, minus the mean of {sft['controls']} controls "
         f"{excess} [{low}, {high}]."
     )
 
@@ -118,13 +127,13 @@ def topk_edit(hypothesis: Mapping[str, Any]) -> str:
     """Return what the features of a crosscoder with BatchTopK do; "" without one."""
     if "batch_topk" not in hypothesis:
         return ""
-    found = hypothesis["batch_topk"]
-    if found is None:
+    topk = hypothesis["batch_topk"]
+    if topk is None:
         return "Features selected with BatchTopK: no valid comparison."
-    excess, low, high = (signed(found[name]) for name in ("excess", "low", "high"))
+    excess, low, high = (signed(topk[name]) for name in ("excess", "low", "high"))
     return (
-        f"Features selected with BatchTopK (one seed): {signed(found['value'])}, minus the mean of "
-        f"{found['controls']} controls {excess} [{low}, {high}]."
+        f"Features selected with BatchTopK (one seed): {signed(topk['value'])}, minus the mean of "
+        f"{topk['controls']} controls {excess} [{low}, {high}]."
     )
 
 
@@ -145,13 +154,13 @@ def corrected(measure: str, pairs: Sequence[Sequence[float]], interval: Sequence
     return f"With {measure}, difference {mean:+.2f}{known}. {by_seed(pairs)}"
 
 
-def topk_sentence(found: Mapping[str, Any]) -> str:
+def topk_sentence(topk: Mapping[str, Any]) -> str:
     """Return what BatchTopK says of a claim."""
-    low, high = found["low"], found["high"]
+    low, high = topk["low"], topk["high"]
     interval = "" if low is None else f" [{low:+.2f}, {high:+.2f}]"
-    why = f" ({found['reason']})" if found["reason"] else ""
-    estimate = f"{signed(found['estimate'])}{interval}"
-    return f"With BatchTopK, difference {estimate}: {found['verdict']}{why}."
+    why = f" ({topk['reason']})" if topk["reason"] else ""
+    estimate = f"{signed(topk['estimate'])}{interval}"
+    return f"With BatchTopK, difference {estimate}: {topk['verdict']}{why}."
 
 
 def drifted(drift: Mapping[str, float] | None) -> str:
@@ -166,9 +175,9 @@ def decoded(tails: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) ->
     """Return how well features with a high NRN are decoded from base and from their own model."""
     parts = []
     for label, name in names.items():
-        found = tails[name].get("r2_above_0.7", {})
-        if found.get("base") is not None:
-            parts.append(f"{label} {found['base']:.2f} and {found['tuned']:.2f}")
+        r2 = tails[name].get("r2_above_0.7", {})
+        if r2.get("base") is not None:
+            parts.append(f"{label} {r2['base']:.2f} and {r2['tuned']:.2f}")
     if not parts:
         return ""
     return (
@@ -184,15 +193,53 @@ def reproduced(name: str, other_seed: Sequence[float]) -> str:
     return f"Other seeds reproduce {shares(other_seed)} of {name}."
 
 
-def within_one(name: str, turnover: Mapping[str, Any], steps: Sequence[str]) -> Iterator[str]:
-    """Yield what lists share within one crosscoder of base and all checkpoints, where it exists."""
-    if found := turnover.get("together"):
-        counts = ", ".join(f"{n} of {size}" for n, size in map(found["common"].get, steps))
-        mean, high = found["null"]["mean"], found["null"]["high"]
+def within_one(name: str, together: Mapping[str, Any] | None, lists: str) -> Iterator[str]:
+    """Yield what two lists share within one crosscoder of base and all checkpoints, if it exists.
+
+    `lists` names their checkpoints, as "1-5".
+    """
+    if together:
+        count, size = together["common"][lists]
+        mean, low, high = (together["null"][key] for key in ("mean", "low", "high"))
         yield (
-            f"{name} in one crosscoder of all checkpoints: {counts} in common, with norms "
-            f"shuffled over models {mean:.0f} (95%: at most {high:.0f})."
+            f"{name}'s first and last list share {count} of {size} in one crosscoder of all "
+            f"checkpoints, with norms shuffled over models {mean:.0f} (90%: {low:.0f} to "
+            f"{high:.0f})."
         )
+
+
+def between_pairs(name: str, turnover: Mapping[str, Any], lists: str) -> str:
+    """Return what the same lists share between the crosscoders of two checkpoints."""
+    count, size = turnover["common"].get(lists, (0, 0))
+    same = turnover["index"].get(lists, (0, 0))[0]
+    return (
+        f"{name}'s lists of separate crosscoders share {count} of {size} by decoder direction, "
+        f"{same} by index (as in the paper)."
+    )
+
+
+def confirmed(tails: Sequence[Any]) -> str:
+    """Return how many features of tails latent scaling confirms, by seed."""
+    counts = ", ".join(f"{tail.specific} of {tail.size}" for tail in tails)
+    return f"latent scaling confirms {counts} of SFT's features"
+
+
+def gap_sentence(rows: Sequence[Mapping[str, Any]], questions: str) -> str:
+    """Return what the gap test says of RL's gain on the questions of a hypothesis.
+
+    The encoder input is swap, so that no reconstruction sees another model.
+    """
+    key = ("rl", questions, "swap")
+    gap = next((r for r in rows if (r["model"], r["task"], r["code"]) == key), None)
+    if gap is None:
+        return ""
+    if gap["recovered"] is None:
+        return "Gap test: RL's gain on these questions is not above 0."
+    low, high = gap["recovered_low"], gap["recovered_high"]
+    return (
+        f"Gap test: the reconstruction keeps {gap['recovered']:.0%} of RL's gain on these "
+        f"questions [{low:.0%}, {high:.0%}]: more than half is {gap['verdict']}."
+    )
 
 
 def listed(values: Iterable[float]) -> str:

@@ -6,13 +6,12 @@ summary.json. Claims about interventions keep the verdict of their primary hypot
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from statistics import mean
 from typing import Any, NamedTuple
 
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
-from crosslens.analysis.intervals import wilson
 from crosslens.analysis.significance import LEAST_SEEDS, t_interval
+from crosslens.analysis.tails import LEVEL, false_share
 from crosslens.config.crosscoder_design import MATCHED, TOPK
 from crosslens.config.study_design import FINAL
 from crosslens.reporting.tables import task_title
@@ -20,20 +19,20 @@ from crosslens.reporting.verdict_texts import (
     MEASURES,
     by_seed,
     claimed,
+    confirmed,
     controls_of,
     corrected,
     decoded,
     drifted,
-    reproduced,
+    gap_sentence,
     sft_sentence,
     signed,
     topk_edit,
     topk_sentence,
-    within_one,
 )
 
-COMPARED = {"swapped": "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
-HALF = 0.5  # of a top list
+SWAPPED = "swapped"
+COMPARED = {SWAPPED: "Models swapped at random", "noise": "Base and noise", TOPK: "BatchTopK"}
 ARTIFACT = "artifact of L1"
 ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not win
 
@@ -60,6 +59,25 @@ class Verdict(NamedTuple):
     batch_topk: dict[str, Any] | None = None
 
 
+class Tail(NamedTuple):
+    """One crosscoder's alive features, and those that a measure calls specific.
+
+    `specific` of these are in no other model by latent scaling.
+    """
+
+    alive: int
+    size: int
+    specific: int
+
+    @property
+    def percentage(self) -> float:
+        """Return the percentage of alive features that the measure calls specific."""
+        return 100 * self.size / max(1, self.alive)
+
+
+Tails = Sequence[Sequence[Tail]]  # of SFT and RL, by seed
+
+
 def decide(low: float | None, high: float | None, null: float = 0.0) -> str:
     """Return the verdict on an estimate that is claimed to be above `null`, by RULE."""
     if low is None or high is None or low != low:
@@ -71,7 +89,6 @@ def over_seeds(
     values: Sequence[float | None],
     unit: str,
     against: str,
-    few: str,
     swapped: float = 0.0,
     step: float = 0.0,
 ) -> Verdict:
@@ -79,47 +96,53 @@ def over_seeds(
 
     The null is 0, or the difference `swapped` where models are swapped at random, if that is more.
     Undecided where a seed has no value, where values differ by at most `step`, the value of one
-    feature, and where there are fewer than LEAST_SEEDS, of which `few` is the reason.
+    feature, and where there are fewer than LEAST_SEEDS.
     """
     null, known = max(0.0, swapped), [value for value in values if value is not None]
     low, high = t_interval(known) if len(known) > 1 else (None, None)
     estimate = mean(known) if known else None
-    found = decide(low, high, null)
-    reason = ""
+    verdict, reason = decide(low, high, null), ""
     if len(known) < len(values):
-        found, reason = UNDECIDED, f"{len(known)} of {len(values)} seeds have a value"
+        verdict, reason = UNDECIDED, f"{len(known)} of {len(values)} seeds have a value"
     elif len(known) < LEAST_SEEDS:
-        found, reason = UNDECIDED, few
+        verdict, reason = UNDECIDED, FEW_SEEDS
     elif max(known) - min(known) <= step:
-        found, reason = UNDECIDED, SAME if low == high else ONE_FEATURE
-    elif found != SUPPORTED and decide(low, high) == SUPPORTED:
+        verdict, reason = UNDECIDED, SAME if low == high else ONE_FEATURE
+    elif verdict != SUPPORTED and decide(low, high) == SUPPORTED:
         reason = f"the difference with models swapped at random is {swapped:+.1f}"
-    return Verdict(estimate, low, high, unit, null, against, known, found, reason)
+    return Verdict(estimate, low, high, unit, null, against, known, verdict, reason)
 
 
 FEW_SEEDS = f"fewer than {LEAST_SEEDS} seeds"
 SAME = "all values are the same, so they have no interval"
 ONE_FEATURE = "seeds differ by at most one feature, so they have no interval"
+NO_NULL = "SFT's features have no null: swapped is not in crosscoder.evidence"
 
 
-def with_topk(found: Verdict, values: Sequence[float | None], step: float = 0.0) -> Verdict:
+def with_topk(stated: Verdict, values: Sequence[float | None], step: float = 0.0) -> Verdict:
     """Return a verdict with BatchTopK's, by its value for each of its seeds; its null is 0.
 
     ARTIFACT where only crosscoders with L1 support the claim. `step` is the value of one feature.
     """
     if all(value is None for value in values):
-        return found
+        return stated
     if len(values) > 1:
-        topk = over_seeds(values, found.unit, "", FEW_SEEDS, step=step)
+        topk = over_seeds(values, stated.unit, "", step=step)
     else:
-        topk = one_seed(found, values[0])
+        topk = one_seed(stated, values[0])
     kept = ("estimate", "low", "high", "seeds", "verdict", "reason")
-    stated = {name: getattr(topk, name) for name in kept}
-    against = f"{found.against} {topk_sentence(stated)}"
-    found = found._replace(against=against, batch_topk=stated)
-    if found.verdict == SUPPORTED and topk.verdict == NOT_SUPPORTED:
-        return found._replace(verdict=ARTIFACT, reason="crosscoders with BatchTopK do not show it")
-    return found
+    of_topk = {name: getattr(topk, name) for name in kept}
+    against = f"{stated.against} {topk_sentence(of_topk)}"
+    stated = stated._replace(against=against, batch_topk=of_topk)
+    if stated.verdict == SUPPORTED and topk.verdict == NOT_SUPPORTED:
+        reason = joined("crosscoders with BatchTopK do not show it", stated.reason)
+        return stated._replace(verdict=ARTIFACT, reason=reason)
+    return stated
+
+
+def joined(*reasons: str) -> str:
+    """Return reasons as one; empty ones are left out."""
+    return "; ".join(filter(None, reasons))
 
 
 def one_seed(others: Verdict, value: float | None) -> Verdict:
@@ -140,125 +163,118 @@ def one_seed(others: Verdict, value: float | None) -> Verdict:
 
 
 def more_in_sft(
-    measure: str,
-    pairs: Sequence[Sequence[float]],
-    stars: Sequence[Sequence[float]],
-    others: Mapping[str, Sequence[Sequence[float]]],
-    more: str,
-    what: str,
-    alive: Mapping[str, int],
+    measure: str, what: str, tails: Mapping[str, Tails], stars: Tails, more: str
 ) -> Verdict:
-    """Judge whether SFT has more specific features than RL, by the percentages of both by seed.
+    """Judge whether SFT has more specific features than RL, and more than its own null.
 
-    `stars` are the same by the measure without shrinkage, `others` those of the other kinds of
-    crosscoders, by kind. `alive` has the fewest alive features of a crosscoder, by kind ("" for
-    `pairs`); one feature is at most the percentage that follows.
+    `tails` are those of the study's crosscoders ("") and of the other kinds, `stars` the same by
+    the measure without shrinkage. `more` is said beside the numbers.
     """
-    steps = {kind: 100 / max(1, count) for kind, count in alive.items()}
-    less = {kind: [sft - rl for sft, rl in found] for kind, found in others.items()}
-    null = mean(less["swapped"]) if "swapped" in less else 0.0
-    parts = [claimed(max(0.0, null)), by_seed(pairs)]
-    parts += [by_seed(found, COMPARED[kind]) for kind, found in others.items()]
-    parts += [more, corrected(f"{measure}*", stars, t_interval([sft - rl for sft, rl in stars]))]
+    pairs, null = tails[""], tails.get(SWAPPED, [])
+    less = {kind: differences(own) for kind, own in tails.items()}
+    swapped = mean(less[SWAPPED]) if null else 0.0
+    parts = [claimed(max(0.0, swapped)), by_seed(percentages(pairs))]
+    parts += [by_seed(percentages(tails[kind]), COMPARED[kind]) for kind in tails if kind]
+    parts += [more, corrected(f"{measure}*", percentages(stars), t_interval(differences(stars)))]
     against = " ".join(filter(None, parts))
     unit = f"points: percentage of alive features with {measure} {what}, SFT minus RL"
-    found = over_seeds([sft - rl for sft, rl in pairs], unit, against, FEW_SEEDS, null, steps[""])
-    return with_topk(found, less.get(TOPK, []), steps.get(TOPK, 0.0))
+    stated = over_seeds(less[""], unit, against, swapped, one_feature(pairs))
+    sft = [own for own, _ in pairs]
+    stated = with_own_tail(stated, sft, [own for own, _ in null])
+    stated = stated._replace(reason=joined(stated.reason, confirmed(sft)))
+    return with_topk(stated, less.get(TOPK, []), one_feature(tails.get(TOPK, [])))
+
+
+def percentages(tails: Tails) -> list[list[float]]:
+    """Return the percentages of SFT and RL, by seed."""
+    return [[tail.percentage for tail in pair] for pair in tails]
+
+
+def differences(tails: Tails) -> list[float]:
+    """Return the percentage of SFT less that of RL, by seed."""
+    return [sft - rl for sft, rl in percentages(tails)]
+
+
+def one_feature(tails: Tails) -> float:
+    """Return the largest percentage that one feature is of a crosscoder's alive ones."""
+    return max((100 / max(1, tail.alive) for pair in tails for tail in pair), default=0.0)
+
+
+def with_own_tail(stated: Verdict, sft: Sequence[Tail], null: Sequence[Tail]) -> Verdict:
+    """Return a verdict on SFT less RL that holds only if SFT's tail also exceeds its own null.
+
+    `null` are the tails of SFT's crosscoders with swapped models. The tail exceeds it if the false
+    fraction is at most LEVEL in every seed. It does not if the interval of its percentage over
+    seeds does not exceed the null's mean: then the claim is not supported. Undecided otherwise.
+    """
+    if not null:
+        return weaker(stated, UNDECIDED, NO_NULL)
+    highest = max(tail.size for tail in null)
+    false = max(false_share(tail.size, highest) for tail in sft)
+    against = f"{stated.against} Fraction of SFT's that swapped models give too: {false:.0%}."
+    stated = stated._replace(against=against)
+    if false <= LEVEL:
+        return stated
+    chance = mean(tail.percentage for tail in null)
+    own = over_seeds([tail.percentage for tail in sft], "", "", chance, one_feature([sft]))
+    if own.verdict == NOT_SUPPORTED:
+        reason = f"SFT's own {own.estimate:.1f}% do not exceed the {chance:.1f}% of swapped models"
+        return weaker(stated, NOT_SUPPORTED, reason)
+    reason = f"swapped models give {false:.0%} of SFT's too, more than {LEVEL:.0%}"
+    return weaker(stated, UNDECIDED, reason)
+
+
+def weaker(stated: Verdict, verdict: str, reason: str) -> Verdict:
+    """Return a verdict, or the one of a second condition if that is weaker, with both reasons."""
+    order = (NOT_SUPPORTED, UNDECIDED, SUPPORTED)
+    weakest = min(stated.verdict, verdict, key=order.index)
+    return stated._replace(verdict=weakest, reason=joined(stated.reason, reason))
 
 
 def specific_features(family: Mapping[str, Any]) -> Verdict:
     """Judge whether SFT makes more specific features than RL, by NRN of the final pairs."""
-    tails = family["specificity"]
+    specificity = family["specificity"]
 
-    def far(name: str, score: str = "") -> float:
-        found = tails[name]
-        outside = found[f"{score}below_0.3"] + found[f"{score}above_0.7"]
-        return 100 * outside / max(1, found["alive"])
+    def far(name: str, score: str = "") -> Tail:
+        numbers = specificity[name]
+        outside = numbers[f"{score}below_0.3"] + numbers[f"{score}above_0.7"]
+        return Tail(numbers["alive"], outside, numbers["specific"])
 
-    def both(kind: str = "", score: str = "") -> list[list[float]]:
-        seeds = replicates(tails, f"{FINAL['sft']}{kind}-r")
+    def both(kind: str = "", score: str = "") -> Tails:
+        kind = kind and f"-{kind}"
+        seeds = replicates(specificity, f"{FINAL['sft']}{kind}-r")
         return [[far(f"{FINAL[p]}{kind}-r{seed}", score) for p in ("sft", "rl")] for seed in seeds]
 
-    pairs, stars = both(), both(score="star_")
-    others = {kind: found for kind in COMPARED if (found := both(f"-{kind}"))}
-    more = decoded(tails, {"SFT": f"{FINAL['sft']}-r0", "RL": f"{FINAL['rl']}-r0"})
-    if f"{MATCHED}-r0" in tails:
-        matched = f"{drifted(family.get('drift'))}: {far(f'{MATCHED}-r0'):.1f}%."
+    tails = {kind: pairs for kind in ("", *COMPARED) if (pairs := both(kind))}
+    more = decoded(specificity, {"SFT": f"{FINAL['sft']}-r0", "RL": f"{FINAL['rl']}-r0"})
+    if f"{MATCHED}-r0" in specificity:
+        matched = f"{drifted(family.get('drift'))}: {far(f'{MATCHED}-r0').percentage:.1f}%."
         more = f"SFT model as far from base as RL{matched} {more}".strip()
-    alive = {
-        kind: fewest(tails, [f"{FINAL[p]}-{kind and f'{kind}-'}" for p in ("sft", "rl")])
-        for kind in ["", *others]
-    }
-    return more_in_sft("NRN", pairs, stars, others, more, "below 0.3 or above 0.7", alive)
+    return more_in_sft("NRN", "below 0.3 or above 0.7", tails, both(score="star_"), more)
 
 
 def attributed_features(family: Mapping[str, Any]) -> Verdict:
     """Judge the same claim by MAS: features of which one tuned model has most, by seed."""
-
     every = family["attribution"]
 
-    def both(kind: str = "", score: str = "") -> list[list[float]]:
+    def both(kind: str = "", score: str = "") -> Tails:
+        kind = kind and f"{kind}-"
         trios = [every[f"{kind}r{seed}"] for seed in replicates(every, f"{kind}r")]
-        keys = [f"{p}{score}_above_0.5" for p in ("sft", "rl")]
-        return [[100 * found[key] / max(1, found["alive"]) for key in keys] for found in trios]
+        return [
+            [
+                Tail(trio["alive"], trio[f"{p}{score}_above_0.5"], trio[f"{p}_specific"])
+                for p in ("sft", "rl")
+            ]
+            for trio in trios
+        ]
 
-    others = {kind: found for kind in COMPARED if (found := both(f"{kind}-"))}
-    alive = {kind: fewest(every, [kind and f"{kind}-"]) for kind in ["", *others]}
-    return more_in_sft("MAS", both(), both(score="_star"), others, "", "above 0.5", alive)
-
-
-def fewest(numbers: Mapping[str, Mapping[str, Any]], starts: Iterable[str]) -> int:
-    """Return the fewest alive features of a crosscoder, of all seeds of those named."""
-    names = [f"{start}r{seed}" for start in starts for seed in replicates(numbers, f"{start}r")]
-    return min(numbers[name]["alive"] for name in names)
+    tails = {kind: trios for kind in ("", *COMPARED) if (trios := both(kind))}
+    return more_in_sft("MAS", "above 0.5", tails, both(score="_star"), "")
 
 
 def replicates(names: Iterable[str], start: str) -> list[str]:
     """Return the replicates of a crosscoder: what follows `start` in its names."""
     return [name.removeprefix(start) for name in names if name.startswith(start)]
-
-
-def early_features(family: Mapping[str, Any]) -> Verdict:
-    """Judge whether SFT's features come early: how much of the last top list the first one has."""
-    found = family["turnover"]["sft"]
-    unit = "fraction of the last top list in the first one, matched by decoder direction"
-    first, last = found["checkpoints"][0], found["checkpoints"][-1]
-    parts = [claimed(HALF), reproduced("the last list", found["other_seed"])]
-    against = " ".join([*parts, *within_one("SFT", found, [f"{first}-{last}"])])
-    if first == last:
-        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "only one checkpoint")
-    count, size = found["common"][f"{first}-{last}"]
-    if not size:
-        return Verdict(None, None, None, unit, HALF, against, [], UNDECIDED, "the list is empty")
-    low, high = wilson(count, size)
-    share = count / size
-    verdict = decide(low, high, HALF)
-    stated = Verdict(share, low, high, unit, HALF, against, [share], verdict, "")
-    return if_reproduced(stated, found["other_seed"])
-
-
-def turnover(family: Mapping[str, Any]) -> Verdict:
-    """Judge whether RL's list changes more than SFT's from checkpoint to checkpoint."""
-    sft, rl = (family["turnover"][p] for p in ("sft", "rl"))
-    steps = [f"{a}-{b}" for a, b in pairwise(rl["checkpoints"])]
-    pairs = [[found["common"].get(step, (0, 0)) for found in (sft, rl)] for step in steps]
-    values = [100 * (s / of - r / size) for (s, of), (r, size) in pairs if of and size]
-    unit = "points: percentage of the top list that the next checkpoint replaces, RL minus SFT"
-    named = {"SFT": sft, "RL": rl}
-    parts = [reproduced(f"{name}'s last list", f["other_seed"]) for name, f in named.items()]
-    parts += [text for name, f in named.items() for text in within_one(name, f, steps)]
-    against = " ".join(parts)
-    few = f"fewer than {LEAST_SEEDS} steps between checkpoints to compare"
-    stated = over_seeds(values, unit, f"{claimed(0)} {against}", few)._replace(each="step")
-    return if_reproduced(stated, [*sft["other_seed"], *rl["other_seed"]])
-
-
-def if_reproduced(found: Verdict, other_seed: Sequence[float]) -> Verdict:
-    """Return a verdict on top lists, undecided unless other seeds reproduce half of each list."""
-    if found.verdict == UNDECIDED or (other_seed and min(other_seed) >= HALF):
-        return found
-    reason = "another seed reproduces less than half of a list" if other_seed else "only one seed"
-    return found._replace(verdict=UNDECIDED, reason=reason)
 
 
 def shared_features(family: Mapping[str, Any]) -> Verdict:
@@ -268,21 +284,21 @@ def shared_features(family: Mapping[str, Any]) -> Verdict:
     values = excess_overlap(family["evidence"]["overlap"])
     unit = "points: overlap of tasks' features where RL gains, minus the largest elsewhere"
     selected = f"Features selected in all tasks, by seed: {', '.join(map(str, counts))}."
-    found = over_seeds(values, unit, f"{claimed(0)} {selected}", FEW_SEEDS)
+    stated = over_seeds(values, unit, f"{claimed(0)} {selected}")
     if topk := family.get("batch_topk"):
-        found = with_topk(found, excess_overlap(topk["overlap"]))
+        stated = with_topk(stated, excess_overlap(topk["overlap"]))
         each = [str(seed["protocol"]["all"]["intersection"]) for seed in topk["features"]]
         also = f"Selected with BatchTopK, by seed: {', '.join(each)}."
-        found = found._replace(against=f"{found.against} {also}")
+        stated = stated._replace(against=f"{stated.against} {also}")
     if without := tasks_without_samples(family):
         reason = f"RL wins no question of {', '.join(map(task_title, without))}"
-        return found._replace(verdict=UNDECIDED, reason=reason)
+        return stated._replace(verdict=UNDECIDED, reason=reason)
     if not any(counts) and len(counts) >= LEAST_SEEDS:
-        return found._replace(verdict=NOT_SUPPORTED, reason="no feature is selected in all tasks")
+        return stated._replace(verdict=NOT_SUPPORTED, reason="no feature is selected in all tasks")
     if not all(counts):
         reason = f"{len(counts) - counts.count(0)} of {len(counts)} seeds have such a feature"
-        return found._replace(verdict=UNDECIDED, reason=reason)
-    return found
+        return stated._replace(verdict=UNDECIDED, reason=reason)
+    return stated
 
 
 def excess_overlap(
@@ -305,28 +321,29 @@ def tasks_without_samples(family: Mapping[str, Any]) -> list[str]:
 
 def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     """Return the verdict of a primary hypothesis: the excess over matched controls."""
-    found = family["evidence"]["hypotheses"][name]
-    unit = "points" if found["measure"] in ("net", "critical") else ""
-    unit = f"{unit}: {MEASURES[found['measure']]}, minus the mean of matched controls".lstrip(": ")
-    if "excess" not in found:
-        decided = (found["verdict"], found["reason"])
-        return Verdict(None, None, None, unit, 0.0, topk_edit(found), [], *decided)
-    low, high = found["interval"]
+    hypothesis = family["evidence"]["hypotheses"][name]
+    measure, questions = hypothesis["measure"], hypothesis["questions"]
+    unit = "points" if measure in ("net", "critical") else ""
+    unit = f"{unit}: {MEASURES[measure]}, minus the mean of matched controls".lstrip(": ")
+    last = [topk_edit(hypothesis), gap_sentence(family["gap"], questions)]
+    decided = (hypothesis["verdict"], hypothesis["reason"])
+    if "excess" not in hypothesis:
+        against = " ".join(filter(None, last))
+        return Verdict(None, None, None, unit, 0.0, against, [], *decided)
+    low, high = hypothesis["interval"]
     evidence = family["evidence"]
-    chance = evidence["questions"][found["questions"]]["chance"]
+    chance = evidence["questions"][questions]["chance"]
     against = " ".join(
         [
-            *controls_of(found, evidence["features"]),
-            *filter(None, [sft_sentence(found), topk_edit(found)]),
-            f"The other model's complete state: {signed(found['ceiling'])} (net). Detectable "
-            f"excess: {signed(found['detectable'])}. Accuracy of guessing: {chance:.0%}.",
+            *controls_of(hypothesis, evidence["features"]),
+            *filter(None, [sft_sentence(hypothesis), *last]),
+            f"The other model's complete state: {signed(hypothesis['ceiling'])} (net). Detectable "
+            f"excess: {signed(hypothesis['detectable'])}. Accuracy of guessing: {chance:.0%}.",
         ]
     )
     values = [
-        seed[found["measure"]] - seed[f"{found['measure']}_controls"]
-        for seed in found["per_seed"]
-        if seed.get(found["measure"]) is not None
-        and seed.get(f"{found['measure']}_controls") is not None
+        seed[measure] - seed[f"{measure}_controls"]
+        for seed in hypothesis["per_seed"]
+        if seed.get(measure) is not None and seed.get(f"{measure}_controls") is not None
     ]
-    numbers = (found["excess"], low, high, unit, 0.0, against, values)
-    return Verdict(*numbers, found["verdict"], found["reason"])
+    return Verdict(hypothesis["excess"], low, high, unit, 0.0, against, values, *decided)

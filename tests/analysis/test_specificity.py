@@ -157,6 +157,11 @@ def test_the_null_within_one_crosscoder_is_that_of_models_without_order():
     null = null_in_one(CHECKPOINTS, norms, alive, 20)
     assert len(null) == 99 * 10 and 20 * 20 / 400 < null.mean() < 15
     assert found["together_null"] == null.mean() <= found["together_null_high"] < 20
+    assert (
+        np.mean(null < found["together_null_low"])
+        <= 0.05
+        < np.mean(null <= found["together_null_low"])
+    )
     # Noise alone, without any feature of a model, does not exceed its null.
     noise = torch.rand(6, 400, generator=torch.manual_seed(2)) + 1
     found = overlap_in_one(CHECKPOINTS, noise, alive, 20).set_index(["kind", "a", "b"])["overlap"]
@@ -277,7 +282,7 @@ def test_tails_are_held_against_swapped_rows(study):
 
 def test_overlap_file_has_the_checkpoints_and_the_replicate_null(study):
     result = pd.read_csv(study / "overlap.csv").set_index(["paradigm", "a", "b", "kind"])["overlap"]
-    assert len(result) == 2 * (15 * 2 + 2) + 15 + 2
+    assert len(result) == 2 * (15 * 2 + 2) + 15 + 3
     assert 0 < result["rl", 5, 5, "together_null"] <= result["rl", 5, 5, "together_null_high"] <= 3
     together = result.xs("together", level="kind")
     assert (together.loc[[("rl", k, k) for k in range(1, 6)]] == 3).all()

@@ -161,10 +161,15 @@ def write_metrics(directory: Path) -> None:
     """Write what the report reads of NRN, its tails, MAS, spliced models and overlaps."""
     directory.mkdir(parents=True)
     nrn = {"crosscoder": ["sft-5", "rl-5"], "replicate": 0, "nrn": [0.9, 0.5], "alive": 1}
-    nrn |= {"nrn_star": [0.8, 0.5], "r2_base": 0.1, "r2_tuned": 0.9}
+    nrn |= {
+        "pattern": ["base+sft-5", "rl-5"],
+        "nrn_star": [0.8, 0.5],
+        "r2_base": 0.1,
+        "r2_tuned": 0.9,
+    }
     pd.DataFrame(nrn).to_csv(directory / "nrn.csv")
     tail_rows().to_csv(directory / "tails.csv")
-    mas = {"crosscoder": "trio", "replicate": [0, 1], "alive": 1}
+    mas = {"crosscoder": "trio", "replicate": [0, 1], "alive": 1, "pattern": "base+sft-5+rl-5"}
     mas |= {"mas_base": 0.2, "mas_sft": 0.6, "mas_rl": 0.2}
     mas |= {f"mas_{model}_star": 1 / 3 for model in ("base", "sft", "rl")}
     pd.DataFrame(mas).to_csv(directory / "mas.csv")

@@ -11,46 +11,56 @@ from crosslens.reporting.claims import claim_of, verdicts
 from crosslens.reporting.feature_numbers import attribution, tails
 from crosslens.reporting.feature_numbers import turnover as turnover_numbers
 from crosslens.reporting.findings import about_specificity
+from crosslens.reporting.training_verdicts import early_features, turnover
 from crosslens.reporting.verdicts import (
     ARTIFACT,
     attributed_features,
     decide,
-    early_features,
     intervention,
     shared_features,
     specific_features,
-    turnover,
 )
 
 
-def tail(far: int) -> dict[str, Any]:
+def tail(far: int, specific: int = 0) -> dict[str, Any]:
     """Features of 200 that are far from shared; half as many by NRN*."""
-    by_nrn = {"below_0.3": far // 2, "above_0.7": far - far // 2}
+    by_nrn = {"below_0.3": far // 2, "above_0.7": far - far // 2, "specific": specific}
     by_star = {"star_below_0.3": 0, "star_above_0.7": far // 2}
     return {"alive": 200, **by_nrn, **by_star, "r2_above_0.7": {"base": 0.25, "tuned": 0.75}}
 
 
 def attributed(sft: int, rl: int, sft_star: int = 0, rl_star: int = 0) -> dict[str, int]:
     """Features of 100 that have most of their norm in one model, by MAS and by MAS*."""
-    found = {"alive": 100, "sft_above_0.5": sft, "rl_above_0.5": rl}
-    return found | {"sft_star_above_0.5": sft_star, "rl_star_above_0.5": rl_star}
+    numbers = {"alive": 100, "sft_above_0.5": sft, "rl_above_0.5": rl}
+    numbers |= {"sft_specific": sft // 2, "rl_specific": 0}
+    return numbers | {"sft_star_above_0.5": sft_star, "rl_star_above_0.5": rl_star}
 
 
 def specificity(sft: list[int], rl: list[int]) -> dict[str, dict]:
-    """Features far from shared, of 200, by seed; earlier checkpoints do not count."""
-    found = {f"sft-5-r{i}": tail(far) for i, far in enumerate(sft)}
-    found |= {f"rl-5-r{i}": tail(far) for i, far in enumerate(rl)}
-    return found | {"sft-1-r0": tail(200)}
+    """Features far from shared, of 200, by seed, and none with swapped models.
+
+    Earlier checkpoints do not count.
+    """
+    numbers = {f"sft-5-r{i}": tail(far) for i, far in enumerate(sft)}
+    numbers |= {f"rl-5-r{i}": tail(far) for i, far in enumerate(rl)}
+    numbers |= {f"{model}-5-swapped-r0": tail(0) for model in ("sft", "rl")}
+    return numbers | {"sft-1-r0": tail(200)}
 
 
-def top_lists(kept: list[int], first_last: int, other_seed: list[float]) -> dict[str, Any]:
-    """Overlaps of lists of 50 at five checkpoints."""
-    common = {f"{i}-{i + 1}": [n, 50] for i, n in enumerate(kept, 1)}
-    return {
-        "checkpoints": [1, 2, 3, 4, 5],
-        "common": common | {"1-5": [first_last, 50]},
-        "other_seed": other_seed,
-    }
+def top_lists(
+    kept: list[int], first_last: int, other_seed: list[float], null: list[float] | None = None
+) -> dict[str, Any]:
+    """Overlaps of lists of 50 at five checkpoints.
+
+    With a null (mean, 5% and 95% quantiles) in one crosscoder; pairs then share 20 by direction.
+    """
+    ends = {"1-5": [first_last, 50]}
+    common = {f"{i}-{i + 1}": [n, 50] for i, n in enumerate(kept, 1)} | ends
+    lists = {"checkpoints": [1, 2, 3, 4, 5], "other_seed": other_seed, "index": {"1-5": [9, 50]}}
+    if null is None:
+        return lists | {"common": common, "together": None}
+    together = {"common": common, "null": dict(zip(("mean", "low", "high"), null, strict=True))}
+    return lists | {"common": {"1-5": [20, 50]}, "together": together}
 
 
 def cell(*shares: float | None) -> dict[str, list]:
@@ -82,11 +92,13 @@ def family(**changes: Any) -> dict[str, Any]:
     elsewhere = {name: cell(0.2, 0.3, 0.2) for name in ("both_right", "both_wrong", "lost")}
     return {
         "specificity": specificity([60, 64, 62], [10, 12, 14]),
-        "attribution": {f"r{i}": attributed(20 + i, 5, 10 + 2 * i, 9) for i in range(3)},
+        "attribution": {f"r{i}": attributed(20 + i, 5, 10 + 2 * i, 9) for i in range(3)}
+        | {"swapped-r0": attributed(0, 0)},
         "turnover": {
-            "sft": top_lists([46, 47, 48, 49], 45, [0.8, 0.9]),
-            "rl": top_lists([30, 25, 35, 30], 20, [0.7, 0.6]),
+            "sft": top_lists([46, 47, 48, 49], 45, [0.8, 0.9], [25, 20, 30]),
+            "rl": top_lists([30, 28, 35, 30], 20, [0.7, 0.6], [21, 16, 26]),
         },
+        "gap": [],
         "critical": {"sciq": {"critical": 9}, "piqa": {"critical": 0}},
         "features": {"readouts": {"branch": {"per_task": {"sciq": 4}}}},
         "evidence": {
@@ -127,15 +139,17 @@ def test_specific_features_by_seed() -> None:
 
 def test_specific_features_beside_nulls_and_the_other_activation() -> None:
     tails = specificity([60, 64, 62], [10, 12, 14])
-    tails |= {"sft-5-swapped-r0": tail(20), "rl-5-swapped-r0": tail(4)}
+    tails |= {"sft-5-swapped-r0": tail(2), "rl-5-swapped-r0": tail(1)}
     tails |= {"sft-matched-r0": tail(30), "sft-5-topk-r0": tail(8), "rl-5-topk-r0": tail(6)}
     found = specific_features(family(specificity=tails))
     assert found.seeds == pytest.approx([25, 26, 24])
-    assert "Claimed: above 8." in found.against
-    assert "Models swapped at random: SFT 10.0%, RL 2.0%." in found.against
+    assert "Claimed: above 0.5." in found.against
+    assert "Models swapped at random: SFT 1.0%, RL 0.5%." in found.against
+    assert "Fraction of SFT's that swapped models give too: 5%." in found.against
     assert "SFT model as far from base as RL: 15.0%." in found.against
     assert "BatchTopK: SFT 4.0%, RL 3.0%." in found.against
-    assert (found.null, found.verdict, found.reason) == (8, SUPPORTED, "")
+    assert (found.null, found.verdict) == (0.5, SUPPORTED)
+    assert found.reason == "latent scaling confirms 0 of 60, 0 of 64, 0 of 62 of SFT's features"
     drift = {"alpha": 0.4, "drift": 1.5, "rl": 2.0}
     found = specific_features(family(specificity=tails, drift=drift))
     where = "40% of the way from base, at 0.75 times RL's drift"
@@ -196,7 +210,7 @@ def test_batch_topk_over_its_own_seeds(
     assert found.batch_topk["seeds"] == pytest.approx(values)
     # The same numbers as if these crosscoders were the study's own.
     alone = specific_features(family(specificity=specificity(sft, rl)))
-    same = ("estimate", "low", "high", "verdict", "reason")
+    same = ("estimate", "low", "high")
     assert {k: found.batch_topk[k] for k in same} == {k: getattr(alone, k) for k in same}
     assert (found.batch_topk["verdict"], found.verdict) == (topk, verdict)
     assert "one seed" not in found.against
@@ -224,19 +238,58 @@ def test_one_feature_of_each_seed_decides_nothing() -> None:
         }
     found = specific_features(family)
     assert found.low is not None and found.low > 0 and found.verdict == UNDECIDED
-    assert found.reason == "seeds differ by at most one feature, so they have no interval"
+    assert found.reason.startswith("seeds differ by at most one feature, so they have no interval")
 
 
 def test_mas_with_batch_topk() -> None:
-    seeds = {f"r{i}": attributed(20 + i, 5) for i in range(3)} | {"topk-r0": attributed(3, 13)}
+    seeds = {f"r{i}": attributed(20 + i, 5) for i in range(3)}
+    seeds |= {"swapped-r0": attributed(0, 0), "topk-r0": attributed(3, 13)}
     found = attributed_features(family(attribution=seeds))
     assert found.verdict == ARTIFACT and "BatchTopK: SFT 3.0%, RL 13.0%." in found.against
-    assert found.reason == "crosscoders with BatchTopK do not show it"
+    assert found.reason.startswith("crosscoders with BatchTopK do not show it; latent scaling")
     seeds |= {f"topk-r{i}": attributed(13 + i, 3) for i in range(3)}
     found = attributed_features(family(attribution=seeds))
     assert found.verdict == SUPPORTED and found.batch_topk is not None
     assert found.batch_topk["seeds"] == [10, 11, 12]
     assert "BatchTopK: SFT 13.0%, 14.0%, 15.0%, RL 3.0%, 3.0%, 3.0%." in found.against
+
+
+@pytest.mark.parametrize(
+    ("swapped", "verdict", "why"),
+    [
+        (2, SUPPORTED, "latent"),  # 3 of 60: 5%
+        (3, UNDECIDED, "swapped models give 7% of SFT's too, more than 5%"),
+        (58, UNDECIDED, "swapped models give 98% of SFT's too"),
+        (66, UNDECIDED, "swapped models give 100% of SFT's too"),
+        (68, NOT_SUPPORTED, "SFT's own 31.0% do not exceed the 34.0% of swapped models"),
+    ],
+)
+def test_a_difference_from_rl_needs_features_beyond_sfts_own_null(
+    swapped: int, verdict: str, why: str
+) -> None:
+    """SFT has 30, 32, 31% (31 -+ 2.5), RL a sixth of it. Swapped, both have the same tail, so that
+    the difference of 25 -+ 2.5 points is far above its null of 0."""
+    tails = specificity([60, 64, 62], [10, 12, 14])
+    tails |= {f"{model}-5-swapped-r0": tail(swapped) for model in ("sft", "rl")}
+    found = specific_features(family(specificity=tails))
+    assert (found.null, found.verdict) == (0, verdict)
+    assert found.reason.startswith(why)
+    trios = {f"r{i}": attributed(n, 5) for i, n in enumerate((60, 64, 62))}
+    trios["swapped-r0"] = attributed(swapped, swapped)
+    by_mas = attributed_features(family(attribution=trios))
+    if verdict != NOT_SUPPORTED:  # of 100 alive, so 62 -+ 5
+        assert by_mas.verdict == verdict, "the same rule"
+    assert "latent scaling confirms 30 of 60, 32 of 64, 31 of 62 of SFT's features" in by_mas.reason
+
+
+def test_without_a_null_no_feature_counts_as_specific() -> None:
+    tails = specificity([60, 64, 62], [10, 12, 14])
+    del tails["sft-5-swapped-r0"], tails["rl-5-swapped-r0"]
+    found = specific_features(family(specificity=tails))
+    assert found.verdict == UNDECIDED and found.reason.startswith("SFT's features have no null")
+    fewer = specificity([10, 12, 14], [60, 64, 62])
+    del fewer["sft-5-swapped-r0"], fewer["rl-5-swapped-r0"]
+    assert specific_features(family(specificity=fewer)).verdict == NOT_SUPPORTED
 
 
 @pytest.mark.parametrize(("swapped", "verdict"), [(60, NOT_SUPPORTED), (58, UNDECIDED)])
@@ -270,35 +323,64 @@ def test_mas_over_the_seeds_of_the_trio() -> None:
 
 
 def test_an_early_list_that_stays() -> None:
-    """45 of 50: Wilson's interval is .786 to .957."""
+    """45 of 50, where shuffled norms give 25, and 30 at most."""
     found = early_features(family())
-    assert found.estimate == 0.9
-    assert (found.low, found.high) == pytest.approx((0.786, 0.957), abs=1e-3)
-    assert found.verdict == SUPPORTED and "Other seeds reproduce 80%, 90% of the last list." in (
-        found.against
+    assert (found.estimate, found.null, found.verdict) == (0.9, 0.6, SUPPORTED)
+    assert (found.low, found.high) == (None, None), "features of one crosscoder have no interval"
+    assert found.against == (
+        "Claimed: above 0.6. SFT's first and last list share 45 of 50 in one crosscoder of all "
+        "checkpoints, with norms shuffled over models 25 (90%: 20 to 30). SFT's lists of separate "
+        "crosscoders share 20 of 50 by decoder direction, 9 by index (as in the paper). Other "
+        "seeds reproduce 80%, 90% of SFT's last list."
     )
 
 
 @pytest.mark.parametrize(
-    ("count", "other_seed", "verdict"),
+    ("count", "null", "other_seed", "verdict"),
     [
-        (10, [0.8], NOT_SUPPORTED),
-        (26, [0.8], UNDECIDED),
-        (45, [0.8, 0.4], UNDECIDED),  # not the same features with another seed
-        (45, [], UNDECIDED),
+        (31, [25, 20, 30], [0.8], SUPPORTED),
+        (30, [25, 20, 30], [0.8], UNDECIDED),  # as chance may give
+        (25, [25, 20, 30], [0.8], NOT_SUPPORTED),  # as chance gives on average
+        (25, [5, 3, 8], [0.8], UNDECIDED),  # more than chance gives, but not most of the list
+        (26, [5, 3, 8], [0.8], SUPPORTED),
+        (45, [25, 20, 30], [0.8, 0.4], UNDECIDED),  # not the same features with another seed
+        (45, [25, 20, 30], [], UNDECIDED),
+        (45, None, [0.8], UNDECIDED),  # crosscoders of single checkpoints
+        (2, None, [0.8], UNDECIDED),
     ],
 )
-def test_an_early_list_otherwise(count: int, other_seed: list[float], verdict: str) -> None:
-    lists = family()["turnover"] | {"sft": top_lists([40] * 4, count, other_seed)}
+def test_an_early_list_otherwise(
+    count: int, null: list[float] | None, other_seed: list[float], verdict: str
+) -> None:
+    sft = top_lists([40] * 4, count, other_seed, null)
+    lists = family()["turnover"] | {"sft": sft}
     assert early_features(family(turnover=lists)).verdict == verdict
 
 
 def test_turnover_of_rl_less_that_of_sft() -> None:
-    """RL replaces 40, 50, 30, 40%, SFT 8, 6, 4, 2%: 32, 44, 26, 38 points more."""
+    """RL keeps 20 of 50 and SFT 45: 50 points. Shuffled norms: 30 - 16 of 50 at most, 28 points.
+    In steps RL replaces 40, 44, 30, 40%, SFT 8, 6, 4, 2%: 32, 38, 26, 38 points more."""
     found = turnover(family())
-    assert found.seeds == pytest.approx([32, 44, 26, 38]) and found.estimate == pytest.approx(35)
-    assert found.verdict == SUPPORTED and found.low == pytest.approx(35 - 3.182 * 3.873, abs=0.01)
+    assert (found.estimate, found.null) == pytest.approx((50, 28))
+    assert found.seeds == pytest.approx([32, 38, 26, 38])
+    assert (found.verdict, found.low) == (SUPPORTED, None)
+    assert found.reason == "in one crosscoder of all checkpoints, from one seed"
     assert found.each == "step", "they are not of several seeds"
+
+
+@pytest.mark.parametrize(
+    ("kept", "first_last", "verdict"),
+    [
+        ([30, 27, 35, 30], 30, SUPPORTED),  # 30 points
+        ([30, 27, 35, 30], 31, UNDECIDED),  # 28 points, as chance may give
+        ([30, 27, 35, 30], 41, NOT_SUPPORTED),  # 8 points, as chance gives on average
+        ([30, 47, 35, 30], 20, UNDECIDED),  # one step in which SFT's list changes as much
+        ([30, 26, 35, 30], 20, UNDECIDED),  # adjacent lists that share what chance may give
+    ],
+)
+def test_turnover_otherwise(kept: list[int], first_last: int, verdict: str) -> None:
+    rl = top_lists(kept, first_last, [0.7, 0.6], [21, 16, 26])
+    assert turnover(family(turnover=family()["turnover"] | {"rl": rl})).verdict == verdict
 
 
 def test_turnover_of_lists_that_no_seed_reproduces() -> None:
@@ -311,24 +393,24 @@ def test_turnover_of_lists_that_no_seed_reproduces() -> None:
     )
 
 
-def test_one_crosscoder_of_all_checkpoints_is_named_beside_the_pairs() -> None:
-    lists = family()["turnover"]
-    common = {"1-5": [30, 50]} | {f"{k}-{k + 1}": [40 + k, 50] for k in range(1, 5)}
-    lists["sft"]["together"] = {"common": common, "null": {"mean": 20.4, "high": 26.0}}
-    both = family(turnover=lists)
-    chance = "in common, with norms shuffled over models 20 (95%: at most 26)."
-    name = "SFT in one crosscoder of all checkpoints:"
-    assert early_features(both).against.endswith(f"{name} 30 of 50 {chance}")
-    steps = "41 of 50, 42 of 50, 43 of 50, 44 of 50"
-    assert turnover(both).against.endswith(f"{name} {steps} {chance}")
-    assert early_features(both).verdict == early_features(family()).verdict
+def test_crosscoders_of_single_checkpoints_decide_nothing() -> None:
+    """They are stated: 45 and 20 of 50 by direction, 9 by index."""
+    sft = top_lists([46, 47, 48, 49], 45, [0.8])
+    pairs = family(turnover={"sft": sft, "rl": top_lists([30, 25, 35, 30], 20, [0.7])})
+    early, changing = early_features(pairs), turnover(pairs)
+    assert (early.estimate, early.verdict) == (0.9, UNDECIDED)
+    assert (changing.estimate, changing.verdict) == (pytest.approx(50), UNDECIDED)
+    assert early.low is changing.low is None
+    for verdict in (early, changing):
+        assert verdict.reason.endswith("checkpoints in crosscoder.evidence decides")
+        assert "45 of 50 by decoder direction, 9 by index (as in the paper)" in verdict.against
 
 
 def test_one_checkpoint_has_no_history() -> None:
-    one = {"checkpoints": [5], "common": {}, "other_seed": [0.9]}
+    one = {"checkpoints": [5], "common": {}, "index": {}, "together": None, "other_seed": [0.9]}
     alone = family(turnover={"sft": one, "rl": one})
     assert early_features(alone).verdict == turnover(alone).verdict == UNDECIDED
-    assert early_features(alone).reason == "only one checkpoint"
+    assert early_features(alone).reason == turnover(alone).reason == "only one checkpoint"
 
 
 def test_tasks_share_more_where_rl_wins() -> None:
@@ -399,7 +481,7 @@ def test_values_without_a_spread_decide_nothing() -> None:
     assert (found.estimate, found.low, found.high) == (0.5, 0.5, 0.5)
     assert found.verdict == UNDECIDED and found.reason.startswith("all values are the same")
     two = specific_features(family(specificity=specificity([60, 64], [10, 12])))
-    assert (two.verdict, two.reason) == (UNDECIDED, "fewer than 3 seeds")
+    assert two.verdict == UNDECIDED and two.reason.startswith("fewer than 3 seeds")
 
 
 def test_a_task_without_critical_samples_decides_nothing() -> None:
@@ -445,6 +527,20 @@ def test_an_intervention_says_what_was_compared() -> None:
     found = intervention("amplify", part).against
     with_topk = "Features selected with BatchTopK (one seed): +1.00, minus the mean of 19 controls"
     assert f"{with_topk} +0.50 [-1.00, +2.00]." in found
+
+
+def test_an_intervention_states_the_gap_test_of_its_questions() -> None:
+    row = {"model": "rl", "task": "tasks", "code": "swap", "verdict": SUPPORTED}
+    kept = row | {"recovered": 0.8, "recovered_low": 0.6, "recovered_high": 1.0}
+    rows = [kept | {"task": "held_out"}, kept | {"model": "sft"}, kept]
+    said = "Gap test: the reconstruction keeps 80% of RL's gain on these questions [60%, 100%]"
+    assert (
+        f"{said}: more than half is supported." in intervention("amplify", family(gap=rows)).against
+    )
+    rows[2] = row | {"recovered": None}
+    found = intervention("amplify", family(gap=rows)).against
+    assert "Gap test: RL's gain on these questions is not above 0." in found
+    assert "Gap test" not in intervention("amplify", family(gap=rows[:2])).against
 
 
 def test_an_intervention_whose_measure_has_no_value() -> None:
@@ -510,13 +606,14 @@ def test_norms_by_model_and_seed() -> None:
         (1, 1, 0.9, 0, 0.1),
     ]
     columns = ["replicate", "alive", "mas_base", "mas_sft", "mas_rl"]
-    table = pd.DataFrame(rows, columns=columns).assign(crosscoder="trio")
+    table = pd.DataFrame(rows, columns=columns).assign(crosscoder="trio", pattern="sft-5")
     for model, star in (("base", 0.0), ("sft", 0.6), ("rl", 0.4)):
         table[f"mas_{model}_star"] = star
     swapped = table[table["replicate"] == 0].assign(crosscoder="trio-swapped")
     found = attribution(pd.concat([table, swapped, swapped.assign(crosscoder="trio-topk")]))
     stars = {"base_star_above_0.5": 0, "sft_star_above_0.5": 2, "rl_star_above_0.5": 0}
     expected = {"alive": 2, "base_above_0.5": 0, "sft_above_0.5": 1, "rl_above_0.5": 1}
+    expected |= {"base_specific": 0, "sft_specific": 1, "rl_specific": 0}
     assert found["r0"] == found["swapped-r0"] == found["topk-r0"] == expected | stars
     assert found["r1"]["base_above_0.5"] == 1
 
@@ -526,20 +623,22 @@ def test_a_crosscoder_without_alive_features_has_numbers_too() -> None:
     rows = [("sft-5", 0, 1, 0.9, 0.8, 0.1, 0.9), ("sft-5", 0, 1, 0.5, 0.5, 0.9, 0.9)]
     rows += [("sft-5", 0, 0, 0.9, 0.9, 0.9, 0.9), ("rl-5", 0, 0, 0.9, 0.9, 0.9, 0.9)]
     columns = ["crosscoder", "replicate", "alive", "nrn", "nrn_star", "r2_base", "r2_tuned"]
-    found = tails(pd.DataFrame(rows, columns=columns))
+    patterns = ["sft-5", "sft-5", "sft-5", "rl-5"]
+    found = tails(pd.DataFrame(rows, columns=columns).assign(pattern=patterns))
     sft, rl = found["sft-5-r0"], found["rl-5-r0"]
     assert (sft["alive"], sft["above_0.7"], sft["star_above_0.7"]) == (2, 1, 1)
+    assert (sft["specific"], rl["specific"]) == (1, 0), "of those far from shared and alive"
     assert sft["std"] == pytest.approx(0.2)
     assert sft["r2_above_0.7"] == {"base": 0.1, "tuned": 0.9}
     assert (rl["alive"], rl["above_0.7"], rl["std"]) == (0, 0, None)
     assert specific_features(family(specificity=found)).verdict == UNDECIDED
-    assert "0.200 for SFT, – for RL." in about_specificity("A", found)
+    said = about_specificity("A", found)
+    assert "SFT: 1 of 2. RL: 0 of 0. Latent scaling confirms 1 and 0" in said
+    assert "0.200 for SFT, – for RL." in said
 
 
 def test_attributed_features_that_swapped_models_have_too() -> None:
     seeds = {f"r{n}": attributed(20 + n, 10) for n in range(3)}
-    alone = attributed_features(family(attribution=seeds))
-    assert (alone.null, alone.verdict) == (0, SUPPORTED)
     null = {"swapped-r0": attributed(40, 10)}
     found = attributed_features(family(attribution=seeds | null))
     assert (found.estimate, found.null, found.verdict) == (11, 30, NOT_SUPPORTED)
@@ -551,12 +650,14 @@ def test_lists_in_common() -> None:
     rows += [("sft", 1, 5, "matched", 20), ("sft", 5, 5, "matched", 50)]
     rows += [("sft", 5, 5, "replicate_matched", 30), ("sft", 5, 5, "replicate_index", 0)]
     table = pd.DataFrame(rows, columns=["paradigm", "a", "b", "kind", "overlap"])
-    assert turnover_numbers(table)["sft"] == {
-        "checkpoints": [1, 5], "common": {"1-5": [20, 40]}, "other_seed": [0.6], "together": None,
-    }  # fmt: skip
+    lists = turnover_numbers(table)["sft"]
+    assert (lists["checkpoints"], lists["other_seed"]) == ([1, 5], [0.6])
+    assert (lists["common"], lists["index"]) == ({"1-5": [20, 40]}, {"1-5": [3, 40]})
+    assert lists["together"] is None
     rows = [("sft", 1, 1, "together", 50), ("sft", 1, 5, "together", 12)]
     rows += [("sft", 5, 5, "together", 45), ("sft", 5, 5, "together_null", 20.5)]
-    rows += [("sft", 5, 5, "together_null_high", 26)]
+    rows += [("sft", 5, 5, "together_null_low", 15), ("sft", 5, 5, "together_null_high", 26)]
     with_one = pd.concat([table, pd.DataFrame(rows, columns=table.columns)])
     one = turnover_numbers(with_one)["sft"]["together"]
-    assert one == {"common": {"1-5": [12, 45]}, "null": {"mean": 20.5, "high": 26.0}}
+    null = {"mean": 20.5, "low": 15.0, "high": 26.0}
+    assert one == {"common": {"1-5": [12, 45]}, "null": null}
