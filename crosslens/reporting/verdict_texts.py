@@ -219,7 +219,9 @@ def between_pairs(name: str, turnover: Mapping[str, Any], lists: str) -> str:
 
 
 def confirmed(tails: Sequence[Any]) -> str:
-    """Return how many features of tails latent scaling confirms, by seed."""
+    """Return how many features of SFT's tails latent scaling confirms, by seed."""
+    if not any(tail.size for tail in tails):
+        return "SFT has no such feature"
     counts = ", ".join(f"{tail.specific} of {tail.size}" for tail in tails)
     return f"latent scaling confirms {counts} of SFT's features"
 

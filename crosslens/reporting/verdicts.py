@@ -215,6 +215,8 @@ def with_own_tail(stated: Verdict, sft: Sequence[Tail], null: Sequence[Tail]) ->
     stated = stated._replace(against=against)
     if false <= LEVEL:
         return stated
+    if not any(tail.size for tail in sft):
+        return weaker(stated, UNDECIDED, "")
     chance = mean(tail.percentage for tail in null)
     own = over_seeds([tail.percentage for tail in sft], "", "", chance, one_feature([sft]))
     if own.verdict == NOT_SUPPORTED:

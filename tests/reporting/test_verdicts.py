@@ -480,6 +480,9 @@ def test_values_without_a_spread_decide_nothing() -> None:
     found = specific_features(family(specificity=specificity([1, 1, 1], [0, 0, 0])))
     assert (found.estimate, found.low, found.high) == (0.5, 0.5, 0.5)
     assert found.verdict == UNDECIDED and found.reason.startswith("all values are the same")
+    none = specific_features(family(specificity=specificity([0, 0, 0], [0, 0, 0])))
+    assert none.verdict == UNDECIDED
+    assert none.reason.endswith("so they have no interval; SFT has no such feature")
     two = specific_features(family(specificity=specificity([60, 64], [10, 12])))
     assert two.verdict == UNDECIDED and two.reason.startswith("fewer than 3 seeds")
 
