@@ -28,12 +28,12 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
     NRN above 0.7 are decoded from each model's activations (`decodability`). A crosscoder without
     alive features has no standard deviation.
     """
-    found, confirmed = {}, specific_beyond(shares_of_pairs(nrn), "NRN", 0.7)
+    by_crosscoder, confirmed = {}, specific_beyond(shares_of_pairs(nrn), "NRN", 0.7)
     for (name, replicate), every in nrn.groupby(["crosscoder", "replicate"]):
         part = every[every["alive"] == 1]
         values, star = part["nrn"], part["nrn_star"]
         tuned = part[values > 0.7]
-        found[f"{name}-r{replicate}"] = {
+        by_crosscoder[f"{name}-r{replicate}"] = {
             "alive": len(part),
             "std": none_if_nan(values.std(ddof=0)),
             **{f"below_{x}": int((values < x).sum()) for x in (0.2, 0.3, 0.4)},
@@ -43,7 +43,7 @@ def tails(nrn: pd.DataFrame) -> dict[str, dict]:
             "star_above_0.7": int((star > 0.7).sum()),
             "r2_above_0.7": {m: none_if_nan(tuned[f"r2_{m}"].median()) for m in ("base", "tuned")},
         }
-    return found
+    return by_crosscoder
 
 
 def specific_beyond(
@@ -67,7 +67,7 @@ def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
     `specific` counts features that no other model has, by latent scaling. q is the largest false
     fraction over seeds, `start` the threshold from which it is at most 5%, for the first seed.
     """
-    found = []
+    entries = []
     keys = ["crosscoder", "model", "measure", "threshold"]
     for values, part in table.groupby(keys, sort=False):
         part = part.sort_values("replicate")
@@ -90,8 +90,8 @@ def tails_over_seeds(table: pd.DataFrame) -> list[dict[str, Any]]:
             "mean": float(np.mean(counts)),
             "ci95": seed_interval(counts),
         }
-        found.append(entry | against)
-    return found
+        entries.append(entry | against)
+    return entries
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -106,10 +106,10 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
     each row, "topk-r0" that with BatchTopK. `star_` counts by MAS*, `specific` those by MAS that no
     other model has, by latent scaling.
     """
-    found, confirmed = {}, specific_beyond(shares_of_trios(mas), "MAS", 0.5)
+    by_trio, confirmed = {}, specific_beyond(shares_of_trios(mas), "MAS", 0.5)
     for (name, replicate), every in mas.groupby(["crosscoder", "replicate"]):
         part = every[every["alive"] == 1]
-        found[f"{name}-r{replicate}".removeprefix(f"{TRIO_MODELS}-")] = {
+        by_trio[f"{name}-r{replicate}".removeprefix(f"{TRIO_MODELS}-")] = {
             "alive": len(part),
             **{
                 f"{m}{star}_above_0.5": int((part[f"mas_{m}{star}"] > 0.5).sum())
@@ -118,7 +118,7 @@ def attribution(mas: pd.DataFrame) -> dict[str, dict[str, int]]:
             },
             **{f"{m}_specific": confirmed[name, replicate, m] for m in FINAL},
         }
-    return found
+    return by_trio
 
 
 def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -129,20 +129,20 @@ def turnover(overlap: pd.DataFrame) -> dict[str, dict[str, Any]]:
     and all checkpoints, and `null` their mean and their 5% and 95% quantiles with norms shuffled
     over models. None without that crosscoder.
     """
-    found = {}
+    by_paradigm = {}
     for paradigm, part in overlap.groupby("paradigm"):
         kinds = {kind: rows.set_index(["a", "b"])["overlap"] for kind, rows in part.groupby("kind")}
         sizes = sizes_of(kinds["index"])
         last = max(sizes)
         others = kinds.get("replicate_matched", [])
-        found[paradigm] = {
+        by_paradigm[paradigm] = {
             "checkpoints": sorted(sizes),
             "common": in_common(kinds["matched"], sizes),
             "index": in_common(kinds["index"], sizes),
             "other_seed": [n / sizes[last] for n in others] if sizes[last] else [],
             "together": within_one(kinds) if "together" in kinds else None,
         }
-    return found
+    return by_paradigm
 
 
 def sizes_of(overlaps: pd.Series) -> dict[int, int]:
@@ -173,8 +173,8 @@ def why_empty(features: Mapping[str, Any]) -> str:
         return ""
     parts = [
         f"{task_title(task)} none (no critical sample)"
-        if found["max_score"] is None
-        else f"{task_title(task)} {len(found['selected'])} (maximum score {found['max_score']:.3g})"
-        for task, found in features["tasks"].items()
+        if one["max_score"] is None
+        else f"{task_title(task)} {len(one['selected'])} (maximum score {one['max_score']:.3g})"
+        for task, one in features["tasks"].items()
     ]
     return f"No feature is selected in all tasks. Selected in each: {', '.join(parts)}."

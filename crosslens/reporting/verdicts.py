@@ -40,7 +40,8 @@ ELSEWHERE = ("both_right", "both_wrong", "lost")  # questions that RL does not w
 class Verdict(NamedTuple):
     """The verdict on a claim from one family.
 
-    `null` is the value that the interval is compared with, `against` names it.
+    `null` is the value that the interval is compared with, or the estimate where there is no
+    interval; `against` names it.
     `seeds` are the estimates of single seeds, or of steps from checkpoint to checkpoint: `each`
     says which. `batch_topk` has estimate, low, high, seeds, verdict and reason of BatchTopK's
     crosscoders, if there are any.
