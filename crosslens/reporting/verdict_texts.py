@@ -28,11 +28,12 @@ RULE = (
     "features (one seed) is stated and decides nothing.",
     "Checkpoints: judged within one crosscoder of base and all checkpoints; undecided without it. "
     "The null is what top lists share if each feature's norms are shuffled over the models. "
-    "Supported: the first and the last list of SFT share more than half of their features and more "
-    "than in 95% of draws. RL's share less than SFT's by more than SFT's 95% quantile less RL's 5% "
-    "quantile, RL's list changes more in every step, and adjacent lists of RL share more than in "
-    "95% of draws. Not supported: no more than the null's mean. Undecided otherwise, and unless "
-    "another seed of the last checkpoint's crosscoder reproduces at least half of each list.",
+    "SFT's features stay: its first and last list share more than half, and more than in 95% of "
+    "draws. RL's keep changing: its first and last list share less than SFT's, by more than SFT's "
+    "95% quantile less RL's 5% quantile; RL's list changes more in every step; and its adjacent "
+    "lists share more than in 95% of draws, as lists of noise do not. Not supported: no more than "
+    "the null's mean. Undecided otherwise, and unless other seeds of the last checkpoint's "
+    "crosscoder reproduce at least half of each list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
     f"seeds have such a feature. Not supported if none of at least {LEAST_SEEDS} seeds has one.",
     "Interventions: supported only if, in addition, the effect itself has the claimed sign, all "

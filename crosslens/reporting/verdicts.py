@@ -212,7 +212,7 @@ def with_own_tail(stated: Verdict, sft: Sequence[Tail], null: Sequence[Tail]) ->
         return weaker(stated, UNDECIDED, NO_NULL)
     highest = max(tail.size for tail in null)
     false = max(false_share(tail.size, highest) for tail in sft)
-    against = f"{stated.against} Fraction of SFT's that swapped models give too: {false:.0%}."
+    against = f"{stated.against} False fraction of SFT's features: {false:.0%}."
     stated = stated._replace(against=against)
     if false <= LEVEL:
         return stated
@@ -223,7 +223,7 @@ def with_own_tail(stated: Verdict, sft: Sequence[Tail], null: Sequence[Tail]) ->
     if own.verdict == NOT_SUPPORTED:
         reason = f"SFT's own {own.estimate:.1f}% do not exceed the {chance:.1f}% of swapped models"
         return weaker(stated, NOT_SUPPORTED, reason)
-    reason = f"swapped models give {false:.0%} of SFT's too, more than {LEVEL:.0%}"
+    reason = f"the false fraction of SFT's features is {false:.0%}, more than {LEVEL:.0%}"
     return weaker(stated, UNDECIDED, reason)
 
 

@@ -145,7 +145,7 @@ def test_specific_features_beside_nulls_and_the_other_activation() -> None:
     assert found.seeds == pytest.approx([25, 26, 24])
     assert "Claimed: above 0.5." in found.against
     assert "Models swapped at random: SFT 1.0%, RL 0.5%." in found.against
-    assert "Fraction of SFT's that swapped models give too: 5%." in found.against
+    assert "False fraction of SFT's features: 5%." in found.against
     assert "SFT model as far from base as RL: 15.0%." in found.against
     assert "BatchTopK: SFT 4.0%, RL 3.0%." in found.against
     assert (found.null, found.verdict) == (0.5, SUPPORTED)
@@ -258,9 +258,9 @@ def test_mas_with_batch_topk() -> None:
     ("swapped", "verdict", "why"),
     [
         (2, SUPPORTED, "latent"),  # 3 of 60: 5%
-        (3, UNDECIDED, "swapped models give 7% of SFT's too, more than 5%"),
-        (58, UNDECIDED, "swapped models give 98% of SFT's too"),
-        (66, UNDECIDED, "swapped models give 100% of SFT's too"),
+        (3, UNDECIDED, "the false fraction of SFT's features is 7%, more than 5%"),
+        (58, UNDECIDED, "the false fraction of SFT's features is 98%"),
+        (66, UNDECIDED, "the false fraction of SFT's features is 100%"),
         (68, NOT_SUPPORTED, "SFT's own 31.0% do not exceed the 34.0% of swapped models"),
     ],
 )
