@@ -57,8 +57,8 @@ test-analysis:
 	@TRITON_INTERPRET=1 $(VENVS)/analysis/bin/python $(PYTEST)
 test-grpo:
 	@$(VENVS)/grpo/bin/python $(PYTEST) tests/posttraining/grpo
-test-vllm: # an environment of its own, and not part of `make test`
-	@$(MAKE_ENVIRONMENTS) vllm
+test-vllm: # an environment of its own, and not part of `make test`; that of sft makes SmolLM2
+	@$(MAKE_ENVIRONMENTS) vllm sft
 	@$(VENVS)/vllm/bin/python $(PYTEST) tests/posttraining/vllm
 test-quick: # in one environment; not part of `make test`, which runs these tests too
 	@$(MAKE_ENVIRONMENTS) analysis

