@@ -2,7 +2,7 @@
 
 INPUTS: the trio's crosscoder with its scores, its other seeds, its models, <results>/activations/{family}/corpus.h5;
 for the page <results>/interventions/{family}/: comparisons.csv, evidence.json.
-OUTPUTS: <results>/features/{family}.jsonl (one card per line), <results>/features/{family}.html.
+OUTPUTS: below <results>/features/: {family}.jsonl (one card per line), {family}.difference-lens.json, {family}.html.
 """
 
 
@@ -25,6 +25,7 @@ rule collect_feature_cards:
         corpus="<results>/activations/{family}/corpus.h5",
     output:
         cards="<results>/features/{family}.jsonl",
+        lens="<results>/features/{family}.difference-lens.json",
     log:
         "<logs>/collect_feature_cards/{family}.log",
     benchmark:
@@ -41,8 +42,6 @@ rule collect_feature_cards:
         code=library_hash("scripts/collect_feature_cards.py"),
         activations=config["activations"],
         each=config["metrics"]["feature_cards"],
-        readout=config["generalization"]["readout"],
-        tasks=TASKS,
         seed=config["seed"],
     script:
         "../scripts/collect_feature_cards.py"
@@ -51,6 +50,7 @@ rule collect_feature_cards:
 rule write_feature_page:
     input:
         cards="<results>/features/{family}.jsonl",
+        lens="<results>/features/{family}.difference-lens.json",
         selected=f"<results>/generalization/{{family}}/{TRIO}/features.json",
         compared="<results>/interventions/{family}/comparisons.csv",
         evidence="<results>/interventions/{family}/evidence.json",

@@ -108,7 +108,10 @@ def family_results(family):
         f"interventions/{family}/evidence.json",
         f"interventions/{family}/gap.csv",
         *(f"activations/{family}/{name}.json" for name in ["data-path", *drift]),
-        *(f"features/{family}.{kind}" for kind in ["jsonl", "html"]),
+        *(
+            f"features/{family}.{kind}"
+            for kind in ["jsonl", "difference-lens.json", "html"]
+        ),
         *(
             f"metrics/{family}/{table}.csv"
             for table in ["nrn", "mas", "overlap", "tails", "differences", "splice"]

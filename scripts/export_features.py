@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from crosslens.activations.extract import load_truncated
-from crosslens.analysis.feature_cards import heldout_batches
 from crosslens.analysis.feature_export import (
     Source,
     collect_firings,
     write_delphi,
     write_neuronpedia,
 )
+from crosslens.analysis.heldout_reading import heldout_batches
 from crosslens.config.model_compatibility import with_common_names
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder

@@ -14,6 +14,7 @@ from crosslens.workflow.job import run_job
 def main(
     *,
     cards: Path,
+    lens: Path,
     selected: Path,
     compared: Path,
     evidence: Path,
@@ -29,6 +30,7 @@ def main(
     doses = primary_doses((claim["target"], claim["dose"]) for claim in hypotheses)
     html = render_feature_page(
         read_jsonl(cards),
+        read_json(lens),
         edits_of_features(pd.read_csv(compared), read_json(selected), doses),
         template.read_text(),
         script.read_text(),
@@ -44,6 +46,7 @@ if __name__ == "__main__":
         main,
         snakemake,
         cards=snakemake.input.cards,
+        lens=snakemake.input.lens,
         selected=snakemake.input.selected,
         compared=snakemake.input.compared,
         evidence=snakemake.input.evidence,

@@ -4,7 +4,7 @@ Belongs here: which features get a card, and what the card holds. Pages are made
 crosslens.reporting.feature_page.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,24 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from crosslens.analysis.arms import PRIMARY
-from crosslens.analysis.context_pool import (
-    BEFORE,
-    WEAKEST,
-    ContextPool,
-    Contexts,
-    candidates,
-    octaves,
-)
-from crosslens.analysis.contexts import read_rows, trained_positions
+from crosslens.analysis.context_pool import BEFORE, WEAKEST, Contexts
+from crosslens.analysis.difference_lens import difference_lens
+from crosslens.analysis.feature_table import alive_features
+from crosslens.analysis.heldout_reading import Reading
 from crosslens.analysis.latent_scaling import TOO_RARE
-from crosslens.analysis.logit_lens import Lens
+from crosslens.analysis.logit_lens import Lens, logit_lens
 from crosslens.analysis.specificity import best_matches
 from crosslens.crosscoder.model import Crosscoder
-from crosslens.data.corpus import HELDOUT, heldout_sources, read_shard
-from crosslens.models.batching import batches
+from crosslens.io.records import rounded
+from crosslens.models.loading import load_network
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,24 +32,21 @@ if TYPE_CHECKING:
 ROLES = ("base", "sft", "rl")  # as in the columns mas_base, mas_base_star, ...
 MOST_SPECIFIC = {"sft": "SFT", "rl": "RL", "base": "base"}  # in the order of the page
 CONTROL = "matched control"  # a reason for a card
-STRONGEST_OCTAVE = 20  # holds all stronger ones
+LATENT_SCALING = ("beta_error", "stderr", "nu_error", "nu_reconstruction", "nu_activation")
+# Columns of scores.csv: Eq. 11, then contributions, first on critical samples ("won").
+SCORES = ("score", "contribution", "lost", "both_right", "both_wrong", "contrast")
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # ends a text that ends within a character
-DIGITS = 4  # significant, of a card's numbers
 
 
 def chosen_features(
-    mas: pd.DataFrame,
-    selected: Sequence[int],
-    controls: Iterable[int],
-    each: int,
-    seed: int,
+    mas: pd.DataFrame, selection: dict[str, Any], each: int, seed: int
 ) -> dict[int, list[str]]:
     """Return the features that get a card, in the order of the page, with the reasons for each.
 
     `each` is the number for each reason: most specific to SFT, RL and base by MAS*, selected in
     all or most tasks, matched controls of such features, and drawn at random among those alive.
-    Without the last two, a reader cannot judge the rest. `mas` has the rows of one trio;
-    `selected` and `controls` are in the order of preference.
+    Without the last two, a reader cannot judge the rest. `mas` has the rows of one trio,
+    `selection` is its features.json.
     """
     alive = mas[(mas["alive"] == 1) & (mas["pattern"] != TOO_RARE)]
     reasons: dict[int, list[str]] = {}
@@ -62,7 +54,11 @@ def chosen_features(
         order = alive.sort_values(f"mas_{role}_star", ascending=False, kind="stable")
         for feature in order["feature"].head(each):
             reasons.setdefault(int(feature), []).append(f"most specific to {name}")
-    for reason, features in (("selected in all or most tasks", selected), (CONTROL, controls)):
+    sets = {
+        "selected in all or most tasks": in_order(selection),
+        CONTROL: matched_controls(selection),
+    }
+    for reason, features in sets.items():
         for feature in islice(features, each):
             reasons.setdefault(int(feature), []).append(reason)
     random = np.random.default_rng(seed)
@@ -96,104 +92,144 @@ def matched_controls(selection: dict[str, Any]) -> dict[int, int]:
     return replaced
 
 
-def matches_by_seed(
-    part: Crosscoder, chosen: Sequence[int], seeds: Sequence[Path], tables: Sequence[Path]
-) -> pd.DataFrame:
+def matches_by_seed(part: Crosscoder, chosen: Sequence[int], seeds: Sequence[Path]) -> pd.DataFrame:
     """Return the cosine of each chosen feature's best match in every other seed.
 
     Rows are features, columns are seeds. `part` has only the chosen features; `seeds` are
-    crosscoders, `tables` their features.csv.
+    crosscoders, beside each its features.csv.
     """
     best: dict[str, torch.Tensor] = {}
-    for path, table in zip(seeds, tables, strict=True):
-        alive = pd.read_csv(table)["alive"].to_numpy() == 1
+    for path in seeds:
         W_dec = Crosscoder.load(path).W_dec.detach()
-        best[path.parent.name] = best_matches(part.W_dec, W_dec, alive)
+        best[path.parent.name] = best_matches(part.W_dec, W_dec, alive_features(path.parent))
     return pd.DataFrame(best, index=list(chosen))
 
 
 def scores_by_task(
-    scores: pd.DataFrame, readout: str, tasks: Sequence[str], features: Sequence[int]
+    scores: pd.DataFrame, selection: dict[str, Any], features: Sequence[int]
 ) -> pd.DataFrame:
-    """Return the scores of some features by task; NaN for a task without critical samples."""
-    own = scores[scores["readout"] == readout]
-    by_task = own.pivot(index="feature", columns="task", values="score")
-    return by_task.reindex(index=features, columns=tasks)
+    """Return some features' scores: a column for each of SCORES and each task, a row each.
 
-
-class Reading(NamedTuple):
-    """What one pass over the held-out texts finds of some features."""
-
-    pool: ContextPool
-    histogram: Integer[np.ndarray, "k o"]  # firings by octave, from WEAKEST to STRONGEST_OCTAVE
-    firings: Integer[np.ndarray, "k s"]  # by source
-    tokens: Integer[np.ndarray, " s"]  # read, by source
-
-
-@torch.inference_mode()
-def read_texts(
-    crosscoder: Crosscoder,
-    networks: Sequence[torch.nn.Module],
-    rows: Iterator[tuple[int, Integer[np.ndarray, "n t"], Integer[np.ndarray, " n"]]],
-    sources: int,
-    skip_positions: int,
-    sink_threshold: float,
-) -> Reading:
-    """Read texts in order, and gather contexts and counts of all features of a crosscoder.
-
-    `crosscoder` is restricted to the features of the cards. `rows` yields the number of a batch's
-    first sequence, its token ids, and the source of each sequence. Positions that crosscoders are
-    not trained on are left out (`trained_positions`).
+    By the study's readout, which `selection` names (features.json). NaN for a task without critical
+    samples, or without questions of a cell.
     """
-    k = len(crosscoder.b_enc)
-    reading = Reading(
-        ContextPool(),
-        np.zeros((k, STRONGEST_OCTAVE - WEAKEST + 1), np.int64),
-        np.zeros((k, sources), np.int64),
-        np.zeros(sources, np.int64),
-    )
-    for first, ids, source in rows:
-        x = read_rows(crosscoder, networks, ids)
-        where = trained_positions(x, skip_positions=skip_positions, sink_threshold=sink_threshold)
-        pre, codes = encode(crosscoder, x)
-        pre[~where.numpy()] = -np.inf
-        codes[~where.numpy()] = 0
-        reading.pool.add(candidates(pre, codes, ids, first))
-        f = codes[:, :, 0]
-        for s in range(sources):
-            reading.firings[:, s] += (f[source == s] > 0).sum(axis=(0, 1))
-            reading.tokens[s] += int(where.numpy()[source == s].sum())
-        feature = np.broadcast_to(np.arange(k), f.shape)[f > 0]
-        octave = np.minimum(octaves(f[f > 0]), STRONGEST_OCTAVE) - WEAKEST
-        np.add.at(reading.histogram, (feature, octave), 1)
-    return reading
+    own = scores[scores["readout"] == selection["readout"]]
+    by_task = own.pivot(index="feature", columns="task", values=list(SCORES))
+    columns = pd.MultiIndex.from_product([SCORES, selection["tasks"]])
+    return by_task.reindex(index=features, columns=columns)
 
 
-def encode(
-    crosscoder: Crosscoder, x: Float[torch.Tensor, "n t m d_model"]
-) -> tuple[Float[np.ndarray, "n t k"], Float[np.ndarray, "n t r k"]]:
-    """Return pre-activations, and activations by each readout: joint, then each model's branch."""
-    n, t, models, _ = x.shape
-    pre = crosscoder.pre_activations(x.flatten(0, 1)).view(n, t, -1)
-    joint = crosscoder.above_threshold(torch.relu(pre))
-    branches = [crosscoder.encode_branch(x[:, :, i], i) for i in range(models)]
-    return pre.numpy(), torch.stack([joint, *branches], dim=2).numpy()
+class Measured(NamedTuple):
+    """What other jobs measured of features. Every table has a row for each feature of a card."""
+
+    mas: pd.DataFrame
+    table: pd.DataFrame  # features.csv
+    scores: pd.DataFrame  # `scores_by_task`
+    matches: pd.DataFrame  # `matches_by_seed`
+
+    def of_feature(self, feature: int, models: Sequence[str]) -> dict[str, Any]:
+        """Return a feature's numbers, by role, model, task or seed."""
+        mas, row, scores = (table.loc[feature] for table in self[:3])
+        tasks = scores.index.unique(level=1)
+        return {
+            "rate": rounded(row["rate"]),
+            "pattern": row["pattern"],
+            "mas": {role: rounded(mas[f"mas_{role}"]) for role in ROLES},
+            "mas_star": {role: rounded(mas[f"mas_{role}_star"]) for role in ROLES},
+            "latent_scaling": {
+                name: {model: rounded(row[f"{name}_{model}"]) for model in models}
+                for name in LATENT_SCALING
+            },
+            "decoded": {model: rounded(row[f"r2_{model}"]) for model in models},
+            "scores": {
+                task: {name: rounded(scores[name, task]) for name in SCORES} for task in tasks
+            },
+            "matches": {seed: rounded(value) for seed, value in self.matches.loc[feature].items()},
+        }
 
 
-def batches_of(
-    rows: Integer[np.ndarray, "n t"], source: Integer[np.ndarray, " n"], size: int
-) -> Iterator[tuple[int, Integer[np.ndarray, "b t"], Integer[np.ndarray, " b"]]]:
-    """Yield what `read_texts` takes of rows and their sources."""
-    for at in batches(np.arange(len(rows)), size):
-        yield int(at[0]), rows[at], source[at]
+class Shown(NamedTuple):
+    """What the models themselves show of the features of a restricted crosscoder."""
+
+    crosscoder: Crosscoder
+    reading: Reading
+    lenses: dict[str, Lens]  # by model
+    tokenizer: "PreTrainedTokenizerBase"
+
+    def of_feature(self, position: int) -> dict[str, Any]:
+        """Return what is shown of the feature at a place in the restricted crosscoder."""
+        models, reading = self.crosscoder.models, self.reading
+        similar = cosines(self.crosscoder.restricted([position]))[:, :, 0]
+        used = reading.histogram[position].nonzero()[0]
+        return {
+            "cosine": {
+                f"{models[i]} and {models[j]}": rounded(similar[i, j])
+                for i, j in combinations(range(len(models)), 2)
+            },
+            "rate_by_source": {
+                name: rounded(reading.firings[position, s] / max(1, reading.tokens[s]))
+                for s, name in enumerate(reading.sources)
+            },
+            "histogram": {
+                str(octave + WEAKEST): int(reading.histogram[position, octave]) for octave in used
+            },
+            "lens": {
+                model: lens.record(position, self.tokenizer) for model, lens in self.lenses.items()
+            },
+            "contexts": {
+                kind: context_records(contexts, self.tokenizer, ["joint", *models])
+                for kind, contexts in reading.pool.of_feature(position).items()
+            },
+        }
 
 
-def heldout_batches(
-    corpus: Path, size: int
-) -> list[tuple[int, Integer[np.ndarray, "b t"], Integer[np.ndarray, " b"]]]:
-    """Read the held-out texts of a corpus in batches, as `read_texts` takes them."""
-    rows, source = read_shard(corpus, HELDOUT)[0], heldout_sources(corpus)[0]
-    return list(batches_of(rows, source, size))
+def cards(
+    reasons: dict[int, list[str]],
+    selection: dict[str, Any],
+    measured: Measured,
+    shown: Shown,
+    digest: str,
+) -> list[dict[str, Any]]:
+    """Return a card for each feature of `chosen_features`, in its order, as a plain record.
+
+    `selection` is features.json, which says what feature a control replaces. `digest` identifies
+    the crosscoder, so that a link to a feature cannot lead to one of another crosscoder.
+    """
+    controls = matched_controls(selection)
+    return [
+        {
+            "feature": feature,
+            "crosscoder": digest,
+            "reasons": why,
+            "replaces": controls[feature] if CONTROL in why else None,
+            **measured.of_feature(feature, shown.crosscoder.models),
+            **shown.of_feature(position),
+        }
+        for position, (feature, why) in enumerate(reasons.items())
+    ]
+
+
+def read_heads(
+    crosscoder: Crosscoder,
+    reading: Reading,
+    models: Sequence[Path],
+    tokenizer: "PreTrainedTokenizerBase",
+) -> tuple[dict[str, Lens], list[dict[str, Any]]]:
+    """Return the lens of all features in each model, and of each model's mean difference to base.
+
+    `models` are the directories of the crosscoder's models, of which one is in memory at a time.
+    """
+    from crosslens.models.transformers_light import AutoModelForCausalLM
+
+    directions, means = crosscoder.directions(), reading.differences.means()
+    lenses, rows = {}, []
+    for i, (name, path) in enumerate(zip(crosscoder.models, models, strict=True)):
+        network = load_network(path, AutoModelForCausalLM)
+        lenses[name] = logit_lens(network, directions[i])
+        found = difference_lens(network, means, i, reading.sources, tokenizer)
+        rows += [{"model": name, **row} for row in found]
+        del network
+    return lenses, rows
 
 
 def cosines(crosscoder: Crosscoder) -> Float[torch.Tensor, "n n k"]:
@@ -234,110 +270,3 @@ def token_texts(tokenizer: "PreTrainedTokenizerBase", ids: list[int]) -> list[st
         texts.append(text[len(before) :] if whole else "")
         before = text if whole else before
     return texts
-
-
-def lens_records(
-    lenses: dict[str, Lens], position: int, tokenizer: "PreTrainedTokenizerBase"
-) -> dict[str, dict[str, list[Any]]]:
-    """Return, for each model, the tokens that a feature's direction raises and lowers, and by how
-    much."""
-    return {
-        model: {
-            "raised": [tokenizer.decode([t]) for t in lens.raised[position].tolist()],
-            "raised_by": [rounded(value) for value in lens.up[position]],
-            "lowered": [tokenizer.decode([t]) for t in lens.lowered[position].tolist()],
-            "lowered_by": [rounded(value) for value in lens.down[position]],
-        }
-        for model, lens in lenses.items()
-    }
-
-
-def cards(
-    reasons: dict[int, list[str]],
-    *,
-    mas: pd.DataFrame,
-    table: pd.DataFrame,
-    scores: pd.DataFrame,
-    matches: pd.DataFrame,
-    **shared: Any,
-) -> list[dict[str, Any]]:
-    """Return a card for each feature of `chosen_features`, in its order.
-
-    `mas`, `table`, `scores` and `matches` have a row for each feature; `shared` is what all cards
-    share: see `card`.
-    """
-    return [
-        card(
-            position,
-            feature,
-            reasons=why,
-            mas=mas.loc[feature],
-            row=table.loc[feature],
-            scores=scores.loc[feature],
-            matches=matches.loc[feature],
-            **shared,
-        )
-        for position, (feature, why) in enumerate(reasons.items())
-    ]
-
-
-def card(
-    position: int,
-    feature: int,
-    *,
-    reasons: list[str],
-    controls: Mapping[int, int],
-    crosscoder: Crosscoder,
-    reading: Reading,
-    sources: Sequence[str],
-    lenses: dict[str, Lens],
-    mas: pd.Series,
-    row: pd.Series,
-    scores: pd.Series,
-    matches: pd.Series,
-    tokenizer: "PreTrainedTokenizerBase",
-) -> dict[str, Any]:
-    """Return one feature's card as a plain record.
-
-    `position` is its place in the restricted crosscoder; `controls` says which feature a control
-    replaces; `mas`, `row`, `scores` and `matches` are its MAS and MAS*, its row of features.csv,
-    its score by task, and the cosine of its best match by other seed.
-    """
-    readouts = ["joint", *crosscoder.models]
-    similar = cosines(crosscoder.restricted([position]))[:, :, 0]
-    used = reading.histogram[position].nonzero()[0]
-    return {
-        "feature": feature,
-        "reasons": reasons,
-        "replaces": controls[feature] if CONTROL in reasons else None,
-        "rate": rounded(row["rate"]),
-        "pattern": row["pattern"],
-        "mas": {role: rounded(mas[f"mas_{role}"]) for role in ROLES},
-        "mas_star": {role: rounded(mas[f"mas_{role}_star"]) for role in ROLES},
-        "nu_error": {model: rounded(row[f"nu_error_{model}"]) for model in crosscoder.models},
-        "decoded": {model: rounded(row[f"r2_{model}"]) for model in crosscoder.models},
-        "matches": {seed: rounded(value) for seed, value in matches.items()},
-        "cosine": {
-            f"{crosscoder.models[i]} and {crosscoder.models[j]}": rounded(similar[i, j])
-            for i, j in combinations(range(len(crosscoder.models)), 2)
-        },
-        "scores": {task: rounded(value) for task, value in scores.items()},
-        "rate_by_source": {
-            name: rounded(reading.firings[position, s] / max(1, reading.tokens[s]))
-            for s, name in enumerate(sources)
-        },
-        "histogram": {
-            str(octave + WEAKEST): int(reading.histogram[position, octave]) for octave in used
-        },
-        "lens": lens_records(lenses, position, tokenizer),
-        "contexts": {
-            kind: context_records(contexts, tokenizer, readouts)
-            for kind, contexts in reading.pool.of_feature(position).items()
-        },
-    }
-
-
-def rounded(value: Any) -> float | None:
-    """Return a number with few digits; None for NaN."""
-    number = float(value)
-    return None if np.isnan(number) else float(f"{number:.{DIGITS}g}")

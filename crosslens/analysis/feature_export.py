@@ -54,7 +54,7 @@ def collect_firings(
     skip_positions: int,
     sink_threshold: float,
 ) -> Firings:
-    """Read texts as `feature_cards.read_texts` does, and return where features fire (joint code).
+    """Read texts as `heldout_reading.read_texts` does, and return where features fire (joint code).
 
     `crosscoder` is restricted to `features`, its models' networks are truncated at its layer.
     """

@@ -3,17 +3,16 @@
 At the middle layer this is the direct path to the output only; layers above may do anything else.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
 
-from crosslens.crosscoder.model import Crosscoder
+from crosslens.io.records import rounded
 from crosslens.models.decoder import body_of, modules_after_layers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Lens(NamedTuple):
@@ -23,6 +22,15 @@ class Lens(NamedTuple):
     lowered: Integer[torch.Tensor, "k count"]
     up: Float[torch.Tensor, "k count"]  # logit minus the vocabulary's mean
     down: Float[torch.Tensor, "k count"]
+
+    def record(self, direction: int, tokenizer: "PreTrainedTokenizerBase") -> dict[str, list[Any]]:
+        """Return the tokens that one direction raises and lowers, as text, and by how much."""
+        return {
+            "raised": [tokenizer.decode([t]) for t in self.raised[direction].tolist()],
+            "raised_by": [rounded(value) for value in self.up[direction]],
+            "lowered": [tokenizer.decode([t]) for t in self.lowered[direction].tolist()],
+            "lowered_by": [rounded(value) for value in self.down[direction]],
+        }
 
 
 def gain(norm: torch.nn.Module, width: int) -> Float[torch.Tensor, " d"]:
@@ -58,14 +66,3 @@ def logit_lens(
     count = min(count, logits.shape[1])
     up, down = logits.topk(count), logits.topk(count, largest=False)
     return Lens(*(x.cpu() for x in (up.indices, down.indices, up.values, down.values)))
-
-
-def lenses_by_model(
-    crosscoder: Crosscoder, load: Callable[[int], "PreTrainedModel"], count: int = 10
-) -> dict[str, Lens]:
-    """Return the lens of all features in each model. `load` loads the crosscoder's i-th model; one
-    is in memory at a time."""
-    directions = crosscoder.directions()
-    return {
-        name: logit_lens(load(i), directions[i], count) for i, name in enumerate(crosscoder.models)
-    }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,12 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def rounded(value: Any, digits: int = 4) -> float | None:
+    """Return a number with few significant digits; None for NaN, which JSON has not."""
+    number = float(value)
+    return None if math.isnan(number) else float(f"{number:.{digits}g}")
 
 
 def sha256(path: str | Path) -> str:

@@ -29,6 +29,7 @@ class Segment(NamedTuple):
 
 def render_feature_page(
     cards: list[dict[str, Any]],
+    lens: list[dict[str, Any]],
     edits: Mapping[int, list[dict[str, Any]]],
     template: str,
     script: str,
@@ -39,7 +40,7 @@ def render_feature_page(
 ) -> str:
     """Return the page, which refers only to other files of the results. `script` sorts the table.
 
-    `edits` has what `edits_of_features` returns.
+    `lens` has the rows of the activation-difference lens, `edits` what `edits_of_features` returns.
     """
     import jinja2
 
@@ -48,10 +49,12 @@ def render_feature_page(
         "percent": percent,
         "number": number,
         "visible": visible,
+        "marked": marked,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }
     return environment.from_string(template).render(
         cards=cards,
+        lens=lens,
         edits=edits,
         family=family,
         script=script,
@@ -120,6 +123,14 @@ def number(value: Any, digits: int = 1, signed: bool = False) -> str:
     if value is None or pd.isna(value):
         return "–"
     return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def marked(tokens: list[str], values: list[float], chance: float | None) -> list[tuple[str, bool]]:
+    """Return tokens as shown, each with whether its logit is beyond what chance gives."""
+    return [
+        (visible(token), chance is None or abs(value) > chance)
+        for token, value in zip(tokens, values, strict=True)
+    ]
 
 
 def visible(token: str) -> str:

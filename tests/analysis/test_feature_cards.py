@@ -1,5 +1,7 @@
 """Feature cards: which features have one, and what it holds, on a planted feature."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +15,23 @@ from transformers import PreTrainedTokenizerFast
 
 from crosslens.activations.extract import residual_stream
 from crosslens.analysis.context_pool import STRONGEST, WEAKEST
+from crosslens.analysis.difference_lens import PLACES
 from crosslens.analysis.feature_cards import (
-    batches_of,
+    LATENT_SCALING,
+    SCORES,
+    Measured,
+    Shown,
     cards,
     chosen_features,
     cosines,
     in_order,
     matched_controls,
-    read_texts,
+    read_heads,
     scores_by_task,
     token_texts,
 )
-from crosslens.analysis.logit_lens import lenses_by_model
+from crosslens.analysis.heldout_reading import Reading, batches_of, read_texts
+from crosslens.analysis.logit_lens import logit_lens
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.models.decoder import body_of, truncate
 
@@ -42,8 +49,15 @@ def mas_table() -> pd.DataFrame:
     return pd.DataFrame({"feature": range(6), "alive": alive, "pattern": patterns, **stars})
 
 
+def selection(chosen: list[int], controls: list[list[int]]) -> dict[str, Any]:
+    """Return of features.json what cards need: one set that all tasks select, with controls."""
+    sets = {"intersection": chosen, "majority": []}
+    drawn = {"intersection": controls, "majority": []}
+    return {**sets, "protocol": {"all": {**sets, "controls": drawn}}}
+
+
 def test_chosen_features_have_their_reasons() -> None:
-    reasons = chosen_features(mas_table(), [3, 0], {4: 3, 1: 0}, each=1, seed=0)
+    reasons = chosen_features(mas_table(), selection([3, 0], [[4, 1]]), each=1, seed=0)
     assert reasons[1] == ["most specific to SFT"]
     assert reasons[2][0] == "most specific to RL"
     assert "most specific to base" in reasons[0]
@@ -52,7 +66,7 @@ def test_chosen_features_have_their_reasons() -> None:
     assert "matched control" not in reasons[1]  # only one of a kind
     assert sum("drawn at random" in found for found in reasons.values()) == 1
     assert list(reasons)[:3] == [1, 2, 0]
-    many = chosen_features(mas_table(), [], [], each=50, seed=0)
+    many = chosen_features(mas_table(), selection([], []), each=50, seed=0)
     assert 5 not in many  # it is dead
     assert many[4] == ["drawn at random"]  # too rare for MAS*
 
@@ -79,11 +93,21 @@ def study() -> tuple[Crosscoder, list[torch.nn.Module], np.ndarray]:
     return crosscoder, networks, rows
 
 
-def reading(study, features, sources=2, sinks=1e9):
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Save the three models of `study` with their heads."""
+    paths = [tmp_path_factory.mktemp(name) for name in MODELS]
+    for seed, path in enumerate(paths):
+        tiny_network("qwen3", seed=seed).save_pretrained(path)
+    return paths
+
+
+def reading(study, features: Sequence[int], sinks: float = 1e9) -> tuple[Crosscoder, Reading]:
+    """Read the texts of `study`, every other one of source a, the others of b."""
     crosscoder, networks, rows = study
     part = crosscoder.restricted(features)
-    source = np.arange(len(rows)) % sources
-    return part, read_texts(part, networks, batches_of(rows, source, 16), sources, 1, sinks)
+    source = np.arange(len(rows)) % 2
+    return part, read_texts(part, networks, batches_of(rows, source, 16), ["a", "b"], 1, sinks)
 
 
 def test_one_pass_counts_what_fires(study) -> None:
@@ -103,26 +127,32 @@ def test_one_pass_counts_what_fires(study) -> None:
     assert len(part.b_enc) == 2
 
 
-def test_a_card_shows_the_planted_letter(study) -> None:
-    crosscoder, _, _ = study
+def measured() -> Measured:
+    """Return the numbers of features 1 and 3: the second has no R^2, match or cell."""
+    roles = [f"mas_{role}{star}" for role in ("base", "sft", "rl") for star in ("", "_star")]
+    row = {"rate": 0.04, "pattern": "rl-5", "r2_base": 0.123456, "r2_sft-5": np.nan, "r2_rl-5": 1.0}
+    row |= {f"{name}_{m}": np.nan for name in LATENT_SCALING for m in MODELS}
+    row |= {"stderr_rl-5": 0.0123456, "nu_reconstruction_base": -0.25}
+    scores = pd.DataFrame([[0.12345678, 1, 2, 3, 4, 5], [0, 0, np.nan, 0, 0, 0]], index=[1, 3])
+    scores.columns = pd.MultiIndex.from_product([SCORES, ["sciq"]])
+    return Measured(
+        pd.DataFrame(dict.fromkeys(roles, 1 / 3), index=[1, 3]),
+        pd.DataFrame(row, index=[1, 3]),
+        scores,
+        pd.DataFrame({"trio-r1": [0.98765432, np.nan]}, index=[1, 3]),
+    )
+
+
+def test_a_card_shows_the_planted_letter(study, directories) -> None:
     part, found = reading(study, [1, 3])
     tokenizer = letter_tokenizer()
-    lenses = lenses_by_model(part, lambda i: tiny_network("qwen3", seed=i), 3)
-    roles = [f"mas_{role}{star}" for role in ("base", "sft", "rl") for star in ("", "_star")]
-    row = {"rate": 0.04, "pattern": "rl-5", **{f"nu_error_{m}": np.nan for m in MODELS}}
-    row |= {"r2_base": 0.123456, "r2_sft-5": np.nan, "r2_rl-5": 1.0}
+    lenses, _ = read_heads(part, found, directories, tokenizer)
     planted, dead = cards(
         {1: ["most specific to RL"], 3: ["matched control", "drawn at random"]},
-        controls={3: 2, 1: 0},
-        crosscoder=part,
-        reading=found,
-        sources=["a", "b"],
-        lenses=lenses,
-        mas=pd.DataFrame(dict.fromkeys(roles, 1 / 3), index=[1, 3]),
-        table=pd.DataFrame(row, index=[1, 3]),
-        scores=pd.DataFrame({"task": [0.12345678, 0.0]}, index=[1, 3]),
-        matches=pd.DataFrame({"trio-r1": [0.98765432, np.nan]}, index=[1, 3]),
-        tokenizer=tokenizer,
+        selection([2], [[3]]),
+        measured(),
+        Shown(part, found, lenses, tokenizer),
+        "ab12",
     )
     assert [planted["feature"], dead["feature"]] == [1, 3]
     assert [planted["reasons"], dead["reasons"]] == [
@@ -139,8 +169,13 @@ def test_a_card_shows_the_planted_letter(study) -> None:
         assert (
             len({len(codes) for codes in context["codes"].values()} | {len(context["tokens"])}) == 1
         )
-    assert planted["scores"] == {"task": 0.1235}
-    assert planted["nu_error"] == dict.fromkeys(MODELS)
+    assert [planted["crosscoder"], dead["crosscoder"]] == ["ab12", "ab12"]
+    assert planted["scores"]["sciq"]["score"] == 0.1235
+    assert planted["scores"]["sciq"] | {"score": 0} == dict(zip(SCORES, range(6), strict=True))
+    assert dead["scores"]["sciq"]["lost"] is None
+    assert planted["latent_scaling"]["stderr"]["rl-5"] == 0.01235
+    assert planted["latent_scaling"]["nu_reconstruction"]["base"] == -0.25
+    assert planted["latent_scaling"]["nu_error"] == dict.fromkeys(MODELS)
     assert planted["decoded"] == {"base": 0.1235, "sft-5": None, "rl-5": 1.0}
     assert planted["matches"] == {"trio-r1": 0.9877}
     assert dead["matches"] == {"trio-r1": None}
@@ -150,6 +185,24 @@ def test_a_card_shows_the_planted_letter(study) -> None:
     assert all(int(octave) >= WEAKEST for octave in planted["histogram"])
     assert dead["contexts"]["strongest"] == []
     assert len(dead["contexts"]["near_miss"]) == 5
+
+
+def test_the_same_pass_gives_the_difference_lens(study, directories) -> None:
+    crosscoder, networks, rows = study
+    part, found = reading(study, [1])
+    tokenizer = letter_tokenizer()
+    _, lens = read_heads(part, found, directories, tokenizer)
+    assert len(lens) == 3 * 2 * len(PLACES)
+    with torch.no_grad():
+        streams = [residual_stream(n, torch.from_numpy(rows)) for n in networks]
+    third = (streams[2] - streams[0])[1::2, 3].mean(dim=0)  # of source b
+    network = tiny_network("qwen3", seed=2)
+    expected = logit_lens(network, third[None]).record(0, tokenizer)["raised"]
+    (row,) = (r for r in lens if (r["model"], r["source"], r["place"]) == ("rl-5", "b", "3"))
+    assert row["raised"] == expected
+    relative = third.norm() / streams[0][1::2, 3].norm(dim=-1).mean()
+    assert row["norm"] == pytest.approx(float(relative), rel=1e-3)
+    assert row["norm_by_chance"] < row["norm"]
 
 
 def test_cosines_between_models() -> None:
@@ -185,36 +238,39 @@ def test_attention_sinks_are_left_out(study) -> None:
     assert nowhere.firings.sum() == nowhere.tokens.sum() == 0
 
 
-def selection() -> dict[str, Any]:
-    """Return of features.json what cards need: the sets, and the protocol's controls of each."""
+def every_set() -> dict[str, Any]:
+    """Return features.json with all sets that cards are chosen from."""
     controls = {"intersection": [[11], [12]], "majority": [[13, 12], [11, 14]]}
     every = {"intersection": [4], "majority": [4, 9], "controls": controls}
     return {"intersection": [7], "majority": [2, 4, 7, 9], "protocol": {"all": every}}
 
 
 def test_features_of_the_primary_hypotheses_come_first() -> None:
-    assert in_order(selection()) == [4, 9, 7, 2]
+    assert in_order(every_set()) == [4, 9, 7, 2]
 
 
 def test_controls_come_with_the_feature_that_they_first_replace() -> None:
-    controls = matched_controls(selection())
+    controls = matched_controls(every_set())
     assert list(controls.items()) == [(11, 4), (12, 4), (13, 4), (14, 9)]
 
 
 def test_scores_are_those_of_the_studys_readout() -> None:
+    chosen = {"readout": "branch", "tasks": {"sciq": {}, "piqa": {}}}
     table = pd.DataFrame(
         {
             "task": ["sciq"] * 4,
             "readout": ["branch", "branch", "joint", "joint"],
             "feature": [0, 1, 0, 1],
-            "score": [0.5, 0.1, 9.0, 9.0],
+            **dict.fromkeys(SCORES, [0.5, 0.1, 9.0, 9.0]),
+            "lost": [np.nan, 3.0, 9.0, 9.0],
         }
     )
-    found = scores_by_task(table, "branch", ["sciq", "piqa"], [1, 0])
-    assert found["sciq"].tolist() == [0.1, 0.5]
-    assert found["piqa"].isna().all()
-    empty = scores_by_task(table[:0], "branch", ["sciq"], [1, 0])
-    assert empty.loc[1].isna().all()
+    found = scores_by_task(table, chosen, [1, 0])
+    assert found["score", "sciq"].tolist() == [0.1, 0.5]
+    assert found.loc[1, ("lost", "sciq")] == 3
+    assert np.isnan(found.loc[0, ("lost", "sciq")])
+    assert found["score", "piqa"].isna().all()
+    assert scores_by_task(table[:0], chosen, [1, 0]).loc[1].isna().all()
 
 
 def test_a_restricted_crosscoder_encodes_as_the_whole_one() -> None:

@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from test_feature_cards import MODELS, reading, study  # noqa: F401 (a fixture)
-from tiny_models import letter_tokenizer, tiny_network
+from test_feature_cards import MODELS, directories, reading, study  # noqa: F401 (fixtures)
+from tiny_models import letter_tokenizer
 
 from crosslens.activations.extract import residual_stream
-from crosslens.analysis.feature_cards import (
-    batches_of,
-    context_records,
-    lens_records,
-    rounded,
-)
+from crosslens.analysis.feature_cards import context_records, read_heads
 from crosslens.analysis.feature_export import (
     Source,
     bins,
@@ -24,24 +19,24 @@ from crosslens.analysis.feature_export import (
     write_delphi,
     write_neuronpedia,
 )
-from crosslens.analysis.logit_lens import lenses_by_model
-from crosslens.io.records import read_json, read_jsonl
+from crosslens.analysis.heldout_reading import batches_of
+from crosslens.io.records import read_json, read_jsonl, rounded
 
 FEATURES = [1, 0, 3]  # the planted one, a random one, one that never fires
 SOURCE = Source("tiny-rl-5", "crosslens-tiny", "crosslens-trio-r0", 1, 4, "me", "Tiny")
 
 
 @pytest.fixture(scope="module")
-def cards(study) -> list[dict]:  # noqa: F811
+def cards(study, directories) -> list[dict]:  # noqa: F811
     part, found = reading(study, FEATURES)
     tokenizer = letter_tokenizer()
-    lenses = lenses_by_model(part, lambda i: tiny_network("qwen3", seed=i), 3)
+    lenses, _ = read_heads(part, found, directories, tokenizer)
     return [
         {
             "feature": feature,
             "rate": rounded(found.firings[i].sum() / found.tokens.sum()),
             "histogram": {str(o - 20): int(n) for o, n in enumerate(found.histogram[i]) if n},
-            "lens": lens_records(lenses, i, tokenizer),
+            "lens": {model: lens.record(i, tokenizer) for model, lens in lenses.items()},
             "contexts": {
                 kind: context_records(contexts, tokenizer, ["joint", *MODELS])
                 for kind, contexts in found.pool.of_feature(i).items()

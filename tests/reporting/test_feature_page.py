@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from helpers_cards import card_record, context_record
+from helpers_cards import card_record, context_record, lens_record
 from test_html_report import Balanced
 
 from crosslens.reporting import feature_page
@@ -16,6 +16,7 @@ def shown(cards: list[dict], edits: dict[int, list[dict]]) -> str:
     template, script = TEMPLATES / "features.html.j2", TEMPLATES / "report.js"
     return feature_page.render_feature_page(
         cards,
+        [lens_record("base", "all", None), lens_record("rl-5", "0", 1.0)],
         edits,
         template.read_text(),
         script.read_text(),
@@ -42,6 +43,10 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     assert "&lt;a&gt;" in html  # a token is text, not markup
     assert "http" not in html
     assert "−0.25" in html
+    assert "<td>1.50 ± 0.06</td><td>1.50 ± –</td>" in html
+    assert "ν of the reconstruction</td><td>−0.75</td>" in html
+    assert "<td>sciq</td><td>0.12</td><td>0.50</td><td>–</td>" in html
+    assert '<a id="ab12-5" href="#ab12-5">permalink</a>' in html
     assert "model alone (R²)</td><td>0.88</td><td>–</td><td>−0.12</td>" in html
     assert "<td>trio-r1</td><td>0.94</td>" in html
     assert html.count("What the edits") == 1  # feature 9 is in no set
@@ -49,6 +54,16 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     assert "<td>−4.0</td><td>+0.5</td><td>−4.5 [−6.0, –]</td><td>3</td>" in html
     assert 'it replaces feature <a href="#f5">5</a>' in html
     assert [f'id="by-{name}"' in html for name in ("joint", "base", "sft-5", "rl-5")] == [True] * 4
+
+
+def test_tokens_that_chance_explains_are_grey() -> None:
+    html = shown([card_record(5, ["drawn at random"])], {})
+    base, tuned = html.split('<td class="text">general</td>')[1:]
+    assert "<td>10%</td><td>–</td>" in base
+    assert "<span>&lt;b&gt;</span><span>⏎</span>" in base
+    assert "<td>10%</td><td>100%</td>" in tuned
+    assert '<span>&lt;b&gt;</span><span class="chance">⏎</span>' in tuned
+    assert '<span>y</span><span class="chance">z</span>' in tuned
 
 
 def test_a_page_without_any_context() -> None:
