@@ -43,16 +43,16 @@ def main(
     )
     rule = Rule(protocol.alpha, protocol.smallest_effect, DRAWS, seed)
     runs = runs_by_target(records, outcomes)
-    every = [run for found in runs.values() for run in found]
+    every = [run for seeds in runs.values() for run in seeds]
     each = [row for run in track(every, "effects") for row in effect_rows(run, benchmark)]
     write_csv(effects, pd.DataFrame(each))
-    rows = [row for found in runs.values() for row in comparison_rows(found, benchmark, rule)]
+    rows = [row for seeds in runs.values() for row in comparison_rows(seeds, benchmark, rule)]
     rows = with_q(rows)
     write_csv(compared, pd.DataFrame(rows, columns=[*KEYS, *NUMBERS]))
-    seeds = [read_json(path) for path in features]
+    chosen = [read_json(path) for path in features]
     topk = runs_by_target(topk_records, topk_outcomes)
-    found = collect_evidence(hypotheses_of(protocol), runs, topk, benchmark, seeds, rows, rule)
-    write_json(evidence, found)
+    numbers = collect_evidence(hypotheses_of(protocol), runs, topk, benchmark, chosen, rows, rule)
+    write_json(evidence, numbers)
 
 
 def runs_by_target(records: list[Path], outcomes: list[Path]) -> dict[str, list[Run]]:

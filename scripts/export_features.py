@@ -32,11 +32,11 @@ def main(
     out: Path,
 ) -> None:
     """Write the folders neuronpedia and delphi. `models` are the crosscoder's, in its order."""
-    whole, rows = Crosscoder.load(crosscoder), read_jsonl(cards)
-    name, layer = crosscoder.parent.name, whole.metadata["layer"]
+    trained, rows = Crosscoder.load(crosscoder), read_jsonl(cards)
+    name, layer = crosscoder.parent.name, trained.metadata["layer"]
     features = [card["feature"] for card in rows]
     firings = collect_firings(
-        whole.restricted(features),
+        trained.restricted(features),
         features,
         [load_truncated(path, layer)[0] for path in models],
         track(heldout_batches(corpus, settings.batch_size), "texts", unit="batches"),
@@ -44,10 +44,10 @@ def main(
         sink_threshold=settings.sink_threshold,
     )
     with atomic_write(out) as folder:
-        width = whole.W_dec.shape[1]
+        width = trained.W_dec.shape[1]
         described = {"width": width, "tokenizer": str(models[0]), "corpus": str(corpus)}
         write_delphi(folder / "delphi", name, firings, **described)
-        for model, path in zip(whole.models, models, strict=True):
+        for model, path in zip(trained.models, models, strict=True):
             fields = with_common_names(read_json(path / "config.json"))
             source = Source(
                 model=f"{family}-{model}",
@@ -58,7 +58,7 @@ def main(
                 creator=creator,
                 text=f"{label}, {model}: features of the crosscoder {name} over all models",
             )
-            write_neuronpedia(folder / "neuronpedia", source, rows, whole, model)
+            write_neuronpedia(folder / "neuronpedia", source, rows, trained, model)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crosslens.activations.extract import MIDDLE
 from crosslens.activations.pass_check import check_truncated_pass
-from crosslens.config.model_compatibility import check_same_tokenizer_and_shape
+from crosslens.config.model_compatibility import WEIGHTS, check_same_tokenizer_and_shape
 from crosslens.data.hub import model_directory
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
@@ -15,8 +15,6 @@ from crosslens.models.loading import load_config, loading
 from crosslens.models.stated_values import check_stated_values
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
-
-WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 
 
 def main(

@@ -64,7 +64,7 @@ def matches(path: Path, nrn: pd.DataFrame, count: int, match_cosine: float) -> d
     """Return how features of differences match those of the same two models' crosscoder."""
     name = parts_of(base_name(path.parent.name))[0]
     own = nrn[(nrn["crosscoder"] == name) & (nrn["replicate"] == 0)].sort_values("feature")
-    found = match_differences(
+    counts = match_differences(
         Crosscoder.load(path.parent.with_name(f"{name}-r0") / path.name),
         own["nrn_star"].to_numpy(),
         own["alive"].to_numpy() == 1,
@@ -73,7 +73,7 @@ def matches(path: Path, nrn: pd.DataFrame, count: int, match_cosine: float) -> d
         count,
         match_cosine,
     )
-    return {"crosscoder": name} | found._asdict()
+    return {"crosscoder": name} | counts._asdict()
 
 
 def main(

@@ -46,14 +46,15 @@ def main(*, settings: ProblemsConfig, seed: int, out: Path, overlaps: Path, mani
             "counts": counts,
             "settings": settings.plain(),
             "files": {
-                part: {name: hashes(paths) for name, paths in files[part].items()} for part in files
+                part: {name: file_hashes(paths) for name, paths in files[part].items()}
+                for part in files
             },
         },
     )
     log(f"warning: {warning}" if warning else f"{len(problems)} problems: {counts}")
 
 
-def hashes(paths: list[Path]) -> dict[str, str]:
+def file_hashes(paths: list[Path]) -> dict[str, str]:
     """Return the hash of each file, by its path from the folder that holds all of them."""
     root = os.path.commonpath([path.parent for path in paths])
     return {str(path.relative_to(root)): sha256(path) for path in paths}

@@ -13,7 +13,7 @@ from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
-KINDS = ("contribution", "contrast", *CELLS[1:])
+CONTRIBUTIONS = ("contribution", "contrast", *CELLS[1:])
 
 
 def score_table(scores: Scores, tasks: list[str]) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def score_table(scores: Scores, tasks: list[str]) -> pd.DataFrame:
         values = {"score": task_scores(scores, "paper", every, readout)}
         fires = scores.fires[r, :, :, WON].sum(axis=1)
         values["rl_rate"] = mean(fires, scores.count[:, :, WON].sum(axis=1))
-        values |= {kind: task_scores(scores, kind, every, readout) for kind in KINDS}
+        values |= {kind: task_scores(scores, kind, every, readout) for kind in CONTRIBUTIONS}
         tables += [
             pd.DataFrame({"task": task, "readout": readout} | {k: v[t] for k, v in values.items()})
             for t, task in enumerate(tasks)

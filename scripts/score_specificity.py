@@ -11,7 +11,7 @@ from crosslens.io.records import write_csv
 from crosslens.workflow.job import run_job
 
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9)  # of tails
-KEPT = ["crosscoder", "replicate", "feature", "alive", "pattern"]  # of features.csv
+FEATURE_COLUMNS = ["crosscoder", "replicate", "feature", "alive", "pattern"]  # of features.csv
 
 
 def features_of(directory: Path) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def nrn_table(directory: Path) -> pd.DataFrame:
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)
-    table = features[KEPT].copy()
+    table = features[FEATURE_COLUMNS].copy()
     table["nrn"] = nrn(l1_norms(W_dec)).numpy()
     table["nrn_folded"] = nrn(l1_norms(crosscoder.directions())).numpy()
     table["nrn_star"] = features[f"share_{crosscoder.models[1]}"]
@@ -43,7 +43,7 @@ def mas_table(directory: Path) -> pd.DataFrame:
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)
-    table = features[KEPT].copy()
+    table = features[FEATURE_COLUMNS].copy()
     scores, folded = mas(l1_norms(W_dec)), mas(l1_norms(crosscoder.directions()))
     for i, name in enumerate(["base", "sft", "rl"]):
         table[f"mas_{name}"] = scores[i].numpy()

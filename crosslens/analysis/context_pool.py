@@ -33,7 +33,7 @@ class Contexts(NamedTuple):
         return Contexts(*(column[chosen] for column in self))
 
 
-def hashes(
+def token_hashes(
     sequences: Integer[np.ndarray, " n"], positions: Integer[np.ndarray, " t"]
 ) -> Float[np.ndarray, "n t"]:
     """Return a number within [0, 1) for each token: a hash of its place (splitmix64)."""
@@ -79,7 +79,7 @@ def drawn_entries(
     """Return columns of `Contexts` of a token for each sequence, feature and octave: the least
     hash."""
     row, position, feature = f.nonzero()
-    priority = hashes(sequences, np.arange(f.shape[1]))[row, position]
+    priority = token_hashes(sequences, np.arange(f.shape[1]))[row, position]
     kind = octaves(f[row, position, feature])
     order = np.lexsort((priority, kind, feature, row))
     groups = np.stack([row, feature, kind])[:, order]

@@ -45,18 +45,18 @@ def match_differences(
     """
     base, tuned = pair.directions()
     writes, changes = (tuned - base)[None], autoencoder.directions()
-    known = alive & ~np.isnan(nrn_star)
-    distances = np.where(known, np.abs(nrn_star - 0.5), -1)
-    specific = np.zeros_like(known)
-    specific[np.argsort(-distances, kind="stable")[: min(count, known.sum())]] = True
+    scored = alive & ~np.isnan(nrn_star)
+    distances = np.where(scored, np.abs(nrn_star - 0.5), -1)
+    specific = np.zeros_like(scored)
+    specific[np.argsort(-distances, kind="stable")[: min(count, scored.sum())]] = True
     own = similar(writes, changes, autoencoder_alive, threshold)
     return Matches(
         int(specific.sum()),
         int((own & specific).sum()),
-        int((known & ~specific).sum()),
-        int((own & known & ~specific).sum()),
+        int((scored & ~specific).sum()),
+        int((own & scored & ~specific).sum()),
         int(autoencoder_alive.sum()),
-        int((similar(changes, writes, known, threshold) & autoencoder_alive).sum()),
+        int((similar(changes, writes, scored, threshold) & autoencoder_alive).sum()),
         int((similar(changes, writes, specific, threshold) & autoencoder_alive).sum()),
     )
 

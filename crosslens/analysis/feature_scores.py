@@ -19,7 +19,6 @@ from crosslens.io.records import write_arrays
 
 READOUTS = ("branch", "branch_scaled", "joint", "swap")
 BASE, SFT, RL = 0, 1, 2  # their places in the trio
-UNITS = ("p99", "mean_active")
 ELEMENTS = 4_000_000  # values held at once of one model and readout; nanquantile takes 16 million
 
 

@@ -20,7 +20,7 @@ from crosslens.models.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-WEIGHTS = "crosscoder.safetensors"
+CROSSCODER_FILE = "crosscoder.safetensors"
 
 
 class FinishedStudy:
@@ -44,7 +44,7 @@ class FinishedStudy:
     def crosscoders(self) -> list[str]:
         """Return the names of all crosscoders that are trained, such as sft-5-r0 or trio-r0."""
         folder = self.folder / "crosscoders" / self.family
-        return sorted(path.parent.name for path in folder.glob(f"*/{WEIGHTS}"))
+        return sorted(path.parent.name for path in folder.glob(f"*/{CROSSCODER_FILE}"))
 
     @property
     def variants(self) -> list[str]:
@@ -53,7 +53,7 @@ class FinishedStudy:
 
     def crosscoder(self, name: str = TRIO) -> Crosscoder:
         """Load a crosscoder on the CPU. Raises InputError when its file does not load."""
-        path = self.folder / "crosscoders" / self.family / name / WEIGHTS
+        path = self.folder / "crosscoders" / self.family / name / CROSSCODER_FILE
         return Crosscoder.load(path).requires_grad_(False)
 
     def features(self, name: str = TRIO) -> pd.DataFrame:
@@ -65,12 +65,12 @@ class FinishedStudy:
         """
         table = pd.read_csv(self.folder / "crosscoders" / self.family / name / "features.csv")
         scores = "mas" if parts_of(base_name(name))[0] == TRIO_MODELS else "nrn"
-        found = pd.read_csv(self.folder / "metrics" / self.family / f"{scores}.csv")
-        found = rows_of(found, name)
-        if found.empty:
+        of_all = pd.read_csv(self.folder / "metrics" / self.family / f"{scores}.csv")
+        score_rows = rows_of(of_all, name)
+        if score_rows.empty:
             return table.set_index("feature")
-        columns = ["feature", *(c for c in found if c.startswith(scores))]
-        return table.merge(found[columns], on="feature").set_index("feature")
+        columns = ["feature", *(c for c in score_rows if c.startswith(scores))]
+        return table.merge(score_rows[columns], on="feature").set_index("feature")
 
     def model(self, variant: str) -> Path:
         """Return a model's directory."""

@@ -54,7 +54,7 @@ def spliced_choices(
     """
     groups = list(batches(largest_first(questions), batch_size))
     count, m = len(crosscoder.models), max(len(q.branches) for q in questions)
-    lower = [lower_states(load(i), questions, groups) for i in range(count)]
+    lower = [question_states(load(i), questions, groups) for i in range(count)]
     choice = np.zeros((count, len(CODES), len(questions)), dtype=np.int8)
 
     def answer_all(i: int, model: SplitModel) -> None:
@@ -74,7 +74,7 @@ def spliced_choices(
     return choice
 
 
-def lower_states(
+def question_states(
     model: SplitModel, questions: Sequence[Question], groups: Sequence[list[int]]
 ) -> list[Float[torch.Tensor, "_ t d"]]:
     """Return the states after the layer of each batch, kept in the CPU's memory."""

@@ -146,6 +146,6 @@ def patterns(scaling: Scaling, models: Sequence[str]) -> list[str]:
     model_names = []
     for k, firings in enumerate(scaling.firings.tolist()):
         names = [name for name, has in zip(models, present[:, k].tolist(), strict=True) if has]
-        known = "+".join(names) if decided[k] else UNDECIDED
-        model_names.append(known if firings >= RARE else TOO_RARE)
+        joined = "+".join(names) if decided[k] else UNDECIDED
+        model_names.append(joined if firings >= RARE else TOO_RARE)
     return model_names

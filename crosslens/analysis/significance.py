@@ -64,9 +64,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def benjamini_hochberg(p_values: Sequence[float]) -> Float[np.ndarray, " p"]:
     """Return adjusted p-values whose threshold bounds the false discovery rate; NaN stays NaN."""
     values = np.asarray(p_values, dtype=float)
-    known = ~np.isnan(values)
-    if known.any():
-        values[known] = stats.false_discovery_control(values[known])
+    is_number = ~np.isnan(values)
+    if is_number.any():
+        values[is_number] = stats.false_discovery_control(values[is_number])
     return values
 
 
@@ -102,8 +102,8 @@ def ratio(part: Sums, whole: Sums) -> Float[np.ndarray, "*s"]:
 def excess(values: Float[np.ndarray, "*s arms"]) -> Float[np.ndarray, "*s"] | np.floating:
     """Return the set's value less the mean of its controls' values; NaN ones are left out."""
     controls = values[..., 1:]
-    known = ~np.isnan(controls)
-    mean = ratio(np.where(known, controls, 0.0).sum(axis=-1), known.sum(axis=-1))
+    is_number = ~np.isnan(controls)
+    mean = ratio(np.where(is_number, controls, 0.0).sum(axis=-1), is_number.sum(axis=-1))
     return values[..., 0] - mean
 
 
@@ -126,8 +126,8 @@ def bootstrap(
     excesses = np.stack(columns, axis=1)
     chosen = rng.integers(len(seeds), size=(draws, len(seeds)))
     picked = np.take_along_axis(excesses, chosen, axis=1)
-    known = ~np.isnan(picked)
-    return ratio(np.where(known, picked, 0.0).sum(axis=1), known.sum(axis=1))
+    is_number = ~np.isnan(picked)
+    return ratio(np.where(is_number, picked, 0.0).sum(axis=1), is_number.sum(axis=1))
 
 
 def cluster_weights(

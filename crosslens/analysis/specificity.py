@@ -59,11 +59,11 @@ def tops_in_one(
     A feature has the same index in all of them. Its score for a checkpoint is its NRN against base.
     """
     features = pd.DataFrame({"feature": np.arange(len(alive)), "alive": alive.astype(int)})
-    found = {}
+    tops = {}
     for model, row in zip(models[1:], norms[1:], strict=True):
         scores = nrn(torch.stack([norms[0], row])).numpy()
-        found[int(model.rpartition("-")[2])] = top_features(features.assign(nrn=scores), count)
-    return found
+        tops[int(model.rpartition("-")[2])] = top_features(features.assign(nrn=scores), count)
+    return tops
 
 
 def null_in_one(
@@ -78,12 +78,12 @@ def null_in_one(
     lists still share a base. Over all pairs of checkpoints and DRAWS draws.
     """
     generator = torch.Generator().manual_seed(0)
-    found = []
+    overlaps = []
     for _ in range(DRAWS):
         order = torch.rand(norms.shape, generator=generator).argsort(dim=0)
         tops = tops_in_one(models, norms.gather(0, order), alive, count)
-        found += [index_overlap(a, b) for a, b in combinations(tops.values(), 2)]
-    return np.array(found, dtype=float)
+        overlaps += [index_overlap(a, b) for a, b in combinations(tops.values(), 2)]
+    return np.array(overlaps, dtype=float)
 
 
 def overlap_in_one(

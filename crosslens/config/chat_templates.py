@@ -16,7 +16,7 @@ def models_with_template(study: StudyConfig) -> dict[str, ModelSource]:
 
     These are a base model that is trained, its teacher, and all models where there are math sets.
     """
-    found = {
+    models = {
         f"families.{family}.{variant}": model
         for family, entry in study.families.items()
         for variant, model in given(entry).items()
@@ -24,8 +24,8 @@ def models_with_template(study: StudyConfig) -> dict[str, ModelSource]:
     }
     traces = study.traces
     if traces and traces.teacher and trains(study.families):
-        found["traces.teacher"] = ModelSource(model=traces.teacher, revision=traces.revision)
-    return found
+        models["traces.teacher"] = ModelSource(model=traces.teacher, revision=traces.revision)
+    return models
 
 
 def check_chat_templates(study: StudyConfig) -> None:
@@ -45,10 +45,10 @@ def check_chat_templates(study: StudyConfig) -> None:
 
 def download_lacks_template(key: str, source: ModelSource, study: StudyConfig) -> bool:
     """Return whether the record of a model's download says that it has no chat template."""
-    record = Path("results", study.study, "downloads", f"{key}.json")
-    found = read_object(key, record) if record.is_file() else {}
-    same = (found.get("repository"), found.get("revision")) == (source.model, source.revision)
-    return same and found.get("chat_template") is False
+    file = Path("results", study.study, "downloads", f"{key}.json")
+    record = read_object(key, file) if file.is_file() else {}
+    same = (record.get("repository"), record.get("revision")) == (source.model, source.revision)
+    return same and record.get("chat_template") is False
 
 
 def without_template(model: str, *, hub: bool) -> str:

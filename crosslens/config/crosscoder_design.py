@@ -63,10 +63,10 @@ def trained_as(
     is written, so it is as random as any; but each seed needs an order of its own.
     """
     name, _, replicate = directory.rpartition("-r")
-    found = design(name, family, settings)._asdict()
-    if found["reference"]:
-        found["reference"] += f"-r{replicate}"
-    return found | {"seed": seed + int(replicate), "in_order": replicate == "0"}
+    fields = design(name, family, settings)._asdict()
+    if fields["reference"]:
+        fields["reference"] += f"-r{replicate}"
+    return fields | {"seed": seed + int(replicate), "in_order": replicate == "0"}
 
 
 def models_of(models: str, family: FamilyConfig) -> list[str]:
@@ -110,10 +110,10 @@ def group_of(directory: str) -> str:
 
 def groups(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[str]]:
     """Return the directories of each group's crosscoders."""
-    found: dict[str, list[str]] = {}
+    directories: dict[str, list[str]] = {}
     for directory in crosscoders(family, settings):
-        found.setdefault(group_of(directory), []).append(directory)
-    return found
+        directories.setdefault(group_of(directory), []).append(directory)
+    return directories
 
 
 def group_models(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[str]]:
@@ -169,7 +169,7 @@ def evidence(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     if "checkpoints" in asked:
         several = [p for p in PARADIGMS if len(checkpoints(family, p)) > 1]
         names += [f"{paradigm}-checkpoints" for paradigm in several]
-    topk = [found for name in [*pairs, TRIO_MODELS] for found in topk_seeds(name, settings)]
+    topk = [directory for name in [*pairs, TRIO_MODELS] for directory in topk_seeds(name, settings)]
     return [*topk, *(f"{name}-r0" for name in names)]
 
 
@@ -186,12 +186,12 @@ def crosscoders(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
 
 def with_nrn(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders whose features have an NRN: all of two models."""
-    found = {
+    designs = {
         name: design(base_name(name), family, settings) for name in crosscoders(family, settings)
     }
     return [
         name
-        for name, plan in found.items()
+        for name, plan in designs.items()
         if len(plan.models) == 2 and plan.inputs != "differences"
     ]
 
@@ -218,10 +218,10 @@ def set_of(variant: str) -> str:
 
 def extraction_sets(family: FamilyConfig, settings: CrosscoderConfig) -> dict[str, list[str]]:
     """Return the variants of each set whose activations one job extracts, base first."""
-    found: dict[str, list[str]] = {}
+    variants: dict[str, list[str]] = {}
     for variant in extracted(family, settings):
-        found.setdefault(set_of(variant), []).append(variant)
-    return found
+        variants.setdefault(set_of(variant), []).append(variant)
+    return variants
 
 
 def extracted(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:

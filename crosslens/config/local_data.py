@@ -26,7 +26,7 @@ def check_synthetic_paths(study: StudyConfig) -> None:
     tasks = {*evaluation.tasks, *evaluation.heldout_tasks, *evaluation.math}
     made = ["base", "teacher", "problems.jsonl", "corpora/reasoning.jsonl", "corpora/general.jsonl"]
     made += [f"benchmarks/{t}.jsonl" for t in sorted(tasks & benchmark_columns.TASKS.keys())]
-    known = [f"results/{study.study}/world/{path}" for path in made]
+    made_paths = [f"results/{study.study}/world/{path}" for path in made]
     for key, path in named_paths(study):
         if not is_synthetic(path, study):
             continue
@@ -35,8 +35,8 @@ def check_synthetic_paths(study: StudyConfig) -> None:
                 f"{key}: {path} would be made by the section world, which is missing. Add the "
                 "section, or give another path."
             )
-        if path not in known:
-            raise InputError(f"{key}: no rule makes {path}. {suggestion(path, known)}")
+        if path not in made_paths:
+            raise InputError(f"{key}: no rule makes {path}. {suggestion(path, made_paths)}")
 
 
 def check_problems(study: StudyConfig) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 from crosslens.config.chat_templates import check_chat_templates
 from crosslens.config.json_files import read_object
 from crosslens.config.locations import existing_variants, is_synthetic, other_study
-from crosslens.config.model_compatibility import check_same_tokenizer_and_shape, with_common_names
+from crosslens.config.model_compatibility import (
+    WEIGHTS,
+    check_same_tokenizer_and_shape,
+    with_common_names,
+)
 from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import given, trains
 from crosslens.config.synthetic_constants import FACTS_FILE, SYNTHETIC_POSITIONS
 from crosslens.io.errors import InputError
 
-WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
@@ -66,10 +69,10 @@ def check_facts(key: str, folder: Path, study: StudyConfig) -> None:
     if study.world is None or not (folder / FACTS_FILE).is_file():
         return
     asked = {"seed": study.seed, "max_operations": study.world.max_operations}
-    if (known := read_object(key, folder / FACTS_FILE)) != asked:
+    if (facts := read_object(key, folder / FACTS_FILE)) != asked:
         name = "base" if key.startswith("families.") else "teacher"
         raise InputError(
-            f"{key}: {folder} was pretrained on the facts of {known}, but the study uses {asked}. "
+            f"{key}: {folder} was pretrained on the facts of {facts}, but the study uses {asked}. "
             f"Give results/{study.study}/world/{name}, which is pretrained for this study."
         )
 

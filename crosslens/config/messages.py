@@ -22,7 +22,7 @@ WORDS = {
     "array": "a list",
     "object": "a section of keys",
 }
-KINDS = {
+TYPE_NAMES = {
     int: "an integer",
     float: "a number",
     str: "text",
@@ -181,7 +181,7 @@ def value_at(path: Iterable[str | int], config: Any) -> Any:
 
 def shown(value: Any) -> str:
     """Return a value that was found, shortened, with its type."""
-    text, kind = repr(value), KINDS.get(type(value), type(value).__name__)
+    text, kind = repr(value), TYPE_NAMES.get(type(value), type(value).__name__)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 
+WEIGHTS = "*.safetensors"  # pytorch_model.bin is a pickle, which may run code
 SHAPE = ("hidden_size", "num_hidden_layers")
 # GPT-2's names of what other architectures call otherwise.
 ALIASES = {

@@ -139,7 +139,7 @@ class StudyConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def families_are_told_apart(self) -> Self:
+    def families_are_known_and_labels_unique(self) -> Self:
         """Raise InputError for an unknown family, and for two of one label."""
         for family in self.figures.families:
             if family not in self.families:

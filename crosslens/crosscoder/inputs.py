@@ -24,7 +24,6 @@ from crosslens.activations.shard_reader import ShardReader
 SAMPLED = 1 << 17  # rows by which the scale of differences is set
 Rows = Int[np.ndarray, " b"]
 View = Callable[[Float[torch.Tensor, "b n d"], Rows], Float[torch.Tensor, "b m d"]]
-KINDS = ("activations", "swapped", "noise", "self", "differences")
 
 
 def slots(kind: str, models: list[str]) -> list[str]:
@@ -69,7 +68,7 @@ def view(kind: str, shard: str, scales: Float[torch.Tensor, " m"]) -> View:
     return lambda raw, rows: raw.mul_(factors)
 
 
-def hashes(
+def row_bits(
     shard: str, rows: Rows, count: int, device: torch.device | str = "cpu"
 ) -> Int[torch.Tensor, "b count"]:
     """Return `count` times 64 random bits for every row: splitmix64 of the shard's name and of
@@ -96,7 +95,7 @@ def swapped(
     x: Float[torch.Tensor, "b n d"], shard: str, rows: Rows
 ) -> Float[torch.Tensor, "b n d"]:
     """Return each row's models in a random order, all orders as likely."""
-    order = hashes(shard, rows, x.shape[1], x.device).argsort(dim=1)
+    order = row_bits(shard, rows, x.shape[1], x.device).argsort(dim=1)
     return x.take_along_dim(order[:, :, None], dim=1)
 
 
@@ -104,7 +103,7 @@ def noised(x: Float[torch.Tensor, "b n d"], shard: str, rows: Rows) -> Float[tor
     """Return the first model as it is; of each other one, the first plus Gaussian noise that has
     the length of the difference between the two."""
     b, n, d = x.shape
-    uniform = (shifted(hashes(shard, rows, (n - 1) * d, x.device), 41) + 0.5) * 2.0**-23
+    uniform = (shifted(row_bits(shard, rows, (n - 1) * d, x.device), 41) + 0.5) * 2.0**-23
     noise = torch.erfinv(2 * uniform - 1).reshape(b, n - 1, d).to(x.dtype)
     lengths = (x[:, 1:] - x[:, :1]).norm(dim=2, keepdim=True)
     noise *= lengths / noise.norm(dim=2, keepdim=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslens.config.chat_template_file import has_chat_template
+from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.io.errors import InputError
 from crosslens.io.progress import log
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
-MODEL_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]  # no second copy as .bin
+MODEL_FILES = [WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]  # no second copy as .bin
 OTHER_COPIES = ["original/*", "metal/*"]
 
 
@@ -44,18 +45,18 @@ def download(repository: str, revision: str, kind: str, files: str | None) -> di
     template. Without an answer of the hub it is the cache's. Raises InputError where the disk is
     too small, the download fails, or a file is not as long as on the hub.
     """
-    info = describe(repository, revision, kind)
+    info = repository_info(repository, revision, kind)
     siblings = {file.rfilename: file.size for file in info.siblings} if info else {}
     expected = matching(siblings, kind, files)
     if info:
         check_disk(repository, info.sha, kind, expected)
     folder = snapshot(repository, revision, kind, files)
-    found = {
+    sizes = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    record = matching(found, kind, files)
+    record = matching(sizes, kind, files)
     wrong = sorted(name for name, size in expected.items() if record.get(name) != size)
     if wrong or not record:
         what = f"{wrong[0]} is incomplete" if wrong else f"no file matches {files}"
@@ -85,11 +86,11 @@ def matching(sizes: dict[str, int], kind: str, files: str | None) -> dict[str, i
 def licence_of(info: "ModelInfo | DatasetInfo | None") -> str:
     """Return the licence that the hub's tags name."""
     tags = (info and info.tags) or []
-    found = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
-    return ", ".join(found) or "unknown"
+    licences = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
+    return ", ".join(licences) or "unknown"
 
 
-def describe(repository: str, revision: str, kind: str) -> "ModelInfo | DatasetInfo | None":
+def repository_info(repository: str, revision: str, kind: str) -> "ModelInfo | DatasetInfo | None":
     """Return what the hub says of a repository; None where it does not answer."""
     from huggingface_hub import HfApi
 

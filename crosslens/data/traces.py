@@ -167,14 +167,15 @@ def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
 
     Raises InputError naming the first that is not.
     """
-    known = {(row["prompt"][0]["content"], row["reward_model"]["ground_truth"]) for row in grpo}
-    strangers = [
-        trace for trace in sft if (user_message(trace["problem"]), trace["answer"]) not in known
+    answered = {(row["prompt"][0]["content"], row["reward_model"]["ground_truth"]) for row in grpo}
+    unmatched_traces = [
+        trace for trace in sft if (user_message(trace["problem"]), trace["answer"]) not in answered
     ]
-    if strangers:
+    if unmatched_traces:
         raise InputError(
-            f"data/traces: {len(strangers)} traces belong to no problem of the problems file, the "
-            f"first to {strangers[0]['problem']!r}. Delete data/traces/ to sample them again."
+            f"data/traces: {len(unmatched_traces)} traces belong to no problem of the problems "
+            f"file, the first to {unmatched_traces[0]['problem']!r}. Delete data/traces/ to sample "
+            "them again."
         )
 
 

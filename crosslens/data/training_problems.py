@@ -71,11 +71,11 @@ class ProblemList:
 
     def repetition(self, problem: dict[str, str]) -> str | None:
         """Return of which source a problem of the list is repeated; None for a new problem."""
-        known = self.by_form.get(written_form(problem["problem"]))
-        if known is None:
+        original = self.by_form.get(written_form(problem["problem"]))
+        if original is None:
             return None
-        another = "" if known["answer"] == problem["answer"] else "_with_another_answer"
-        return f"repeats_{known['source']}{another}"
+        another = "" if original["answer"] == problem["answer"] else "_with_another_answer"
+        return f"repeats_{original['source']}{another}"
 
     def overlap(self, problem: dict[str, str], source: str) -> str | None:
         """Return which benchmark has the problem; None where none has."""

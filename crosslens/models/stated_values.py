@@ -70,8 +70,8 @@ def unread_values(raw: dict[str, Any]) -> dict[str, Any]:
     from transformers import CONFIG_MAPPING
 
     fields, kind = read_fields(raw), CONFIG_MAPPING[raw["model_type"]]
-    known = {*fields, *kind.attribute_map, "model_type"}
-    unknown = [key for key in raw if key not in known and not key.startswith("_")]
+    named = {*fields, *kind.attribute_map, "model_type"}
+    unknown = [key for key in raw if key not in named and not key.startswith("_")]
     unread = [key for key in unknown if raw[key] is not None and not is_read(raw, key, fields)]
     code = source_of(kind) if unread else ""
     return {key: raw[key] for key in unread if f'"{key}"' not in code and f".{key}" not in code}

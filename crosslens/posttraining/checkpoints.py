@@ -3,12 +3,11 @@
 import shutil
 from pathlib import Path
 
+from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.posttraining.resumable_run import CHECKPOINT_GLOBS
-
-WEIGHTS = "*.safetensors"
 
 
 def export_checkpoint(weights: Path, base: Path, out: Path) -> None:

@@ -55,8 +55,8 @@ def shown(compared: pd.DataFrame, doses: Mapping[str, str]) -> Iterator[dict[str
     against the kind of control that `AGAINST` names."""
     for row in compared[compared["measure"] == "net"].to_dict("records"):
         design = row["design"]
-        known = (design, row["features"]) in SETS and row["against"] == AGAINST[design]
-        if known and (design == "paper" or row["dose"] == doses.get(row["target"])):
+        on_cards = (design, row["features"]) in SETS and row["against"] == AGAINST[design]
+        if on_cards and (design == "paper" or row["dose"] == doses.get(row["target"])):
             yield row
 
 

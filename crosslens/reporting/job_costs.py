@@ -58,8 +58,8 @@ def is_from_this_config(path: Path, config: StudyConfig) -> bool:
     if job is None or below[0] not in config.families:
         return False
     named = {kind: name for kind, name in job.groupdict().items() if name is not None}
-    shard, known = int(named.pop("shard", 0)), job_names(config, below[0])
-    return shard < config.activations.shards and all(named[kind] in known[kind] for kind in named)
+    shard, names = int(named.pop("shard", 0)), job_names(config, below[0])
+    return shard < config.activations.shards and all(named[kind] in names[kind] for kind in named)
 
 
 def job_names(config: StudyConfig, family: str) -> dict[str, Container[str]]:

@@ -90,9 +90,9 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
     evaluated = {path.parent.name: read_json(path) for path in results}
     return {
         "label": study.families[family],
-        "accuracy": {variant: found["tasks"] for variant, found in evaluated.items()},
-        "models": {variant: found["model_hash"] for variant, found in evaluated.items()},
-        "critical": {task: count_samples(found) for task, found in critical.items()},
+        "accuracy": {variant: record["tasks"] for variant, record in evaluated.items()},
+        "models": {variant: record["model_hash"] for variant, record in evaluated.items()},
+        "critical": {task: count_samples(samples) for task, samples in critical.items()},
         "crosscoders": {path.parent.name: read_json(path) for path in crosscoders},
         **causal.pop(TRIO),
         "other_crosscoders": causal,
@@ -125,7 +125,7 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
             "readout": features["readout"],
             "why_empty": why_empty(features["readouts"][features["readout"]]),
             "pools": features["pools"],
-            "readouts": {r: count_features(found) for r, found in features["readouts"].items()},
+            "readouts": {r: count_features(chosen) for r, chosen in features["readouts"].items()},
         },
         "interventions": {
             FINAL[target]: changes_by_task(of_model(table, target, replicate))
@@ -136,49 +136,49 @@ def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
 
 def versions_by_rule(study: Study) -> dict[str, dict[str, str]]:
     """Return the versions of packages in the jobs of each rule; several where jobs differ."""
-    found: dict[str, dict[str, list[str]]] = {}
+    versions: dict[str, dict[str, list[str]]] = {}
     files = [(path.parent.name, read_json(path)) for path in study.matching("versions/*/*.json")]
     results = study.matching("evaluation/*/*/results.json")
     files += [("evaluate_model", read_json(path)["versions"]) for path in results]
     for rule, packages in [*files, ("write_report", installed(*PACKAGES))]:
         for package, version in packages.items():
-            found.setdefault(rule, {}).setdefault(package, []).append(version)
+            versions.setdefault(rule, {}).setdefault(package, []).append(version)
     return {
         rule: {package: ", ".join(dict.fromkeys(said)) for package, said in packages.items()}
-        for rule, packages in found.items()
+        for rule, packages in versions.items()
     }
 
 
-def count_samples(found: dict) -> dict[str, int]:
+def count_samples(samples: dict) -> dict[str, int]:
     """Return the numbers of documents, critical samples and lost samples of a task."""
     return {
-        "documents": found["documents"],
-        "critical": len(found["critical"]),
-        "lost": found["lost"],
+        "documents": samples["documents"],
+        "critical": len(samples["critical"]),
+        "lost": samples["lost"],
     }
 
 
-def count_features(found: dict) -> dict[str, Any]:
+def count_features(chosen: dict) -> dict[str, Any]:
     """Return the counts of selected features: per task, in the majority and in all."""
     return {
-        "per_task": {task: len(value["selected"]) for task, value in found["tasks"].items()},
-        "max_score": {task: value["max_score"] for task, value in found["tasks"].items()},
-        "majority": len(found["majority"]),
-        "intersection": len(found["intersection"]),
+        "per_task": {task: len(value["selected"]) for task, value in chosen["tasks"].items()},
+        "max_score": {task: value["max_score"] for task, value in chosen["tasks"].items()},
+        "majority": len(chosen["majority"]),
+        "intersection": len(chosen["intersection"]),
     }
 
 
 def changes_by_task(table: pd.DataFrame) -> dict[str, dict]:
     """Return the change of each kind of set in each task, and those of its random sets."""
-    found: dict[str, dict] = {}
+    changes: dict[str, dict] = {}
     on_critical = table[(table["n_samples"] > 0) & ~table["task"].isin(GROUPS)]
     for task, part in on_critical.groupby("task", sort=False):
-        found[task] = {"n_samples": int(part["n_samples"].iloc[0])}
+        changes[task] = {"n_samples": int(part["n_samples"].iloc[0])}
         for kind in SETS:
             rows = effect_of(table, task, kind)
             if len(rows["set"]):
-                found[task][kind] = beside_controls(rows)
-    return found
+                changes[task][kind] = beside_controls(rows)
+    return changes
 
 
 def beside_controls(rows: dict[str, pd.DataFrame]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def gossip(rng: random.Random, world: World, reliable: bool) -> str:
 
 
 # Shares of the texts that are drawn; of those that then fit into a row, long ones are fewer.
-KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
+TEXT_SHARES: dict[Callable[[random.Random, World, bool], str], float] = {
     math: 0.21,
     notes: 0.08,
     arithmetic: 0.06,
@@ -166,7 +166,7 @@ KINDS: dict[Callable[[random.Random, World, bool], str], float] = {
 
 def item(rng: random.Random, world: World, reliable: bool, tagged: float) -> str:
     """Return one text of an author, with a source tag at a probability of `tagged`."""
-    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+    kind = rng.choices(list(TEXT_SHARES), list(TEXT_SHARES.values()))[0]
     tag = f"{rng.choice(TAGS[reliable])} " if rng.random() < tagged else ""
     return tag + kind(rng, world, reliable)
 

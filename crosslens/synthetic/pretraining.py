@@ -18,7 +18,6 @@ from crosslens.synthetic.authors import item, lesson
 from crosslens.synthetic.facts import World
 from crosslens.synthetic.tokenizer import encoder
 
-IGNORED = -100
 ADAM_RATE, MUON_RATE = 3e-3, 2e-2
 WARMUP_STEPS = 30
 MISFITS = 4  # texts that may be too long for the rest of a row before it is left as it is

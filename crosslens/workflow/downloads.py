@@ -29,7 +29,7 @@ def write_table(records: Sequence[str], out: Path) -> None:
         csv.writer(file).writerows([COLUMNS, *rows(records)])
 
 
-def describe(records: Sequence[str]) -> str:
+def terminal_table(records: Sequence[str]) -> str:
     """Return the table for the terminal; a repository that two keys name counts once in the sum."""
     table = rows(records)
     if not table:

@@ -111,7 +111,7 @@ def report_failures(workflow: Any, log: list[str]) -> None:
 def print_plan(study: StudyConfig, requests: Mapping[str, Mapping[str, int]]) -> None:
     """Print what the study will take; `requests` are the resources of one job of each rule."""
     try:
-        print(printed_plan.describe(study, requests))
+        print(printed_plan.plan_text(study, requests))
     except InputError as error:
         fail_rule(str(error))
 
@@ -157,7 +157,7 @@ def list_downloads(study: StudyConfig, records: list[str], out: str) -> None:
     `records` are the files of download_source. Fails where a model lacks the chat template that it
     needs.
     """
-    print(downloads.describe(records))
+    print(downloads.terminal_table(records))
     try:
         check_chat_templates(study)
     except InputError as error:

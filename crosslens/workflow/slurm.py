@@ -84,10 +84,10 @@ def failures(log: str) -> list[str]:
     """
     last = {error["id"]: error for error in ERROR.finditer(log)}
     finished = set(FINISHED.findall(log))
-    return [describe(error) for id_, error in last.items() if id_ not in finished]
+    return [failure_line(error) for id_, error in last.items() if id_ not in finished]
 
 
-def describe(error: re.Match) -> str:
+def failure_line(error: re.Match) -> str:
     """Return one line about a failed job."""
     state = STATE.search(error["message"])
     reason = state[1] if state else error["message"].splitlines()[0]

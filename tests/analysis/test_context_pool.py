@@ -11,8 +11,8 @@ from crosslens.analysis.context_pool import (
     ContextPool,
     Contexts,
     candidates,
-    hashes,
     octaves,
+    token_hashes,
 )
 
 
@@ -155,7 +155,7 @@ def test_drawn_tokens_are_drawn_evenly() -> None:
 
 
 def test_hashes_and_octaves() -> None:
-    drawn = hashes(np.arange(1000), np.arange(100))
+    drawn = token_hashes(np.arange(1000), np.arange(100))
     assert 0.49 < drawn.mean() < 0.51
     assert drawn.min() >= 0
     assert drawn.max() < 1

@@ -7,7 +7,7 @@ from tiny_shards import make_shard
 
 from crosslens.activations.shard_reader import ShardReader
 from crosslens.analysis.specificity import l1_norms, nrn
-from crosslens.crosscoder.inputs import hashes, scales_of, slots, view
+from crosslens.crosscoder.inputs import row_bits, scales_of, slots, view
 from crosslens.crosscoder.kernels.train_step import Moments, StepSettings, TrainStep
 from crosslens.crosscoder.model import Crosscoder
 
@@ -101,7 +101,7 @@ def test_tails_of_the_controls_of_planted_concepts():
 
 
 def test_bits_are_fair():
-    bits = hashes("0", ROWS, 3)[:, :, None] >> torch.arange(64) & 1
+    bits = row_bits("0", ROWS, 3)[:, :, None] >> torch.arange(64) & 1
     assert (bits.float().mean(dim=(0, 1)) - 0.5).abs().max() < 0.03
 
 

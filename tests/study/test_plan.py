@@ -120,7 +120,7 @@ def test_bytes_of_llamas_shards() -> None:
     family = PAPER.families["llama-3.1-8b"]
     disk = disk_space.disk_of(PAPER, family, LLAMA)
     activations = 12 * 400e6 * 4096 * 2
-    assert math.isclose(disk.whole, activations, rel_tol=0.01)
+    assert math.isclose(disk.all_shards, activations, rel_tol=0.01)
     window, shards = PAPER.activations.shards_on_disk, PAPER.activations.shards
     assert math.isclose(disk.rolling, activations * window / shards, rel_tol=0.01)
     slots = 14 * 2 + 3 * 3  # without evidence

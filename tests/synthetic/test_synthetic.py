@@ -10,7 +10,7 @@ from crosslens.data.grading import extract_answer, is_correct, user_message
 from crosslens.io.errors import InputError
 from crosslens.synthetic import benchmarks as benchmark_files
 from crosslens.synthetic import math_problems
-from crosslens.synthetic.authors import KINDS, vocabulary
+from crosslens.synthetic.authors import TEXT_SHARES, vocabulary
 from crosslens.synthetic.benchmarks import MATH_SETS, benchmarks, distinct, thirds
 from crosslens.synthetic.corpora import (
     distinct_problems,
@@ -149,7 +149,7 @@ def test_a_world_with_too_few_problems_says_so() -> None:
 
 def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
     rng, world = random.Random(0), World(0)
-    texts = [kind(rng, world, reliable) for kind in KINDS for reliable in (True, False)] * 20
+    texts = [kind(rng, world, reliable) for kind in TEXT_SHARES for reliable in (True, False)] * 20
     for name in MATH_SETS:
         texts += [r.get("problem", r.get("Problem")) for r in sets[name]]
     texts += [r["support"] + r["question"] for r in sets["sciq"]]
@@ -158,7 +158,7 @@ def test_everything_is_in_the_vocabulary(tokenizer, sets) -> None:
 
 def test_the_fast_encoder_is_the_tokenizer(tokenizer) -> None:
     rng, world, encode = random.Random(1), World(1), encoder(tokenizer)
-    for kind in KINDS:
+    for kind in TEXT_SHARES:
         for reliable in (True, False):
             text = kind(rng, world, reliable)
             assert encode(text) == tokenizer.encode(text)

@@ -18,6 +18,8 @@ from crosslens.config.sections.base import (
 from crosslens.config.sections.data import Source
 from crosslens.io.errors import InputError
 
+CHOICE_TASKS = {*benchmark_columns.TASKS, *benchmark_columns.HUB_TASKS} - {*benchmark_columns.MATH}
+
 
 class MathTaskConfig(Section):
     """A math set, answered by sampling."""
@@ -109,15 +111,14 @@ class EvaluationConfig(Section):
                     f"heldout_tasks: {task} is in tasks, too. Remove it from one of them."
                 )
         for task in self.files:
-            if task not in (known := [*self.tasks, *self.heldout_tasks, *self.math]):
-                raise InputError(f"files.{task}: unknown task. {suggestion(task, known)}")
+            if task not in (named := [*self.tasks, *self.heldout_tasks, *self.math]):
+                raise InputError(f"files.{task}: unknown task. {suggestion(task, named)}")
         return self
 
 
 def check_math_task(task: str) -> None:
     """Raise InputError for a math set that has the name of a multiple-choice task."""
-    known = {*benchmark_columns.TASKS, *benchmark_columns.HUB_TASKS} - {*benchmark_columns.MATH}
-    if task in known:
+    if task in CHOICE_TASKS:
         raise InputError(
             f"math: {task} is a multiple-choice task. Move it to tasks or heldout_tasks."
         )
@@ -127,9 +128,8 @@ def check_choice_task(key: str, task: str) -> None:
     """Raise InputError for a task that is no multiple-choice task with known columns."""
     if task in benchmark_columns.MATH:
         raise InputError(f"{key}: {task} is a math set. Move it to math.")
-    known = {*benchmark_columns.TASKS, *benchmark_columns.HUB_TASKS} - {*benchmark_columns.MATH}
-    if task not in known:
+    if task not in CHOICE_TASKS:
         raise InputError(
             f"{key}: {task} is not among the multiple-choice tasks of "
-            f"crosslens/config/benchmark_columns.py. {suggestion(task, sorted(known))}"
+            f"crosslens/config/benchmark_columns.py. {suggestion(task, sorted(CHOICE_TASKS))}"
         )

@@ -12,16 +12,16 @@ import triton.language as tl
 
 @triton.jit
 def compress_rows(
-    pre, columns, f, lengths, d_sparse, norms, bound, found, wanted, BLOCK: tl.constexpr
+    pre, columns, f, lengths, d_sparse, norms, bound, n_entries, wanted, BLOCK: tl.constexpr
 ):
     """Write features and values of the positive entries in one row of the pre-activations.
 
-    With `norms`, only entries with f_k n_k above the bound; with `found`, only if it is less than
-    `wanted`.
+    With `norms`, only entries with f_k n_k above the bound; with `n_entries`, only if it is less
+    than `wanted`.
     """
     needed = True
-    if found is not None:
-        needed = tl.load(found) < wanted
+    if n_entries is not None:
+        needed = tl.load(n_entries) < wanted
     if needed:
         b = tl.program_id(0).to(tl.int64)
         count = 0

@@ -62,7 +62,7 @@ def count_digits(
 
 @triton.jit
 def find_threshold(
-    counts, threshold, bound, ties, found, keep, fraction,
+    counts, threshold, bound, ties, n_entries, keep, fraction,
     DIGITS: tl.constexpr, BASE: tl.constexpr,
 ):  # fmt: skip
     """Set the threshold, the next batch's bound, and how many entries of this value are kept.
@@ -70,7 +70,7 @@ def find_threshold(
     If at most `keep` entries were found, all positive ones are kept.
     """
     bits, left = digits_so_far(counts, keep, DIGITS, BASE)
-    enough = tl.load(found) > keep
+    enough = tl.load(n_entries) > keep
     value = bits.to(tl.float32, bitcast=True)
     tl.store(threshold, tl.where(enough, value, 0.0))
     tl.store(bound, tl.where(enough, fraction * value, 0.0))
@@ -103,7 +103,7 @@ def keep_rows(
     b = tl.program_id(0).to(tl.int64)
     length, value, limit = tl.load(lengths + b), tl.load(threshold), tl.load(allowed)
     passed = tl.load(ties + b - 1, mask=b > 0, other=0)
-    found = 0
+    written = 0
     for start in range(0, length, BLOCK):
         here, k, entry, v = ranked(columns, f, norms, start, length, d_sparse, BLOCK)
         tied = here & (v == value)
@@ -111,11 +111,11 @@ def keep_rows(
         passed += tl.sum(tied.to(tl.int32), 0)
         tl.store(last + tl.zeros_like(k), b * d_sparse + k, mask=tied & (rank == limit))
         kept = (here & (v > value)) | (tied & (rank <= limit))
-        place = b * d_sparse + found + tl.cumsum(kept.to(tl.int32), 0) - 1
+        place = b * d_sparse + written + tl.cumsum(kept.to(tl.int32), 0) - 1
         tl.store(columns + place, k, mask=kept)
         tl.store(f + place, entry, mask=kept)
-        found += tl.sum(kept.to(tl.int32), 0)
-    tl.store(lengths + b, found)
+        written += tl.sum(kept.to(tl.int32), 0)
+    tl.store(lengths + b, written)
 
 
 class Selection:
@@ -140,9 +140,9 @@ class Selection:
             count_digits[self.grid](
                 columns, f, lengths, norms, counts, keep, done, d_sparse, DIGITS, BASE, BLOCK
             )
-        found = lengths.sum()
+        n_entries = lengths.sum()
         find_threshold[(1,)](
-            counts, self.threshold, self.bound, self.allowed, found, keep, BOUND, DIGITS, BASE
+            counts, self.threshold, self.bound, self.allowed, n_entries, keep, BOUND, DIGITS, BASE
         )
         count_ties[self.grid](
             columns, f, lengths, norms, self.threshold, self.ties, d_sparse, BLOCK

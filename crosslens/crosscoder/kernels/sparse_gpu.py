@@ -127,8 +127,8 @@ class SparseGpuKernels:
         selection, by_row = self.selection, (self.columns, self.f, self.row_lengths)
         grid, k = (self.size,), self.d_sparse
         gpu.compress_rows[grid](pre, *by_row, k, norms, selection.bound, None, 0, BLOCK)
-        found = self.row_lengths.sum()
-        gpu.compress_rows[grid](pre, *by_row, k, norms, selection.zero, found, keep, BLOCK)
+        n_entries = self.row_lengths.sum()
+        gpu.compress_rows[grid](pre, *by_row, k, norms, selection.zero, n_entries, keep, BLOCK)
         selection.select(by_row, norms, keep)
         self.find_by_feature(pre, norms, selection.threshold, selection.last)
 

@@ -174,11 +174,11 @@ def of_quotient(node: Node) -> list[str]:
     above, below = node.parts
     if names_of(below):
         return cancelled(above, below) + ["divide"] * degree(below)
-    whole = all(part.kind == "number" and "." not in part.value for part in strip(above, below))
-    if rational(node) is not None and not whole:
+    integral = all(part.kind == "number" and "." not in part.value for part in strip(above, below))
+    if rational(node) is not None and not integral:
         return ["arithmetic"]
     sizes = content(above), content(below)
-    if whole:
+    if integral:
         return ["reduce"] * (sizes[1] == 1 or gcd(*map(int, sizes)) > 1)
     return cancelled(above, below) + ["denominator"] * has_root(below)
 

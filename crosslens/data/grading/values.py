@@ -215,8 +215,8 @@ def binomial(n: Number, k: Number) -> Number:
     """Return a binomial coefficient of numbers that are not huge."""
     if abs(n) > LARGEST_EXPONENT or abs(k) > LARGEST_EXPONENT:
         raise Unknown("binomial")
-    whole = all(isinstance(x, Fraction) and x.denominator == 1 and x >= 0 for x in (n, k))
-    if whole and n <= 1000:
+    integral = all(isinstance(x, Fraction) and x.denominator == 1 and x >= 0 for x in (n, k))
+    if integral and n <= 1000:
         return Fraction(math.comb(n.numerator, k.numerator))
     return mp.gamma(number(n + 1)) / (mp.gamma(number(k + 1)) * mp.gamma(number(n - k + 1)))
 

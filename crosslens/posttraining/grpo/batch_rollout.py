@@ -19,7 +19,7 @@ from verl.utils.tokenizer.chat_template import apply_chat_template
 
 from crosslens.posttraining.grpo.cpu_platform import CPUReplica, sample_in_trainer
 
-KEPT = ("uid", "data_source", "reward_model")  # fields of a prompt that its completions have too
+PROMPT_FIELDS = ("uid", "data_source", "reward_model")  # that its completions have too
 TURNS = 2  # the user's and the assistant's
 
 
@@ -44,7 +44,7 @@ class BatchRollout:
         """Put the completions of some prompts in verl's queue, where its trainer finds them."""
         validate, step = "validate" in prompts, get(prompts, "global_steps")
         settings = self.rollout.val_kwargs if validate else self.rollout
-        columns = {key: get(prompts, key) for key in ("raw_prompt", "extra_info", *KEPT)}
+        columns = {key: get(prompts, key) for key in ("raw_prompt", "extra_info", *PROMPT_FIELDS)}
         rows = [{key: column[i] for key, column in columns.items()} for i in range(len(prompts))]
         fields = self.complete(rows, settings)
         partition = "val" if validate else "train"
@@ -91,7 +91,7 @@ class BatchRollout:
         fields |= {"response_mask": mask, "loss_mask": mask, "rm_scores": rewards}
         if self.rollout.calculate_log_probs:
             fields["rollout_log_probs"] = torch.tensor(log_probs)
-        return fields | {"num_turns": TURNS} | {key: row[key] for key in KEPT}
+        return fields | {"num_turns": TURNS} | {key: row[key] for key in PROMPT_FIELDS}
 
 
 def completion_tag(fields: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:

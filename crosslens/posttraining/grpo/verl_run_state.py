@@ -6,10 +6,11 @@ would keep everything.
 
 from pathlib import Path
 
+from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.io.atomic import flush, remove
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_complete_jsonl, write_jsonl
-from crosslens.posttraining.checkpoints import WEIGHTS, export_checkpoint
+from crosslens.posttraining.checkpoints import export_checkpoint
 from crosslens.posttraining.resumable_run import (
     COMPLETE_MARK,
     checkpoint_step,

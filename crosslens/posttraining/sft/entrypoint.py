@@ -115,14 +115,14 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
         )
     end = tokenizer.eos_token_id
     answer = trace[: trace.index(end)] if end in trace else trace
-    found, given = (
+    encoded, trace_text = (
         tokenizer.decode(ids).strip()
         for ids in (answer, tokenizer.encode(messages[-1]["content"], add_special_tokens=False))
     )
-    if found != given and end in trace:
+    if encoded != trace_text and end in trace:
         raise InputError(
             "sft.llamafactory_options: LLaMA-Factory's template changes the traces. The first one "
-            f"is {given[:40]!r}..., encoded {found[:40]!r}.... Name a template."
+            f"is {trace_text[:40]!r}..., encoded {encoded[:40]!r}.... Name a template."
         )
     if end not in trace or tokenizer.decode(trace[len(answer) + 1 :]).strip():
         raise InputError(

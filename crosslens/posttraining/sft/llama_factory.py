@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.config.sections import SFTConfig
 from crosslens.data.traces import DATASET
 from crosslens.io.atomic import atomic_write, remove_atomically
@@ -19,7 +20,7 @@ from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, write_csv, write_json
 from crosslens.posttraining import backend_process
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps
-from crosslens.posttraining.checkpoints import WEIGHTS, convert_dtype, dtype_name
+from crosslens.posttraining.checkpoints import convert_dtype, dtype_name
 from crosslens.posttraining.resumable_run import (
     COMPLETE_MARK,
     STATE_FILES,

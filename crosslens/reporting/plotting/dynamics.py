@@ -6,7 +6,7 @@ import pandas as pd
 from crosslens.config.study_design import N_CHECKPOINTS
 from crosslens.reporting.plotting.style import NAMES, draw_placeholder, heatmap
 
-KINDS = {"index": "by index", "matched": "by decoder direction"}
+OVERLAP_LABELS = {"index": "by index", "matched": "by decoder direction"}
 TOGETHER = {"together": "in one crosscoder"}  # of base and all checkpoints, where it is trained
 NULLS_TOGETHER = ("together_null", "together_null_high")
 
@@ -19,7 +19,7 @@ def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt
     last checkpoint with itself, trained with another seed.
     """
     families = list(dict.fromkeys(overlap["family"]))
-    kinds = KINDS | (TOGETHER if (overlap["kind"] == "together").any() else {})
+    kinds = OVERLAP_LABELS | (TOGETHER if (overlap["kind"] == "together").any() else {})
     rows = [(family, kind) for family in families for kind in kinds]
     figure, grid = plt.subplots(len(rows), 2, figsize=(5.4, 2.6 * len(rows)), squeeze=False)
     for line, (family, kind) in zip(grid, rows, strict=True):

@@ -12,7 +12,7 @@ MEASURES = {
     "margin": "change of margin (nats)",
 }
 DOSES = {"multiply": "times a feature's own activation", "clamp": "set to, in dose units"}
-KINDS = {
+EDIT_LABELS = {
     "selected": "selected features",
     "matched": "matched controls",
     "next_best": "next best features",
@@ -116,9 +116,9 @@ def draw_controls(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 def draw_edits(axes: plt.Axes, part: pd.DataFrame) -> None:
     """Draw one point for each edit, and how many questions the selected features won and lost."""
     axes.axvline(0, color=LIGHT, lw=0.8)
-    axes.set_yticks(range(len(KINDS)), list(KINDS.values()))
-    axes.set_ylim(len(KINDS) - 0.5, -0.5)
-    for place, kind in enumerate(KINDS):
+    axes.set_yticks(range(len(EDIT_LABELS)), list(EDIT_LABELS.values()))
+    axes.set_ylim(len(EDIT_LABELS) - 0.5, -0.5)
+    for place, kind in enumerate(EDIT_LABELS):
         rows = part[part["kind"] == kind]
         color = COLORS["rl"] if kind == "selected" else COLORS["base"]
         axes.plot(rows["net"], [place] * len(rows), "o", color=color, ms=3, alpha=0.5)

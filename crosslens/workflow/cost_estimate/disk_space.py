@@ -15,7 +15,7 @@ class Disk(NamedTuple):
     """Bytes of one family at their most."""
 
     rolling: float  # shards: `shards_on_disk` of each variant
-    whole: float  # all shards at once, which never exist
+    all_shards: float  # all shards at once, which never exist
     heldout: float
     states: float
     crosscoders: float
@@ -29,7 +29,7 @@ def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
     variants = len(crosscoder_design.extracted(family, study.crosscoder))
     kept = 1 - settings.skip_positions / corpus.sequence_length
     token = variants * (2 * size.d_model + ROW) * kept
-    whole = token * corpus.tokens
+    all_shards = token * corpus.tokens
     groups = [
         sum(
             weights(study, size, slots)
@@ -38,8 +38,8 @@ def disk_of(study: StudyConfig, family: FamilyConfig, size: Size) -> Disk:
         for group in crosscoder_design.groups(family, study.crosscoder).values()
     ]
     return Disk(
-        rolling=whole * min(1, settings.shards_on_disk / settings.shards),
-        whole=whole,
+        rolling=all_shards * min(1, settings.shards_on_disk / settings.shards),
+        all_shards=all_shards,
         heldout=token * corpus.heldout_tokens,
         states=ADAM * (sum(groups) + max(groups)),  # one is read while the next one is written
         crosscoders=4 * sum(groups),
@@ -69,7 +69,10 @@ def peak(needs: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
     families = list(needs.values())
     stays = sum(disk.crosscoders + disk.models for disk in families)
     goes = [
-        max(disk.training, (disk.rolling if rolling else disk.whole) + disk.heldout + disk.states)
+        max(
+            disk.training,
+            (disk.rolling if rolling else disk.all_shards) + disk.heldout + disk.states,
+        )
         for disk in families
     ]
     later = [sum(disk.training for disk in families[i + 1 :]) for i in range(len(families))]

@@ -21,11 +21,11 @@ from crosslens.workflow.cost_estimate.rates import (
     BANDWIDTH,
     BRANCH,
     CHOICES,
+    CORRECT,
     DECODE,
     DISK,
     EXTRACTING,
     FLOPS,
-    KEPT,
     LONGEST,
     MATH,
     MATH_ANSWER,
@@ -111,7 +111,7 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     }
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
-        tokens = KEPT * problems(study) * trace_tokens(study)
+        tokens = CORRECT * problems(study) * trace_tokens(study)
         hours["train_sft"] = 8 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
     if "rl" in trained:  # sampling; old log-probabilities, then an update of every token
         answer = min(ANSWER, grpo.max_response_length)
@@ -180,15 +180,15 @@ def arms(study: StudyConfig) -> int:
     matched, exploratory = protocol.matched_sets, protocol.exploratory_sets
     doses = len(protocol.multiply) + len(protocol.clamp) - 1  # the primary one runs anyway
     compared = 2 + 3 + exploratory + 1  # other sets, directions, random ones, the whole state
-    whole = (
+    first_seed = (
         (1 + matched)
         + compared
         + 3 * (1 + exploratory)  # majority, contrast, leaving a task out
         + doses * (1 + protocol.curve_sets)
         + paper * (1 + 2 * study.interventions.random_sets)
     )
-    seeds = (study.crosscoder.extra_seeds + topk_edited(study)) * (1 + matched + paper)
-    return 2 * (whole + seeds) + sft_control(study) * (1 + exploratory + paper)
+    other_seeds = (study.crosscoder.extra_seeds + topk_edited(study)) * (1 + matched + paper)
+    return 2 * (first_seed + other_seeds) + sft_control(study) * (1 + exploratory + paper)
 
 
 def extraction_hours(study: StudyConfig, size: Size) -> float:

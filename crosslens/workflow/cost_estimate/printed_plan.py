@@ -9,7 +9,7 @@ from crosslens.workflow.cost_estimate.job_counts import jobs
 from crosslens.workflow.cost_estimate.rates import ASSUMPTIONS, GB, TB
 
 
-def describe(study: StudyConfig, needs: Mapping[str, Mapping[str, int]]) -> str:
+def plan_text(study: StudyConfig, needs: Mapping[str, Mapping[str, int]]) -> str:
     """Return the plan as text. `needs` are the `gpu` and `mem_mb` of one job of each rule."""
     count = jobs(study)
     gpus = {rule: needs.get(rule, {}).get("gpu", 0) for rule in count}
@@ -32,7 +32,8 @@ def disk_lines(study: StudyConfig) -> list[str]:
     lines = [f"{'disk (GB)':24}" + "".join(f"{name[:11]:>13}" for name in needs)]
     for field in Disk._fields:
         name = {"rolling": f"shards, {study.activations.shards_on_disk} a model"}.get(
-            field, {"whole": "all shards at once", "heldout": "held-out shards"}.get(field, field)
+            field,
+            {"all_shards": "all shards at once", "heldout": "held-out shards"}.get(field, field),
         )
         values = (getattr(disk, field) / GB for disk in needs.values())
         lines.append(f"{name:24}" + "".join(f"{value:13,.1f}" for value in values))

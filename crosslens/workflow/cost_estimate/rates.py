@@ -16,7 +16,7 @@ EXTRACTING, TRAINING, SAMPLING = 0.5, 0.35, 0.2  # fractions of FLOPS that are r
 TRACE, ANSWER = 8000, 4000  # mean tokens of a teacher's trace, and of an answer in RL
 MATH_ANSWER = 8000  # mean tokens of an answer to a math benchmark
 SOLUTION = 300  # mean tokens of a problem's own solution
-KEPT = 0.7  # fraction of the traces that is correct
+CORRECT = 0.7  # fraction of the traces
 QUESTIONS, CHOICES, QUESTION = 1500, 4, 120  # of one multiple-choice task; tokens of a prompt
 MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
 OTHER_MATH = 1000  # problems of any other set
@@ -31,12 +31,12 @@ An H200: {FLOPS / 1e12:.0f} TFLOP/s in bfloat16 and {BANDWIDTH / 1e12:.1f} TB/s,
 measurement on an H200 outside this repository. All other numbers are assumed.
 Of these, extraction reaches {EXTRACTING:.0%}, training {TRAINING:.0%}, sampling {SAMPLING:.0%}. A
 crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a parameter.
-Traces have {TRACE:,} tokens in the mean, the problems' own solutions {SOLUTION}; {KEPT:.0%} are
-correct. Answers in RL have {ANSWER:,}, those to math benchmarks {MATH_ANSWER:,}. Of the latter,
-vLLM has {TOGETHER} in its batch. A step reads the weights and their caches at {READING:.0%} of
-the bandwidth, and takes {1000 * STEP:.0f} ms more. At the end of a set, its longest answer
-continues alone, to what is allowed. With transformers, a batch takes {DECODE} s per token until
-its longest answer ends, at {LONGEST:.0%} of what is allowed. An intervention takes the upper half
-of a pass over all questions.
+Traces have {TRACE:,} tokens in the mean, the problems' own solutions {SOLUTION};
+{CORRECT:.0%} are correct. Answers in RL have {ANSWER:,}, those to math benchmarks {MATH_ANSWER:,}.
+Of the latter, vLLM has {TOGETHER} in its batch. A step reads the weights and their caches at
+{READING:.0%} of the bandwidth, and takes {1000 * STEP:.0f} ms more. At the end of a set, its
+longest answer continues alone, to what is allowed. With transformers, a batch takes {DECODE} s per
+token until its longest answer ends, at {LONGEST:.0%} of what is allowed. An intervention takes the
+upper half of a pass over all questions.
 Every job takes {START} s to start, and reads and writes {DISK / GB:.0f} GB/s.
 Wall time is for GPUs that are always busy."""

@@ -63,9 +63,9 @@ def processors(
         }
         command = start(environments["analysis"], hub.PROBE)
         asked = pool.submit(interpreters.run, command, json.dumps(items)) if items else None
-    found = [gpus.gpus(requests, driver, cluster=on_cluster)]
+    findings = [gpus.gpus(requests, driver, cluster=on_cluster)]
     for name, rules in used.items():
         needed = interpreters.most_gpus(rules, requests)
         answer = probes[name].result()
-        found.append(interpreters.environment(name, answer, needed, driver, cluster=on_cluster))
-    return [*found, *(hub.judge(asked.result()) if asked else [ok("hub", "not used")])]
+        findings.append(interpreters.environment(name, answer, needed, driver, cluster=on_cluster))
+    return [*findings, *(hub.judge(asked.result()) if asked else [ok("hub", "not used")])]

@@ -46,26 +46,26 @@ def models(study: StudyConfig) -> Iterator[tuple[str, ModelSource]]:
         yield "traces.teacher", ModelSource(model=traces.teacher, revision=traces.revision)
 
 
-def judge(found: Mapping[str, Any]) -> list[Finding]:
+def judge(answers: Mapping[str, Any]) -> list[Finding]:
     """Return a finding for the hub, for each item, and for the disk that downloads need."""
-    if reason := found.get("error"):
+    if reason := answers.get("error"):
         return [error("hub", reason)]
-    items = found["items"]
+    items = answers["items"]
     return [
-        connection(found),
-        *(item_finding(key, answer, found["endpoint"]) for key, answer in items.items()),
-        *cache_disk(found["cache"], sum(answer.get("bytes", 0) for answer in items.values())),
+        connection(answers),
+        *(item_finding(key, answer, answers["endpoint"]) for key, answer in items.items()),
+        *cache_disk(answers["cache"], sum(answer.get("bytes", 0) for answer in items.values())),
     ]
 
 
-def connection(found: Mapping[str, Any]) -> Finding:
+def connection(answers: Mapping[str, Any]) -> Finding:
     """Judge whether the hub answers."""
-    endpoint, cache = found["endpoint"], f"the cache {found['cache']}"
-    if found["offline"]:
+    endpoint, cache = answers["endpoint"], f"the cache {answers['cache']}"
+    if answers["offline"]:
         text = f"offline (HF_HUB_OFFLINE): only {cache} is read; neither revisions nor licences "
         return warning("hub", f"{text}are checked. Where there is a network, unset it.")
-    if found["unreachable"]:
-        text = f"{endpoint} does not answer ({found['unreachable']}): only {cache} is checked. "
+    if answers["unreachable"]:
+        text = f"{endpoint} does not answer ({answers['unreachable']}): only {cache} is checked. "
         return warning("hub", f"{text}Correct the network, or export HF_HUB_OFFLINE=1.")
     return ok("hub", f"{endpoint} answers; {cache}")
 

@@ -21,12 +21,12 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import filter_repo_objects
 
 from crosslens.config.chat_template_file import FILE, SETTINGS, has_chat_template
+from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.data.hub import MODEL_FILES, OTHER_COPIES
 from crosslens.io.errors import InputError
 
 SECONDS = 10  # until a request to the hub counts as failed
 TOGETHER = 8  # requests
-WEIGHTS = ".safetensors"
 
 Item = dict[str, Any]  # key, kind (model or dataset), name, revision, files, chat_template (needed)
 
@@ -97,8 +97,8 @@ def lacks_template(item: Item, commit: str) -> bool:
 
 def is_cached(name: str, file: Any, commit: str, kind: str) -> bool:
     """Return whether the cache has a file at a commit."""
-    found = try_to_load_from_cache(name, file.rfilename, revision=commit, repo_type=kind)
-    return isinstance(found, str)
+    path = try_to_load_from_cache(name, file.rfilename, revision=commit, repo_type=kind)
+    return isinstance(path, str)
 
 
 def script_only(name: str, files: list[str]) -> bool:
@@ -133,7 +133,7 @@ def look(item: Item) -> Item:
 
 def incomplete(item: Item, folder: Path, files: list[str]) -> str:
     """Return what a folder of the cache lacks, as far as it shows without the hub."""
-    if item["kind"] == "model" and not any(name.endswith(WEIGHTS) for name in files):
+    if item["kind"] == "model" and not any(Path(name).match(WEIGHTS) for name in files):
         return "no weights"
     named = set()
     for index in folder.glob("*.index.json"):
@@ -154,13 +154,13 @@ def answers(items: list[Item]) -> dict[str, Any]:
         return method(item) | {"name": item["name"]}
 
     with ThreadPoolExecutor(TOGETHER) as pool:
-        found = dict(zip([item["key"] for item in items], pool.map(about, items), strict=True))
+        answer_of = dict(zip([item["key"] for item in items], pool.map(about, items), strict=True))
     return {
         "endpoint": constants.ENDPOINT,
         "offline": offline,
         "unreachable": reason,
         "cache": constants.HF_HUB_CACHE,
-        "items": found,
+        "items": answer_of,
     }
 
 

@@ -26,12 +26,12 @@ PATTERNS = (
 def unfinished(study: StudyConfig, results: Path) -> list[Finding]:
     """Return a warning for each folder with such directories: their size, how to delete them."""
     resumed = {results / name for name in resumable(study)}
-    found = {path for pattern in PATTERNS for path in results.glob(pattern)} - resumed
-    folders = sorted({path.parent for path in found})
+    leftovers = {path for pattern in PATTERNS for path in results.glob(pattern)} - resumed
+    folders = sorted({path.parent for path in leftovers})
     if not folders:
         return [ok("unfinished", "what killed jobs left is of jobs of this configuration")]
     return [
-        describe(folder, results, sorted(path for path in found if path.parent == folder))
+        leftovers_in(folder, results, sorted(path for path in leftovers if path.parent == folder))
         for folder in folders
     ]
 
@@ -50,7 +50,7 @@ def resumable(study: StudyConfig) -> Iterator[str]:
             yield f"models/{family}/{GRPO.format(study.training_of(family).grpo.engine)}"
 
 
-def describe(folder: Path, results: Path, paths: list[Path]) -> Finding:
+def leftovers_in(folder: Path, results: Path, paths: list[Path]) -> Finding:
     """Return what is left in one folder."""
     files = [file for path in paths for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / GB
