@@ -53,7 +53,7 @@ RULE_RESOURCES = {}  # what one job of each rule requests, for `plan` and `docto
 
 
 def either(values):
-    """Pattern that matches one of some values, and nothing where there are none."""
+    """Return a pattern that matches one of some values, and nothing where there are none."""
     return "|".join(re.escape(str(value)) for value in values) or r"\s"
 
 
@@ -71,7 +71,7 @@ wildcard_constraints:
 
 
 def trained_families(paradigm):
-    """Pattern of the families whose model of a paradigm is trained here."""
+    """Return a pattern of the families whose model of a paradigm is trained here."""
     trained = [
         f for f, entry in FAMILIES.items() if paradigm in study_design.trained(entry)
     ]
@@ -79,7 +79,7 @@ def trained_families(paradigm):
 
 
 def user_supplied_variants():
-    """Pattern of the variants that the user supplies, each behind its family in the path."""
+    """Return a pattern of the variants that the user supplies, each behind its family."""
     return "|".join(
         rf"(?<=/{re.escape(family)}/)({either(study_design.given(entry))})"
         for family, entry in FAMILIES.items()
@@ -87,7 +87,7 @@ def user_supplied_variants():
 
 
 def library_hash(*files):
-    """Hash of the library code that scripts or modules import; a change of comments keeps it.
+    """Return the hash of the library code that scripts or modules import, without comments.
 
     A function of the wildcards, so that a job reads the library for its own rule only.
     """
@@ -95,18 +95,18 @@ def library_hash(*files):
 
 
 def env_file(kind):
-    """YAML file of the conda environment of a kind of rule."""
+    """Return the YAML file of the conda environment of a kind of rule."""
     return f"../envs/{ENVIRONMENTS[kind]}.yaml"
 
 
 def env_module(kind):
-    """Environment module of a kind of rule, with a hash: an edit of its YAML or lock reruns jobs."""
+    """Return the environment module of a kind of rule, with a hash of its YAML and lock."""
     name = ENVIRONMENTS[kind]
     return f"{name}/{digest(name)[:12]}"
 
 
 def rule_resource(rule, resource, default=0):
-    """A resource of a rule: the value in `resources` of the configuration, or the default.
+    """Return a resource of a rule: the value in `resources` of the configuration, or the default.
 
     Memory is an estimate and grows with every attempt. Run time does not: long jobs resume.
     """

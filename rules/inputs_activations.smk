@@ -9,38 +9,38 @@ from functools import cache
 
 @cache
 def sets_of(family):
-    """The models of a family that each extraction reads, base first."""
+    """Return the models of a family that each extraction reads, base first."""
     return crosscoder_design.extraction_sets(FAMILIES[family], CROSSCODER)
 
 
 def extraction_sets(w):
-    """The names of a family's sets of models that are extracted together."""
+    """Return the names of a family's sets of models that are extracted together."""
     return sets_of(w.family)
 
 
 def models_to_extract(w):
-    """The models that an extraction reads."""
+    """Return the models that an extraction reads."""
     return [f"<results>/models/{{family}}/{v}" for v in sets_of(w.family)[w.model_set]]
 
 
 def sets_with(variants):
-    """The sets that some models are extracted in, each once."""
+    """Return the sets that some models are extracted in, each once."""
     return list(dict.fromkeys(map(crosscoder_design.set_of, variants)))
 
 
 @cache
 def groups_of(family):
-    """The variants that each group of a family's crosscoders reads, base first."""
+    """Return the variants that each group of a family's crosscoders reads, base first."""
     return crosscoder_design.group_models(FAMILIES[family], CROSSCODER)
 
 
 def sets_of_group(w):
-    """The sets with the models whose activations a group's crosscoders read."""
+    """Return the sets with the models whose activations a group's crosscoders read."""
     return sets_with(groups_of(w.family)[w.group])
 
 
 def back_pressure(w):
-    """What a shard waits for, so that at most `shards_on_disk` shards of a variant exist at once.
+    """Return what a shard waits for, so that at most `shards_on_disk` of a variant exist at once.
 
     Shard i waits until every group of crosscoders has trained on shard i - `shards_on_disk`, which
     its history file shows: the states next to it are deleted as soon as the next ones exist. The
@@ -57,12 +57,12 @@ def back_pressure(w):
 
 
 def requested_targets():
-    """The targets that were requested by name; none for the whole study."""
+    """Return the targets that were requested by name; none for the whole study."""
     return set(map(str, workflow.dag_settings.targets)) - {"all"}
 
 
 def start_of_family(w):
-    """Marker file that lets a family's extraction start; only its order counts, not its age.
+    """Return the marker file that lets a family's extraction start; its age does not count.
 
     If targets are requested by name and the marker exists, no job is planned for it: the job
     would have other inputs than in a run of the whole study, and Snakemake would rerun it.
@@ -73,7 +73,7 @@ def start_of_family(w):
 
 
 def previous_family(w):
-    """The finished crosscoders of the previous family, whose shards are deleted by then.
+    """Return the finished crosscoders of the previous family, whose shards are deleted by then.
 
     No file where targets are requested by name: these need nothing of other families.
     """

@@ -8,23 +8,23 @@ from functools import cache
 
 
 def design_of(w):
-    """What a crosscoder is trained on, and how."""
+    """Return what a crosscoder is trained on, and how."""
     return crosscoder_design.design(w.crosscoder, FAMILIES[w.family], CROSSCODER)
 
 
 def aligned_variants(w):
-    """The models that a crosscoder aligns, base first."""
+    """Return the models that a crosscoder aligns, base first."""
     return design_of(w).models
 
 
 def sets_of_crosscoder(w):
-    """The sets with the models that a crosscoder aligns."""
+    """Return the sets with the models that a crosscoder aligns."""
     return sets_with(aligned_variants(w))
 
 
 @cache
 def designs_of(family, group):
-    """Each crosscoder of a group by its directory: what it is trained on, how, and its seed."""
+    """Return each crosscoder's inputs, settings and seed, by its directory, for one group."""
     entry = FAMILIES[family]
     return {
         directory: crosscoder_design.trained_as(
@@ -35,12 +35,12 @@ def designs_of(family, group):
 
 
 def group_designs(w):
-    """The designs of the job's crosscoders."""
+    """Return the designs of the job's crosscoders."""
     return designs_of(w.family, w.group)
 
 
 def reference_histories(w):
-    """The histories of the crosscoders whose L0 the group's follow.
+    """Return the histories of the crosscoders whose L0 the group's follow.
 
     L0 is linear between logged steps, so the shard before this one gives the first step's.
     """
@@ -54,73 +54,73 @@ def reference_histories(w):
 
 
 def reference_quality(w):
-    """The quality of the crosscoder whose L0 this one has; no file for one that has its own L0."""
+    """Return the quality of the crosscoder whose L0 this one has; no file if the L0 is its own."""
     reference = design_of(w).reference
     path = f"<results>/crosscoders/{{family}}/{reference}-r{{replicate}}"
     return f"{path}/quality.json" if reference else []
 
 
 def trained_group(w):
-    """The directory of the group that a crosscoder is trained in."""
+    """Return the directory of the group that a crosscoder is trained in."""
     group = crosscoder_design.group_of(f"{w.crosscoder}-r{w.replicate}")
     return f"<results>/crosscoders/{{family}}/groups/{group}"
 
 
 def previous_states(w):
-    """The states that training on a shard starts from; no files for the first shard."""
+    """Return the states that training on a shard starts from; no files for the first shard."""
     path = "<results>/crosscoders/{family}/groups/{group}/states-"
     return f"{path}{int(w.shard) - 1}" if int(w.shard) else []
 
 
 def last_states(w):
-    """The states of a crosscoder's group after the last shard."""
+    """Return the states of a crosscoder's group after the last shard."""
     return f"{trained_group(w)}/states-{SHARDS[-1]}"
 
 
 def histories(w):
-    """The histories of a crosscoder's group, all shards in order."""
+    """Return the histories of a crosscoder's group, all shards in order."""
     return [f"{trained_group(w)}/history-{shard}.csv" for shard in SHARDS]
 
 
 def crosscoder_settings():
-    """Settings of a crosscoder, without those that only say which crosscoders there are."""
+    """Return a crosscoder's settings, without those that only say which crosscoders exist."""
     choices = ("extra_seeds", "activation", "evidence")
     settings = config["crosscoder"].items()
     return {key: value for key, value in settings if key not in choices}
 
 
 def crosscoder_seed(w):
-    """Seed of a crosscoder: each replicate has its own."""
+    """Return the seed of a crosscoder: each replicate has its own."""
     return config["seed"] + int(w.replicate)
 
 
 def crosscoders_with_nrn(w):
-    """A family's crosscoders of two models."""
+    """Return a family's crosscoders of two models."""
     return crosscoder_design.with_nrn(FAMILIES[w.family], CROSSCODER)
 
 
 def crosscoders_with_mas(w):
-    """A family's crosscoders of base and both final models."""
+    """Return a family's crosscoders of base and both final models."""
     return crosscoder_design.with_mas(FAMILIES[w.family], CROSSCODER)
 
 
 def crosscoders_over_checkpoints(w):
-    """A family's crosscoders of base and all checkpoints of a paradigm."""
+    """Return a family's crosscoders of base and all checkpoints of a paradigm."""
     return crosscoder_design.over_checkpoints(FAMILIES[w.family], CROSSCODER)
 
 
 def crosscoders_of_differences(w):
-    """A family's autoencoders of a final model's difference from base."""
+    """Return a family's autoencoders of a final model's difference from base."""
     return crosscoder_design.of_differences(FAMILIES[w.family], CROSSCODER)
 
 
 def other_seeds_of_trio():
-    """The three-model crosscoder from other seeds; none without `crosscoder.extra_seeds`."""
+    """Return the three-model crosscoder from other seeds; none without `crosscoder.extra_seeds`."""
     return crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[1:]
 
 
 def edited_models():
-    """The seeds and models that features are edited in; SFT only for the first seed."""
+    """Return the seeds and models that features are edited in; SFT only for the first seed."""
     trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)
     edited = [f"{trio}/{model}" for trio in trios for model in ["base", FINAL["rl"]]]
     sft = config["causal_protocol"]["sft_control"]
@@ -128,16 +128,16 @@ def edited_models():
 
 
 def edited_with_topk():
-    """The same for the first seed of BatchTopK, without SFT; none without BatchTopK."""
+    """Return the same for the first seed of BatchTopK, without SFT; none without BatchTopK."""
     trios = crosscoder_design.topk_seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)[:1]
     return [f"{trio}/{model}" for trio in trios for model in ["base", FINAL["rl"]]]
 
 
 def is_trio(w):
-    """Whether a job edits by the crosscoder that most results are about."""
+    """Return whether a job edits by the crosscoder that most results are about."""
     return f"{w.crosscoder}-r{w.replicate}" == TRIO
 
 
 def protocol_settings(*keys):
-    """Some keys of the section `causal_protocol`, so that a change of the others reruns nothing."""
+    """Return some keys of `causal_protocol`, so that a change of the others reruns nothing."""
     return {key: config["causal_protocol"][key] for key in keys}

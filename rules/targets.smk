@@ -6,7 +6,7 @@ OUTPUTS: none; functions used by the Snakefile and by the rules that draw and re
 
 
 def figure_families(w):
-    """The families in a figure, each once however many of the paper's three it stands for."""
+    """Return the families in a figure, each once, even if it stands for several of the paper's."""
     positions = FIGURES[w.figure].families
     if positions is None:
         return list(FAMILIES)
@@ -14,7 +14,7 @@ def figure_families(w):
 
 
 def figure_sources(w):
-    """The results that a figure is drawn from, one family after the other."""
+    """Return the results that a figure is drawn from, one family after the other."""
     source = DRAWINGS[FIGURES[w.figure].drawing].source
     trios = crosscoder_design.seeds(crosscoder_design.TRIO_MODELS, CROSSCODER)
     return [
@@ -27,7 +27,7 @@ def figure_sources(w):
 
 
 def figure_settings(w):
-    """What a figure shows: the drawing, its paradigm and how many checkpoints there are of it."""
+    """Return what a figure shows: the drawing, its paradigm and its number of checkpoints."""
     figure, families = FIGURES[w.figure], figure_families(w)
     entry = FAMILIES[families[0]]
     return {
@@ -38,38 +38,38 @@ def figure_settings(w):
 
 
 def figure_caption(w):
-    """Caption of a figure in Snakemake's report."""
+    """Return the caption of a figure in Snakemake's report."""
     figure = FIGURES[w.figure]
     return f"{figure.title}. {DRAWINGS[figure.drawing].caption}"
 
 
 def table_target(w):
-    """The model that the interventions of a table edit."""
+    """Return the model that the interventions of a table edit."""
     return TABLES[int(w.number)].target
 
 
 def table_tasks(w):
-    """The tasks of a table of interventions."""
+    """Return the tasks of a table of interventions."""
     return config["evaluation"][TABLES[int(w.number)].tasks]
 
 
 def table_title(w):
-    """Title of a table."""
+    """Return the title of a table."""
     return f"Table {w.number}. {TABLES[int(w.number)].title}."
 
 
 def table_caption(w):
-    """Caption of a table in Snakemake's report."""
+    """Return the caption of a table in Snakemake's report."""
     return TABLES[int(w.number)].caption
 
 
 def numbered_tables(rule):
-    """Pattern of the numbers of the tables that a rule makes."""
+    """Return a pattern of the numbers of the tables that a rule makes."""
     return either(number for number, table in TABLES.items() if table.rule == rule)
 
 
 def curve_tables(w):
-    """The histories of one kind of training, of all families that were trained."""
+    """Return the histories of one kind of training, of all families that were trained."""
     if w.curves == "crosscoder-training":
         return [
             f"<results>/crosscoders/{family}/{name}/training.csv"
@@ -84,18 +84,18 @@ def curve_tables(w):
 
 
 def curve_caption(w):
-    """Caption of training curves in Snakemake's report."""
+    """Return the caption of training curves in Snakemake's report."""
     return CURVES[w.curves].caption
 
 
 def study_curves():
-    """The kinds of training that this study does."""
+    """Return the kinds of training that this study does."""
     paradigms = {p for entry in FAMILIES.values() for p in study_design.trained(entry)}
     return [name for name, c in CURVES.items() if c.paradigm in [None, *paradigms]]
 
 
 def family_results(family):
-    """Everything the report reads of one family."""
+    """Return everything the report reads of one family."""
     crosscoders = crosscoder_design.crosscoders(FAMILIES[family], CROSSCODER)
     trios = crosscoder_design.trios(CROSSCODER)
     drift = ["drift"] if "drift_matched" in CROSSCODER.evidence else []
@@ -121,13 +121,13 @@ def family_results(family):
 
 
 def training_manifests():
-    """Counts and hashes of problems and traces; no file where no family is trained."""
+    """Return the manifests of problems and traces; no file where no family is trained."""
     names = ["problems", "manifest"] if study_design.trains(FAMILIES) else []
     return collect("<results>/data/{name}.json", name=names)
 
 
 def backend_versions():
-    """Package versions that the jobs found which sample traces and answers and train models."""
+    """Return the files of package versions in jobs that sample answers or train models."""
     rules = {"sft": "train_sft", "rl": "train_grpo"}
     trained = [
         f"{rules[paradigm]}/{family}"
@@ -146,23 +146,23 @@ def backend_versions():
 
 
 def drawn(*names):
-    """Figures or tables as PDF and PNG, with the CSV that each was drawn from."""
+    """Return the figures or tables as PDF and PNG, with the CSV that each was drawn from."""
     formats = ["pdf", "png", "csv"]
     return collect("<results>/{name}.{format}", name=names, format=formats)
 
 
 def figures(*names):
-    """Figures, by name."""
+    """Return the figures, by name."""
     return drawn(*(f"figures/{name}" for name in names))
 
 
 def tables(*numbers):
-    """Tables of the paper, by number."""
+    """Return the tables of the paper, by number."""
     return drawn(*(f"tables/table{number}" for number in numbers))
 
 
 def figures_of(family):
-    """The figures of the paper that show one family and no other."""
+    """Return the figures of the paper that show one family and no other."""
     positions = config["figures"]["families"]
     shown = {
         name: {positions[i] for i in figure.families or ()}
@@ -172,7 +172,7 @@ def figures_of(family):
 
 
 def named_targets():
-    """Targets by name: `snakemake figure2`, `snakemake table1`, and the results of a family."""
+    """Return targets by name: figures (figure2), tables (table1) and a family's results."""
     targets = {name: figures(name) for name in FIGURES}
     targets |= {f"table{number}": tables(number) for number in TABLES}
     for family in FAMILIES:

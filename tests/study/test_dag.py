@@ -10,6 +10,7 @@ from conftest import HUB_PIQA, MINI, ROOT, Study, jobs
 CROSSCODERS = 10 + 1  # two paradigms x five checkpoints, and the trio
 OTHER_SEEDS = 2 + 1  # the final pairs and the trio, for each of `extra_seeds`
 GROUPS = 3  # those of SFT, of RL, and the trio
+IMPERATIVES = {"Check", "Raise", "Return", "Yield"}  # first words of helpers' docstrings
 ON_REQUEST = {"export_features"}  # not of the default target
 EVIDENCE = 3 + 1  # of the mini study: rows of random order, matched drift
 
@@ -131,6 +132,14 @@ def test_a_script_for_every_rule() -> None:
 def test_a_rule_file_opens_with_what_goes_in_and_out(file: Path) -> None:
     docstring = file.read_text().split('"""')[1]
     assert "INPUTS:" in docstring and "OUTPUTS:" in docstring
+
+
+def test_a_helper_says_in_the_imperative_what_it_does() -> None:
+    """As ruff's D401 does not: it reads no .smk file, and takes a noun for an imperative."""
+    helper = re.compile(r'^def (\w+)\(.*?\):\n(?: +"""(\w+))?', re.MULTILINE | re.DOTALL)
+    for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        for name, first_word in helper.findall(file.read_text()):
+            assert first_word in IMPERATIVES, f"{file.name}: {name}"
 
 
 def test_the_linter_finds_nothing(study: Study) -> None:
