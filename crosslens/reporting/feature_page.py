@@ -44,7 +44,9 @@ def render_feature_page(
     """
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
     environment.filters |= {
         "percent": percent,
         "number": number,

@@ -88,7 +88,9 @@ def render_report(
     """
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
     environment.filters |= {"number": number, "title_of": task_title, "reference": reference}
     environment.filters |= {"percent": percent, "about_gap": about_gap, "sentences": sentences}
     return environment.from_string(template).render(

@@ -36,6 +36,7 @@ def test_a_page_has_every_card_and_needs_no_network() -> None:
     edit |= {"value": -4.0, "control_mean": 0.5, "excess": -4.5, "low": -6.0, "high": math.nan}
     html = shown(cards, {5: [edit]})
     Balanced().feed(html)
+    assert html.endswith("</html>\n")
     assert 'id="f5"' in html
     assert 'href="#f9"' in html
     assert "It fires on no held-out text" in html

@@ -234,6 +234,7 @@ def test_the_page_is_whole_and_self_contained(study: Study) -> None:
     parser = Balanced()
     parser.feed(html)
     assert parser.open == []
+    assert html.endswith("</html>\n")
     text = re.sub(r'data:image[^"]*|<script>.*</script>', "", html, flags=re.DOTALL)
     assert "http" not in text and "nan" not in text.lower()
     assert "Figures 3, 5" in html, "the same picture is shown once, under both numbers"

@@ -183,6 +183,21 @@ def test_every_environment_is_pinned_and_locked_to_its_pins(maker, file: Path) -
     assert ("+cpu" in pins.get("torch", "")) == (not cuda and "torch" in pins)
 
 
+def test_the_hooks_before_a_commit_have_the_versions_of_make_lint(maker) -> None:
+    pins = {
+        pin
+        for name in ("workflow", "lint")
+        for pin in maker.dependencies(ROOT / "envs" / f"{name}.yaml")[1]
+    }
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["id"]: hook for hook in repositories[-1]["hooks"]}
+    assert repositories[-1]["repo"] == "local"
+    assert hooks.keys() == {"ruff-check", "ruff-format", "snakefmt", "codespell"}
+    for hook in hooks.values():
+        assert set(hook["additional_dependencies"]) <= pins
+        assert hook["additional_dependencies"][0].startswith(hook["entry"].split()[0] + "==")
+
+
 def test_all_environments_resolve_for_linux() -> None:
     """Each lock is a solution of its YAML file's requirements, by the package index as it is now.
 
