@@ -146,9 +146,9 @@ def test_the_papers_extraction() -> None:
 
 
 def test_the_edits_of_the_paper() -> None:
-    """200 of the primary set, 25 others, 60 of three more sets, 8 doses with 5 controls each, 33 of
-    the paper's sets: 366; two other seeds and BatchTopK of 203; in base and RL. 23 in SFT."""
-    assert gpu_time.arms(PAPER) == 2 * (366 + 3 * 203) + 23
+    """100 of the primary set, 25 others, 60 of three more sets, 8 doses with 5 controls each, 33 of
+    the paper's sets: 266; two other seeds and BatchTopK of 103; in base and RL. 23 in SFT."""
+    assert gpu_time.arms(PAPER) == 2 * (266 + 3 * 103) + 23
     hours = gpu_time.gpu_hours(PAPER, job_counts.jobs(PAPER))
     protocol = sum(hours[rule] for rule in ("answer_questions", "score_features", "intervene"))
     assert protocol < 0.15 * (sum(hours.values()) - protocol)
