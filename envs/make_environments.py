@@ -2,10 +2,10 @@
 
 usage: python3.11 envs/make_environments.py [CONFIG.yaml | NAME ...]
 
-With a configuration, those that its study uses; without arguments, those of mini.yaml. The YAML
-files are conda environments, the one source of truth; only those whose conda part is python and pip
-can be built here. envs/locks/NAME.txt, where there is one, pins every package of an environment for
-Linux on x86-64 (envs/lock_environments.py).
+With a configuration, this builds the environments that its study uses; without arguments, those of
+mini.yaml. The YAML files define conda environments. Only those whose conda part is python and pip
+can be built here. envs/locks/NAME.txt, if it exists, pins every package of an environment for Linux
+on x86-64 (envs/lock_environments.py).
 
 Needs Python 3.11 with pip, which installs uv and PyYAML into .venvs/.tools. uv installs the rest,
 as hard links from one cache. An environment counts as built when its `.built-from` file, written
@@ -84,7 +84,7 @@ def read(file: Path, venvs: Path) -> Environment:
     """
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
-        raise Failure(f"no environment {file.stem}: there are {known}")
+        raise Failure(f"environment {file.stem}: unknown. Choose from {known}.")
     conda, pip = dependencies(file)
     check_conda_part(file, conda)
     lock = file.parent / "locks" / f"{file.stem}.txt"
@@ -101,7 +101,9 @@ def dependencies(file: Path) -> tuple[list[str], list[str]]:
         *conda, last = yaml.safe_load(file.read_text())["dependencies"]
         return conda, last["pip"]
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise Failure(f"{file.name}: its dependencies must end with `pip:` and a list") from error
+        raise Failure(
+            f"{file.name}: the dependencies do not end with `pip:` and a list. Add it."
+        ) from error
 
 
 def check_conda_part(file: Path, conda: list[str]) -> None:
@@ -109,9 +111,11 @@ def check_conda_part(file: Path, conda: list[str]) -> None:
     for package in conda:
         name, _, version = str(package).partition("=")
         if name == "python" and version.strip("=") != "{}.{}".format(*PYTHON):
-            raise Failure(f"{file.name} asks for {package}: only Python 3.11 is supported")
+            raise Failure(f"{file.name}: {package} is not supported. Request Python 3.11.")
         if name not in ("python", "pip"):
-            raise Failure(f"{file.name}: {package} is a conda package: use `snakemake --sdm conda`")
+            raise Failure(
+                f"{file.name}: {package} is a conda package. Use `snakemake --sdm conda`."
+            )
 
 
 def build(environment: Environment, uv: Path) -> str:
@@ -134,7 +138,7 @@ def build(environment: Environment, uv: Path) -> str:
 
 
 def install(environment: Environment, uv: Path) -> None:
-    """Install what the lock lists, or the YAML file where there is none for this machine."""
+    """Install what the lock lists, or the YAML file if there is no lock for this machine."""
     name, lock = environment.name, environment.lock
     command = [uv, "pip", "install", "--quiet", "--python", environment.path / "bin" / "python"]
     if lock is None:
@@ -153,7 +157,7 @@ def install(environment: Environment, uv: Path) -> None:
 
 
 def cpu_sources() -> list[list[str]]:
-    """Return uv's options for the places of CPU builds: pip's directories, PyTorch's index."""
+    """Return uv's options for where CPU builds are: pip's directories and PyTorch's index."""
     pip = pip_settings("index-url", "find-links")
     return [pip, [*pip, "--torch-backend", "cpu"]]
 
@@ -172,7 +176,7 @@ def install_with_cuda_torch(environment: Environment, command: list[str | Path])
 
 
 def pip_settings(*keys: str) -> list[str]:
-    """Return this machine's settings of pip as options of uv, which does not read them itself."""
+    """Return this machine's settings of pip as options of uv, which does not read them."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.findall(r"^[^=\s]*\.([\w-]+)='(.*)'$", listed, re.MULTILINE)

@@ -1,6 +1,6 @@
-"""Sparse crosscoders: ten pairs, the trio, replicates (other seeds) of the last pairs and the trio,
-and those that `crosscoder.evidence` asks for. One job trains a group of them on a shard. Their names
-and groups: crosslens/config/crosscoder_design.py.
+"""Sparse crosscoders: base with each of ten checkpoints, the three final models together, seed replicates
+of the final ones, and those of `crosscoder.evidence`. One job trains a group of them on a shard.
+crosslens/config/crosscoder_design.py defines their names and groups.
 
 INPUTS: <results>/activations/{family}/{model_set}/shard-{shard}/{variant}.h5.
 OUTPUTS: <results>/crosscoders/{family}/: groups/{group}/: states-{shard}/ (temporary),

@@ -1,6 +1,6 @@
-"""Everything of the hub, taken once, on a machine with network: `snakemake downloads`.
+"""Everything from the hub, downloaded once on a machine with network access: `snakemake downloads`.
 
-Other jobs find it in the hub's cache (HF_HOME) or, benchmarks, as local files, and need no network.
+Other jobs find it in the hub's cache (HF_HOME) or, for benchmarks, in local files, and need no network.
 
 INPUTS: the hub; without network, its cache.
 OUTPUTS: <results>/downloads/{source}.json (commit, licence, files and sizes of what a key of the

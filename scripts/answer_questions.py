@@ -1,4 +1,4 @@
-"""Read all multiple-choice questions from lm-eval, and what base, SFT and RL make of them."""
+"""Read all multiple-choice questions from lm-eval, and answer them with base, SFT and RL."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from crosslens.workflow.job import run_job
 
 
 def read(model: Path, settings: EvaluationConfig) -> list[Question]:
-    """Return the questions of all tasks, tokenized as the harness does for a model."""
+    """Return the questions of all tasks, tokenized for a model as the harness does."""
     recorder = load_model(model, settings.batch_size, Recorder)
     names = [*settings.tasks, *settings.heldout_tasks]
     with tasks_of(settings, names) as tasks:

@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Write effects.csv, comparisons.csv and evidence.json of one family.
 
-    The first two are about the crosscoders with an L1 penalty only.
+    The first two files are only about crosscoders with an L1 penalty.
     """
     benchmark = benchmark_of(
         pd.read_csv(table), read_questions(questions), evaluation.tasks, evaluation.heldout_tasks

@@ -1,4 +1,4 @@
-"""Draw the world's problems, benchmarks, corpora and tokenizer from the seed."""
+"""Draw the problems, benchmarks, corpora and tokenizer of the synthetic data from the seed."""
 
 import random
 from pathlib import Path
@@ -30,7 +30,7 @@ def main(
     general: Path,
     tokenizer: Path,
 ) -> None:
-    """Write every file of the world but its models."""
+    """Write every file of the synthetic data except the models."""
     facts = World(seed, max_operations)
     math = math_problems(seed, items.math, max_operations)
     exams = [problem for drawn in math.values() for problem in drawn]

@@ -1,4 +1,4 @@
-"""Collect what feature cards show, in one pass of the trio's models over the held-out texts."""
+"""Collect the data of feature cards in one pass of the trio's models over the held-out texts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Count the training problems whose prompt GRPO can read, before anything is trained on them."""
+"""Count the training problems whose prompts are short enough for GRPO, before any training."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +10,7 @@ from crosslens.workflow.job import run_job
 
 
 def main(*, base: Path, problems: Path, out: Path, longest: int, batch_size: int) -> None:
-    """Write how many prompts there are, how many fit, the longest and the steps of the epoch."""
+    """Write the numbers of prompts and of those that fit, the longest, and an epoch's steps."""
     rows = grpo_rows(read_problems(problems), batch_size)
     with TemporaryDirectory() as folder:
         tokenizer = copy_tokenizer(base, Path(folder) / "tokenizer")

@@ -1,4 +1,4 @@
-"""Add up what became of the corpus's tokens, and prove that every variant saw the same ones."""
+"""Count the corpus's tokens by what happened to them, and check that all variants read the same."""
 
 from pathlib import Path
 

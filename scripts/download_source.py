@@ -1,4 +1,4 @@
-"""Bring what one key of the configuration names from the hub into its cache."""
+"""Download what one key of the configuration names from the hub to its cache."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from crosslens.workflow.job import run_job
 
 
 def main(*, source: dict[str, Any], out: Path) -> None:
-    """Write commit, licence, files and sizes; a killed download goes on where it was."""
+    """Download, and write commit, licence, files and sizes. A killed download is resumed."""
     record = download(**source)
     write_json(out, record)
     size = sum(record["files"].values()) / 1e9

@@ -1,4 +1,4 @@
-"""Training curves of SFT, of GRPO or of the crosscoders."""
+"""Draw the training curves of SFT, of GRPO or of the crosscoders."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ DRAW = {"sft-loss": draw_sft, "grpo-curves": draw_grpo, "crosscoder-training": d
 
 
 def read(path: Path, curves: str) -> pd.DataFrame:
-    """Read a table of curves, and add the names that its place gives it."""
+    """Read a table of curves, and add the names from its path as columns."""
     table = pd.read_csv(path)
     if curves != "crosscoder-training":
         return table.assign(family=path.parent.name)

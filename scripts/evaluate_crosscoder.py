@@ -35,8 +35,8 @@ def main(
 ) -> None:
     """Write the crosscoder, its quality, its features and its training history.
 
-    `heldout` are directories with a file of each model, {variant}.h5; the crosscoder aligns those
-    of `variants`.
+    `heldout` are directories with a file {variant}.h5 for each model; the crosscoder's models are
+    `variants`.
     """
     torch.set_num_threads(1)
     trained, step = load_trained(states / f"{name}.safetensors")

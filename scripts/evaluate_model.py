@@ -26,9 +26,9 @@ def main(
 ) -> None:
     """Write accuracies with intervals, and every sample's outcome.
 
-    `answers` are those of vLLM to each math set, which are graded; if there are none, the model
-    samples its answers here. A killed attempt's whole tasks are kept, as far as model, settings,
-    files and `code` are still the same; a task's outcome does not depend on the tasks before it.
+    `answers` are vLLM's answers to each math set, to be graded; without them, the model samples
+    answers here. Complete tasks of an interrupted run are kept if model, settings, files and `code`
+    are the same. A task's outcome does not depend on the tasks before it.
     """
     identity = {"model": str(model), "model_hash": sha256(model)}
     versions = installed(*PACKAGES)
@@ -38,7 +38,7 @@ def main(
     journal = RowJournal(samples, identity | stand | given)
     done = {row["task"] for row in journal.rows}
     if done:
-        print(f"there from an earlier attempt: {', '.join(sorted(done))}")
+        print(f"kept from a previous run: {', '.join(sorted(done))}")
     names = [*settings.tasks, *settings.heldout_tasks, *settings.math]
     left = [name for name in names if name not in done]
     if settings.math.keys() & left:

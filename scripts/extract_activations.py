@@ -23,7 +23,7 @@ def main(
     out: Path,
     counts: Path,
 ) -> None:
-    """Write a file of activations for every model, and what became of the corpus's tokens."""
+    """Write a file of activations for every model, and counts of tokens written and masked."""
     rows, corpus_hash = read_shard(corpus, shard)
     source = CorpusShard(shard, rows, corpus_hash, seed)
     software = {

@@ -1,4 +1,4 @@
-"""Keep the right traces; write the training data of SFT and RL, and what they are."""
+"""Keep the correct traces; write the training data of SFT and RL, and a manifest."""
 
 from pathlib import Path
 

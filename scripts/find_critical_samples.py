@@ -1,4 +1,4 @@
-"""Find the samples that base gets wrong and the RL model gets right."""
+"""Find the samples that base answers incorrectly and the RL model correctly."""
 
 from pathlib import Path
 

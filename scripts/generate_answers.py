@@ -25,11 +25,11 @@ def main(
     answers: Path,
     versions: Path,
 ) -> None:
-    """Write one row for each problem and repetition, and to `versions` what was installed.
+    """Write one row for each problem and repetition, and the installed packages to `versions`.
 
-    A killed attempt's finished answers are kept, as far as model, problems, settings and `code` are
-    still the same. Each answer has its own seed, so its random numbers do not depend on them. In
-    bfloat16 the batch can still change an answer.
+    Finished answers of an interrupted run are kept if model, problems, settings and `code` are the
+    same. Each answer has its own seed, so its random numbers do not depend on other answers. In
+    bfloat16, the batch can still change an answer.
     """
     tokenizer = load_tokenizer(model)
     require_chat_template(tokenizer, model)
@@ -46,7 +46,7 @@ def main(
     asked = requests(problems, repeats, tokenizer)
     done = {(row["doc_id"], row["repetition"]) for row in journal.rows}
     if done:
-        print(f"{len(done)} of {len(asked)} answers are there from an earlier attempt")
+        print(f"{len(done)} of {len(asked)} answers are kept from a previous run")
     left = [request for request in asked if request[:2] not in done]
     for row in sample_answers(left, model, tokenizer, task, settings, gpus):
         journal.append([row])

@@ -1,4 +1,4 @@
-"""Write a worked solution of each problem of one share: a teacher's, or the problems' own."""
+"""Write a worked solution for each problem of one part: the teacher's or the problem's own."""
 
 from pathlib import Path
 
@@ -31,12 +31,12 @@ def main(
     code: list[str],
     gpus: int,
 ) -> None:
-    """Write one row per problem of share `part`: its columns, response, tokens, ended;
-    and to `versions` what was installed.
+    """Write one row per problem of a part: its columns, response, tokens, ended.
 
-    Every `shards`-th problem belongs to a share. The problems' own solutions have no `tokens`; a
-    problem without one has no row. A killed attempt's whole batches are kept, as far as teacher,
-    problems, settings, seed and `code` are still the same.
+    Part number `part` is every `shards`-th problem. The installed packages go to `versions`. The
+    problems' own solutions have no `tokens`, and a problem without a solution has no row. Complete
+    batches of an interrupted run are kept if teacher, problems, settings, seed and `code` are the
+    same.
     """
     rows = read_problems(problems)[part :: settings.shards]
     if settings.backend == "solutions":

@@ -1,4 +1,4 @@
-"""Copy a model that is not trained here into the study, where the trained ones are."""
+"""Copy a model that is not trained here into the study, next to the trained models."""
 
 import shutil
 from pathlib import Path
@@ -20,11 +20,11 @@ from crosslens.workflow.job import run_job
 def main(
     *, model: str | Path, out: Path, revision: str | None = None, base: Path | None = None
 ) -> None:
-    """Check that `model` is complete and gives its residual stream, then copy its files.
+    """Check that `model` is complete and that its activations can be read, then copy its files.
 
-    Links are followed. With a revision, `model` is one of the hub, downloaded to its cache first.
-    `base` is the imported model that it descends from. The stream is compared at the middle layer,
-    whatever `activations.layer` is, so that another layer imports nothing again.
+    Links are followed. With a revision, `model` is on the hub and is downloaded to the cache first.
+    `base` is the imported model that it descends from. Activations are checked at the middle layer,
+    whatever `activations.layer` is, so that changing the layer does not import models again.
     """
     directory = model_directory(str(model), revision)
     check(directory)
@@ -40,15 +40,15 @@ def check(base: Path) -> None:
     """Raise InputError unless `base` holds a configuration, weights and a tokenizer."""
     if not (base / "config.json").is_file():
         raise InputError(
-            f"{base}: no config.json, so it is no Hugging Face model directory. Correct the path."
+            f"{base}: not a Hugging Face model directory (no config.json). Correct the path."
         )
     if not any(base.glob(WEIGHTS)):
-        raise InputError(f"{base}: no weights ({WEIGHTS}). Add them.")
+        raise InputError(f"{base}: there are no weights ({WEIGHTS}). Add them.")
     for index in base.glob("*.index.json"):
         missing = {f for f in read_json(index)["weight_map"].values() if not (base / f).is_file()}
         if missing:
             raise InputError(
-                f"{base}: {min(missing)}, which {index.name} names, is missing. Add this file."
+                f"{base}: {min(missing)} is missing, although {index.name} lists it. Add the file."
             )
     load_config(base)
     with loading(base):

@@ -1,4 +1,4 @@
-"""Edit one model by every arm of the causal protocol, and answer all questions each time."""
+"""Edit one model by every arm of the causal protocol, and answer all questions under each edit."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Write the model between base and the final SFT model that drifted as far as the RL model."""
+"""Write the model between base and the final SFT model that is as far from base as RL."""
 
 import copy
 from pathlib import Path
@@ -14,7 +14,7 @@ from crosslens.workflow.job import run_job
 
 
 def write_model(base: Path, sft: Path, alpha: float, out: Path) -> None:
-    """Write the whole interpolated model, in the SFT model's dtype, with its tokenizer."""
+    """Write the complete interpolated model, in the SFT model's dtype, with its tokenizer."""
     from transformers import AutoModelForCausalLM
 
     one, other = (AutoModelForCausalLM.from_pretrained(path, dtype="auto") for path in (base, sft))
@@ -35,7 +35,7 @@ def main(
     model: Path,
     measured: Path,
 ) -> None:
-    """Measure the drift of models with some alpha; write the one that fits, and the numbers."""
+    """Find the alpha whose model has the drift of RL; write that model and the numbers."""
     torch.set_num_threads(1)
     drifts = match_drift(corpus, base, sft, rl, settings)
     write_model(base, sft, drifts.alpha, model)

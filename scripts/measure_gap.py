@@ -1,4 +1,4 @@
-"""Measure what is left of the tuned models' gains where the trio's reconstruction is spliced in."""
+"""Measure what remains of the tuned models' gains when the trio's reconstruction is spliced in."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def main(
     seed: int,
     out: Path,
 ) -> None:
-    """Write gap.csv. `models` are the crosscoder's, in its order."""
+    """Write gap.csv. `models` are the crosscoder's models, in its order."""
     torch.set_num_threads(1)
     trio, asked = Crosscoder.load_frozen(crosscoder), read_questions(questions)
     choice = spliced_choices(

@@ -1,4 +1,4 @@
-"""Overlap of the top features between checkpoints, and of pairs' features with differences'."""
+"""Measure overlaps: of top features between checkpoints, and of crosscoders with autoencoders."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def overlaps_in_one(path: Path, count: int) -> pd.DataFrame:
 
 
 def matches(path: Path, nrn: pd.DataFrame, count: int, match_cosine: float) -> dict[str, Any]:
-    """Return how features of differences match those of the same two models' crosscoder."""
+    """Match features of differences with those of the crosscoder of the same two models."""
     name = parts_of(base_name(path.parent.name))[0]
     own = nrn[(nrn["crosscoder"] == name) & (nrn["replicate"] == 0)].sort_values("feature")
     counts = match_differences(

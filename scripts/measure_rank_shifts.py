@@ -1,4 +1,4 @@
-"""Rank changes of the top features between adjacent checkpoints."""
+"""Measure rank changes of the top features between adjacent checkpoints."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from crosslens.workflow.job import run_job
 
 
 def shifts_of_pairs(nrn: pd.DataFrame, paradigm: str, count: int) -> pd.DataFrame:
-    """Return the rank changes between a paradigm's pairs, the first seed of each."""
+    """Return the rank changes between a paradigm's two-model crosscoders, with the first seed."""
     pairs = nrn[nrn["crosscoder"].str.fullmatch(rf"{paradigm}-\d") & (nrn["replicate"] == 0)]
     groups = pairs.groupby("crosscoder")
     tops = {int(name.rpartition("-")[2]): top_features(g, count) for name, g in groups}

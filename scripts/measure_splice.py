@@ -1,4 +1,4 @@
-"""Measure what the trio's reconstruction does in its models, on some of the held-out texts."""
+"""Measure the models' loss with the trio's reconstruction spliced in, on some held-out texts."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def main(
     tokens: int,
     out: Path,
 ) -> None:
-    """Write splice.csv, of the first texts that have `tokens` tokens; they are in random order.
+    """Write splice.csv, measured on the first `tokens` tokens of texts, which are in random order.
 
-    `models` are the crosscoder's, in its order.
+    `models` are the crosscoder's models, in its order.
     """
     trio, rows = Crosscoder.load_frozen(crosscoder), read_shard(corpus, HELDOUT)[0]
     table = measure_splice(

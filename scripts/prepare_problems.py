@@ -19,8 +19,11 @@ from crosslens.workflow.job import run_job
 
 
 def main(*, settings: ProblemsConfig, seed: int, out: Path, overlaps: Path, manifest: Path) -> None:
-    """Write one row per problem (problem, answer, source), a table of the problems that resemble a
-    benchmark's or an earlier source's, and the counts and hashes of it all."""
+    """Write the training problems, a table of overlaps, and counts and hashes.
+
+    There is one row per problem (problem, answer, source). The table has the problems that resemble
+    one of a benchmark or of an earlier source.
+    """
     files = {
         part: {name: files_of(source) for name, source in sources.items()}
         for part, sources in (("sources", settings.sources), ("exclude", settings.exclude))

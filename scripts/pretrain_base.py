@@ -1,4 +1,4 @@
-"""Pretrain the world's base model from scratch."""
+"""Pretrain the synthetic base model from scratch."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pretrain the world's teacher model from scratch."""
+"""Pretrain the synthetic teacher model from scratch."""
 
 from pathlib import Path
 

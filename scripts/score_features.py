@@ -19,8 +19,9 @@ CONTRIBUTIONS = ("contribution", "contrast", *CELLS[1:])
 def score_table(scores: Scores, tasks: list[str]) -> pd.DataFrame:
     """Return one row for each task, readout and feature; none for a task without critical samples.
 
-    `score` is Eq. 11's, `rl_rate` the share of critical samples on which the feature fires in RL;
-    the other scores are contributions: on critical samples, these less all others, other cells.
+    `score` is Eq. 11, `rl_rate` the fraction of critical samples on which the feature fires in RL.
+    The other scores are contributions: on critical samples, these minus all others, and in the
+    other cells.
     """
     every = splits_of(tasks)["all"]
     tables = []
@@ -48,7 +49,7 @@ def main(
     scores: Path,
     table: Path,
 ) -> None:
-    """Write the sums that scores are made of, and the scores themselves."""
+    """Write the sums from which scores follow, and the scores themselves."""
     torch.set_num_threads(1)
     groups, activations = states_of(states, pd.read_csv(questions), tasks)
     trio = Crosscoder.load_frozen(crosscoder)

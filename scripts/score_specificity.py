@@ -1,4 +1,4 @@
-"""NRN and NRN* of the features of every pair, MAS and MAS* of every trio's, and their tails."""
+"""Compute NRN and NRN* for every two-model crosscoder, MAS and MAS* for every trio, and tails."""
 
 from pathlib import Path
 
@@ -24,8 +24,10 @@ def features_of(directory: Path) -> pd.DataFrame:
 
 
 def nrn_table(directory: Path) -> pd.DataFrame:
-    """Return NRN of one pair's features, as trained and with the models' scales, NRN*, and the R^2
-    by which a feature is decoded from each model."""
+    """Return NRN of one pair's features, as trained and with the models' scales, and NRN*.
+
+    The table also has the R^2 by which a feature is decoded from each model.
+    """
     crosscoder = Crosscoder.load(directory / "crosscoder.safetensors")
     W_dec = crosscoder.W_dec.detach()
     features = features_of(directory)

@@ -1,4 +1,4 @@
-"""Table 1: accuracies of base, SFT and RL on every benchmark."""
+"""Write Table 1: accuracies of base, SFT and RL on every benchmark."""
 
 from pathlib import Path
 
@@ -20,8 +20,11 @@ def main(
     paper: Path,
     outputs: dict[str, Path],
 ) -> None:
-    """Write Table 1. `results` are at {family}/{variant}/results.json; `sft` and `rl` are the
-    samples of the final models, one file for each family in the order of `labels`."""
+    """Write Table 1.
+
+    `results` are at {family}/{variant}/results.json; `sft` and `rl` are the samples of the final
+    models, one file for each family in the order of `labels`.
+    """
     accuracies = {(p.parents[1].name, p.parent.name): read_json(p)["tasks"] for p in results}
     files = zip(labels, sft, rl, strict=True)
     gains = {family: paired(read_jsonl(a), read_jsonl(b)) for family, a, b in files}

@@ -1,4 +1,4 @@
-"""Tables 2 to 5: effects of editing features, next to those of random sets of equal size."""
+"""Write Tables 2 to 5: effects of editing features, next to those of random sets of equal size."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tokenize, pack and jointly shuffle the mixed corpus, once for a family."""
+"""Tokenize, pack and jointly shuffle the mixed corpus, once per family."""
 
 from pathlib import Path
 

@@ -25,9 +25,9 @@ def main(
     history: Path,
     threads: int = 1,
 ) -> None:
-    """Start at the first shard, go on from the previous states after it; on a GPU if there is one.
+    """Train on one shard, from the previous states if there are any; on a GPU if there is one.
 
-    `activations` are directories with a file of each model, {variant}.h5. `designs` and
+    `activations` are directories with a file {variant}.h5 for each model. `designs` and
     `references` are those of `train_group`. The same number of threads gives the same bits.
     """
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Reinforce the base model with GRPO, by verl or by TRL."""
+"""Train the base model with GRPO, through verl or TRL."""
 
 from pathlib import Path
 

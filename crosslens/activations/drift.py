@@ -28,7 +28,7 @@ SMALLEST = 1e-12  # drift that counts as none
 
 
 class Measured(NamedTuple):
-    """The final models' drift, and that of the model that was found."""
+    """The drift of the final models, and of the interpolated model with RL's drift."""
 
     alpha: float
     drift: float
@@ -58,7 +58,7 @@ def activations(
 def without_sinks(
     parts: list[Float[torch.Tensor, "r d"]], sink_threshold: float
 ) -> Bool[torch.Tensor, " r"]:
-    """Return the rows that are no attention sink in any of the models."""
+    """Return the rows that are not an attention sink in any of the models."""
     kept = [sink_mask(x.norm(dim=1).numpy(), sink_threshold) for x in parts]
     return torch.from_numpy(np.all(kept, axis=0))
 
@@ -76,9 +76,9 @@ def drift(x: Float[torch.Tensor, "r d"], base: Float[torch.Tensor, "r d"]) -> fl
 def match(target: float, at_one: float, drift_at: Callable[[float], float]) -> tuple[float, float]:
     """Return alpha in [0, 1] with a drift of `target`, and its drift.
 
-    Guesses take the drift as a power of alpha, at first its square, then the one that the last two
-    guesses had; they stay within what earlier ones exclude. If SFT itself moved less than `target`,
-    alpha is 1; if RL did not move, it is 0.
+    Each guess assumes that the drift is a power of alpha: first the square, then the power that the
+    last two guesses imply. Guesses stay within the bracket of the earlier ones. If SFT moved less
+    than `target`, alpha is 1; if RL did not move, alpha is 0.
     """
     if at_one <= target:
         return 1.0, at_one
@@ -102,7 +102,7 @@ def interpolate(
 ) -> None:
     """Set the weights of a network to base + alpha (sft - base), rounded to its dtype.
 
-    Rows of added tokens, which base does not have, are those of sft.
+    Embeddings of added tokens, which base does not have, are taken from sft.
     """
     ends = base.state_dict(), sft.state_dict()
     for name, weight in into.state_dict().items():
@@ -118,7 +118,7 @@ def interpolate(
 def match_drift(
     corpus: Path, base: Path, sft: Path, rl: Path, settings: ActivationsConfig
 ) -> Measured:
-    """Return alpha and the drifts, measured at the layer on held-out rows of the corpus."""
+    """Return alpha and the drifts, measured after the layer on held-out sequences."""
     rows, _ = read_shard(corpus, "heldout")
     rows = rows[: math.ceil(TOKENS / rows.shape[1])]
     options = {"batch_size": settings.batch_size, "skip_positions": settings.skip_positions}

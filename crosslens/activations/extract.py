@@ -27,19 +27,19 @@ def layer_index(config: "PretrainedConfig", layer: str | int) -> int:
 
     In transformers this is `hidden_states[L]`. "middle" is num_hidden_layers // 2. Raises
     InputError when L is not within 1 ... num_hidden_layers - 1, or when the configuration has no
-    layers of its own, as those of models of text and images.
+    num_hidden_layers, as for models of text and images.
     """
     layers = getattr(config, "num_hidden_layers", None)
     if layers is None:
         raise InputError(
-            f"{config.model_type}: its configuration has no num_hidden_layers, so it is not a "
+            f"{config.model_type}: config.json has no num_hidden_layers, so this is not a "
             "text-only model. Give its text model."
         )
     index = layers // 2 if layer == MIDDLE else int(layer)
     if not 1 <= index < layers:
         raise InputError(
             f"activations.layer: {layer} is out of range for a model of {layers} layers. "
-            f"Use middle or 1 to {layers - 1}."
+            f"Choose 1 to {layers - 1}, or middle."
         )
     return index
 
@@ -49,8 +49,8 @@ def load_truncated(
 ) -> tuple[torch.nn.Module, int]:
     """Load a model up to the layer, without head and final norm; return it and the layer's index.
 
-    Raises InputError naming the directory when the checkpoint does not load, or when it is no
-    decoder whose layers are found.
+    Raises InputError naming the directory when the checkpoint cannot be loaded, or when its decoder
+    layers cannot be found.
     """
     from crosslens.models.transformers_light import AutoModel
 
@@ -81,8 +81,8 @@ def residual_stream(
 ) -> Float[torch.Tensor, "b t d"]:
     """Return the activations of a truncated model, equal to the full model's hidden_states[L].
 
-    `attention_mask` [b, t] marks tokens; one of [b, 1, t, t] is added to the attention scores.
-    `inputs` are the model's own, such as position_ids.
+    `attention_mask` [b, t] marks tokens; a mask [b, 1, t, t] is added to the attention scores.
+    `inputs` are further arguments of the model, such as position_ids.
     Without a mask all positions are attended to. transformers then gets a mask of ones: without
     one it builds a t x t mask for packed documents, and SDPA cannot use its fused causal kernel.
     """
@@ -149,7 +149,7 @@ def extract(
 def sink_mask(
     norms: Float[np.ndarray, " activations"], sink_threshold: float
 ) -> Bool[np.ndarray, " activations"]:
-    """Return which activations are no attention sink: their norm is at most so many medians."""
+    """Return which activations are not attention sinks: norm at most `threshold` x the median."""
     return norms <= sink_threshold * np.median(norms)
 
 
@@ -197,7 +197,7 @@ def permutation(seed: int, shard: str, count: int) -> UInt32[np.ndarray, " count
 
 
 def inverse_permutation(order: UInt32[np.ndarray, " count"]) -> UInt32[np.ndarray, " count"]:
-    """Return the place of each activation in the file."""
+    """Return each activation's position in the file."""
     place = np.empty_like(order)
     place[order] = np.arange(len(order), dtype=np.uint32)
     return place

@@ -32,7 +32,7 @@ def extract_models(
     software: dict[str, Any],
     out: Path,
 ) -> dict[str, dict[str, Any]]:
-    """Write {variant}.h5 for each model to the directory `out`; return each one's counts of tokens.
+    """Write {variant}.h5 to the directory `out` for each model; return the token counts of each.
 
     A model's directory is named after its variant. The models that a killed job has finished are
     not extracted again, unless corpus, settings, seed, weights or `software` have changed. Raises
@@ -55,7 +55,7 @@ def extract_models(
 def extract_model(
     model: Path, shard: CorpusShard, settings: ActivationsConfig, file: Path
 ) -> dict[str, Any]:
-    """Stop the forward pass at the layer, permute, mask, write; return the counts of tokens."""
+    """Extract one model's shard (truncated pass, permuted, masked); return its token counts."""
     network, layer = load_truncated(model, settings.layer)
     prepack(network, settings.batch_size * shard.rows.shape[1])
     size = count_activations(shard.rows, settings.skip_positions), network.config.hidden_size

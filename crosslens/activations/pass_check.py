@@ -17,7 +17,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 
 
 class AtLayer(Exception):  # noqa: N818
-    """The input of a layer, raised from within a forward pass that must go no further."""
+    """Carry a layer's input out of a forward pass, and so stop the pass there."""
 
     def __init__(self, hidden: Float[torch.Tensor, "b t d"]) -> None:
         super().__init__()
@@ -25,12 +25,11 @@ class AtLayer(Exception):  # noqa: N818
 
 
 def check_truncated_pass(path: Path, layer: str | int) -> float:
-    """Return how far a truncated model's activations are from the full model's, in units of norm.
+    """Return the relative error of a truncated model's activations against the full model's.
 
-    It is the median over `ROWS` x `TOKENS` random tokens of |x - h_L| / |h_L|, where h_L is the
-    full model's `hidden_states[L]`. Weights have the dtype of the checkpoint, at most 16 bits
-    unless that is float32, so memory is that of half a model. Raises InputError when the difference
-    is more than rounding, or when the activations are not finite.
+    The error is the median of |x - h_L| / |h_L| over `ROWS` x `TOKENS` random tokens, where h_L is
+    the full model's `hidden_states[L]`. Raises InputError when the error exceeds rounding, or when
+    activations are not finite. Only the layers up to L are in memory, in the checkpoint's dtype.
     """
     stored = load_config(path).dtype
     dtype = torch.float32 if stored in (None, torch.float32) else torch.bfloat16
@@ -43,9 +42,9 @@ def check_truncated_pass(path: Path, layer: str | int) -> float:
     difference = error.median().item()
     if not difference <= TOLERANCE[dtype]:  # NaN too
         raise InputError(
-            f"{path}: the forward pass that stops after {index} layers differs from the full "
-            f"model's by {difference:.2g} of its norm. The architecture "
-            f"({network.config.model_type}) cannot be studied; give models of another architecture."
+            f"{path}: stopping the forward pass after {index} layers changes the activations by "
+            f"{difference:.2g} of their norm, so the architecture ({network.config.model_type}) "
+            "cannot be studied. Give models of another architecture."
         )
     return difference
 
@@ -56,9 +55,9 @@ def full_stream(
 ) -> Float[torch.Tensor, "b t d"]:
     """Return the full model's `hidden_states[layer]`, the input of that layer.
 
-    The model has its complete configuration, its head and the plain attention of its architecture.
-    Layers that are not reached have no memory, the others share that of the truncated model.
-    Raises InputError when the two do not have the same weights.
+    The model has its complete configuration, its head, and its architecture's plain attention. The
+    layers up to `layer` share the memory of the truncated model; the others are not allocated.
+    Raises InputError when the weights of the two models do not match.
     """
     from accelerate import init_empty_weights
 
@@ -73,9 +72,9 @@ def full_stream(
     keys = body.load_state_dict(truncated.state_dict(), strict=False, assign=True)
     if keys.unexpected_keys:
         raise InputError(
-            f"{path}: the weight {keys.unexpected_keys[0]} exists in a shorter model only. "
-            f"Its architecture ({config.model_type}) cannot be studied; give models of another "
-            "architecture."
+            f"{path}: the weight {keys.unexpected_keys[0]} appears only when the model is "
+            f"truncated, so the architecture ({config.model_type}) cannot be studied. Give models "
+            "of another architecture."
         )
 
     def stop(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
@@ -86,4 +85,7 @@ def full_stream(
         full(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     except AtLayer as reached:
         return reached.hidden
-    raise InputError(f"{path}: its layer {layer} is never reached. Give another model.")
+    raise InputError(
+        f"{path}: its forward pass never reaches layer {layer}. Give a model of another "
+        "architecture."
+    )

@@ -51,7 +51,7 @@ class ShardReader:
 
     @cached_property
     def sequences(self) -> Int[np.ndarray, " rows"]:
-        """Return which sequence of the corpus's shard each row is from."""
+        """Return the index of each row's sequence within the corpus shard."""
         return self.files[0]["sequences"][:].astype(np.int64)
 
     @property
@@ -81,7 +81,7 @@ class ShardReader:
     def endless(
         self, size: int, seed: list[int], *, in_order: bool = True
     ) -> Iterator[Float[torch.Tensor, "b n d"]]:
-        """Yield endless passes, shuffled by `seed` and number; `in_order`: the first is not.
+        """Yield batches of endless passes; each pass is shuffled by `seed` and its number.
 
         Raises InputError when the kept rows do not fill one batch.
         """
@@ -140,8 +140,8 @@ class ShardReader:
         """
         if self.kept < size:
             raise InputError(
-                f"{self.paths[0]}: {self.kept} rows kept, fewer than crosscoder.batch_size: {size}."
-                " Lower the batch size."
+                f"{self.paths[0]}: only {self.kept} activations are kept, fewer than "
+                f"crosscoder.batch_size: {size}. Lower crosscoder.batch_size."
             )
         generators = (np.random.default_rng([*seed, number]) for number in count(int(in_order)))
         passes = (self.row_batches(size, shuffle=generator) for generator in generators)
@@ -179,9 +179,8 @@ class MappedActivations:
         offset = data.id.get_offset()
         if offset is None or data.dtype != np.uint16:
             raise InputError(
-                f"{path}: activations are {data.dtype} and "
-                f"{'not ' if offset is None else ''}contiguous, not contiguous bfloat16 bits. "
-                "Delete the file and run again."
+                f"{path}: activations must be contiguous bfloat16 bits, found {data.dtype}, "
+                f"{'not ' if offset is None else ''}contiguous. Delete the file and run again."
             )
         with path.open("rb") as stream:  # copy on write, as PyTorch has no read-only tensors
             self.map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -217,7 +216,9 @@ def open_shard(path: Path) -> h5py.File:
     missing = [name for name in DATASETS if name not in file]
     if missing:
         file.close()
-        raise InputError(f"{path}: it has no data set {missing[0]}. Delete it and run again.")
+        raise InputError(
+            f"{path}: the data set {missing[0]} is missing. Delete the file and run again."
+        )
     return file
 
 

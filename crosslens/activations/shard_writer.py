@@ -1,4 +1,4 @@
-"""Write activation shards: a thread puts each row at its place, in bounded memory."""
+"""Write activation shards: a thread writes each row at its position, in bounded memory."""
 
 import os
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Origin(NamedTuple):
 def write_shard(
     path: Path, rows: int, d_model: int, *, what: str, device: torch.device | str = "cpu"
 ) -> Iterator["ShardWriter"]:
-    """Create a shard for rows from `device`; it appears when the block ends without an error.
+    """Open a shard for rows from `device`; the file appears if the block ends without an error.
 
     Raises InputError when the disk is full, or when a row of `what` is not finite.
     """
@@ -91,14 +91,14 @@ class ShardWriter:
         self.thread.start()
 
     def put(self, places: UInt32[np.ndarray, " b"], x: Float[torch.Tensor, "b d"]) -> None:
-        """Queue rows for these places. Raises an earlier error of the thread."""
+        """Queue rows for these positions in the file. Raises an earlier error of the thread."""
         self.raise_error()
         low, norms = x.to(torch.bfloat16), x.norm(dim=1, dtype=torch.float32)
         computed = torch.cuda.current_stream(x.device).record_event() if x.is_cuda else None
         self.queue.put((places, low, norms, computed))
 
     def stage_batches(self) -> None:
-        """Stage queued batches, in the thread; after an error only empty the queue."""
+        """Stage queued batches in the thread; after an error, only empty the queue."""
         for batch in iter(self.queue.get, None):
             if self.error is None:
                 try:
@@ -209,7 +209,7 @@ def write_fully(file: int, data: memoryview, start: int) -> None:
 
 
 def check_finite_rows(norms: Float[torch.Tensor, " b"], what: str) -> Float[torch.Tensor, " b"]:
-    """Return the norms. Raises InputError when one is not finite, as its row then is not either."""
+    """Return the norms. Raises InputError when one is not finite: its row has NaN or infinity."""
     bad = int((~torch.isfinite(norms)).sum())
     if bad:
         raise InputError(

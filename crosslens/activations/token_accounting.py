@@ -14,7 +14,7 @@ def summarize_tokens(
 
     `counts[variant, shard]` are the counts written with each shard. `distinct_sequences` is counted
     over all training shards together. `leftover_tokens` fill no complete sequence or shard. Raises
-    InputError when two variants saw different tokens.
+    InputError when the tokens of two variants differ.
     """
     variants = list(dict.fromkeys(variant for variant, _ in counts))
     shards = [shard for variant, shard in counts if variant == variants[0]]
@@ -46,6 +46,6 @@ def check_same_tokens(hashes: dict[str, str], shard: str) -> None:
     others = [variant for variant, token_hash in hashes.items() if token_hash != expected]
     if others:
         raise InputError(
-            f"shard {shard}: {', '.join(others)} saw different tokens than {next(iter(hashes))}. "
-            "Delete the activations and run again."
+            f"shard {shard}: the tokens of {', '.join(others)} differ from those of "
+            f"{next(iter(hashes))}. Delete the activations and run again."
         )

@@ -1,7 +1,7 @@
-"""The texts that show what a feature is about, gathered in one pass and in bounded memory.
+"""Collect contexts that show what a feature responds to, in one pass and in bounded memory.
 
-Three kinds: the strongest contexts, contexts of every level of activation, and near misses. What is
-kept depends neither on the order of the texts nor on how they are divided among jobs.
+The three kinds are the strongest contexts, contexts at each level of activation, and near misses.
+The result depends neither on the order of the texts nor on how jobs divide them.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ MIXERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of splitmix64
 
 
 class Contexts(NamedTuple):
-    """Tokens on which features fire or nearly fire, one an entry, with the tokens around them."""
+    """Tokens on which features fire or nearly fire, one per entry, with the tokens around them."""
 
     feature: Integer[np.ndarray, " c"]  # position among the pool's features
     kind: Integer[np.ndarray, " c"]
@@ -36,7 +36,7 @@ class Contexts(NamedTuple):
 def token_hashes(
     sequences: Integer[np.ndarray, " n"], positions: Integer[np.ndarray, " t"]
 ) -> Float[np.ndarray, "n t"]:
-    """Return a number within [0, 1) for each token: a hash of its place (splitmix64)."""
+    """Return a hash in [0, 1) of each token's position in the texts (splitmix64)."""
     z = (sequences.astype(np.uint64)[:, None] << np.uint64(24)) + positions.astype(np.uint64)
     z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in zip((30, 27), MIXERS, strict=True):
@@ -45,7 +45,7 @@ def token_hashes(
 
 
 def octaves(values: Float[np.ndarray, "*s"]) -> Integer[np.ndarray, "*s"]:
-    """Return floor(log2(value)) of positive values, at least `WEAKEST`."""
+    """Return floor(log2(value)) of positive values, but not less than `WEAKEST`."""
     return np.maximum(np.floor(np.log2(values)), WEAKEST).astype(np.int64)
 
 
@@ -55,12 +55,12 @@ def candidates(
     ids: Integer[np.ndarray, "n t"],
     first: int,
 ) -> Contexts:
-    """Return tokens of each sequence for each feature: its strongest, and one of each octave.
+    """Return for each sequence and feature the strongest token, and one token of each octave.
 
-    That of an octave is drawn among the tokens on which the feature fires so, by their hashes.
-    Where it fires nowhere, the strongest is a near miss. `pre` are pre-activations, minus infinity
-    at positions left out; the first of `codes` are activations. `first` is the number of the first
-    sequence.
+    The token of an octave is drawn by hash among those whose activation is in the octave. Where the
+    feature does not fire, the strongest token is a near miss. `pre` are pre-activations, minus
+    infinity at excluded positions; the first of `codes` are activations. `first` is the number of
+    the first sequence.
     """
     sequences = np.arange(first, first + len(ids))
     f = np.where(np.isfinite(pre), codes[:, :, 0], 0)
@@ -76,8 +76,10 @@ def candidates(
 def drawn_entries(
     f: Float[np.ndarray, "n t k"], sequences: Integer[np.ndarray, " n"]
 ) -> dict[str, np.ndarray]:
-    """Return columns of `Contexts` of a token for each sequence, feature and octave: the least
-    hash."""
+    """Draw, for each sequence, feature and octave, the token with the smallest hash.
+
+    Returns columns of `Contexts`.
+    """
     row, position, feature = f.nonzero()
     priority = token_hashes(sequences, np.arange(f.shape[1]))[row, position]
     kind = octaves(f[row, position, feature])
@@ -102,7 +104,7 @@ def entries(
     value: Float[np.ndarray, "n k"],
     sequences: Integer[np.ndarray, " n"],
 ) -> dict[str, np.ndarray]:
-    """Return columns of `Contexts` of one token for each sequence and feature."""
+    """Return columns of `Contexts` for one token of each sequence and feature."""
     n, k = position.shape
     return {
         "feature": np.tile(np.arange(k), n),
@@ -133,7 +135,7 @@ def windows(
 
 
 class ContextPool:
-    """The contexts kept of some features: at most a fixed number of each kind."""
+    """The contexts that are kept for some features, at most a fixed number of each kind."""
 
     def __init__(self, *, strongest: int = 10, of_octave: int = 4, near_misses: int = 5) -> None:
         self.limits = {STRONGEST: strongest, NEAR_MISS: near_misses}
@@ -141,7 +143,7 @@ class ContextPool:
         self.kept: Contexts | None = None
 
     def add(self, contexts: Contexts) -> None:
-        """Add contexts, of a batch or of another pool, and keep the first of each kind."""
+        """Add the contexts of a batch or of another pool; keep the first ones of each kind."""
         parts = [contexts] if self.kept is None else [self.kept, contexts]
         both = Contexts(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         keys = (both.position, both.sequence, both.priority, both.kind, both.feature)
@@ -159,8 +161,8 @@ class ContextPool:
     def of_feature(self, feature: int) -> dict[str, Contexts]:
         """Return a feature's contexts: strongest, near_miss, and level_1 to level_4.
 
-        Level 1 is the octave of its strongest activation, level 4 the fourth and all below it. A
-        level has those of its contexts that were drawn first.
+        Level 1 is the octave of the strongest activation; level 4 is the fourth octave and all
+        below it. Each level keeps the contexts that were drawn first.
         """
         assert self.kept is not None
         own = self.kept.take(self.kept.feature == feature)

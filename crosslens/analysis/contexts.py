@@ -1,4 +1,4 @@
-"""Where in texts features fire: their activations on sequences, and the strongest contexts."""
+"""Find where features fire in texts: activations on sequences, and the strongest contexts."""
 
 import math
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ def read_rows(
 def not_sinks(
     norms: Float[torch.Tensor, "*s"], d_model: int, sink_threshold: float
 ) -> Bool[torch.Tensor, "*s"]:
-    """Return where a model has no attention sink, from the norms of its scaled activations.
+    """Return the positions that are not attention sinks, by the norms of scaled activations.
 
-    A sink's norm exceeds `sink_threshold` times the mean, sqrt(d_model). Training takes the median
-    in place of the mean (`crosslens.activations.extract.sink_mask`).
+    A sink's norm exceeds `sink_threshold` times the mean norm, sqrt(d_model). Training uses the
+    median instead of the mean (`crosslens.activations.extract.sink_mask`).
     """
     return norms / math.sqrt(d_model) <= sink_threshold
 
@@ -51,7 +51,7 @@ def trained_positions(
 ) -> Bool[torch.Tensor, "n t"]:
     """Return the positions that crosscoders are trained on, from scaled activations.
 
-    Not the first `skip_positions`, and not where one of the models has an attention sink.
+    The first `skip_positions` and attention sinks of any of the models are excluded.
     """
     where = not_sinks(x.norm(dim=-1), x.shape[-1], sink_threshold).all(dim=-1)
     where[:, :skip_positions] = False
@@ -86,9 +86,10 @@ def encode_rows(
 def strongest_contexts(
     f: Float[torch.Tensor, "n t"], rows: Integer[np.ndarray, "n t"], count: int, width: int = 16
 ) -> list[Context]:
-    """Return the tokens on which a feature fires most, one a sequence, the strongest first.
+    """Return the tokens on which a feature fires most, one per sequence, the strongest first.
 
-    Each comes with up to `width` tokens that end in it. Fewer than `count` where it does not fire.
+    Each context has up to `width` tokens and ends in that token. There are fewer than `count` if
+    the feature fires in fewer sequences.
     """
     strongest, positions = f.max(dim=1)
     order = strongest.argsort(descending=True, stable=True)[:count].tolist()

@@ -14,8 +14,9 @@ HALVES = ("A", "B")
 def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict[str, dict]:
     """Return each task's critical samples: base is incorrect and RL is correct (section 3.2).
 
-    Samples that RL lost are counted. `base` and `rl` are the records of samples.jsonl, which are
-    joined on document id and hash. Raises InputError when the two runs saw different documents.
+    The samples that base answers correctly and RL incorrectly are counted. `base` and `rl` are the
+    records of samples.jsonl, joined on document id and hash. Raises InputError when the documents
+    of the two evaluations differ.
     """
     result = {}
     for task in tasks:
@@ -25,7 +26,7 @@ def critical_samples(base: list[dict], rl: list[dict], tasks: list[str]) -> dict
         if before.keys() != after.keys():
             raise InputError(
                 f"{task}: {len(before.keys() ^ after.keys())} documents of base and RL differ in "
-                "id or hash. Evaluate both models again, on the same file."
+                "id or hash. Evaluate both models again on the same file."
             )
         gained = [doc for doc in before if after[doc] and not before[doc]]
         lost = [doc for doc in before if before[doc] and not after[doc]]
@@ -50,9 +51,9 @@ def cell_of(base: bool, rl: bool) -> str:
 
 
 def half_of(passage: str, seed: int) -> str:
-    """Return the half of a question: features selected on one half are tested on the other.
+    """Assign a question to a half: features selected on one half are tested on the other.
 
-    Documents about one passage are in one half, whatever their task and order.
+    All documents about one passage are in the same half, whatever their task and order.
     """
     digest = hashlib.sha256(f"{seed} {passage}".encode()).digest()
     return HALVES[digest[0] % 2]

@@ -1,8 +1,8 @@
-"""Can a feature be read from one model's activations alone, by a linear map?
+"""Measure whether a linear map can read a feature from one model's activations alone.
 
-It needs no decoder norm, so it decides where NRN and latent scaling differ: "RL created feature k"
-asks that f_k is decodable from RL and not from base. Ridge regression of f_k on x^i, from sums over
-the held-out rows: fitted on one half of the corpus's sequences, scored on the other, both ways.
+The measure uses no decoder norm, so it decides where NRN and latent scaling disagree: "RL created
+feature k" requires that f_k is decodable from RL and not from base. Ridge regression of f_k on x^i
+is fitted on one half of the held-out sequences and scored on the other, in both directions.
 """
 
 import torch
@@ -17,7 +17,7 @@ RIDGE = 1e-4  # of the mean variance of an activation's dimension, added to each
 class DecodabilitySums:
     """Collect the moments of each model's activations and of f, for both halves of the sequences.
 
-    Activations are extended by a constant 1, which stands for the intercept.
+    A constant 1 is appended to the activations as the intercept.
     """
 
     def __init__(self, crosscoder: Crosscoder) -> None:
@@ -49,10 +49,10 @@ class DecodabilitySums:
         self.square += squares.reshape(2, k)
 
     def r_squared(self) -> Float[torch.Tensor, "n k"]:
-        """Return how much of each feature's variance is read from each model's activations.
+        """Return the R^2 of each feature, predicted from each model's activations.
 
-        1 - sum of squared errors / sum of squared distances from the half's own mean, both over
-        both halves. NaN for a feature that fired in neither, or where one half has no row.
+        R^2 = 1 - (sum of squared errors) / (sum of squared deviations from each half's mean), both
+        sums over both halves. NaN for a feature that never fired, or if a half has no row.
         """
         n, k = self.cross.shape[2], self.square.shape[1]
         rows = self.gram[:, 0, -1, -1]
@@ -75,7 +75,7 @@ class DecodabilitySums:
 def ridge(
     gram: Float[torch.Tensor, "e e"], cross: Float[torch.Tensor, "e k"]
 ) -> Float[torch.Tensor, "e k"]:
-    """Return the regression on activations extended by a constant, which is not penalized."""
+    """Return the ridge regression on activations with an appended constant, not penalized."""
     rows, sums = gram[-1, -1], gram[-1]
     total = (gram.diagonal() - sums.square() / rows)[:-1].sum()
     penalty = torch.full_like(sums, RIDGE * total / max(1, len(sums) - 1))

@@ -1,8 +1,8 @@
-"""Compare a pair's crosscoder with a simpler tool: a sparse autoencoder of the models' difference.
+"""Compare a two-model crosscoder with a sparse autoencoder of the models' difference.
 
-Feature k of the crosscoder writes f_k (D_k^T - D_k^O) into the difference, in the models' own
-units; a feature of the autoencoder writes its decoder vector. Activations are positive in both, so
-the same change has the same direction, sign included. Base is O, the tuned model T.
+With base O and the tuned model T, feature k of the crosscoder adds f_k (D_k^T - D_k^O) to the
+difference of activations, in the models' own units. A feature of the autoencoder adds its decoder
+vector. Activations are positive in both, so equal changes have equal directions, sign included.
 """
 
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from crosslens.crosscoder.model import Crosscoder
 
 
 class Matches(NamedTuple):
-    """How many features have a match in the other dictionary: a cosine of at least the threshold.
+    """Count features with a match in the other dictionary: a cosine of at least the threshold.
 
-    Only alive features count, of the crosscoder only those with an NRN*: the others are too rare.
+    Only alive features count, and for the crosscoder only those frequent enough to have an NRN*.
     """
 
     specific: int  # features of the crosscoder whose NRN* is farthest from 0.5
@@ -39,7 +39,7 @@ def match_differences(
     count: int,
     threshold: float,
 ) -> Matches:
-    """Match the changes that a pair's features write with the features of differences.
+    """Match the changes that a crosscoder's features write with the autoencoder's features.
 
     The `count` most specific features are compared with the others.
     """
@@ -67,5 +67,5 @@ def similar(
     kept: Bool[np.ndarray, " q"],
     threshold: float,
 ) -> Bool[np.ndarray, " p"]:
-    """Return which vectors of `a` have a cosine of at least `threshold` with a kept one of `b`."""
+    """Return which vectors of `a` have a cosine of at least `threshold` with a kept row of `b`."""
     return (best_matches(a, b, kept) >= threshold).numpy()

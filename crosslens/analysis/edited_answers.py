@@ -1,7 +1,7 @@
-"""Answer all questions under many edits, at the price of the model's upper half for each.
+"""Answer all questions under many edits; each edit runs only the layers above it.
 
 The states after the layer are computed once and kept on the model's device. Where an edit changes
-nothing, the answer without an edit holds, and nothing is computed.
+no state, the unedited answer is reused.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +21,10 @@ from crosslens.models.batching import batches
 
 
 class Prepared(NamedTuple):
-    """A batch of one part, its states, and the positions that edits apply to.
+    """One batch of a part of the questions, its states, and the positions that edits apply to.
 
-    `nodes` are these positions over the flattened batch; `x` and `partner` are as in `States`.
-    What others hold is in the models' own type.
+    `nodes` are these positions in the flattened batch; `x` and `partner` are as in `States`.
+    The states of other models have their models' dtype.
     """
 
     part: Part
@@ -43,7 +43,7 @@ class Prepared(NamedTuple):
 
     @property
     def x(self) -> Float[torch.Tensor, "p n d"]:
-        """Return all models' activations there, or the model's own in every place."""
+        """Return all models' activations there, or the model's own in place of each."""
         if self.all_models is not None:
             return self.all_models.float()
         return self.own[:, None].expand(-1, self.n_models, -1)
@@ -142,14 +142,14 @@ class EditedModel:
         batch: TreeBatch,
         states: Float[torch.Tensor, "b t d"],
     ) -> None:
-        """Answer some questions, a batch, from their states."""
+        """Answer a batch of questions from their states."""
         answers = answer(self.model, batch, states, self.right.shape[1])
         outcome.choice[rows] = answers.choice
         outcome.margin[rows] = margins(answers.log_probs, self.right[rows])
 
     @torch.inference_mode()
     def outcome(self, edits: Mapping[Part, Edit]) -> Outcome:
-        """Answer every question, those of a part under its edit; without one as they were."""
+        """Answer every question, each part under its edit; parts without one keep their answers."""
         outcome = Outcome(*(values.copy() for values in self.unedited))
         for prepared in self.prepared:
             if prepared.part in edits:

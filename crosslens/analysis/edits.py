@@ -1,4 +1,4 @@
-"""Changes of a model's residual stream by features or directions, the reconstruction error kept.
+"""Edit a model's residual stream along features or directions; the reconstruction error is kept.
 
 Section 7.1 of the paper zeroes features in RL (Tables 2, 4) and sets them to 3.0 in base (Tables 3,
 5). Doses here are the paper's values, multiples of a feature's own activation, or multiples of its
@@ -18,8 +18,10 @@ from crosslens.crosscoder.model import Crosscoder
 
 
 class Dose(NamedTuple):
-    """What becomes of a feature: kind "multiply" gives value * f, "clamp" value * unit, and "set"
-    the value itself, which is the paper's way."""
+    """The new activation of a feature f, by kind.
+
+    "multiply" gives value * f, "clamp" value * unit, and "set" value itself, as in the paper.
+    """
 
     kind: str
     value: float
@@ -31,7 +33,7 @@ class Dose(NamedTuple):
     def change(
         self, f: Float[torch.Tensor, "b k"], units: Float[torch.Tensor, " k"]
     ) -> Float[torch.Tensor, "b k"]:
-        """Return new less old activations."""
+        """Return the new activations minus the old ones."""
         if self.kind == "multiply":
             return (self.value - 1) * f
         return self.value * (units if self.kind == "clamp" else torch.ones_like(units)) - f
@@ -42,19 +44,22 @@ ZERO = Dose("multiply", 0.0)
 
 @runtime_checkable
 class States(Protocol):
-    """Activations of the positions that are edited."""
+    """The activations at the edited positions of the edited model and, if known, of others."""
 
     @property
     def x(self) -> Float[torch.Tensor, "p n d"]:
-        """Return all models' activations, unscaled, or the edited model's in every place."""
+        """Return all models' unscaled activations.
+
+        If they are not known, the edited model's activations take the place of each model's.
+        """
 
     @property
     def own(self) -> Float[torch.Tensor, "p d"]:
-        """Return the edited model's."""
+        """Return the edited model's activations."""
 
     @property
     def partner(self) -> Float[torch.Tensor, "p d"] | None:
-        """Return those of the model to patch from, if there is one."""
+        """Return the activations of the model to patch from; None if there is none."""
 
 
 Edit = Callable[[States], Float[torch.Tensor, "p d"]]  # what is added, in the model's own units
@@ -62,7 +67,7 @@ Edit = Callable[[States], Float[torch.Tensor, "p d"]]  # what is added, in the m
 
 @dataclass(frozen=True)
 class Editor:
-    """How features are read and written in one model: its place in the crosscoder, the readout."""
+    """Read and write features in one model: its index in the crosscoder, and the readout."""
 
     crosscoder: Crosscoder
     index: int
@@ -84,19 +89,21 @@ class Editor:
 
 
 def scaled(edit: Edit, factor: float) -> Edit:
-    """Return an edit of another size."""
+    """Return an edit multiplied by a factor."""
     return lambda states: factor * edit(states)
 
 
 def along(edit: Edit, vector: Float[torch.Tensor, " d"]) -> Edit:
-    """Return an edit in one direction that has the size of another at every position; none along
-    a vector of norm 0."""
+    """Return an edit along one direction whose norm equals another edit's at every position.
+
+    A direction of norm 0 gives no edit.
+    """
     unit = torch.nn.functional.normalize(vector, dim=0)
     return lambda states: edit(states).norm(dim=-1, keepdim=True) * unit
 
 
 def patch(states: States) -> Float[torch.Tensor, "p d"]:
-    """Replace the whole residual stream by the partner's: what no edit of features can exceed."""
+    """Replace the complete residual stream by the partner's, as a ceiling for edits of features."""
     assert states.partner is not None
     return states.partner - states.own
 
@@ -104,7 +111,7 @@ def patch(states: States) -> Float[torch.Tensor, "p d"]:
 def in_span(
     vector: Float[torch.Tensor, " d"], directions: Float[torch.Tensor, "k d"]
 ) -> Float[torch.Tensor, " d"]:
-    """Return the part of a vector in the span of some directions; the rest is orthogonal to it."""
+    """Return the projection of a vector onto the span of some directions."""
     if not len(directions):
         return torch.zeros_like(vector)
     solution = torch.linalg.lstsq(directions.T.double(), vector.double()[:, None]).solution
@@ -128,7 +135,7 @@ def explained(
     scores: Float[torch.Tensor, " k"],
     directions: Float[torch.Tensor, "k d"],
 ) -> float:
-    """Return R^2 = 1 - |v - sum_k Score_k D_k|^2 / |v|^2: how much of v the features spell out."""
+    """Return R^2 = 1 - |v - sum_k Score_k D_k|^2 / |v|^2: how much of v the features explain."""
     rest = vector - scores @ directions
     return float(1 - rest.square().sum() / vector.square().sum())
 
@@ -142,10 +149,10 @@ def edited_positions(
     skip_positions: int,
     sink_threshold: float,
 ) -> Bool[torch.Tensor, "b t"]:
-    """Return where edits apply: not at the first positions, and not at attention sinks.
+    """Return where edits apply: everywhere but at the first positions and at attention sinks.
 
-    Crosscoders are not trained on sinks, so f means nothing there. Only the edited model's own
-    count here, while training leaves out a sink of any of the crosscoder's models.
+    Crosscoders are not trained on sinks, so f is undefined there. Only the edited model's sinks
+    count here, while training excludes the sinks of every model of the crosscoder.
     """
     norms = h.float().norm(dim=-1) * scale
     inside = not_sinks(norms, h.shape[-1], sink_threshold)

@@ -1,4 +1,4 @@
-"""Feature cards in the formats of other tools: Neuronpedia's pages, and delphi's cache.
+"""Write feature cards in the formats of other tools: Neuronpedia's pages and delphi's cache.
 
 Neuronpedia has no crosscoders. Each model becomes a source with the same indices, contexts and
 activations; decoder vectors and logit lens are the model's own. delphi explains features with a
@@ -56,7 +56,7 @@ def collect_firings(
 ) -> Firings:
     """Read texts as `heldout_reading.read_texts` does, and return where features fire (joint code).
 
-    `crosscoder` is restricted to `features`, its models' networks are truncated at its layer.
+    `crosscoder` is restricted to `features`; `networks` are its models, truncated at its layer.
     """
     index, tokens, locations, activations = np.asarray(features), [], [], []
     for first, ids, _ in texts:
@@ -102,8 +102,11 @@ def write_delphi(
 
 
 class Source(NamedTuple):
-    """One model of a crosscoder as Neuronpedia names it. `layer` is the one whose output is read,
-    counted from 0; `creator` the id of a user of the Neuronpedia instance."""
+    """One model of a crosscoder, as Neuronpedia names it.
+
+    `layer` is the index, from 0, of the layer whose output is read; `creator` is the id of a user
+    of the Neuronpedia instance.
+    """
 
     model: str
     release: str
@@ -127,7 +130,7 @@ class Source(NamedTuple):
 def write_neuronpedia(
     folder: Path, source: Source, cards: Sequence[dict[str, Any]], crosscoder: Crosscoder, name: str
 ) -> None:
-    """Write what Neuronpedia imports of one model: folder/MODEL/SOURCE/.
+    """Write the files that Neuronpedia imports for one model: folder/MODEL/SOURCE/.
 
     `name` is the model's name in the crosscoder and in the cards.
     """
@@ -247,7 +250,7 @@ def identifier(parts: Sequence[Any]) -> str:
 
 
 def write_gzip(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write one JSON object a line, compressed; the same bytes for the same rows."""
+    """Write one JSON object per line, compressed; equal rows give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     path.write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -67,10 +67,10 @@ class Groups(NamedTuple):
 
 
 def splits_of(tasks: Sequence[str]) -> dict[str, Bool[np.ndarray, "task half"]]:
-    """Return which tasks and halves features are selected on, by the split's name.
+    """Return the tasks and halves that features are selected on, by name of the split.
 
-    "all"; "A" and "B", a half of every task; and "without-TASK", all of every other task, if there
-    is one.
+    The splits are "all"; "A" and "B", one half of every task; and, with more than one task,
+    "without-TASK", which is all other tasks.
     """
     every = np.ones((len(tasks), len(HALVES)), dtype=bool)
     splits = {"all": every}
@@ -175,8 +175,10 @@ def sums(
 def dose_unit(
     f: Float[torch.Tensor, "q k"], chosen: Bool[np.ndarray, " q"], unit: str
 ) -> Float[torch.Tensor, " k"]:
-    """Return each feature's dose unit over some questions: of its values above 0, the 99th
-    percentile (p99) or the mean (mean_active). 0 where it never fires."""
+    """Return each feature's dose unit over some questions; 0 for a feature that never fires.
+
+    The unit is the 99th percentile (p99) or the mean (mean_active) of the values above 0.
+    """
     values = f[torch.from_numpy(chosen).to(f.device)]
     values = torch.where(values > 0, values, torch.nan)
     if unit == "p99":

@@ -40,7 +40,7 @@ def mean(total: Float[np.ndarray, "t k"], count: Int[np.ndarray, " t"]) -> Float
 
 
 def relative(scores: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t k"]:
-    """Return scores over their task's maximum; -inf for a task where that is not above 0."""
+    """Return scores divided by their task's maximum; -inf where the maximum is not above 0."""
     highest = np.nan_to_num(scores, nan=-np.inf).max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(highest > 0, scores / highest, -np.inf)
@@ -66,11 +66,10 @@ def majority(selected: Mapping[str, list[int]]) -> list[int]:
 
 
 def consistent(scores: Float[np.ndarray, "t k"], avoid: set[int], count: int) -> list[int]:
-    """Return the `count` features, without those to avoid, whose relative score is highest in the
-    task where it is lowest, and above 0 there.
+    """Return the `count` features whose lowest relative score over tasks is highest and above 0.
 
-    A feature is in the intersection iff that lowest value exceeds the threshold, so these are the
-    next best ones.
+    Features to avoid are left out. A feature is in the intersection if and only if its lowest
+    relative score exceeds the threshold, so these are the next best features.
     """
     lowest = relative(scores).min(axis=0)
     order = np.lexsort((np.arange(len(lowest)), -lowest))
@@ -78,9 +77,9 @@ def consistent(scores: Float[np.ndarray, "t k"], avoid: set[int], count: int) ->
 
 
 def overlap(a: Sequence[int], b: Sequence[int]) -> dict[str, float]:
-    """Return the Jaccard index of two sets, and the share of the smaller found in the other.
+    """Return the Jaccard index of two sets, and the fraction of the smaller found in the other.
 
-    Both in [0, 1]; NaN where a set is empty. Figure 4 shows the share.
+    Both are in [0, 1], and NaN if a set is empty. Figure 4 shows the fraction.
     """
     common, union, smaller = len({*a} & {*b}), len({*a} | {*b}), min(len(a), len(b))
     return {
@@ -90,7 +89,7 @@ def overlap(a: Sequence[int], b: Sequence[int]) -> dict[str, float]:
 
 
 def overlaps(selected: Mapping[str, list[int]]) -> list[dict]:
-    """Return the overlap of each two tasks' sets."""
+    """Return the overlap of the sets of each two tasks."""
     return [
         {
             "a": a,
@@ -102,7 +101,7 @@ def overlaps(selected: Mapping[str, list[int]]) -> list[dict]:
 
 
 def none_if_nan(value: float) -> float | None:
-    """Return None for NaN, which JSON has not."""
+    """Return None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)
 
 

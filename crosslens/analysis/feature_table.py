@@ -1,4 +1,4 @@
-"""The table of a crosscoder's features: what was measured of each on held-out rows."""
+"""Tabulate what was measured of each feature of a crosscoder on held-out activations."""
 
 from collections.abc import Sequence
 from pathlib import Path

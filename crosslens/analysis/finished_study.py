@@ -37,7 +37,7 @@ class FinishedStudy:
             family = families[0]
         if family not in families:
             listed = ", ".join(families) or "none"
-            raise InputError(f"{self.folder}: there is no family {family}. Choose from: {listed}.")
+            raise InputError(f"{self.folder}: unknown family {family}. Choose from {listed}.")
         self.family = family
 
     @property

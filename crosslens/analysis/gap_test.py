@@ -1,9 +1,9 @@
-"""The gap test: what is left of a tuned model's gain when the reconstruction replaces the stream.
+"""The gap test: how much of a tuned model's gain remains when reconstructions replace the stream.
 
-The stream after the layer is replaced by its reconstruction, in base and in the tuned models, and
-all questions are answered again. By the joint code, every model's reconstruction sees the other
-models, so that base may gain what RL has learned; swap and branch decode a model's own activations
-alone.
+In base and in the tuned models, the residual stream after the layer is replaced by its
+reconstruction, and all questions are answered again. The joint code sees all models, so base's
+reconstruction may contain what RL has learned. The codes swap and branch see only the model's own
+activations.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,8 +48,8 @@ def spliced_choices(
 ) -> Int[np.ndarray, "n c q"]:
     """Return every model's choice in every question, by the code (CODES) that is decoded.
 
-    `load` returns one of the crosscoder's models, cut after its layer. Only one is there at a time:
-    each is loaded for the states of its lower layers, and again for its upper layers. Positions
+    `load` returns one of the crosscoder's models, split after its layer. Only one is in memory at a
+    time: each is loaded first for its lower layers, and later for its upper layers. Positions
     that crosscoders are not trained on keep their own states.
     """
     groups = list(batches(largest_first(questions), batch_size))
@@ -89,7 +89,7 @@ def spliced_positions(
     skip_positions: int,
     sink_threshold: float,
 ) -> Bool[torch.Tensor, "b t"]:
-    """Return where the reconstruction replaces the stream: what crosscoders are trained on."""
+    """Return the positions whose stream is replaced: those that crosscoders are trained on."""
     norms = (states * crosscoder.scales[:, None]).norm(dim=-1)
     inside = not_sinks(norms, states.shape[-1], sink_threshold).all(dim=-1)
     return inside & (batch.branch != PADDING) & (batch.positions >= skip_positions)
@@ -120,7 +120,7 @@ def gap_table(
 def question_weights(
     benchmark: Benchmark, chosen: Bool[np.ndarray, " q"], draws: int, seed: int
 ) -> Float[np.ndarray, "draws chosen"]:
-    """Return how often each draw contains each question; one passage's are drawn together."""
+    """Return how often each draw contains each question; passages are drawn as clusters."""
     cluster, stratum = clusters(benchmark, chosen)
     return cluster_weights(cluster, stratum, draws, np.random.default_rng(seed))[:, cluster]
 
@@ -150,8 +150,8 @@ def recovery(
 ) -> dict[str, object]:
     """Return both gains, the fraction that is recovered, and the verdict.
 
-    Where the interval of the gain itself is not above 0, there is nothing to recover. Draws without
-    a gain have no fraction and are left out; there are at most 2.5% of them.
+    If the interval of the gain itself is not above 0, there is nothing to recover. Draws without a
+    gain have no fraction and are left out; they are at most 2.5%.
     """
     gain, gain_spliced = 100 * (values[1::2] - values[::2])
     gains = 100 * (drawn[:, 1::2] - drawn[:, ::2])

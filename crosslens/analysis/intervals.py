@@ -6,9 +6,9 @@ Z = NormalDist().inv_cdf(0.975)
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """Return the 95% interval of a proportion (Wilson's score). Counts may be effective ones.
+    """Return the 95% interval of a proportion (Wilson's score). Counts need not be integers.
 
-    It holds the proportion itself, at 0 and 1 too, where rounding would leave it just outside.
+    The interval always contains the proportion, even at 0 and 1 in spite of rounding.
     Raises ValueError without trials.
     """
     if trials <= 0:
@@ -22,9 +22,9 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
 def clustered_interval(item_means: list[float]) -> tuple[float, float]:
     """Return the 95% interval of a mean over items, each the mean of its repetitions.
 
-    Wilson's, with as many trials as would give the mean its standard error over items, but with
-    no more trials than items: repetitions of an item are not independent, and of a rare success
-    the standard error says too little.
+    This is Wilson's interval with the number of trials that would give the mean its standard error
+    over items. It uses no more trials than items, because repetitions of an item are not
+    independent, and the standard error of a rare success is unreliable.
     """
     centre, error, count = mean(item_means), standard_error(item_means), len(item_means)
     trials = min(count, centre * (1 - centre) / error**2) if error else count
@@ -39,8 +39,8 @@ def standard_error(values: list[float]) -> float:
 def accuracy(rows: list[dict]) -> dict:
     """Return the accuracy of one task from its outcomes, with standard error and 95% interval.
 
-    Both are over questions, each the mean of its repetitions: another draw of questions is what
-    they speak of. `stderr` is that of lm-eval; Evalchemy's is over repetitions of the same
+    Both are over questions, each the mean of its repetitions, so they describe another draw of
+    questions. `stderr` is lm-eval's. Evalchemy's standard error is over repetitions of the same
     questions, which `per_repetition` keeps.
     """
     repeats = max(row["repetition"] for row in rows) + 1
@@ -62,8 +62,8 @@ def accuracy(rows: list[dict]) -> dict:
 def accuracy_change(before: int, after: int, count: int) -> dict:
     """Return the accuracy of `count` samples before and after an edit, and its change in points.
 
-    `before` and `after` count the right ones. The 95% interval is that of the accuracy after: the
-    samples were chosen by their outcome before, which therefore does not vary.
+    `before` and `after` count correct answers. The 95% interval is that of the accuracy after the
+    edit: the samples were chosen by their outcome before it, which therefore does not vary.
     """
     low, high = wilson(after, count)
     share = before / count

@@ -1,4 +1,4 @@
-"""Edit features in a running model, whatever runs it: generation, lm-eval, a notebook."""
+"""Edit features in a model while it runs, in generation, in lm-eval or in a notebook."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,14 +53,16 @@ def intervene(
 ) -> Iterator[None]:
     """Give `features` a dose after `layer` layers, within the context.
 
-    index: the model's place in the crosscoder. `units` are needed by doses of kind "clamp".
-    `others(input_ids, ...)` gives all models' activations [b, n, d_model], flattened over
-    positions; the readout "joint" needs it. It also gets the attention mask and the positions,
-    where the model was given them. As in the workflow, the first position and attention sinks are
-    not edited (`edited_positions`); pass 0 and infinity to edit everywhere.
+    index: the model's index in the crosscoder. Doses of kind "clamp" need `units`. The readout
+    "joint" needs `others(input_ids, ...)`, which returns all models' activations [b, n, d_model],
+    flattened over positions; it also gets the attention mask and positions if the model does. As in
+    the workflow, the first position and attention sinks are not edited (`edited_positions`); pass 0
+    and infinity to edit everywhere.
     """
     if readout == "joint" and others is None:
-        raise InputError("others: the readout joint needs all models' activations. Give `others`.")
+        raise InputError(
+            "others: missing, but the readout joint needs the activations of all models. Pass them."
+        )
     read = others if readout == "joint" else None
     device, body = next(model.parameters()).device, body_of(model)
     units = [0.0] * len(features) if units is None else units
@@ -102,6 +104,9 @@ def repeated(h: Float[torch.Tensor, "p d"], crosscoder: Crosscoder) -> Float[tor
 def positions(
     h: Float[torch.Tensor, "b s d_model"], given: Int[torch.Tensor, "_ s"] | None
 ) -> Int[torch.Tensor, "_ s"]:
-    """Return each activation's place in its sequence: the model's own argument where it has one (a
-    cache holds the earlier ones), else counted from the start."""
+    """Return each activation's position in its sequence.
+
+    It is the model's own argument if there is one, as with a cache of earlier tokens; otherwise
+    positions are counted from the start.
+    """
     return torch.arange(h.shape[1], device=h.device)[None] if given is None else given

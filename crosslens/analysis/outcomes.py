@@ -20,9 +20,9 @@ MEASURES = ("net", "flips", "directedness", "margin", "critical")
 class Benchmark(NamedTuple):
     """The questions and their answers before any edit.
 
-    `right` says which choices are correct, `choices` how many there are; `answers` has the unedited
-    choice of each variant; `critical`: base incorrect, RL correct, by lm-eval. Features are
-    selected on `tasks`, not on `held_out` ones.
+    `right` marks the correct choices and `choices` counts all; `answers` has each variant's
+    unedited choice; `critical` marks questions that base answers incorrectly and RL correctly by
+    lm-eval. Features are selected on `tasks`, not on `held_out` tasks.
     """
 
     tasks: Sequence[str]
@@ -44,7 +44,7 @@ class Benchmark(NamedTuple):
         return np.isin(np.asarray(self.task), list(tasks))
 
     def fairly_edited(self, arms: Sequence[Mapping[str, Any]]) -> Bool[np.ndarray, "arms q"]:
-        """Return which questions each arm of arms.json edits, by an edit of its set's size."""
+        """Return which questions each arm of arms.json edits by an edit of its set's size."""
         parts = list(zip(self.task, self.half, strict=True))
         is_edited = np.zeros((len(arms), len(parts)), dtype=bool)
         for row, arm in zip(is_edited, arms, strict=True):
@@ -112,13 +112,13 @@ def question_effects(
     measure: str,
     chosen: Bool[np.ndarray, " q"],
 ) -> Effects:
-    """Return one measure of some arms on some questions, question by question.
+    """Return one measure for each of some arms and questions.
 
     net           +1 for a question won, -1 for one lost
     flips         1 for a changed answer
-    directedness  of changed answers, where the two models' differ: 1 for the other model's
+    directedness  of changed answers where the two models differ: 1 if changed to the other model's
     margin        change of log p(correct) - log p(best other), in nats
-    critical      as net, on critical samples only
+    critical      the same as net, on critical samples only
     """
     choice, before = run.choice[arms][:, chosen], run.before[chosen]
     ones = np.ones(choice.shape)
@@ -142,7 +142,7 @@ def question_effects(
 def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
     """Yield one row for each arm and task, and for the selection and held-out tasks together.
 
-    On the questions that the arm edits; on all of them where it edits none.
+    Numbers are over the questions that the arm edits, or over all of them if it edits none.
     """
     where = benchmark.fairly_edited([{**arm, "factors": {}} for arm in run.arms])
     groups = {t: benchmark.among([t]) for t in (*benchmark.tasks, *benchmark.held_out)}
@@ -159,8 +159,10 @@ def effect_rows(run: Run, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
 
 
 def features_edited(arm: Mapping[str, Any], task: str, benchmark: Benchmark) -> int | None:
-    """Return how many features an arm edits in a task or group, the most where that differs; None
-    where the arm has no set for it."""
+    """Return the number of features that an arm edits in a task or group.
+
+    It is the largest number where questions differ, and None where the arm has no set.
+    """
     sets, tasks, held_out = arm["n_features"], benchmark.tasks, benchmark.held_out
     if arm["design"] == "everywhere":
         return 0
@@ -179,10 +181,10 @@ def effect_numbers(
 ) -> dict[str, Any]:
     """Return the numbers of one arm on some questions; accuracies in [0, 1], changes in points.
 
-    `chance` is the accuracy of a uniform guess, `directedness_chance` that of a changed answer that
-    hits the other model's. `net_if_undirected` is the expected change, had as many answers been
-    drawn again uniformly: q (1/m - accuracy) for a fraction q of them. None of them is the null:
-    that is what matched edits do to the same questions.
+    `chance` is the accuracy of a uniform guess; `directedness_chance` is the probability that a
+    random changed answer is the other model's. `net_if_undirected` is the expected change if as
+    many answers had been redrawn uniformly: q (1/m - accuracy) for a fraction q of them. None of
+    these is the null, which is what matched edits do to the same questions.
     """
     effects = {name: question_effects(run, benchmark, [arm], name, chosen) for name in MEASURES}
     part = benchmark._replace(right=benchmark.right[chosen])
@@ -219,10 +221,10 @@ def cached_mcnemar(won: int, lost: int) -> McNemar:
 def undirected(
     flips: float, before: Bool[np.ndarray, " q"], choices: Int[np.ndarray, " q"]
 ) -> float:
-    """Return the expected net change in points if `flips` of the answers changed by new draws.
+    """Return the expected net change in points if a fraction `flips` of answers changed at random.
 
     A uniform draw among m choices changes an answer with probability 1 - 1/m, so a fraction
-    flips m / (m - 1) was drawn again; each of these gains 1/m - accuracy.
+    flips m / (m - 1) was redrawn; each redrawn answer gains 1/m - accuracy.
     """
     m = choices.mean()
     return float(100 * flips * m / (m - 1) * ((1 / choices).mean() - before.mean()))

@@ -1,4 +1,4 @@
-"""The table of all questions: where each belongs, what every model chooses, what is correct."""
+"""Tabulate all questions: task, half and cell, each model's choice, and the correct answer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,8 +32,8 @@ def question_table(
     Columns: task, doc_id, doc_hash, passage, half, cell, choices (how many), and for each of
     MODELS the unedited choice and, as NAME_right, whether lm-eval counted its answer as correct.
 
-    `samples` are the records of each model's samples.jsonl. Raises InputError when they are of
-    other documents, or when a model's choices agree with them too rarely to be the same model's.
+    `samples` are the records of each model's samples.jsonl. Raises InputError when their documents
+    differ, or when a model's choices agree with them too rarely to come from the same model.
     """
     rows = [
         {
@@ -53,8 +53,8 @@ def question_table(
         keys = [(q.task, q.doc_id, q.doc_hash) for q in questions]
         if missing := [key for key in keys if key not in correct]:
             raise InputError(
-                f"{missing[0][0]}: {len(missing)} questions of lm-eval are not those that {name} "
-                "was evaluated on. Evaluate all models again."
+                f"{missing[0][0]}: lm-eval now has {len(missing)} questions on which {name} was "
+                "not evaluated. Evaluate all models again."
             )
         table[name] = choices[name]
         table[f"{name}_right"] = [int(correct[key]) for key in keys]
@@ -73,11 +73,11 @@ def check_agreement(
     """Raise InputError when a model's answers differ from lm-eval's too often."""
     answered = right[np.arange(len(right)), choice]
     different = int((answered != expected).sum())
-    print(f"{name}: {different} of {len(right)} answers are not right or wrong as lm-eval's were")
+    print(f"{name}: {different} of {len(right)} answers are not graded as in lm-eval")
     if different > MOST_DIFFERENT * len(right):
         raise InputError(
-            f"{name}: {different} of {len(right)} answers differ from samples.jsonl, which another "
-            "model or other packages wrote. Evaluate the model again."
+            f"{name}: {different} of {len(right)} answers differ from samples.jsonl, which was "
+            "written with another model or other package versions. Evaluate the model again."
         )
 
 
@@ -87,7 +87,7 @@ def parts_of(table: pd.DataFrame) -> list[Part]:
 
 
 def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, Int[np.ndarray, " q"]]:
-    """Return where the questions of some tasks belong, and their rows of the table."""
+    """Return the groups of the questions of some tasks, and their rows of the table."""
     rows = np.flatnonzero(table["task"].isin(list(tasks)))
     part = table.iloc[rows]
     places = (("task", list(tasks)), ("half", list(HALVES)), ("cell", list(CELLS)))
@@ -98,9 +98,9 @@ def groups_of(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[Groups, Int[np
 def states_of(
     states: Path, table: pd.DataFrame, tasks: Sequence[str]
 ) -> tuple[Groups, Float[torch.Tensor, "q n d"]]:
-    """Read the final-token states of all models on the questions of some tasks, and their groups.
+    """Read all models' final-token states on the questions of some tasks, and the groups of these.
 
-    `states` is what answer_questions writes.
+    `states` is the file that answer_questions writes.
     """
     groups, rows = groups_of(table, tasks)
     return groups, load_file(states)["states"][rows].float().to(best_device())
@@ -112,7 +112,7 @@ def benchmark_of(
     tasks: Sequence[str],
     held_out: Sequence[str],
 ) -> Benchmark:
-    """Return what the statistics know of the questions."""
+    """Return the questions and unedited answers as the statistics use them."""
     return Benchmark(
         tasks=list(tasks),
         held_out=list(held_out),

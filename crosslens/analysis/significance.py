@@ -24,7 +24,7 @@ class McNemar(NamedTuple):
     mid_p: float
 
     def p(self, discordant: int) -> float:
-        """Return the mid-p value where few questions changed, else the exact one."""
+        """Return the mid-p value if few questions changed, else the exact p-value."""
         return self.mid_p if discordant < FEW else self.exact
 
 
@@ -52,7 +52,7 @@ def permutation_p(observed: float, controls: Float[np.ndarray, " c"], sign: int)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return Holm's step-down adjusted p-values: the family-wise error stays below each."""
+    """Return Holm's step-down adjusted p-values, which bound the family-wise error rate."""
     ordered = sorted(p_values, key=p_values.__getitem__)
     adjusted, highest = {}, 0.0
     for rank, name in enumerate(ordered):
@@ -62,7 +62,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> Float[np.ndarray, " p"]:
-    """Return adjusted p-values whose threshold bounds the false discovery rate; NaN stays NaN."""
+    """Return adjusted p-values, which bound the false discovery rate; NaN stays NaN."""
     values = np.asarray(p_values, dtype=float)
     is_number = ~np.isnan(values)
     if is_number.any():
@@ -100,7 +100,7 @@ def ratio(part: Sums, whole: Sums) -> Float[np.ndarray, "*s"]:
 
 
 def excess(values: Float[np.ndarray, "*s arms"]) -> Float[np.ndarray, "*s"] | np.floating:
-    """Return the set's value less the mean of its controls' values; NaN ones are left out."""
+    """Return the set's value minus the mean of its controls' values; NaN controls are left out."""
     controls = values[..., 1:]
     is_number = ~np.isnan(controls)
     mean = ratio(np.where(is_number, controls, 0.0).sum(axis=-1), is_number.sum(axis=-1))
@@ -115,10 +115,10 @@ def bootstrap(
     draws: int,
     seed: int,
 ) -> Float[np.ndarray, " draws"]:
-    """Draw again the crosscoder seeds, the questions and the controls; return mean excesses.
+    """Bootstrap the mean excess over crosscoder seeds, questions and controls.
 
-    Questions are drawn in clusters (those about one passage together), within strata (tasks), the
-    same ones for all arms and seeds. With one seed only questions and controls vary.
+    Questions are drawn in clusters (one passage each) within strata (tasks), and all arms and seeds
+    get the same ones. With one seed, only questions and controls vary.
     """
     rng = np.random.default_rng(seed)
     weights = cluster_weights(cluster, stratum, draws, rng)
@@ -154,7 +154,7 @@ def drawn(
     weights: Float[np.ndarray, "draws c"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " draws"]:
-    """Return one seed's excess under drawn questions and drawn controls."""
+    """Return one seed's excess for the drawn questions and controls."""
     sums = []
     for values in effects:
         totals = np.zeros((len(values), weights.shape[1]), dtype=np.float32)

@@ -1,6 +1,7 @@
-"""How specific each feature is to a model, and how the most specific ones change over training.
+"""Measure how specific features are to a model, and how the most specific change over training.
 
-Sections 3.1 (Eqs. 4, 8-10), 5.1 and 5.2 of the paper. Norms have no unit: activations are scaled.
+Sections 3.1 (Eqs. 4, 8-10), 5.1 and 5.2 of the paper. Norms are unitless, as activations are
+scaled.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def l1_norms(W_dec: Float[torch.Tensor, "n k d"]) -> Float[torch.Tensor, "n k"]:
 def nrn(norms: Float[torch.Tensor, "2 k"]) -> Float[torch.Tensor, " k"]:
     """Return the normalized relative norm (Eq. 4) from the norms of base and tuned model.
 
-    It is the tuned model's share, in [0, 1]; 0.5 if both norms are equal, NaN if both are zero.
+    It is the tuned model's fraction of both norms, in [0, 1]; NaN if both norms are zero.
     """
     return norms[1] / norms.sum(dim=0)
 
@@ -56,7 +57,8 @@ def tops_in_one(
 ) -> dict[int, list[int]]:
     """Return each checkpoint's top features in one crosscoder of base and all checkpoints.
 
-    A feature has the same index in all of them. Its score for a checkpoint is its NRN against base.
+    A feature's index is the same for all checkpoints. Its score is the checkpoint's NRN against
+    base.
     """
     features = pd.DataFrame({"feature": np.arange(len(alive)), "alive": alive.astype(int)})
     tops = {}
@@ -72,10 +74,10 @@ def null_in_one(
     alive: Bool[np.ndarray, " k"],
     count: int,
 ) -> Float[np.ndarray, " draws_pairs"]:
-    """Return overlaps of two checkpoints' lists when each feature's norms change models at random.
+    """Return overlaps of two checkpoints' lists after permuting each feature's norms among models.
 
-    Base and checkpoints mean nothing then, but a feature's norms differ as much as before, and two
-    lists still share a base. Over all pairs of checkpoints and DRAWS draws.
+    The permutation removes the identity of base and checkpoints. It keeps the spread of a feature's
+    norms, and the base that two lists share. Overlaps are of all pairs in each of DRAWS draws.
     """
     generator = torch.Generator().manual_seed(0)
     overlaps = []
@@ -94,8 +96,8 @@ def overlap_in_one(
 ) -> pd.DataFrame:
     """Return the overlaps within one crosscoder in the columns of `overlap_table`, and their null.
 
-    Kinds: "together"; for the last checkpoint the null's mean, "together_null", and its 5% and 95%
-    quantiles, "together_null_low" and "together_null_high".
+    The kind is "together". For the last checkpoint with itself there are also the null's mean,
+    "together_null", and its 5% and 95% quantiles, "together_null_low" and "together_null_high".
     """
     paradigm, tops = paradigm_of(models), tops_in_one(models, norms, alive, count)
     null = null_in_one(models, norms, alive, count)
@@ -114,17 +116,18 @@ def paradigm_of(models: Sequence[str]) -> str:
 
 
 def index_overlap(a: list[int], b: list[int]) -> int:
-    """Return how many features two lists share by index, as in the paper's Figures 2 and 7."""
+    """Return how many indices two lists have in common, as in the paper's Figures 2 and 7."""
     return len(set(a) & set(b))
 
 
 def matched_overlap(
     a: Float[torch.Tensor, "p d"], b: Float[torch.Tensor, "q d"], threshold: float
 ) -> int:
-    """Return how many features two lists share by direction.
+    """Return how many features two lists have in common by direction.
 
-    These are the pairs of the best one-to-one matching of decoder vectors whose cosine reaches
-    `threshold`. Zero if a list is empty."""
+    These are the pairs with a cosine of at least `threshold` in the best one-to-one matching of
+    decoder vectors. Zero if a list is empty.
+    """
     if not len(a) or not len(b):
         return 0
     cosine = direction_cosines(a, b)
@@ -137,8 +140,8 @@ def best_matches(
 ) -> Float[torch.Tensor, " p"]:
     """Return the cosine of each feature of `a` with the most similar alive one of `b`.
 
-    `a` and `b` are decoder vectors by model, of two seeds of one crosscoder. A feature's direction
-    is that of its vectors in all models, one after the other. NaN where no feature of `b` is alive.
+    `a` and `b` are the decoder vectors of two seeds of one crosscoder. A feature's direction is the
+    concatenation of its vectors in all models. NaN if no feature of `b` is alive.
     """
     highest = torch.full((a.shape[1],), torch.nan)
     own = a.transpose(0, 1).flatten(1)
@@ -175,10 +178,10 @@ def overlap_table(
 
 
 def rank_shifts(tops: dict[int, list[int]], paradigm: str) -> pd.DataFrame:
-    """Return rank changes between adjacent checkpoints, of features in a top list (Figures 8-13).
+    """Return the rank changes of top features between adjacent checkpoints (Figures 8-13).
 
-    A feature outside the other's list has no shift (NaN), the paper's blank cell. Ranks start at 1;
-    a positive shift is a rise.
+    A feature that is not in both lists has no shift (NaN), the paper's blank cell. Ranks start at
+    1; a positive shift is a rise.
     """
     rows = []
     for a, b in pairwise(sorted(tops)):

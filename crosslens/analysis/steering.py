@@ -1,4 +1,4 @@
-"""Steering vectors and the other models' states: what edits of features are compared with."""
+"""Compute what edits of features are compared with: steering vectors and other models' states."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def steering_vectors(
 ) -> dict[str, Float[torch.Tensor, " d"]]:
     """Return, for each split, the mean of h^RL - h^base at the final token of critical samples.
 
-    Means over tasks, as scores are; 0 where a split has no critical sample.
+    The mean is over tasks, as for scores; it is 0 where a split has no critical sample.
     """
     difference = states[:, RL] - states[:, BASE]
     won = groups.cell == CELLS.index("won")
@@ -37,7 +37,7 @@ def steering_vectors(
 def companions(
     models: Sequence[Path], layer: int, partner: int | None, *, joint: bool
 ) -> Companions:
-    """Load the lower halves of other models: one to patch from, all for the readout `joint`."""
+    """Load the lower layers of other models: one to patch from, or all for the readout `joint`."""
     needed = range(len(models)) if joint else [] if partner is None else [partner]
     networks = {i: load_truncated(models[i], layer)[0] for i in needed}
 

@@ -1,8 +1,9 @@
 """Count features that are specific to a model, and compare the counts with null crosscoders.
 
-A share is NRN or MAS, or one of them without the shrinkage of L1 (NRN*, MAS*). A tail is the
-alive features whose share exceeds a threshold. Nulls are crosscoders whose inputs cannot have
-features that are specific to a model (`crosscoder.inputs`): swapped rows, or noise.
+A feature's share is its NRN or MAS, or one of these without the shrinkage of L1 (NRN*, MAS*). A
+tail is the set of alive features whose share exceeds a threshold. Nulls are crosscoders whose
+inputs cannot have features that are specific to a model (`crosscoder.inputs`): swapped rows, or
+noise.
 """
 
 import re
@@ -24,9 +25,9 @@ LEVEL = 0.05  # of the false fraction from which a tail counts
 def false_fraction(
     observed: Float[np.ndarray, " k"], null: Float[np.ndarray, " m"], threshold: float
 ) -> float:
-    """Return q(t) = (1 + number of null > t) / number of observed > t, at most 1.
+    """Return (1 + number of null values above t) / (number of observed values above t), at most 1.
 
-    It estimates which fraction of a tail the null also produces. 1 for an empty tail.
+    This estimates the fraction of a tail that the null produces, too. It is 1 for an empty tail.
     """
     return false_share(int(np.sum(observed > threshold)), int(np.sum(null > threshold)))
 
@@ -37,7 +38,7 @@ def false_share(count: int, null: int) -> float:
 
 
 class TailStart(NamedTuple):
-    """The least threshold with a small false fraction, and the excess of features over the null."""
+    """The lowest threshold with a small false fraction, and its count's excess over the null."""
 
     threshold: float
     excess: int
@@ -46,7 +47,7 @@ class TailStart(NamedTuple):
 def tail_start(
     observed: Float[np.ndarray, " k"], null: Float[np.ndarray, " m"], level: float = LEVEL
 ) -> TailStart | None:
-    """Return where the false fraction first falls to `level`; None if it never does."""
+    """Return the lowest threshold with a false fraction of at most `level`, or None."""
     shares = np.sort(observed[~np.isnan(observed)])
     above = len(shares) - np.searchsorted(shares, shares, side="right")
     sorted_null = np.sort(null[~np.isnan(null)])
@@ -70,12 +71,13 @@ class Shares(NamedTuple):
 
 
 def tail_table(shares: Sequence[Shares], thresholds: Sequence[float]) -> pd.DataFrame:
-    """Return the tail of each of the shares at each threshold, with the tails of its nulls.
+    """Return one row for each of `shares` and each threshold, with the tails of its nulls.
 
     The null of crosscoder c is c-swapped or c-noise, of any seed. Columns: crosscoder, replicate,
-    model, measure, threshold; alive, features in all; count, of the tail; specific, of the tail;
-    and for each null null_{kind}, its mean count; q_{kind}, the largest false fraction; and
-    start_{kind} and excess_{kind} (`tail_start`). NaN where there is no such null.
+    model, measure, threshold; alive, the number of alive features; count, the size of the tail;
+    specific, how many of the tail are specific to the model; and for each kind of null null_{kind},
+    the mean count; q_{kind}, the largest false fraction; start_{kind} and excess_{kind}
+    (`tail_start`). NaN where there is no such null.
     """
     null_shares: dict[tuple[str, str, str], list[np.ndarray]] = {}
     for part in shares:
@@ -103,7 +105,7 @@ def compare_with(
 ) -> list[float]:
     """Return the mean tail of the nulls, the largest false fraction, and where the tail starts.
 
-    Of several nulls, the start is the last one. NaN without nulls or without a start.
+    With several nulls, the start is the highest of theirs. NaN without nulls or without a start.
     """
     if not nulls:
         return [np.nan] * 4

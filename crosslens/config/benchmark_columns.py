@@ -1,4 +1,4 @@
-"""What is read from a row of each kind of file; light, for the checks before any job."""
+"""List the columns that are read from each kind of file; light, for the checks before any job."""
 
 PROBLEMS = ("problem", "answer", "source")
 PROBLEM_COLUMNS = ("problem", "Problem", "question")  # question: GSM8K's
@@ -34,10 +34,10 @@ HUB_TASKS = (  # multiple-choice tasks of lm-eval with an accuracy `acc`, loaded
 
 
 def columns(task: str, *, math: bool) -> tuple[str, ...]:
-    """Return the columns that a benchmark's rows need; none where the harness alone knows them."""
+    """Return the columns that a benchmark's rows need; none where only the harness knows them."""
     return TASKS.get(task, MATH_COLUMNS if math else ())
 
 
 def answer_column(task: str, *, math: bool) -> str | None:
-    """Return the column of a benchmark's answers, or None where the harness alone knows it."""
+    """Return the column of a benchmark's answers, or None where only the harness knows it."""
     return ANSWERS.get(task, MATH_COLUMNS[-1] if math else None)

@@ -1,4 +1,4 @@
-"""Whether a model's tokenizer has a chat template, read from its files.
+"""Check whether a model's tokenizer has a chat template, by its files.
 
 Light, for the checks before any job: neither torch nor transformers.
 """
@@ -13,8 +13,8 @@ FILE, SETTINGS = "chat_template.jinja", "tokenizer_config.json"  # where a token
 def has_chat_template(key: str, folder: Path) -> bool:
     """Return whether the tokenizer in a directory has a chat template, as transformers reads it.
 
-    Of several named ones, one must be `default`. Raises InputError naming `key` where
-    tokenizer_config.json is no JSON object.
+    If there are several named templates, one must be `default`. Raises InputError naming `key` if
+    tokenizer_config.json is not a JSON object.
     """
     if (folder / FILE).is_file():
         return bool((folder / FILE).read_text(encoding="utf-8").strip())

@@ -1,4 +1,4 @@
-"""The models of a study that need a chat template, and those that lack it."""
+"""Find the models of a study that need a chat template, and those that lack one."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from crosslens.io.errors import InputError
 def models_with_template(study: StudyConfig) -> dict[str, ModelSource]:
     """Return the models that need a chat template, by key.
 
-    These are a base model that is trained, its teacher, and all models where there are math sets.
+    These are each base model that is trained, the teacher, and all models if there are math sets.
     """
     models = {
         f"families.{family}.{variant}": model
@@ -31,7 +31,7 @@ def models_with_template(study: StudyConfig) -> dict[str, ModelSource]:
 def check_chat_templates(study: StudyConfig) -> None:
     """Raise InputError for a model without the chat template that it needs.
 
-    A model of the hub is judged by the record of its download, if there is one.
+    A model of the hub is checked by the record of its download, if there is one.
     """
     for key, source in models_with_template(study).items():
         if source.revision:
@@ -52,7 +52,7 @@ def download_lacks_template(key: str, source: ModelSource, study: StudyConfig) -
 
 
 def without_template(model: str, *, hub: bool) -> str:
-    """Return what to say of a model that lacks its chat template."""
+    """Return the error message for a model that lacks its chat template."""
     fix = "Give a local copy with chat_template.jinja" if hub else "Add chat_template.jinja"
     return (
         f"the tokenizer of {model} has no chat template, which math sets, training and its "

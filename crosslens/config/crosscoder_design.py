@@ -1,4 +1,4 @@
-"""Which crosscoders a family has, and what their names mean.
+"""Define which crosscoders a family has, and what their names mean.
 
 A name is {models} or {models}-{variation}, where models is a tuned variant (a pair with base),
 "trio" (base and both final models), or "sft-checkpoints" and "rl-checkpoints" (base and all
@@ -34,7 +34,7 @@ GROUP = "|".join(
 
 
 class Design(NamedTuple):
-    """What a crosscoder is trained on, and how."""
+    """The models, inputs and activation that a crosscoder is trained with."""
 
     models: list[str]  # the variants whose activations it reads, base first
     inputs: str  # what it is given of them: activations, or one of INPUTS
@@ -43,7 +43,7 @@ class Design(NamedTuple):
 
 
 def design(name: str, family: FamilyConfig, settings: CrosscoderConfig) -> Design:
-    """Return what a name without its seed means."""
+    """Return the design that a name without its seed stands for."""
     models, variation = parts_of(name)
     topk = variation == TOPK
     return Design(
@@ -59,8 +59,8 @@ def trained_as(
 ) -> dict[str, Any]:
     """Return a crosscoder's design, its seed, and whether its first pass is in file order.
 
-    Only the first seed reads shards in that order, which is fastest. Rows are shuffled when a shard
-    is written, so it is as random as any; but each seed needs an order of its own.
+    Only the first seed reads shards in file order, which is fastest. Rows are shuffled when a shard
+    is written, so file order is random, too; but each seed needs an order of its own.
     """
     name, _, replicate = directory.rpartition("-r")
     fields = design(name, family, settings)._asdict()
@@ -138,14 +138,14 @@ def seeds(name: str, settings: CrosscoderConfig) -> list[str]:
 def trios(settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders whose generalization features are selected.
 
-    They are those of three models: every seed, and BatchTopK's. Features are edited in every seed
-    and in BatchTopK's first.
+    These are the three-model crosscoders: every seed, and those with BatchTopK. Features are edited
+    with every seed and with BatchTopK's first seed.
     """
     return [*seeds(TRIO_MODELS, settings), *topk_seeds(TRIO_MODELS, settings)]
 
 
 def topk_seeds(models: str, settings: CrosscoderConfig) -> list[str]:
-    """Return the directories of some models' crosscoders with BatchTopK, if any."""
+    """Return the directories of some models' BatchTopK crosscoders, if there are any."""
     if "batch_topk" not in settings.evidence:
         return []
     every = seeds(f"{models}-{TOPK}", settings)
@@ -155,7 +155,7 @@ def topk_seeds(models: str, settings: CrosscoderConfig) -> list[str]:
 def evidence(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of the crosscoders that the evidence asks for.
 
-    One seed of each, but every seed of BatchTopK's where `batch_topk_seeds` is asked for.
+    There is one seed of each, but every seed of BatchTopK if `batch_topk_seeds` is requested.
     """
     pairs, asked = [FINAL[p] for p in PARADIGMS], settings.evidence
     kinds = [kind for kind in ("swapped", "noise") if kind in asked]
@@ -176,7 +176,7 @@ def evidence(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
 def crosscoders(family: FamilyConfig, settings: CrosscoderConfig) -> list[str]:
     """Return the directories of all crosscoders of a family.
 
-    Those of final models, both pairs and the trio, are trained with every seed.
+    Those of final models, both two-model crosscoders and the trio, are trained with every seed.
     """
     first = [f"{variant}-r0" for variant in tuned(family)]
     finals = [*(FINAL[p] for p in PARADIGMS), TRIO_MODELS]

@@ -58,7 +58,7 @@ DRAWINGS = {
         "matched by index, as in the paper, and by decoder direction (one to one, with a cosine of "
         "at least `metrics.match_cosine`). Below each panel: two crosscoders of the last "
         "checkpoint that differ only in their seed (initialization and order of rows). This shows "
-        "how well a top list is reproduced at all. It is no lower bound for the checkpoints. Their "
+        "how well a top list is reproduced at all. It is not a lower bound for checkpoints. Their "
         "crosscoders share one initialization and one order of rows, so adjacent checkpoints can "
         "overlap more. By index, two seeds overlap near chance, because they number the features "
         "differently. In one crosscoder, where trained: base and all checkpoints share its "
@@ -78,8 +78,8 @@ DRAWINGS = {
         "Overlap of the generalization features of two tasks: the fraction of the smaller set that "
         "is also in the larger one. In brackets: the number of selected features. Below: the mean "
         "overlap of features selected by contribution on four kinds of questions, one point for "
-        "each seed. If the overlap is as large on questions that RL does not win, it is no sign of "
-        "generalization.",
+        "each seed. If the overlap is as large on questions that RL does not win, it is not a sign "
+        "of generalization.",
     ),
     "draw_rank_shifts": Drawing(
         "metrics/{family}/rank-shifts.csv",

@@ -1,4 +1,4 @@
-"""Files that the user gives, by the key that names them: there, readable, with their columns.
+"""Check user-supplied files: they exist, are readable and have their columns. Errors name the key.
 
 Light, for the checks before any job: neither torch nor pandas.
 """
@@ -23,18 +23,20 @@ def existing(key: str, path: str) -> Path:
 
 @contextmanager
 def opened(key: str, path: str | Path) -> Iterator[TextIO]:
-    """Open a text file. Raises InputError when it is not there, not readable or no text."""
+    """Open a text file. Raises InputError when it is missing, unreadable or not text."""
     try:
         with existing(key, str(path)).open(encoding="utf-8") as file:
             yield file
     except PermissionError as error:
-        raise InputError(f"{key}: no permission to read {path}. Change its mode.") from error
+        raise InputError(
+            f"{key}: no permission to read {path}. Make it readable (chmod u+r)."
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{key}: {path} is not UTF-8 text. Give a text file.") from error
 
 
 def read_object(key: str, path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object. Raises InputError for any other."""
+    """Read a JSON file that holds an object. Raises InputError for any other content."""
     with opened(key, path) as file:
         return object_of(key, str(path), file.read())
 
@@ -46,9 +48,9 @@ def count_lines(key: str, path: str, enough: int) -> int:
 
 
 def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
-    """Raise InputError unless every row of a JSON-lines file, one at least, has these columns.
+    """Raise InputError unless a JSON-lines file has rows, and every row has these columns.
 
-    They may not be null, and texts must be Unicode: dropping such a row would change the accuracy.
+    Values may not be null, and text must be valid Unicode: dropping a row would change accuracies.
     """
     first_row(key, path)
     with opened(key, path) as lines:
@@ -59,12 +61,13 @@ def check_columns(key: str, path: str, needed: Iterable[str]) -> None:
             row = object_of(key, where, line)
             if lacking := [column for column in needed if column not in row]:
                 raise InputError(
-                    f"{key}: {where} lacks the column {lacking[0]}. It has {', '.join(row)}."
+                    f"{key}: {where} has no column {lacking[0]}, only {', '.join(row)}. Add or "
+                    "rename a column."
                 )
             for column in needed:
                 if row[column] is None or not is_unicode(str(row[column])):
-                    what = "null" if row[column] is None else "no valid Unicode"
-                    raise InputError(f"{key}: {where} column {column}: {what}. Correct the row.")
+                    what = "null" if row[column] is None else "not valid Unicode"
+                    raise InputError(f"{key}: {where} column {column} is {what}. Correct the row.")
 
 
 def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
@@ -73,7 +76,9 @@ def check_any_column(key: str, path: str, names: Iterable[str]) -> None:
     if not set(names) & set(row):
         *others, last = names
         wanted = f"{', '.join(others)} or {last}"
-        raise InputError(f"{key}: {path} lacks the column {wanted}. It has {', '.join(row)}.")
+        raise InputError(
+            f"{key}: {path} has no column {wanted}, only {', '.join(row)}. Add or rename a column."
+        )
 
 
 def first_row(key: str, path: str) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def first_row(key: str, path: str) -> dict[str, Any]:
 
 
 def object_of(key: str, where: str, text: str) -> dict[str, Any]:
-    """Return text as a JSON object. Raises InputError when it is none."""
+    """Return text as a JSON object. Raises InputError when it is not one."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError:

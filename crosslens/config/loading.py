@@ -1,7 +1,7 @@
 """Load a study's configuration, with all checks before the first job.
 
-Cheap: only local files are read, and neither torch nor transformers is imported. A file that the
-synthetic data will contain is judged by their section instead.
+The checks are cheap: only local files are read, and neither torch nor transformers is imported. A
+file that the synthetic data will contain is checked through the section `world` instead.
 """
 
 from pathlib import Path
@@ -21,10 +21,10 @@ from crosslens.config.workflow_checks import check_names, check_resources
 def load_study(config: dict[str, Any], scripts: Path, gpus: int | None = None) -> StudyConfig:
     """Return a study's configuration as an object; fill in the defaults of `config` in place.
 
-    `scripts` is the directory with one file for each rule. `gpus` is the limit of
-    `--resources gpu=N`, None where there is none. Paths are relative to the working directory.
-    Raises InputError for the first fault: of the keys, of values that do not fit each other, of
-    the rules that are named, then of models and data.
+    `scripts` is the directory with one file for each rule. `gpus` is the N of `--resources gpu=N`,
+    or None. Paths are relative to the working directory. Raises InputError for the first error
+    found: first in keys, then in values that contradict each other, in names of rules, in models
+    and data.
     """
     study = read_study(config)
     rules = {path.stem for path in scripts.glob("*.py")}

@@ -1,4 +1,4 @@
-"""Data that a configuration names: files that exist, with the columns that are read."""
+"""Check the data files that a configuration names: they exist and have their columns."""
 
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ def check_synthetic_paths(study: StudyConfig) -> None:
             continue
         if study.world is None:
             raise InputError(
-                f"{key}: {path} would be made by the section world, which is missing. Add the "
-                "section, or give another path."
+                f"{key}: {path} is part of the synthetic data, but the section world is missing. "
+                "Add the section, or give another path."
             )
         if path not in made_paths:
-            raise InputError(f"{key}: no rule makes {path}. {suggestion(path, made_paths)}")
+            raise InputError(f"{key}: no rule creates {path}. {suggestion(path, made_paths)}")
 
 
 def check_problems(study: StudyConfig) -> None:
@@ -57,8 +57,8 @@ def check_problems(study: StudyConfig) -> None:
     if count < enough:
         raise InputError(
             f"{' and '.join(keys)}: {count} problems are too few for {N_CHECKPOINTS} steps of "
-            f"grpo.batch_size: {study.grpo.batch_size}, one step for each checkpoint. Give at "
-            f"least {enough}."
+            f"grpo.batch_size: {study.grpo.batch_size}, one step per checkpoint. Give at "
+            f"least {enough}, or lower grpo.batch_size."
         )
     if study.world and list(counts) == ["world.problems"]:  # all of them are kept
         check_expected_count(study.world.problems, study.problems.expected_count)
@@ -67,9 +67,9 @@ def check_problems(study: StudyConfig) -> None:
 def count_problems(
     key: str, source: DatasetSource, study: StudyConfig, enough: int, fewest: int
 ) -> tuple[str, int]:
-    """Return the number of a source's problems, counted up to `enough`, and what gives it.
+    """Return the key that sets a source's number of problems, and the number, up to `enough`.
 
-    Of a source that cannot be counted here, this is `fewest`, the fewest that are expected.
+    A source that cannot be counted here counts as `fewest`, the smallest expected number.
     """
     if path := check_source(key, source, study):
         for names in benchmark_columns.GIVEN_PROBLEMS:
@@ -81,9 +81,9 @@ def count_problems(
 
 
 def check_solutions(study: StudyConfig) -> None:
-    """Raise InputError where the problems' solutions are the traces, and no source has any.
+    """Raise InputError if the problems' solutions should be the traces, but no source has any.
 
-    Data sets that cannot be read here are judged by filter_traces.
+    Data sets that cannot be read here are checked by filter_traces.
     """
     traces, problems = study.traces, study.problems
     if traces is None or problems is None or traces.backend != "solutions":
@@ -96,9 +96,9 @@ def check_solutions(study: StudyConfig) -> None:
         if path is None and not is_synthetic(source.dataset, study):
             return
     raise InputError(
-        "traces.backend: solutions needs problems with a column solution or GSM8K's answers, which "
-        f"no source of problems.sources has ({', '.join(problems.sources)}). Add such a "
-        "source, or sample from a teacher."
+        "traces.backend: solutions needs a column solution, or answers in GSM8K's form, but no "
+        f"source in problems.sources ({', '.join(problems.sources)}) has them. Add such a source, "
+        "or sample from a teacher."
     )
 
 
@@ -109,17 +109,17 @@ def has_solution(row: dict[str, Any]) -> bool:
 
 
 def check_expected_count(made: int, expected: list[int]) -> None:
-    """Raise InputError where the synthetic problems are more or fewer than expected."""
+    """Raise InputError if there are more or fewer synthetic problems than expected."""
     least, most = expected
     if not least <= made <= most:
         raise InputError(
-            f"world.problems: {made} is outside problems.expected_count, {least} to {most}. "
+            f"world.problems: {made} is outside problems.expected_count: {least} to {most}. "
             "Change one of these keys."
         )
 
 
 def check_source(key: str, source: DatasetSource, study: StudyConfig) -> str | None:
-    """Return the path of a JSON-lines file of the user's; None for any other data set.
+    """Return the path of a user-supplied JSON-lines file; None for any other data set.
 
     Raises InputError for a file that does not exist and for a bad name on the hub.
     """

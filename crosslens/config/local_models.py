@@ -1,4 +1,4 @@
-"""Models that a configuration names: complete, with enough layers and positions, comparable."""
+"""Check the models that a configuration names: complete, large enough, and comparable."""
 
 import re
 from pathlib import Path
@@ -65,7 +65,7 @@ def check_model(
 
 
 def check_facts(key: str, folder: Path, study: StudyConfig) -> None:
-    """Raise InputError for a pretrained synthetic model that has read another world's facts."""
+    """Raise InputError for a synthetic model that was pretrained on the facts of other data."""
     if study.world is None or not (folder / FACTS_FILE).is_file():
         return
     asked = {"seed": study.seed, "max_operations": study.world.max_operations}
@@ -78,7 +78,7 @@ def check_facts(key: str, folder: Path, study: StudyConfig) -> None:
 
 
 def check_hub_name(key: str, name: str) -> None:
-    """Raise InputError unless something with a revision is named as on the hub."""
+    """Raise InputError if a source with a revision does not have the form of a name on the hub."""
     if not HUB_NAME.match(name):
         raise InputError(
             f"{key}: {name} has a revision, but is not a name on the hub (organization/name). "
@@ -87,7 +87,7 @@ def check_hub_name(key: str, name: str) -> None:
 
 
 def check_layer(layer: str | int, fields: dict[str, Any], family: str, model: str) -> None:
-    """Raise InputError unless the layer is the input of a decoder layer, not of the first."""
+    """Raise InputError unless the layer is the input of a decoder layer other than the first."""
     layers = fields.get("num_hidden_layers")
     if layers is None:
         raise InputError(
@@ -102,11 +102,10 @@ def check_layer(layer: str | int, fields: dict[str, Any], family: str, model: st
 
 
 def check_positions(length: int, fields: dict[str, Any], key: str) -> None:
-    """Raise InputError for sequences that are longer than the model's positions.
+    """Raise InputError for sequences that are longer than the model's maximum.
 
-    Rotary positions continue beyond them without an error, only the activations are wrong. Scaled
-    ones (`rope_scaling`, or `rope_parameters` of transformers 5) reach `factor` times as far as
-    the original ones.
+    Beyond it, rotary positions raise no error, but the activations are wrong. Scaled positions
+    (`rope_scaling`, or `rope_parameters` of transformers 5) reach `factor` times as far.
     """
     most = fields.get("max_position_embeddings") or length
     scaling = fields.get("rope_scaling") or fields.get("rope_parameters") or {}

@@ -1,4 +1,4 @@
-"""What a configuration names: models, data sets and files; which are local, and which synthetic."""
+"""List the models, data sets and files of a configuration: local, synthetic or on the hub."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -32,7 +32,7 @@ def named_sources(study: StudyConfig) -> Iterator[tuple[str, DatasetSource]]:
 
 
 class Download(NamedTuple):
-    """What is taken from the hub: a repository at a revision, or those of its files that match."""
+    """A download from the hub: a repository at a revision, or only its files that match."""
 
     repository: str
     revision: str
@@ -63,8 +63,8 @@ def downloads(study: StudyConfig) -> dict[str, Download]:
 def benchmark_files(study: StudyConfig) -> dict[str, str]:
     """Return the local file that evaluation reads for each task.
 
-    It is the user's where that is JSON lines and all of it is read, and else the one that
-    prepare_benchmark makes.
+    This is the user's own file if it is JSON lines and read completely. Otherwise it is the file
+    that prepare_benchmark writes.
     """
     complete = study.evaluation.limit == "all"
     return {
@@ -76,7 +76,7 @@ def benchmark_files(study: StudyConfig) -> dict[str, str]:
 
 
 def local_sources(sources: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return the paths of the data sets, as they reach the jobs, that are not on the hub."""
+    """Return the paths of the local data sets among `sources`, which are as the jobs get them."""
     return [source["dataset"] for source in sources if "revision" not in source]
 
 
@@ -90,7 +90,7 @@ def other_study(path: str, study: StudyConfig) -> str:
     parts = PurePosixPath(path).parts
     if len(parts) > 3 and (parts[0], parts[2]) == ("results", "world"):
         here = PurePosixPath("results", study.study, *parts[2:])
-        return f"The world of this study is at {here}."
+        return f"For this study, give {here}."
     return ""
 
 

@@ -1,6 +1,6 @@
-"""Faults of a configuration as one-line errors: `key: problem. Fix.`
+"""Report errors in a configuration as one line: `key: problem. Fix.`
 
-What a key may be is read from the JSON schema of the section classes, so that an error, the
+Allowed values are read from the JSON schema of the section classes, so that error messages, the
 reference page and an editor's completion agree.
 """
 
@@ -58,17 +58,17 @@ RENAMED = {  # old key -> new name
 
 
 def first_fault(error: ValidationError, config: Mapping[str, Any], schema: Schema) -> str:
-    """Return the error message for the first of a configuration's faults.
+    """Return the error message for the first of a configuration's errors.
 
-    A wrong name comes before what is missing, which it may explain; then types, then ranges, then
-    values of one section that do not fit each other.
+    Wrong names come first, as they may explain missing keys, which come second. Then come types,
+    ranges, and values of one section that contradict each other.
     """
     faults = sorted(error.errors(include_url=False), key=lambda fault: rank(fault["type"], fault))
     return message(faults[0], config, schema)
 
 
 def rank(kind: str, fault: Mapping[str, Any]) -> int:
-    """Return the place of a fault in the order of reports."""
+    """Return the place of an error in the order of reports."""
     if kind == "extra_forbidden" or fault["loc"][-1:] == ("[key]",):
         return 0
     if kind == "missing":
@@ -79,7 +79,7 @@ def rank(kind: str, fault: Mapping[str, Any]) -> int:
 
 
 def message(fault: Mapping[str, Any], config: Mapping[str, Any], schema: Schema) -> str:
-    """Return the error message for one fault that pydantic found."""
+    """Return the message for one error that pydantic found."""
     loc, kind = fault["loc"], fault["type"]
     reason = fault.get("ctx", {}).get("error")
     if isinstance(reason, InputError):  # names its key within the section
@@ -100,9 +100,9 @@ def message(fault: Mapping[str, Any], config: Mapping[str, Any], schema: Schema)
 
 
 def located(loc: Iterable[str | int], schema: Schema) -> tuple[list[str | int], Schema]:
-    """Return the keys of a fault's location, and the schema of what stands there.
+    """Return the keys of an error's location, and the schema of the value there.
 
-    Pydantic's locations go on with the alternatives of a type that it tried; these are left out.
+    Pydantic's locations end with the alternatives of a type that it tried; these are left out.
     """
     path, part = [], schema
     for key in loc:
@@ -115,7 +115,7 @@ def located(loc: Iterable[str | int], schema: Schema) -> tuple[list[str | int], 
 
 
 def child(part: Schema, key: str | int, schema: Schema) -> Schema | None:
-    """Return the schema of a section's key or of a list's entries; None where there is none."""
+    """Return the schema of a section's key or of a list's entries; None if there is none."""
     for option in (resolved(option, schema) for option in part.get("anyOf", [part])):
         if isinstance(key, int):
             below = option.get("items")
@@ -148,12 +148,12 @@ def bad_name(path: tuple[str | int, ...], part: Schema) -> str:
 def unknown(path: tuple[str | int, ...], known: Iterable[str]) -> str:
     """Return the error message for a key that its section does not have."""
     if new := RENAMED.get(dotted(path)):
-        return f"{dotted(path)}: this key has another name now. Rename it to {new}."
+        return f"{dotted(path)}: this key has a new name. Rename it to {new}."
     return f"{dotted(path)}: unknown key. {suggestion(path[-1], known)}"
 
 
 def suggestion(name: Any, known: Iterable[str]) -> str:
-    """Return a sentence with the known name that comes closest, or else with all of them."""
+    """Return a sentence with the closest known name, or with all of them if none is close."""
     known = list(known)
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Choose from {', '.join(known)}."

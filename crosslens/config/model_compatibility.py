@@ -1,4 +1,4 @@
-"""Models can be compared where they descend from one base: same token ids, same shape."""
+"""Check that models descend from one base and so can be compared: same token ids, same shape."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,20 +32,21 @@ def check_same_tokenizer_and_shape(family: str, folders: list[Path]) -> None:
 
 
 def check_shape(family: str, base: Path, folder: Path) -> None:
-    """Raise InputError unless both have as many layers of the same width."""
+    """Raise InputError unless both models have the same number of layers and the same width."""
     ours, theirs = (with_common_names(read_json(path / "config.json")) for path in (folder, base))
     for key in SHAPE:
         if ours.get(key) != theirs.get(key):
             raise InputError(
                 f"families.{family}: {folder} is not a descendant of {base}: its {key} is "
-                f"{ours.get(key)}, not {theirs.get(key)}. Give a descendant."
+                f"{ours.get(key)}, not {theirs.get(key)}. Give a model trained from {base}."
             )
 
 
 def check_token_ids(family: str, base: Path, folder: Path) -> None:
-    """Raise InputError unless a tokenizer has the base's ids, and beyond them only added tokens.
+    """Raise InputError unless a tokenizer has the base's token ids and otherwise only added tokens.
 
-    Tokens that were added to a descendant, such as the marks of a chat, change no id of the base.
+    Tokens that were added to a descendant, such as those of a chat template, leave base's ids as
+    is.
     """
     if base == folder:
         return
@@ -54,16 +55,16 @@ def check_token_ids(family: str, base: Path, folder: Path) -> None:
     same = theirs.items() <= (words | added).items()
     if not same or words.keys() - theirs.keys() - added.keys():
         raise InputError(
-            f"families.{family}: the tokenizers of {base} and {folder} differ. Give "
-            "a model with the base model's tokenizer; only added tokens are allowed."
+            f"families.{family}: the tokenizers of {base} and {folder} differ. Give a model with "
+            "the base model's tokenizer; it may have additional tokens."
         )
 
 
 def token_ids(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what a tokenizer maps to token ids: the words of its model, and its added tokens.
+    """Return token -> id for a tokenizer's vocabulary and for its added tokens.
 
-    Not its file: libraries write the same vocabulary in other words. Raises InputError when
-    tokenizer.json is missing or no JSON object.
+    Files cannot be compared directly, because libraries write one vocabulary in different ways.
+    Raises InputError if tokenizer.json is missing or not a JSON object.
     """
     path = folder / "tokenizer.json"
     try:
@@ -72,7 +73,7 @@ def token_ids(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
         tokenizer = None
     if not isinstance(tokenizer, dict):
         raise InputError(
-            f"tokenizer: {path} is missing or is not a JSON object. Correct the model."
+            f"tokenizer: {path} is missing or not a JSON object. Restore this file of the model."
         )
     added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
     words = tokenizer.get("model", {}).get("vocab", {})

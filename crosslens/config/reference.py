@@ -1,4 +1,4 @@
-"""The reference of all keys, and the JSON schema for editors, both from the section classes.
+"""Write the reference of all keys, and the JSON schema for editors, from the section classes.
 
     python -m crosslens.config.reference
 
@@ -19,10 +19,10 @@ PAGE = ROOT / "docs" / "reference" / "configuration.md"
 SCHEMA = ROOT / "schemas" / "config.schema.json"
 HEAD = """# Configuration
 
-All keys of a configuration file. `mini.yaml` states the keys of a study on synthetic data,
-`config.yaml` those of a study on the hub. Names of rules in parentheses say where a value is used.
-`<name>` stands for a name that you choose, `[]` for the entries of a list. This page is made by
-`make reference` from `crosslens/config/sections`.
+All keys of a configuration file, for users who write one. `mini.yaml` is an example with synthetic
+data, `config.yaml` one with data from the hub. Rules in parentheses use the value.
+`<name>` stands for a name that you choose, `[]` for the entries of a list. `make reference`
+generates this page from `crosslens/config/sections`.
 """
 TABLE = "\n| key | value | default | meaning |\n|---|---|---|---|"
 

@@ -1,7 +1,7 @@
-"""The whole configuration of a study, and what its sections must have in common.
+"""The complete configuration of a study, and the checks between its sections.
 
-What must hold within one section is checked in its class (`crosslens.config.sections`); what the
-files must hold that a configuration names is checked in `crosslens.config.loading`.
+Checks within one section are in its class (`crosslens.config.sections`). Checks of the files that a
+configuration names are in `crosslens.config.loading`.
 """
 
 from pathlib import PurePosixPath
@@ -86,7 +86,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def training_has_its_data(self) -> Self:
-        """Raise InputError where a family is trained and the data for it are not configured."""
+        """Raise InputError if a family is trained but the data for it are not configured."""
         for family, entry in self.families.items():
             for paradigm in PARADIGMS:
                 count = len(given_checkpoints(entry, paradigm))
@@ -99,7 +99,7 @@ class StudyConfig(Section):
             if trained(entry) and missing:
                 raise InputError(
                     f"{missing[0]}: missing, but families.{family} is trained on it. Add the "
-                    f"section, or give the family's own models as families.{family}.sft and .rl."
+                    f"section, or give trained models as families.{family}.sft and .rl."
                 )
         return self
 
@@ -120,27 +120,27 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def corpus_fills_its_shards(self) -> Self:
-        """Raise InputError where a shard holds less than one batch of activations."""
+        """Raise InputError if a shard holds less than one batch of activations."""
         length, sources = self.corpus.sequence_length, len(self.corpus.sources)
         shards, skip = self.activations.shards, self.activations.skip_positions
         if skip >= length:
             raise InputError(
-                f"activations.skip_positions: {skip} leaves no token of sequences of "
+                f"activations.skip_positions: {skip} leaves no token in a sequence of "
                 f"corpus.sequence_length: {length} tokens. Lower activations.skip_positions."
             )
         rows = self.corpus.tokens // sources // length * sources // shards * (length - skip)
         if rows < self.crosscoder.batch_size:
             raise InputError(
-                f"corpus.tokens: {self.corpus.tokens} tokens give each of activations.shards: "
-                f"{shards} {rows} activations, fewer than crosscoder.batch_size: "
-                f"{self.crosscoder.batch_size}. Raise corpus.tokens, or lower one of the "
-                "other two keys."
+                f"corpus.tokens: {self.corpus.tokens} tokens in activations.shards: {shards} give "
+                f"{rows} activations per shard, fewer than crosscoder.batch_size: "
+                f"{self.crosscoder.batch_size}. Raise corpus.tokens, or lower activations.shards "
+                "or crosscoder.batch_size."
             )
         return self
 
     @model_validator(mode="after")
     def families_are_known_and_labels_unique(self) -> Self:
-        """Raise InputError for an unknown family, and for two of one label."""
+        """Raise InputError for an unknown family, and for two families with one label."""
         for family in self.figures.families:
             if family not in self.families:
                 raise InputError(
@@ -177,8 +177,8 @@ class StudyConfig(Section):
             if made and task not in benchmark_columns.TASKS:
                 raise InputError(
                     f"evaluation.files.{task}: the synthetic data have no {task}, only "
-                    f"{', '.join(sorted(benchmark_columns.TASKS))}. Give another file, or the "
-                    "hub's data set."
+                    f"{', '.join(sorted(benchmark_columns.TASKS))}. Give another file, or a data "
+                    "set of the hub."
                 )
         for name, source in self.corpus.sources.items():
             if self.world and source.dataset.startswith(f"{folder}/corpora/"):
@@ -208,8 +208,8 @@ class TrainingSettings(Section):
 def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -> None:
     """Raise InputError for settings that do not fit the traces or the devices.
 
-    `where` is put before the keys of the sections sft and grpo. Where nothing is trained they have
-    no effect, and all of them fit.
+    `where` precedes the keys of the sections sft and grpo in messages. If nothing is trained, these
+    settings have no effect and are not checked.
     """
     if not trains(study.families):
         return
@@ -218,28 +218,30 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
     longest = traces.max_new_tokens if traces and traces.backend != "solutions" else 0
     if sft.max_length < longest:
         raise InputError(
-            f"{where}sft.max_length: {sft.max_length} would cut traces, which have up to "
+            f"{where}sft.max_length: {sft.max_length} would truncate traces, which have up to "
             f"traces.max_new_tokens: {longest} tokens. Raise sft.max_length, or "
             "lower traces.max_new_tokens."
         )
     if sft.deepspeed != "none" and not gpus(study, "train_sft"):
         raise InputError(
             f"{where}sft.deepspeed: DeepSpeed needs GPUs, but resources.train_sft.gpu is 0. "
-            "Raise this number, or set deepspeed: none."
+            "Raise resources.train_sft.gpu, or set sft.deepspeed: none."
         )
     if grpo.device == "cuda" and not gpus(study, "train_grpo"):
         raise InputError(
-            f"{where}grpo.device: cuda needs a GPU. Set resources.train_grpo.gpu, or device: cpu."
+            f"{where}grpo.device: cuda needs a GPU, but resources.train_grpo.gpu is 0. Raise "
+            "resources.train_grpo.gpu, or set grpo.device: cpu."
         )
     if grpo.engine == "trl" and gpus(study, "train_grpo") > 1:
         raise InputError(
             f"{where}grpo.engine: trl trains on one GPU, but resources.train_grpo.gpu is "
-            f"{gpus(study, 'train_grpo')}. Lower this number, or set engine: verl."
+            f"{gpus(study, 'train_grpo')}. Lower resources.train_grpo.gpu, or set grpo.engine: "
+            "verl."
         )
 
 
 def check_world_corpus(study: StudyConfig, name: str, file: str, made: CorpusTokensConfig) -> None:
-    """Raise InputError where a synthetic corpus holds fewer tokens than the study reads of it."""
+    """Raise InputError if a synthetic corpus holds fewer tokens than the study reads from it."""
     corpus = study.corpus
     length, sources = corpus.sequence_length, len(corpus.sources)
     sizes = [total // sources // length for total in (corpus.tokens, corpus.heldout_tokens)]
@@ -249,7 +251,8 @@ def check_world_corpus(study: StudyConfig, name: str, file: str, made: CorpusTok
         raise InputError(
             f"corpus.tokens: {corpus.tokens} and corpus.heldout_tokens: {corpus.heldout_tokens} "
             f"take {wanted} tokens from corpus.sources.{name}, but world.corpus_tokens.{kind} is "
-            f"{getattr(made, kind)}. Raise the last number, or lower the first two."
+            f"{getattr(made, kind)}. Raise world.corpus_tokens.{kind}, or lower corpus.tokens or "
+            "corpus.heldout_tokens."
         )
 
 
@@ -262,8 +265,8 @@ def gpus(study: StudyConfig, rule: str) -> int:
 def read_study(config: dict[str, Any]) -> StudyConfig:
     """Return the configuration as an object, and fill in its defaults in place.
 
-    Raises InputError for the first fault, with one line that names the key, what was found and
-    what is allowed.
+    Raises InputError for the first error: one line with the key, what was found and what is
+    allowed.
     """
     try:
         study = StudyConfig.model_validate(config)

@@ -1,8 +1,8 @@
-"""The design of the study: which models a family has (crosscoders: `crosscoder_design`).
+"""Define which models a family has (for crosscoders see `crosscoder_design`).
 
-A family that comes with its own checkpoints of a paradigm (`sft` or `rl` in its entry) is not
-trained in that paradigm. It gives all five checkpoints, or only the last. Of a family with
-`checkpoints: last` only the last ones are studied; training saves all five.
+A family with user-supplied checkpoints of a paradigm (`sft` or `rl` in its entry) is not trained in
+that paradigm. It has all five checkpoints, or only the last. With `checkpoints: last`, only the
+last checkpoints are studied, although training saves all five.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FINAL = {"base": "base", "sft": f"sft-{N_CHECKPOINTS}", "rl": f"rl-{N_CHECKPOINT
 
 
 def given_checkpoints(family: FamilyConfig, paradigm: str) -> list[ModelSource]:
-    """Return the checkpoints of a paradigm that the family comes with, none where it is trained."""
+    """Return the user-supplied checkpoints of a paradigm; none if the family is trained in it."""
     return getattr(family, paradigm) or []
 
 
@@ -52,7 +52,7 @@ def variants(family: FamilyConfig) -> list[str]:
 
 
 def given(family: FamilyConfig) -> dict[str, ModelSource]:
-    """Return variant -> model for those that the family comes with, base first."""
+    """Return variant -> model for the user-supplied models of the family, base first."""
     models = {"base": ModelSource(model=family.base, revision=family.revision)}
     for paradigm in PARADIGMS:
         sources = given_checkpoints(family, paradigm)
@@ -63,7 +63,7 @@ def given(family: FamilyConfig) -> dict[str, ModelSource]:
 
 
 def merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with some of them replaced; a backend's own options are merged."""
+    """Return settings with some of them replaced; the options of a backend are merged."""
     return {
         **shared,
         **{

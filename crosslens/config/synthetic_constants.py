@@ -1,4 +1,4 @@
-"""Constants of the synthetic data that checks of the configuration share with the jobs."""
+"""Constants of the synthetic data, shared by the checks of the configuration and the jobs."""
 
 SYNTHETIC_POSITIONS = 512  # max_position_embeddings of the synthetic models
 MOST_OPERATIONS = 7  # of a synthetic math problem

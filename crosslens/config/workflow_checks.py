@@ -1,4 +1,4 @@
-"""A configuration against the workflow: rules that it names, and GPUs that it may request."""
+"""Check a configuration against the workflow: names of rules, and requests for GPUs."""
 
 from crosslens.config.figure_list import FIGURES, TABLES
 from crosslens.config.messages import suggestion
@@ -20,23 +20,21 @@ RENAMED_RULES = {  # old name -> new name
 
 
 def check_names(study: StudyConfig, rules: set[str]) -> None:
-    """Raise InputError for a family that is called as a target of the workflow."""
+    """Raise InputError for a family that has the name of a target of the workflow."""
     drawn = {*FIGURES, *(f"table{n}" for n in TABLES)}
     targets = {"all", "doctor", "downloads", "plan", *rules, *drawn}
     for family in targets & study.families.keys():
-        raise InputError(f"families.{family}: a target has this name. Choose another.")
+        raise InputError(f"families.{family}: a target has this name. Rename the family.")
 
 
 def check_resources(study: StudyConfig, rules: set[str], limit: int | None) -> None:
-    """Raise InputError for an unknown rule, or for GPUs that a rule for CPUs requests.
+    """Raise InputError for an unknown rule, or for GPUs requested by a rule that runs on CPUs.
 
     `limit` is N of `--resources gpu=N`, or None. Snakemake would silently lower larger requests.
     """
     for rule, request in study.resources.items():
         if new := RENAMED_RULES.get(rule):
-            raise InputError(
-                f"resources.{rule}: this rule has another name now. Rename it to {new}."
-            )
+            raise InputError(f"resources.{rule}: this rule has a new name. Rename it to {new}.")
         if rule not in rules:
             raise InputError(f"resources.{rule}: unknown rule. {suggestion(rule, sorted(rules))}")
         if request.gpu and rule not in GPU_RULES:

@@ -10,7 +10,7 @@ from crosslens.io.errors import InputError
 
 
 def check_repeated_keys(file: Path) -> None:
-    """Raise InputError for a key that stands in a section twice: YAML drops the first silently.
+    """Raise InputError for a key that a section has twice: YAML silently drops the first.
 
     A file that is not YAML is left to Snakemake, which reports it.
     """
@@ -25,6 +25,6 @@ def check_repeated_keys(file: Path) -> None:
                     if name in names[:number]:
                         where = f"{file.name}, line {node.value[number][0].start_mark.line + 1}"
                         raise InputError(
-                            f"{dotted([*path, name])}: appears twice, again in {where}. Remove one."
+                            f"{dotted([*path, name])}: appears again in {where}. Remove one."
                         )
                 waiting += [([*path, key.value], below) for key, below in node.value]

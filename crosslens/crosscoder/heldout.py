@@ -1,8 +1,8 @@
-"""One pass over held-out rows with fixed weights, shared by all that is measured there.
+"""Make one pass over held-out rows with fixed weights, shared by all measurements on them.
 
-A `Collector` takes every batch; what it needs of f are mostly the nonzeros, so that memory and time
-grow with L0 and not with d_sparse. Sums over rows are float64. The same rows give the same bits on
-one device: no sum depends on the order in which threads finish.
+A `Collector` takes every batch. It mostly needs only the nonzeros of f, so memory and time grow
+with L0, not with d_sparse. Sums over rows are float64. The same rows give the same bits on one
+device: no sum depends on the order in which threads finish.
 """
 
 import math
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Collector(Protocol):
-    """Collects sums over the batches of a pass."""
+    """Collect sums over the batches of a pass."""
 
     def add(self, batch: Batch) -> None:
         """Add one batch."""
@@ -79,7 +79,7 @@ def group_sums(
 def feature_sums(
     entries: Entries, values: Float[torch.Tensor, "z w"], d_sparse: int
 ) -> Float[torch.Tensor, "k w"]:
-    """Return the sum of each feature's rows of `values`, which has one for every entry."""
+    """Return, for each feature, the sum of its rows of `values`, which has a row per entry."""
     one = torch.ones(len(values), dtype=values.dtype, device=values.device)
     every = torch.arange(len(values), device=values.device)
     return group_sums(entries.features, d_sparse, every, one, values)
@@ -88,7 +88,7 @@ def feature_sums(
 def reconstruct(
     crosscoder: Crosscoder, entries: Entries, rows: int
 ) -> Float[torch.Tensor, "b n d"]:
-    """Return `crosscoder.decode(f)` from the nonzeros of the f of so many rows."""
+    """Return `crosscoder.decode(f)` for f with `rows` rows, from the nonzeros of f."""
     by_row = entries.by_row()
     W_dec = rearrange(crosscoder.W_dec, "n k d -> k (n d)")
     flat = group_sums(by_row.rows, rows, by_row.features, by_row.values, W_dec)
@@ -96,11 +96,11 @@ def reconstruct(
 
 
 class Quality(NamedTuple):
-    """A crosscoder on held-out activations.
+    """The quality of a crosscoder on held-out activations.
 
-    `fve` is of each model; `fve_difference` of each later model's difference from the first one, in
-    the models' own units; None where nothing varies. `loss` is that of Eqs. 3 and 7, the mean
-    over rows.
+    `fve` is the FVE of each model, `fve_difference` that of each later model's difference from the
+    first, in the models' own units; None where nothing varies. `loss` (Eqs. 3, 7) is a mean over
+    rows.
     """
 
     fve: dict[str, float | None]
@@ -162,7 +162,7 @@ class QualitySums:
         return torch.cat([x.double(), raw[:, 1:] - raw[:, :1]], dim=1)
 
     def quality(self) -> Quality:
-        """Return what the rows so far amount to."""
+        """Return the quality on the rows added so far."""
         n = len(self.models)
         variance = self.square - self.total.square().sum(dim=1) / self.rows
         explained = torch.where(variance > 0, 1 - self.error / variance, torch.nan)
@@ -187,8 +187,8 @@ def scaled_batches(
     """
     if not reader.kept:
         raise InputError(
-            f"{reader.paths[0]}: no token of the held-out shard is kept in every model. Raise "
-            "activations.sink_threshold."
+            f"{reader.paths[0]}: every token of the held-out shard is masked in at least one "
+            "model. Raise activations.sink_threshold."
         )
     kind, shard = crosscoder.metadata.get("inputs", "activations"), reader.attribute("shard")[0]
     to_inputs = view(kind, shard, crosscoder.scales)
@@ -223,7 +223,7 @@ def evaluate(
     beta: float,
     collectors: Sequence[Collector] = (),
 ) -> Quality:
-    """Measure a crosscoder on every kept held-out row, and whatever else `collectors` take.
+    """Measure a crosscoder's quality on every kept held-out row, in one pass with `collectors`.
 
     Raises InputError when no row is kept.
     """

@@ -1,15 +1,15 @@
-"""What a crosscoder is given of its models' activations: themselves, or a control made of them.
+"""Make the inputs of a crosscoder: its models' activations, or a control made from them.
 
 - activations: one slot for each model, scaled.
-- swapped: the same, but each row's models change slots at random. A model's identity means nothing
-  then, while rows differ as much as before: what is still specific to a slot is so by chance.
-- noise: every model but the first is the first plus noise as long as its true difference, row by
-  row: what an unstructured change of the same size does.
-- self: every model is the first. Nothing can be specific to any of them.
-- differences: of two models one slot, the second's activation less the first's. A crosscoder of
-  this one "model" is a sparse autoencoder of what training changed.
+- swapped: the same, but each row's models are permuted among the slots at random. Rows differ as
+  much as before, but a slot no longer stands for a model: specificity to a slot is due to chance.
+- noise: every model but the first is replaced by the first plus noise. In each row the noise is as
+  long as the true difference: an unstructured change of the same size.
+- self: every model is replaced by the first. No feature can be specific to a model.
+- differences: one slot for two models, the second's activation minus the first's. A crosscoder of
+  this one slot is a sparse autoencoder of what training changed.
 
-Random choices depend on the shard and on the row's number in it alone, whatever the batch.
+Random choices depend only on the shard and on the row's number in it, not on the batch.
 """
 
 import hashlib
@@ -47,14 +47,14 @@ def scales_of(kind: str, reader: ShardReader, batch_size: int) -> Float[torch.Te
 
 
 def difference(raw: Float[torch.Tensor, "b 2 d"]) -> Float[torch.Tensor, "b 1 d"]:
-    """Return the second model's activation less the first's."""
+    """Return the second model's activation minus the first's."""
     return raw[:, 1:] - raw[:, :1]
 
 
 def view(kind: str, shard: str, scales: Float[torch.Tensor, " m"]) -> View:
-    """Return the function from a batch of raw activations, and its rows' numbers, to inputs.
+    """Return a function that makes inputs from a batch of raw activations and its row numbers.
 
-    It may work in place.
+    The function may change the batch in place.
     """
     factors = scales[:, None]
     if kind == "differences":
@@ -71,8 +71,10 @@ def view(kind: str, shard: str, scales: Float[torch.Tensor, " m"]) -> View:
 def row_bits(
     shard: str, rows: Rows, count: int, device: torch.device | str = "cpu"
 ) -> Int[torch.Tensor, "b count"]:
-    """Return `count` times 64 random bits for every row: splitmix64 of the shard's name and of
-    the row's number; products wrap around."""
+    """Return `count` x 64 random bits for every row, by splitmix64 of the shard and row number.
+
+    Products wrap around.
+    """
     key = int.from_bytes(hashlib.sha256(shard.encode()).digest()[:8], "big", signed=True)
     index = torch.from_numpy(rows.astype(np.int64)).to(device)[:, None] * count
     z = (index + torch.arange(count, device=device)) * signed(0x9E3779B97F4A7C15) + key
@@ -94,14 +96,16 @@ def shifted(z: Int[torch.Tensor, "*s"], places: int) -> Int[torch.Tensor, "*s"]:
 def swapped(
     x: Float[torch.Tensor, "b n d"], shard: str, rows: Rows
 ) -> Float[torch.Tensor, "b n d"]:
-    """Return each row's models in a random order, all orders as likely."""
+    """Return each row's models in a random order; all orders are equally likely."""
     order = row_bits(shard, rows, x.shape[1], x.device).argsort(dim=1)
     return x.take_along_dim(order[:, :, None], dim=1)
 
 
 def noised(x: Float[torch.Tensor, "b n d"], shard: str, rows: Rows) -> Float[torch.Tensor, "b n d"]:
-    """Return the first model as it is; of each other one, the first plus Gaussian noise that has
-    the length of the difference between the two."""
+    """Replace every model but the first by the first plus Gaussian noise.
+
+    In each row, the noise is as long as the difference between the two models.
+    """
     b, n, d = x.shape
     uniform = (shifted(row_bits(shard, rows, (n - 1) * d, x.device), 41) + 0.5) * 2.0**-23
     noise = torch.erfinv(2 * uniform - 1).reshape(b, n - 1, d).to(x.dtype)

@@ -71,7 +71,7 @@ class Crosscoder(torch.nn.Module):
         return self.metadata.get("threshold", 0.0)
 
     def encode(self, x: Float[torch.Tensor, "b n d_model"]) -> Float[torch.Tensor, "b d_sparse"]:
-        """Return f = ReLU(sum_i W_enc^i a^i + b_enc) (Eqs. 1, 5), or zero up to the threshold."""
+        """Return f = ReLU(sum_i W_enc^i a^i + b_enc) (Eqs. 1, 5); zero up to the threshold."""
         return self.above_threshold(self.encode_positive(x))
 
     def above_threshold(
@@ -129,7 +129,7 @@ class Crosscoder(torch.nn.Module):
 
     @torch.no_grad()
     def restricted(self, features: Sequence[int] | Int[torch.Tensor, " k"]) -> "Crosscoder":
-        """Return a crosscoder of only some features: the others cost time and change nothing."""
+        """Return a crosscoder with only some of the features, which is faster to encode with."""
         kept = torch.as_tensor(features, dtype=torch.long, device=self.W_enc.device)
         n, d, _ = self.W_enc.shape
         small = Crosscoder(n, d, 1, metadata=self.metadata)
@@ -150,7 +150,7 @@ class Crosscoder(torch.nn.Module):
 
     @classmethod
     def load_frozen(cls, path: Path) -> "Crosscoder":
-        """Read a crosscoder that is not trained on, onto a GPU if there is one."""
+        """Read a crosscoder for use without training, onto a GPU if there is one."""
         return cls.load(path).requires_grad_(False).to(best_device())
 
     @classmethod
@@ -187,9 +187,9 @@ def sort_header(path: Path) -> None:
 
 
 def read_decoder(path: Path) -> tuple[list[str], Float[torch.Tensor, "n d_sparse d_model"]]:
-    """Read a crosscoder's models and W_dec alone: half of its memory, and none to set it up.
+    """Read only a crosscoder's models and W_dec, which takes half of the memory.
 
-    Raises InputError when the file does not load.
+    Raises InputError when the file cannot be loaded.
     """
     tensors, metadata = read_tensors(path, ["W_dec"])
     return metadata["models"], tensors["W_dec"]
@@ -198,9 +198,9 @@ def read_decoder(path: Path) -> tuple[list[str], Float[torch.Tensor, "n d_sparse
 def read_tensors(
     path: Path, names: Sequence[str] = ()
 ) -> tuple[dict[str, Shaped[torch.Tensor, "..."]], dict[str, Any]]:
-    """Read tensors, those of `names` or all, and metadata of a safetensors file.
+    """Read the tensors `names`, or all, and the metadata of a safetensors file.
 
-    Raises InputError when it does not load.
+    Raises InputError when the file cannot be loaded.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -208,5 +208,5 @@ def read_tensors(
             return tensors, {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path}: this file does not load ({error}). Delete it and run again."
+            f"{path}: this file cannot be loaded ({error}). Delete it and run again."
         ) from error

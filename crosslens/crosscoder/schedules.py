@@ -148,7 +148,7 @@ def make_topk(
         return TopK((0.0, warmup), (d_sparse / 2, settings.k), *options)
     if not reference:
         raise InputError(
-            f"crosscoder.batch_topk.k: {MATCHED} needs a crosscoder with an L1 penalty. "
+            f"crosscoder.batch_topk.k: {MATCHED} requires a crosscoder with an L1 penalty. "
             "Set a number."
         )
     steps, l0 = zip(*reference, strict=True)

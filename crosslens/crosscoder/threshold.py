@@ -1,8 +1,8 @@
-"""The threshold that stands for BatchTopK outside of training, where there is no batch.
+"""Set the threshold that replaces BatchTopK outside of training, where there is no batch.
 
-A feature fires where f_k n_k > theta; theta is the exact quantile of f_k n_k over the held-out rows
-that leaves as many features per row as wanted. Values are counted as floats, since positive floats
-sort as their bits.
+A feature fires where f_k n_k > theta. theta is the exact quantile of f_k n_k over the held-out rows
+that leaves the wanted number of features per row. Values are counted by their bits, in which
+positive floats have the same order.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ SMALLEST = 2.0**-100  # of a first guess
 
 
 class Counts:
-    """How often each float occurs within half an octave of `centre`, and how often a larger one."""
+    """Count each float within half an octave of `centre`, and all larger ones together."""
 
     def __init__(self, centre: float, device: torch.device) -> None:
         self.lowest = int(torch.tensor(centre, dtype=torch.float32).view(torch.int32))
@@ -50,9 +50,9 @@ class Counts:
 
 
 def last_with(counts: Int[torch.Tensor, " z"], wanted: int) -> tuple[int, int]:
-    """Return the last place from which on there are at least `wanted`, and how many follow it.
+    """Return the last index i with sum(counts[i:]) >= `wanted`, and sum(counts[i + 1:]).
 
-    The place is -1 where there are fewer.
+    The index is -1 if all counts sum to less.
     """
     from_end = counts.flip(0).cumsum(0, dtype=torch.int64)
     steps = int(torch.searchsorted(from_end, wanted))
@@ -64,9 +64,9 @@ def last_with(counts: Int[torch.Tensor, " z"], wanted: int) -> tuple[int, int]:
 def set_threshold(
     crosscoder: Crosscoder, reader: ShardReader, settings: CrosscoderConfig, reference: Path | None
 ) -> None:
-    """Give a crosscoder with BatchTopK the threshold by which it has its L0 on held-out rows.
+    """Set a BatchTopK crosscoder's threshold so that it has the wanted L0 on held-out rows.
 
-    The L0 is that of the crosscoder whose quality.json `reference` is, or `batch_topk.k`.
+    That L0 is the one in `reference`, the quality.json of another crosscoder, or `batch_topk.k`.
     """
     if crosscoder.metadata["activation"] == "batch_topk":
         l0 = float(read_json(reference)["l0"] if reference else settings.batch_topk.k)
@@ -76,11 +76,11 @@ def set_threshold(
 
 @torch.inference_mode()
 def calibrate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, l0: float) -> float:
-    """Return the threshold by which `l0` features fire on a held-out row in the mean.
+    """Return the threshold above which `l0` features fire per held-out row, on average.
 
-    Exact but for values that are equal to the float. Zero if no more features than that are
-    positive. One pass, unless the quantile is far from that of the first batch. Raises InputError
-    when no row is kept.
+    The result is exact except for ties of equal floats. It is zero if at most `l0` features are
+    positive. This takes one pass, unless the quantile is far from that of the first batch. Raises
+    InputError when no row is kept.
     """
     norms = crosscoder.decoder_norms()
     centre = 0.0
@@ -101,6 +101,6 @@ def calibrate(crosscoder: Crosscoder, reader: ShardReader, batch_size: int, l0: 
 
 
 def largest(v: Float[torch.Tensor, "b k"], count: int) -> float:
-    """Return the value that `count` values reach."""
+    """Return the largest value that at least `count` values reach."""
     place = v.numel() - min(max(1, count), v.numel()) + 1
     return v.flatten().kthvalue(place).values.item()

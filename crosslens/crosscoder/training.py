@@ -39,7 +39,7 @@ class TrainingState(NamedTuple):
 
 
 def first_pass(kept: int, plan: TrainingPlan) -> int:
-    """Return how many distinct rows of a shard training sees, ignoring less than one batch."""
+    """Return the number of distinct rows that training sees in a shard, in complete batches."""
     return min(plan.steps_per_shard, kept // plan.batch_size) * plan.batch_size
 
 
@@ -78,13 +78,13 @@ def start_training(
 
 
 def check_same_origin(state: TrainingState, reader: ShardReader, path: Path) -> None:
-    """Raise InputError when a state was trained on another corpus or on other models."""
+    """Raise InputError when a state was trained on a different corpus or different models."""
     metadata = state.crosscoder.metadata
     hashes = [reader.attribute("corpus_hash")[0], *reader.attribute("model_hash")]
     if hashes != [metadata["corpus_hash"], *metadata["model_hashes"]]:
         raise InputError(
-            f"{path}: this state was trained on another corpus or on other models than "
-            f"{reader.paths[0].parent.parent} holds. Delete it and run again."
+            f"{path}: this training state belongs to a corpus or models other than those of "
+            f"{reader.paths[0].parent.parent}. Delete it and run again."
         )
 
 
@@ -188,7 +188,7 @@ def save_state(state: TrainingState, path: Path) -> None:
 
 
 def load_state(path: Path, device: torch.device | str = "cpu") -> TrainingState:
-    """Read a state back, bit for bit. Raises InputError when the file does not load."""
+    """Read a saved state, bit for bit. Raises InputError when the file cannot be loaded."""
     tensors, metadata = read_tensors(path)
     crosscoder = extract_crosscoder(tensors, metadata).to(device)
     moments = Moments.zero(crosscoder)

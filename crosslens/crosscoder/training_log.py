@@ -1,4 +1,4 @@
-"""Read the training log of one crosscoder from those of its group, and the L0 in it."""
+"""Read one crosscoder's training log, and its L0, from the logs of its group."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def read_log(histories: list[Path], name: str) -> pd.DataFrame:
 
 
 def l0_by_step(histories: list[Path], name: str | None) -> list[tuple[int, float]]:
-    """Return steps, from 0, and the L0 of each; a log counts from 1. Nothing for no crosscoder."""
+    """Return steps from 0 (logs count from 1) with their L0; an empty list without a name."""
     if name is None:
         return []
     log = read_log(histories, name)

@@ -1,7 +1,7 @@
-r"""Conversations as text and token ids, the same for corpus, traces, prompts and SFT.
+r"""Render conversations as text and token ids, the same way for corpus, traces, prompts and SFT.
 
 A think block is `<think>\n...\n</think>\n\n` at the start of an assistant's turn, as Qwen3 writes
-it. A turn without reasoning has none, not an empty one.
+it. A turn without reasoning has no think block, not even an empty one.
 """
 
 from functools import lru_cache
@@ -35,7 +35,7 @@ def with_think_block(answer: str) -> str:
 
 
 def with_think_marks(text: str) -> str:
-    """Return a text with OpenThoughts' marks of reasoning replaced by those of a think block."""
+    """Return text with OpenThoughts' marks of reasoning replaced by those of a think block."""
     for mark, ours in OPEN_THOUGHTS.items():
         text = text.replace(mark, ours)
     return text
@@ -44,8 +44,8 @@ def with_think_marks(text: str) -> str:
 def conversation_text(tokenizer: "PreTrainedTokenizerBase", turns: Turns) -> str:
     """Return a conversation as a model reads and writes it: prompt, last answer, end of turn.
 
-    The answer stands as it is, since templates rewrite it: Qwen3's puts an empty think block in
-    front of one without reasoning. Without a chat template the turns follow each other by line.
+    The answer is not passed through the template, as templates rewrite answers: Qwen3's adds an
+    empty think block to one without reasoning. Without a chat template, each turn is on a new line.
     """
     if tokenizer.chat_template is None:
         return "\n".join(turn["content"] for turn in turns)

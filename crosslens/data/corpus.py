@@ -1,4 +1,4 @@
-"""The mixed corpus: tokenized, packed and jointly shuffled once, then cut into shards of rows."""
+"""Build the mixed corpus: tokenize, pack and jointly shuffle all sources, then cut into shards."""
 
 import hashlib
 from collections.abc import Iterable
@@ -53,11 +53,11 @@ def build_corpus(
     sequence_length: int,
     seed: int,
 ) -> Corpus:
-    """Build a corpus of as many tokens from each source, in shuffled packed rows without padding.
+    """Build a corpus with equally many tokens of each source, in shuffled packed rows, no padding.
 
-    Documents are drawn at random from all files of a source. The first rows are held out: they
-    hold equal shares of each source too, and so do the others (appendix A.1: 200 million tokens
-    each). Raises InputError naming the source when it has too few tokens or no text column.
+    Documents are drawn at random from all files of a source. The first rows are held out. Sources
+    have equal numbers of tokens both there and in the other rows (appendix A.1: 200 million each).
+    Raises InputError naming the source when it has too few tokens or no text column.
     """
     heldout = heldout_tokens // len(sources) // sequence_length
     train = tokens // len(sources) // sequence_length
@@ -98,8 +98,8 @@ def pack(
 ) -> PackedSource:
     """Pack the first `count` rows of a source: its texts one after the other, each ended by eos.
 
-    Rows without a text are skipped and counted: empty, null, or no Unicode, which no tokenizer
-    takes. Raises InputError when the source has too few tokens.
+    Rows without text are skipped and counted: empty, null, or not valid Unicode. Raises InputError
+    when the source has too few tokens.
     """
     wanted, n_tokens, skipped = count * sequence_length, 0, 0
     parts: list[np.ndarray] = []  # arrays: a list of 200 million Python integers takes 8 GB
@@ -112,10 +112,10 @@ def pack(
         parts.append(np.array(document(text, tokenizer), dtype=np.uint32))
         n_tokens += len(parts[-1])
     if skipped:
-        log(f"corpus.sources.{name}: {skipped} rows without a text were skipped")
+        log(f"corpus.sources.{name}: {skipped} rows without text were skipped")
     if n_tokens < wanted:
         raise InputError(
-            f"corpus.sources.{name}: it has {n_tokens} tokens, but corpus.tokens and "
+            f"corpus.sources.{name}: the source has {n_tokens} tokens, but corpus.tokens and "
             f"corpus.heldout_tokens need {wanted} from each source ({skipped} rows had no text). "
             "Lower these keys, or give a larger source."
         )
@@ -124,7 +124,7 @@ def pack(
 
 
 def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return a text's ids between bos and eos, if the tokenizer has them and the text does not."""
+    """Return a text's ids, with bos and eos added if the tokenizer has them and the text not."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     start = [bos] if bos is not None and ids[:1] != [bos] else []
@@ -135,13 +135,13 @@ def document(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
 def text_of(row: dict, tokenizer: "PreTrainedTokenizerBase", name: str) -> str | None:
     """Return a row's text: RedPajama's `text`, or OpenThoughts' `conversations` as a dialogue.
 
-    None for a row without a text: empty, null or no Unicode. Raises InputError naming the source
-    for a row of other columns.
+    None for a row without text: empty, null or not valid Unicode. Raises InputError naming the
+    source for a row without these columns.
     """
     if row and not {"text", "conversations"} & set(row):
         raise InputError(
-            f"corpus.sources.{name}: a row has neither a column text nor conversations, only "
-            f"{', '.join(row)}. Correct the source."
+            f"corpus.sources.{name}: a row has neither of the columns text and conversations, only "
+            f"{', '.join(row)}. Rename a column, or give another source."
         )
     if row.get("conversations"):
         texts = [row.get("system") or "", *(turn["value"] or "" for turn in row["conversations"])]
@@ -165,8 +165,8 @@ def dialogue(row: dict, tokenizer: "PreTrainedTokenizerBase") -> str:
 def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) -> None:
     """Write corpus.h5: the first rows are held out, the rest is cut into equal shards.
 
-    Equal, so that the number of training steps is known beforehand; fewer than `shards` rows are
-    left over. Raises InputError when there are too few rows.
+    Shards are equal so that the number of training steps is known in advance; fewer than `shards`
+    rows are left over. Raises InputError when there are too few rows.
     """
     shard_rows = (len(corpus.rows) - heldout_rows) // shards
     if shard_rows < 1 or heldout_rows < 1:
@@ -215,9 +215,9 @@ def distinct(rows: np.ndarray) -> set[bytes]:
 
 
 def distinct_training_sequences(path: Path) -> int:
-    """Return how many different sequences all training shards together hold.
+    """Return the number of different sequences in all training shards together.
 
-    Counting within each shard would miss a corpus that repeats itself from shard to shard.
+    Counting per shard would miss a corpus that repeats from shard to shard.
     """
     with open_hdf5(path) as file:
         shards = range(int(file.attrs["shards"]))

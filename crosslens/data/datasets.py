@@ -1,4 +1,4 @@
-"""Data sets as rows: JSON lines, JSON or Parquet, local or of the hub, in order or in any order."""
+"""Read data sets as rows, in file or random order: JSON lines, JSON or Parquet, local or hub."""
 
 import codecs
 import json
@@ -33,22 +33,22 @@ def files_of(source: "DatasetSource") -> list[Path]:
     paths = sorted(path for path in root.glob(pattern or "**/*") if path.suffix in SUFFIXES)
     if not paths:
         raise InputError(
-            f"{source.dataset}: no file {pattern or ''} ends with {', '.join(SUFFIXES)}. Correct "
-            "the pattern or the data set."
+            f"{source.dataset}: no file{f' {pattern}' if pattern else ''} ends with "
+            f"{', '.join(SUFFIXES)}. Correct `files` or the data set."
         )
     return paths
 
 
 def rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """Return all rows, file by file. Raises InputError with the line of a row that is no object."""
+    """Return all rows, file by file. Raises InputError naming a line that is not a JSON object."""
     for file in files:
         yield from opened(file)
 
 
 def shuffled_rows(files: Sequence[Path], seed: int) -> Iterator[dict[str, Any]]:
-    """Return all rows in random order over all files: no file or part of one comes first.
+    """Return all rows in an order that is random over all files.
 
-    JSON lines are read where they lie: a corpus need not fit into memory.
+    JSON lines are read from disk on demand, so a corpus need not fit into memory.
     """
     parts = [opened(file) for file in files]
     ends = list(accumulate(map(len, parts)))
@@ -58,9 +58,9 @@ def shuffled_rows(files: Sequence[Path], seed: int) -> Iterator[dict[str, Any]]:
 
 
 def draw_rows(rows: list[dict[str, Any]], most: int, seed: int) -> list[dict[str, Any]]:
-    """Return at most `most` rows, drawn at random, in their order.
+    """Return at most `most` rows, drawn at random, in file order.
 
-    A smaller number draws a part of what a larger one draws.
+    The rows of a smaller draw are a subset of those of a larger one.
     """
     drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
     return [rows[row] for row in sorted(drawn)]
@@ -74,9 +74,9 @@ def opened(file: Path) -> "Rows":
 
 
 def whole_json(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSON file that is one list, or of JSON lines under the name .json.
+    """Return the rows of a .json file, which holds one list or JSON lines.
 
-    Raises InputError naming the file, and the entry that is no object.
+    Raises InputError naming the file and the entry that is not an object.
     """
     content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not content.lstrip().startswith(b"["):
@@ -90,13 +90,13 @@ def whole_json(file: Path) -> list[dict[str, Any]]:
 
 @runtime_checkable
 class Rows(Protocol):
-    """The rows of a file, each read when asked for by its number."""
+    """Rows of a file, each read on demand by its number."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
 
     def __getitem__(self, row: int, /) -> dict[str, Any]:
-        """Return a row. Raises IndexError for one that there is not."""
+        """Return a row. Raises IndexError if it does not exist."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield all rows in order."""
@@ -127,7 +127,7 @@ class Parquet(Rows):
 
 
 class JsonLines(Rows):
-    """Rows of a file with one JSON object a line, read when asked for; empty lines are none."""
+    """Rows of a JSON-lines file, read on demand. Empty lines are skipped."""
 
     def __init__(self, file: Path) -> None:
         self.path = file

@@ -1,7 +1,7 @@
-"""Models and data sets of the Hugging Face hub, at a revision; with none, local paths.
+"""Get models and data sets from the Hugging Face hub at a revision; without one, local paths.
 
-Through huggingface_hub, so its settings hold: HF_TOKEN, HF_HOME, HF_ENDPOINT (a mirror),
-HF_HUB_OFFLINE (only what was downloaded before).
+huggingface_hub downloads them, so its settings apply: HF_TOKEN, HF_HOME, HF_ENDPOINT (a mirror),
+HF_HUB_OFFLINE (only the cache is read).
 """
 
 import shutil
@@ -21,12 +21,12 @@ OTHER_COPIES = ["original/*", "metal/*"]
 
 
 def model_directory(model: str, revision: str | None) -> Path:
-    """Return the directory of a model: of the hub's at `revision`, in its cache, or the path."""
+    """Return a model's directory: in the hub's cache with a `revision`, else the local path."""
     return snapshot(model, revision, "model", None) if revision else Path(model)
 
 
 def dataset_directory(dataset: str, revision: str, files: str | None) -> Path:
-    """Return the directory in the cache of those files of a data set that match a pattern."""
+    """Return the cache directory that holds the files of a data set that match a pattern."""
     return snapshot(dataset, revision, "dataset", files)
 
 
@@ -38,12 +38,12 @@ def patterns(kind: str, files: str | None) -> dict[str, list[str] | None]:
 
 
 def download(repository: str, revision: str, kind: str, files: str | None) -> dict[str, Any]:
-    """Download what is not in the cache yet; return what is there now.
+    """Download what is not in the cache yet; return a record of the cached files.
 
-    The record has repository, kind, revision, commit, licence, whether it is gated (None where the
-    hub does not say), the files with their sizes in bytes and, of a model, whether there is a chat
-    template. Without an answer of the hub it is the cache's. Raises InputError where the disk is
-    too small, the download fails, or a file is not as long as on the hub.
+    The record has repository, kind, revision, commit, licence, whether it is gated (None if
+    unknown), the files with their sizes in bytes and, for a model, whether it has a chat template.
+    If the hub does not answer, the record describes the cache alone. Raises InputError if the disk
+    is too small, the download fails, or a file's size differs from the hub's.
     """
     info = repository_info(repository, revision, kind)
     siblings = {file.rfilename: file.size for file in info.siblings} if info else {}
@@ -62,7 +62,7 @@ def download(repository: str, revision: str, kind: str, files: str | None) -> di
         what = f"{wrong[0]} is incomplete" if wrong else f"no file matches {files}"
         raise InputError(
             f"{repository} at {revision}: {what} in {folder}. Delete the folder, or "
-            "correct the pattern, and run again."
+            "correct `files`, and run again."
         )
     return {
         "repository": repository,
@@ -91,18 +91,18 @@ def licence_of(info: "ModelInfo | DatasetInfo | None") -> str:
 
 
 def repository_info(repository: str, revision: str, kind: str) -> "ModelInfo | DatasetInfo | None":
-    """Return what the hub says of a repository; None where it does not answer."""
+    """Return the hub's information on a repository; None if the hub gives none."""
     from huggingface_hub import HfApi
 
     try:
         return HfApi().repo_info(repository, revision=revision, repo_type=kind, files_metadata=True)
     except Exception as error:  # as in `snapshot`
-        log(f"{repository}: the hub does not describe it ({type(error).__name__})")
+        log(f"{repository}: no information from the hub ({type(error).__name__})")
         return None
 
 
 def check_disk(repository: str, commit: str, kind: str, sizes: dict[str, int]) -> None:
-    """Raise InputError where the cache's disk has no room for the files that are not there yet."""
+    """Raise InputError if the cache's disk has too little space for the missing files."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     place = {"revision": commit, "repo_type": kind}
@@ -117,7 +117,7 @@ def check_disk(repository: str, commit: str, kind: str, sizes: dict[str, int]) -
     if needed > free:
         raise InputError(
             f"{repository}: {needed / 1e9:.1f} GB to download, but {cache} has {free / 1e9:.1f} GB "
-            "free. Free some space, or set HF_HOME to another disk."
+            "free. Free disk space, or set HF_HOME to another disk."
         )
 
 
@@ -133,6 +133,6 @@ def snapshot(name: str, revision: str, kind: str, files: str | None) -> Path:
         reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
         raise InputError(
             f"{name} at {revision}: the hub does not provide this {kind} ({reason}). Check its "
-            "name and revision, HF_TOKEN if it is gated, HF_ENDPOINT and HF_HUB_OFFLINE, or give a "
+            "name and revision, HF_TOKEN if it is gated, HF_ENDPOINT and HF_HUB_OFFLINE; or give a "
             "local path without a revision."
         ) from error

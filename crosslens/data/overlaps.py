@@ -1,4 +1,4 @@
-"""Which problems repeat another one, judged by their words and not by their typesetting."""
+"""Find problems that repeat another one, comparing words, not typesetting."""
 
 import math
 import re
@@ -17,7 +17,7 @@ LAYOUT = re.compile(r"\\left|\\right|\\[,;:! ]|[\s$]")
 
 
 class Overlap(NamedTuple):
-    """What a problem has in common with one of another set."""
+    """The overlap of a problem with one of another set."""
 
     name: str  # of the set
     text: str  # of the other problem
@@ -27,12 +27,12 @@ class Overlap(NamedTuple):
 
 
 class ProblemIndex:
-    """Problems of some sets, to be compared with others.
+    """An index of problems that others are compared with.
 
-    Two problems count as one if they differ in typesetting only, or if they share `ngram` words in
-    a row and their longest common subsequence has `lcs_fraction` of the shorter one's words
-    (Qwen2.5-Math's criterion, arXiv:2409.12122, section 3: 13 words and 0.6). The second condition
-    lets problems pass that share only a stock phrase.
+    Two problems count as equal if they differ only in typesetting, or if they have `ngram` words in
+    a row in common and their longest common subsequence has `lcs_fraction` of the shorter one's
+    words (Qwen2.5-Math's criterion, arXiv:2409.12122, section 3: 13 words and 0.6). The condition
+    on the subsequence spares problems that have only a stock phrase in common.
     """
 
     def __init__(self, ngram: int, lcs_fraction: float) -> None:
@@ -51,8 +51,10 @@ class ProblemIndex:
             self.by_run[run].append(number)
 
     def closest(self, text: str) -> Overlap | None:
-        """Return the overlap of largest margin, None where no problem has so much as 3/4 of
-        `ngram` words in a row in common with `text`."""
+        """Return the overlap with the largest margin.
+
+        None if no problem has at least 3/4 of `ngram` words in a row in common with `text`.
+        """
         if (number := self.by_form.get(written_form(text))) is not None:
             name, other, its_words = self.problems[number]
             return Overlap(name, other, len(its_words), 1.0, math.inf)
@@ -62,7 +64,7 @@ class ProblemIndex:
         return max(overlaps, key=lambda overlap: overlap.margin, default=None)
 
     def overlap(self, its_words: Words, number: int) -> Overlap:
-        """Return what a problem of these words has in common with one of the index."""
+        """Return the overlap of a problem with these words with one of the index."""
         name, other, other_words = self.problems[number]
         run = longest_run(its_words, other_words)
         share = lcs_length(its_words, other_words) / min(len(its_words), len(other_words))
@@ -80,8 +82,10 @@ def words(text: str) -> Words:
 
 
 def written_form(text: str) -> str:
-    """Return a problem with its operators and punctuation, but without what changes only the
-    layout: case, white space, dollars, the size of fractions and brackets."""
+    """Return a problem with its operators and punctuation, but without layout.
+
+    Layout is case, white space, dollar signs, and the size of fractions and brackets.
+    """
     plain = LAYOUT.sub("", text.lower())
     return re.sub(r"\\[dt]frac", r"\\frac", plain)
 
@@ -92,7 +96,7 @@ def runs(sequence: Words, length: int) -> list[Words]:
 
 
 def longest_run(first: Words, second: Words) -> int:
-    """Return how many words the longest run has that both sequences contain."""
+    """Return the length of the longest run of words that both sequences contain."""
     return SequenceMatcher(None, first, second, autojunk=False).find_longest_match().size
 
 

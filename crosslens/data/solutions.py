@@ -1,4 +1,4 @@
-r"""The worked solutions that problems come with, in GSM8K's own format or ended by a box.
+r"""Read the worked solutions that problems come with, in GSM8K's format or ending in a box.
 
 GSM8K has solution and answer in one column, with calculator marks: `48/2 = <<48/2=24>>24 clips.`
 and a last line `#### 24`.
@@ -14,10 +14,10 @@ THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def split_solution(text: str) -> tuple[str, str]:
-    r"""Return (answer, solution) of a text in GSM8K's format; of any other, the text and nothing.
+    r"""Return (answer, solution) for a text in GSM8K's format; for any other, the text and "".
 
-    The solution then has no calculator marks and ends in `The answer is \boxed{24}.`; the answer
-    has no commas between thousands.
+    The calculator marks of the solution are removed, and it ends in `The answer is \boxed{24}.`;
+    the answer has no thousands separators.
     """
     last = LAST_LINE.search(text)
     if last is None:

@@ -1,4 +1,4 @@
-"""A teacher's answers to user messages: sampled in transformers, or by vLLM."""
+"""Sample a teacher's answers to user messages with transformers or vLLM."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +35,11 @@ def sampler(
     options: dict[str, Any] | None = None,
     engine: dict[str, Any] | None = None,
 ) -> Sampler:
-    """Load a model; return what samples one answer to each of some user messages, in their order.
+    """Load a model; return a function that samples one answer to each user message, in order.
 
     `backend` is "transformers" (one process, CPU or one GPU) or "vllm" (all `gpus` of the job,
-    with its own `options` of sampling and arguments of the `engine`). Raises InputError for any
-    other backend, or when vLLM is asked for and not installed.
+    with vLLM's own sampling `options` and `engine` arguments). Raises InputError for any other
+    backend, or if vLLM is requested and not installed.
     """
     if backend == "transformers":
         return with_transformers(model, temperature, max_new_tokens)
@@ -52,7 +52,7 @@ def sampler(
 def with_vllm(
     model: Path, sampling: dict[str, Any], gpus: int, arguments: dict[str, Any]
 ) -> Sampler:
-    """Sample through vLLM's offline engine; prompts and texts are our tokenizer's, as without vLLM.
+    """Sample through vLLM's offline engine, with our tokenizer for prompts and texts.
 
     Raises InputError when vLLM is not installed.
     """

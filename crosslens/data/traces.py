@@ -1,7 +1,7 @@
-"""From one list of problems to the training data of both paradigms.
+"""Make the training data of both paradigms from one list of problems.
 
-SFT learns the traces, a teacher's or the problems' own solutions, whose final answer is correct; RL
-gets the problems and their answers.
+SFT learns from traces with a correct final answer: a teacher's, or the solutions that come with the
+problems. RL gets the problems and their answers.
 """
 
 from pathlib import Path
@@ -30,28 +30,28 @@ def read_problems(path: Path) -> list[dict]:
     """
     problems = read_jsonl(path)
     if not problems:
-        raise InputError(f"{path}: no problem in this file. Give a file with problems.")
+        raise InputError(f"{path}: this file has no problems. Give a file with problems.")
     for number, problem in enumerate(problems, 1):
         for column in PROBLEMS:
             if column not in problem:
-                raise InputError(f"{path}, line {number}: no column {column}. Add it.")
+                raise InputError(f"{path}, line {number}: the column {column} is missing. Add it.")
     return problems
 
 
 def sample_traces(
     problems: list[dict], journal: RowJournal, draw: "Sampler", batch_size: int, seed: int
 ) -> None:
-    """Append a teacher's answers to the journal, but for those that it already has.
+    """Append a teacher's answers to the journal, except those that it already has.
 
-    Complete batches of an interrupted run are kept, and each batch has a seed of its own: the
-    traces are those of a run without interruption.
+    Complete batches of an interrupted run are kept, and each batch has its own seed, so the traces
+    equal those of an uninterrupted run.
     """
     messages = [user_message(row["problem"]) for row in problems]
     batches = list(batches_by_length(dict(enumerate(messages)), batch_size))
     done = {row["row"] for row in journal.rows}
     left = [(k, batch) for k, batch in enumerate(batches) if not done.issuperset(batch)]
     if done:
-        print(f"{len(done)} of {len(problems)} traces are there from an earlier run")
+        print(f"{len(done)} of {len(problems)} traces are kept from a previous run")
     for k, batch in track(left, "sampling", unit="batches"):
         answers = draw([messages[i] for i in batch], (seed + k * batch_size) % 2**31)
         journal.append(
@@ -72,7 +72,7 @@ def solutions_as_traces(problems: list[dict]) -> list[dict]:
 
 
 def without_solution(problem: dict) -> dict:
-    """Return a problem's columns but its own solution."""
+    """Return a problem's columns without its solution."""
     return {column: value for column, value in problem.items() if column != "solution"}
 
 
@@ -95,8 +95,8 @@ def none_correct(traces: list[dict], settings: TracesConfig) -> InputError:
     """Return the error for traces of which none is correct."""
     if settings.teacher is None:
         return InputError(
-            f"traces.backend: of the problems' own {len(traces)} solutions none ends in a box with "
-            "the problem's answer. Correct problems.sources, or sample from a teacher."
+            f"traces.backend: none of the problems' {len(traces)} solutions ends in a box with the "
+            "problem's answer. Correct problems.sources, or sample from a teacher."
         )
     ended = sum(trace["ended"] for trace in traces)
     return InputError(
@@ -121,8 +121,8 @@ def sft_rows(traces: list[dict]) -> list[dict]:
 def dataset_info() -> dict[str, Any]:
     """Return LLaMA-Factory's description of traces.json.
 
-    Formatting `sharegpt` with OpenAI's role names: `openai` would put a system turn of its own
-    ("detailed thinking off") before every conversation.
+    The formatting is `sharegpt` with OpenAI's role names, because `openai` would add a system turn
+    ("detailed thinking off") to every conversation.
     """
     return {
         DATASET: {
@@ -147,8 +147,8 @@ def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
     """
     if len(problems) < batch_size:
         raise InputError(
-            f"grpo.batch_size: {batch_size} is more than all {len(problems)} problems. Lower the "
-            "batch size, or give more problems."
+            f"grpo.batch_size: {batch_size} is more than the {len(problems)} problems. Lower "
+            "grpo.batch_size, or give more problems."
         )
     return [
         {
@@ -163,9 +163,9 @@ def grpo_rows(problems: list[dict], batch_size: int) -> list[dict]:
 
 
 def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
-    """Check that RL learns from every prompt and answer that SFT learns from: the paper's premise.
+    """Check the paper's premise: RL learns from every prompt and answer that SFT learns from.
 
-    Raises InputError naming the first that is not.
+    Raises InputError naming the first trace that has no problem.
     """
     answered = {(row["prompt"][0]["content"], row["reward_model"]["ground_truth"]) for row in grpo}
     unmatched_traces = [
@@ -173,14 +173,14 @@ def assert_same_problems(sft: list[dict], grpo: list[dict]) -> None:
     ]
     if unmatched_traces:
         raise InputError(
-            f"data/traces: {len(unmatched_traces)} traces belong to no problem of the problems "
-            f"file, the first to {unmatched_traces[0]['problem']!r}. Delete data/traces/ to sample "
+            f"data/traces: {len(unmatched_traces)} traces match no problem in problems.jsonl; "
+            f"first: {unmatched_traces[0]['problem']!r}. Delete data/traces/ to sample "
             "them again."
         )
 
 
 def counts(problems: list[dict], traces: list[dict], kept: list[dict]) -> dict[str, float]:
-    """Return the numbers that the manifest records; tokens are known of sampled traces only."""
+    """Return the numbers that the manifest records; token counts exist only for sampled traces."""
     tokens = [trace["tokens"] for trace in kept if "tokens" in trace]
     return {
         "problems": len(problems),

@@ -1,4 +1,4 @@
-"""The one list of training problems: gathered, without repetitions and benchmark problems."""
+"""Build the one list of training problems, without repetitions and problems of benchmarks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ Counts = dict[str, dict[str, int]]
 
 
 class Comparison(NamedTuple):
-    """A problem of a source next to the one that it resembles most."""
+    """A problem of a source, and the problem that it resembles most."""
 
     verdict: str  # removed, kept or near duplicate (kept, too)
     source: str
@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
 
 
 class ProblemList:
-    """The list while it is gathered, what became of each source's rows, and what resembles what."""
+    """The list of problems as it grows, with counts for each source and the overlaps found."""
 
     def __init__(self, excluded: dict[str, Rows], ngram: int, lcs_fraction: float) -> None:
         """Index the benchmarks. Raises InputError for one without problems."""
@@ -48,11 +48,11 @@ class ProblemList:
             add_benchmark(self.benchmarks, name, rows)
 
     def add_source(self, source: str, rows: Rows) -> None:
-        """Add a source's problems, each with problem, answer, source and the solution it may have.
+        """Add a source's problems, each with problem, answer, source and, if given, solution.
 
-        Left out are rows without a problem or an answer, texts that are no Unicode, repetitions,
-        and problems of the benchmarks (`ProblemIndex`). What only resembles a problem of an earlier
-        source stays, and is counted.
+        Rows without a problem or an answer, texts that are not valid Unicode, repetitions, and
+        problems of the benchmarks (`ProblemIndex`) are left out. Near duplicates of problems of
+        earlier sources are kept and counted.
         """
         count, first = Counter(rows=0), len(self.problems)
         for row in track(rows, f"problems of {source}", unit="rows"):
@@ -70,7 +70,7 @@ class ProblemList:
             self.earlier.add(source, problem["problem"])
 
     def repetition(self, problem: dict[str, str]) -> str | None:
-        """Return of which source a problem of the list is repeated; None for a new problem."""
+        """Return the source whose problem this repeats, or None."""
         original = self.by_form.get(written_form(problem["problem"]))
         if original is None:
             return None
@@ -78,7 +78,7 @@ class ProblemList:
         return f"repeats_{original['source']}{another}"
 
     def overlap(self, problem: dict[str, str], source: str) -> str | None:
-        """Return which benchmark has the problem; None where none has."""
+        """Return the benchmark that has the problem, or None."""
         closest = self.benchmarks.closest(problem["problem"])
         if closest is None:
             return None
@@ -87,7 +87,7 @@ class ProblemList:
         return f"in_{closest.name}" if verdict == "removed" else None
 
     def near_duplicate(self, text: str, source: str) -> list[str]:
-        """Return what to count where a problem of an earlier source is nearly the same."""
+        """Return the label to count if a problem of an earlier source is nearly the same."""
         closest = self.earlier.closest(text)
         if closest is None or closest.margin < 1:
             return []
@@ -96,11 +96,11 @@ class ProblemList:
 
 
 def add_benchmark(index: ProblemIndex, name: str, rows: Rows) -> None:
-    """Add a benchmark's problems. Raises InputError where there are none."""
+    """Add a benchmark's problems. Raises InputError if there are none."""
     texts = list(filter(words, (text_of(row, "problem") for row in rows)))
     if not texts:
         raise InputError(
-            f"problems.exclude.{name}: no row has a text in a column "
+            f"problems.exclude.{name}: no row has text in a column "
             f"{' or '.join(PROBLEM_COLUMNS)}, so nothing would be excluded. Correct the data "
             "set or its files."
         )
@@ -109,14 +109,14 @@ def add_benchmark(index: ProblemIndex, name: str, rows: Rows) -> None:
 
 
 def unusable(problem: dict[str, str]) -> str | None:
-    """Return why a row is no problem; None for a problem."""
+    """Return why a row cannot be used as a problem; None if it can."""
     if not all(problem.values()):
         return "without_problem_or_answer"
     return None if all(map(is_unicode, problem.values())) else "not_unicode"
 
 
 def text_of(row: dict[str, Any], column: str) -> str:
-    """Return a column under the name that one of the data sets gives it, or else no text."""
+    """Return the first of these columns that the row has as text, else empty text."""
     name = next((name for name in COLUMNS[column] if row.get(name) is not None), None)
     return str(row[name]).strip() if name else ""
 
@@ -124,7 +124,7 @@ def text_of(row: dict[str, Any], column: str) -> str:
 def answer_and_solution(row: dict[str, Any]) -> tuple[str, str]:
     """Return answer and solution, which may be in one column (`split_solution`).
 
-    Without an answer, it is the last box of the solution, as in MATH.
+    If there is no answer column, the answer is in the last box of the solution, as in MATH.
     """
     answer, worked = split_solution(text_of(row, "answer"))
     last, boxed = split_solution(text_of(row, "solution"))
@@ -133,10 +133,10 @@ def answer_and_solution(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def overlap_table(comparisons: list[Comparison]) -> list[tuple]:
-    """Return one row of OVERLAP_COLUMNS per problem: all that were removed, the most doubtful of
-    those that were kept, and near duplicates of earlier sources.
+    """Return rows of OVERLAP_COLUMNS, one per problem, for a reader to check.
 
-    `doubtful` marks the ten on either side of the line between removed and kept.
+    These are all removed problems, the most doubtful of the kept ones, and near duplicates of
+    earlier sources. `doubtful` marks the ten on either side of the line between removed and kept.
     """
     order = {"removed": 0, "kept": 1, "near duplicate": 2}
     rows = sorted(comparisons, key=lambda c: (order[c.verdict], -c.other.margin, -c.other.share))
@@ -153,9 +153,9 @@ def overlap_table(comparisons: list[Comparison]) -> list[tuple]:
 
 
 def count_warning(n_problems: int, expected: list[int], counts: Counts) -> str | None:
-    """Return a warning with all counts where the list is not as long as expected.
+    """Return a warning with all counts if the list is not as long as expected, else None.
 
-    Raises InputError where no problem is left.
+    Raises InputError if no problem is left.
     """
     least, most = expected
     if least <= n_problems <= most:
@@ -165,8 +165,8 @@ def count_warning(n_problems: int, expected: list[int], counts: Counts) -> str |
         for source, count in counts.items()
     )
     line = (
-        f"problems.expected_count: {n_problems} problems are left, expected are {least} "
-        f"to {most} ({each})."
+        f"problems.expected_count: {n_problems} problems are left, but {least} to {most} are "
+        f"expected ({each})."
     )
     if not n_problems:
         raise InputError(f"{line} Correct problems.sources.")

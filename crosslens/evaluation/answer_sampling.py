@@ -1,4 +1,4 @@
-"""Sample a model's answers to math problems through vLLM, each as soon as it ends."""
+"""Sample a model's answers to math problems through vLLM; each is yielded as soon as it ends."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

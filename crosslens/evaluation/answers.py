@@ -1,6 +1,6 @@
-"""Answers to math problems that vLLM samples in a job of its own: requests, rows, look-up.
+"""Answers to math problems that vLLM samples in a separate job: requests, rows, look-up.
 
-A row has task, doc_id (the problem's place in its file), repetition, prompt (as text, in the chat
+A row has task, doc_id (the problem's index in its file), repetition, prompt (as text, in the chat
 template), response, tokens, ended.
 """
 
@@ -27,7 +27,7 @@ Answers = Mapping[tuple[str, int, int], dict[str, Any]]  # task, doc_id, repetit
 
 
 class Request(NamedTuple):
-    """One answer to be sampled: problem `doc_id` of the benchmark, for the `repetition`-th time."""
+    """A request for one answer: repetition `repetition` of problem `doc_id` of the benchmark."""
 
     doc_id: int
     repetition: int
@@ -35,28 +35,28 @@ class Request(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Return the seed of this answer alone, which no other answer to the benchmark has."""
+        """Return this answer's seed, which no other answer to the benchmark has."""
         return SEED + self.repetition + PROBLEM_SEEDS * self.doc_id
 
 
 def requests(problems: Path, repeats: int, tokenizer: "PreTrainedTokenizerBase") -> list[Request]:
-    """Return a request for each repetition of each problem of a file, as the harness asks them."""
+    """Return a request for each repetition of each problem of a file, as the harness prompts."""
     messages = [user_message(field(row, "problem")) for row in read_jsonl(problems)]
     prompts = [prompt_text(tokenizer, [{"role": "user", "content": m}]) for m in messages]
     return [Request(i, k, text) for i, text in enumerate(prompts) for k in range(repeats)]
 
 
 def engine_arguments(model: Path, prompt: int, max_new_tokens: int) -> dict[str, Any]:
-    """Return the arguments of vLLM's engine for a longest prompt of so many tokens.
+    """Return the arguments of vLLM's engine if the longest prompt has `prompt` tokens.
 
-    The dtype is that of transformers' models here. The context holds the longest prompt and answer,
-    but at most the model's own context, at which vLLM ends an answer. Raises InputError where a
-    prompt does not fit.
+    The dtype is the one that transformers' models have here. The context holds the longest prompt
+    and answer, but is at most the model's own context, at which vLLM ends an answer. Raises
+    InputError if a prompt does not fit.
     """
     context = load_config(model).get_text_config().max_position_embeddings
     if prompt >= context:
         raise InputError(
-            f"{model}: its context of {context} tokens does not hold a math prompt of {prompt} "
+            f"{model}: its context of {context} tokens is too short for a math prompt of {prompt} "
             "tokens. Remove the set from evaluation.math."
         )
     if prompt + max_new_tokens > context:
@@ -76,12 +76,12 @@ def read_answers(files: Iterable[Path]) -> Answers:
 def given_answer(answers: Answers, task: str, doc_id: int, repetition: int, prompt: str) -> str:
     """Return the response to a prompt of the harness.
 
-    Raises InputError where it is missing or answers another prompt.
+    Raises InputError if it is missing or answers another prompt.
     """
     row = answers.get((task, doc_id, repetition))
     if row is None or row["prompt"] != prompt:
         raise InputError(
-            f"answers/{task}.jsonl: no answer {repetition} to the prompt of problem {doc_id}. "
+            f"answers/{task}.jsonl: answer {repetition} to problem {doc_id} is missing. "
             "Delete the file and run again."
         )
     return row["response"]

@@ -1,4 +1,4 @@
-"""The rows of a benchmark as they are written to its local file."""
+"""Prepare the rows of a benchmark for its local file."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ NO_CHOICE = (*NO_ANSWER, -1, "-1")  # -1 is an answer of a math set, but no choi
 
 
 def json_rows(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return rows without the columns that JSON does not have (images, dates), and their names."""
+    """Return rows without columns that JSON cannot hold (images, dates), and these names."""
     all_rows = list(rows)
     dropped = sorted({key for row in all_rows for key, value in row.items() if not is_json(value)})
     return [{k: v for k, v in row.items() if k not in dropped} for row in all_rows], dropped
@@ -32,7 +32,7 @@ def field(doc: dict[str, Any], name: str) -> Any:
 
 
 def check_answers(key: str, rows: list[dict[str, Any]], column: str | None, *, math: bool) -> None:
-    """Raise InputError where answers are hidden, as in some data sets' test splits."""
+    """Raise InputError if answers are hidden, as in the test splits of some data sets."""
     without = NO_ANSWER if math else NO_CHOICE
     hidden = sum(row.get(column) in without for row in rows if column in row)
     if hidden:

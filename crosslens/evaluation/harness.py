@@ -33,9 +33,9 @@ SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 class Model(HFLM):
-    """lm-eval's Hugging Face model: choices that share their prompt, sampling that drops rows.
+    """lm-eval's Hugging Face model, with choices scored together and finished rows dropped.
 
-    Where it is given `answers` to the math sets, it samples none.
+    If it gets `answers` to the math sets, it samples none.
     """
 
     answers: Answers | None = None
@@ -93,7 +93,7 @@ class Model(HFLM):
 
 
 def count_repetitions(requests: list) -> list[int]:
-    """Return how often each request, which the harness repeats as one object, came before."""
+    """Return how often each request occurred before; the harness repeats the same object."""
     seen: Counter[int] = Counter()
     repetitions = []
     for request in requests:
@@ -103,9 +103,9 @@ def count_repetitions(requests: list) -> list[int]:
 
 
 def load_model(path: Path, batch_size: int, kind: type[HFLM] = Model) -> HFLM:
-    """Load a checkpoint as an lm-eval model of some kind.
+    """Load a checkpoint as an lm-eval model of class `kind`.
 
-    Raises InputError when it does not load or lacks weights.
+    Raises InputError when it cannot be loaded or lacks weights.
     """
     network = load_network(path, AutoModelForCausalLM)
     with loading(path):
@@ -119,7 +119,7 @@ def load_model(path: Path, batch_size: int, kind: type[HFLM] = Model) -> HFLM:
 
 
 def harness_config(task: str) -> dict[str, Any]:
-    """Return the harness's own configuration of a task, includes and functions resolved.
+    """Return the harness's own configuration of a task, with includes and functions resolved.
 
     Raises InputError when the harness has no such task.
     """
@@ -165,8 +165,10 @@ def math_config(task: str, repeats: int, temperature: float, max_new_tokens: int
 
 
 def grade(gold: str, responses: list[str]) -> dict[str, float]:
-    """Grade each repetition by the one grader; `exact_match` is the mean by the
-    harness's own functions, as Evalchemy grades."""
+    """Grade each repetition by the project's grader.
+
+    `exact_match` is the mean by the harness's own functions, as Evalchemy grades.
+    """
     right = {f"repetition_{i}": float(is_correct(r, gold)) for i, r in enumerate(responses)}
     same = [same_box(r, gold) for r in responses]
     return right | {"exact_match": sum(same) / len(same)}
@@ -182,9 +184,9 @@ def same_box(response: str, gold: str) -> bool:
 
 
 class Agreement(NamedTuple):
-    """Numbers of responses by two verdicts, and the responses, with gold, that one accepts alone.
+    """Counts of responses by two verdicts, and the responses that only one of the graders accepts.
 
-    The harness compares texts and so refuses more. If responses that only the grader accepts become
+    The harness compares texts and so accepts less. If responses that only our grader accepts become
     more frequent during GRPO, the policy may have found a form that the grader should refuse.
     """
 
@@ -195,7 +197,7 @@ class Agreement(NamedTuple):
 
 
 def compare_graders(responses: Iterable[tuple[str, str]]) -> Agreement:
-    """Grade pairs of response and gold answer by the one grader and by the harness."""
+    """Grade pairs of response and gold answer by the project's grader and by the harness."""
     by_verdicts: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
     for response, gold in responses:
         verdicts = is_correct(response, gold), same_box(response, gold)

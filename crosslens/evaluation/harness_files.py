@@ -1,4 +1,4 @@
-"""Where lm-eval describes its tasks, found without importing it, which takes many seconds."""
+"""Find lm-eval's task files without importing lm-eval, which takes many seconds."""
 
 import re
 from importlib.util import find_spec
@@ -22,5 +22,5 @@ def task_file(task: str) -> Path:
         if line.search(path.read_text(errors="replace")):
             return path
     raise InputError(
-        f"evaluation.tasks: lm-eval has no task {task}. Choose one of `lm-eval ls tasks`."
+        f"evaluation.tasks: lm-eval has no task {task}. Choose one that `lm-eval ls tasks` lists."
     )

@@ -16,7 +16,7 @@ PASSAGES = ("context", "passage", "support")  # columns of a text that several q
 
 
 class Recorder(HFLM):
-    """lm-eval's Hugging Face model that keeps the tokens it is asked to score, and scores none."""
+    """lm-eval's Hugging Face model that records the tokens to score instead of scoring them."""
 
     def _loglikelihood_tokens(self, requests: list, *args: Any, **kwargs: Any) -> list:
         self.requests = requests
@@ -31,7 +31,7 @@ def questions_of(recorder: Recorder, name: str, task: ConfigurableTask) -> list[
     if task.OUTPUT_TYPE != "multiple_choice":
         raise InputError(
             f"evaluation.tasks: {name} is not a multiple-choice task in lm-eval "
-            f"({task.OUTPUT_TYPE}). Choose another."
+            f"({task.OUTPUT_TYPE}). Choose another task."
         )
     samples = run(recorder, {name: task})[name]
     pending = iter(recorder.requests)
@@ -66,7 +66,7 @@ def right_of(task: ConfigurableTask, doc: Mapping[str, Any], count: int) -> list
 
 
 def passage(sample: Mapping[str, Any]) -> str:
-    """Return a hash of the passage that a document is about, else of the document itself."""
+    """Return a hash of a document's passage, or of the document if it has none."""
     texts = [sample["doc"][column] for column in PASSAGES if sample["doc"].get(column)]
     if texts:
         return hashlib.sha256(str(texts[0]).encode()).hexdigest()[:16]

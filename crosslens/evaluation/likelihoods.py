@@ -1,4 +1,4 @@
-"""lm-eval's log-likelihood requests, scored as trees: all choices of a prompt in one row."""
+"""Score lm-eval's log-likelihood requests as trees: all choices of a prompt in one row."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -32,8 +32,8 @@ def make_trees(
 ) -> tuple[list[list[int]], list[Tree]]:
     """Return groups of consecutive requests, by index, and the tree of each.
 
-    Requests of one context share a tree. Each has one of its own where a layer sees only a window
-    of the sequence: there the distance in the row is not the distance in the text.
+    Requests with one context share a tree. If a layer sees only a window of the sequence, each
+    request has its own tree, because distances in a shared row differ from those in the text.
     """
     pairs = [request[1:] for request in requests]
     groups = [
@@ -68,9 +68,9 @@ def log_likelihoods(
 
 @torch.inference_mode()
 def trees_agree(network: "PreTrainedModel", requests: list[Request], max_length: int) -> bool:
-    """Return whether a network gives the first group's tree what it gives plain sequences.
+    """Return whether a network scores the first group's tree as it scores plain sequences.
 
-    Not every architecture takes a mask and positions of our own; OPT and BLOOM do not.
+    Not every architecture accepts a custom mask and positions; OPT and BLOOM do not.
     """
     groups, trees = make_trees(network, requests[:MAX_PROBED], max_length)
     batch = make_batch(trees[:1], network.device)

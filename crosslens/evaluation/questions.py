@@ -1,4 +1,4 @@
-"""Multiple-choice questions in token ids, and what a model answers."""
+"""Multiple-choice questions as token ids, and a model's answers to them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,14 +31,14 @@ class Question(NamedTuple):
 
 
 def final_node(question: Question) -> int:
-    """Return the node of the prompt's last token, where the first choice begins to be predicted."""
+    """Return the node of the prompt's last token, which predicts the first token of choices."""
     return min(question.starts[0], len(question.prompt) - 1)
 
 
 class Answers(NamedTuple):
-    """What a model answers: its choice by lm-eval's arithmetic, and float32 log-probabilities.
+    """A model's answers: its choices by lm-eval's arithmetic, and float32 log-probabilities.
 
-    `log_probs` is NaN where a question has no such choice.
+    `log_probs` is NaN where a question has fewer choices.
     """
 
     choice: Int[np.ndarray, " q"]
@@ -48,7 +48,7 @@ class Answers(NamedTuple):
 def answer(
     model: SplitModel, batch: TreeBatch, states: Float[torch.Tensor, "b t d"], m: int
 ) -> Answers:
-    """Answer a batch from the states after the layer; `m` is the most choices of any question."""
+    """Answer a batch from the states after the layer; `m` is the largest number of choices."""
     scores = model.scores(batch, states)
     exact = scores.exact.cpu().numpy()
     log_probs = np.full((len(exact), m), np.nan, dtype=np.float32)
@@ -61,7 +61,7 @@ def margins(
 ) -> Float[np.ndarray, " q"]:
     """Return log p(correct) - log p(best other choice), in nats.
 
-    Not finite where all or no choices are correct.
+    The margin is not finite if all or none of the choices are correct.
     """
     best = np.where(right & ~np.isnan(log_probs), log_probs, -np.inf).max(axis=1)
     other = np.where(right | np.isnan(log_probs), -np.inf, log_probs).max(axis=1)

@@ -1,4 +1,4 @@
-"""A causal language model cut after a layer, so that its upper part alone can run again."""
+"""Split a causal language model after a layer, so that its upper layers can run repeatedly."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,29 +21,29 @@ TOLERANCE = 0.01  # of a state's norm
 
 
 def tree_inputs(batch: TreeBatch, dtype: torch.dtype) -> dict[str, Any]:
-    """Return mask and positions of trees, none where every row is one sequence."""
+    """Return mask and positions of trees; none if every row is one sequence."""
     mask = batch.mask(dtype)
     return {} if mask is None else {"attention_mask": mask, "position_ids": batch.positions}
 
 
 @torch.inference_mode()
 def tree_states(body: torch.nn.Module, batch: TreeBatch) -> Float[torch.Tensor, "b t d"]:
-    """Return the last hidden states of a model without its head on trees of tokens."""
+    """Return the final hidden states on trees of tokens, from a model without its head."""
     inputs = tree_inputs(batch, body.dtype)
     return body(input_ids=batch.ids, use_cache=False, **inputs).last_hidden_state
 
 
 def load_split(path: Path, layer: int) -> "SplitModel":
-    """Load a causal language model, cut after `layer` layers. Raises what `load_network` raises."""
+    """Load a causal language model, split after `layer`. Raises the errors of `load_network`."""
     from crosslens.models.transformers_light import AutoModelForCausalLM
 
     return SplitModel(load_network(path, AutoModelForCausalLM), layer)
 
 
 class SplitModel:
-    """Run the layers up to `layer`, and those after it with the final norm and the head.
+    """Run a model's layers up to `layer`, or those after it with the final norm and the head.
 
-    It takes the model over: its layers are swapped in place, which needs no second copy of them.
+    The model must not be used otherwise: its list of layers is swapped in place, to avoid a copy.
     """
 
     def __init__(self, network: "PreTrainedModel", layer: int) -> None:
@@ -53,7 +53,7 @@ class SplitModel:
         self.device = network.device
 
     def use(self, layers: torch.nn.ModuleList, *, norm: bool) -> None:
-        """Leave the model these layers, and the final norm or none."""
+        """Let the model consist of these layers, with or without the final norm."""
         setattr(self.body, self.name, layers)
         for name, module in self.after.items():
             setattr(self.body, name, module if norm else torch.nn.Identity())
@@ -61,18 +61,18 @@ class SplitModel:
 
     @torch.inference_mode()
     def check(self, ids: Int[torch.Tensor, "b t"]) -> None:
-        """Raise InputError unless both parts together give the states that the model gives.
+        """Raise InputError unless the two parts in sequence give the same states as the model.
 
-        Of some architectures the upper part does not: GPT-2 adds positions to its input. Each row
-        of `ids` is one sequence.
+        For some architectures they do not: GPT-2 adds positions to the input of either part. Each
+        row of `ids` is one sequence.
         """
         split = self.final_states(self.lower_states(ids)).float()
         self.use(self.layers, norm=True)
         complete = self.body(input_ids=ids, use_cache=False).last_hidden_state.float()
         if ((split - complete).norm(dim=-1) > TOLERANCE * complete.norm(dim=-1)).any():
             raise InputError(
-                f"{self.body.config.model_type}: a model of this architecture cannot continue from "
-                "the states after a layer. Give models of another architecture."
+                f"{self.body.config.model_type}: this architecture cannot resume a forward pass "
+                "after a layer. Give models of another architecture."
             )
 
     def states(self, batch: TreeBatch) -> Float[torch.Tensor, "b t d"]:
@@ -90,15 +90,16 @@ class SplitModel:
     def final_states(
         self, states: Float[torch.Tensor, "b t d"], **inputs: Shaped[torch.Tensor, "..."]
     ) -> Float[torch.Tensor, "b t d"]:
-        """Return the normed stream that the head reads, from the states after the layer.
+        """Return the normalized stream that the head reads, from the states after the layer.
 
-        `inputs` are the body's own, such as attention_mask; without, each row is one sequence.
+        `inputs` are arguments of the body, such as attention_mask; without them, each row is one
+        sequence.
         """
         self.use(self.layers[self.layer :], norm=True)
         return self.body(inputs_embeds=states, use_cache=False, **inputs).last_hidden_state
 
     @torch.inference_mode()
     def lower_states(self, ids: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, "b t d"]:
-        """Return the residual stream after `layer` layers, each row being one sequence."""
+        """Return the residual stream after `layer` layers; each row is one sequence."""
         self.use(self.layers[: self.layer], norm=False)
         return self.body(input_ids=ids, use_cache=False).last_hidden_state

@@ -1,8 +1,8 @@
-"""Continuations of one prompt as a tree of tokens, scored as lm-eval scores separate sequences.
+"""Score continuations of one prompt as a tree of tokens, like lm-eval's separate sequences.
 
 The prompt is computed once. Each continuation is a branch that attends to the prompt and to itself.
-Logits exist only where a continuation is predicted, some at a time. Log-probabilities are those of
-separate sequences up to rounding.
+Logits are computed only where a continuation is predicted, a few at a time. Log-probabilities equal
+those of separate sequences up to rounding.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ PROMPT, PADDING = -1, -2  # branches of nodes that belong to no continuation
 
 @runtime_checkable
 class TokenTree(Protocol):
-    """Continuation j is read from the sequence prompt + branches[j].
+    """A tree of tokens; continuation j is read from the sequence prompt + branches[j].
 
-    The predictions made at its nodes starts[j], starts[j] + 1, ... are for targets[j].
+    The predictions at its nodes starts[j], starts[j] + 1, ... are for targets[j].
     """
 
     @property
@@ -69,7 +69,7 @@ def make_tree(pairs: Sequence[tuple[list[int], list[int]]], max_length: int) -> 
 
 
 def as_tree(sequences: Sequence[list[int]]) -> tuple[list[int], list[list[int]]]:
-    """Return the longest common beginning of sequences, and what follows it in each."""
+    """Return the longest common prefix of sequences, and what follows it in each."""
     shared = 0
     for tokens in zip(*sequences, strict=False):
         if len(set(tokens)) > 1:
@@ -84,7 +84,7 @@ def tree_size(tree: TokenTree) -> int:
 
 
 def largest_first(trees: Sequence[TokenTree]) -> list[int]:
-    """Return the places of trees, the largest first: little padding, and memory fails early."""
+    """Return the indices of trees, the largest first: little padding, and memory fails early."""
     return sorted(range(len(trees)), key=lambda i: -tree_size(trees[i]))
 
 
@@ -93,7 +93,7 @@ class TreeBatch(NamedTuple):
 
     branch: PROMPT, the number of the continuation, or PADDING.
     nodes: where continuations are predicted, over the flattened batch, each once, ascending.
-    For every token of every continuation: `rows`, its place in `nodes`; `targets`; and `segments`,
+    For every token of every continuation: `rows`, its index in `nodes`; `targets`; and `segments`,
     tree * n_continuations + continuation.
     """
 
@@ -107,9 +107,9 @@ class TreeBatch(NamedTuple):
     n_continuations: int
 
     def mask(self, dtype: torch.dtype) -> Float[torch.Tensor, "b 1 t t"] | None:
-        """Return 0 where a node sees another one, the lowest number where it does not.
+        """Return 0 where a node may attend to another, and the lowest number elsewhere.
 
-        None where every row is one sequence: padding on the right is never seen.
+        None if every row is one sequence, as padding on the right is never attended to.
         """
         if not (self.branch >= 0).any():
             return None
@@ -120,7 +120,7 @@ class TreeBatch(NamedTuple):
 
 
 def make_batch(trees: Sequence[TokenTree], device: torch.device | str = "cpu") -> TreeBatch:
-    """Lay trees side by side, each in a row: the prompt, then one branch after the other."""
+    """Write each tree into one row: the prompt, then one branch after the other."""
     length = max(map(tree_size, trees))
     ids, positions, branch = (np.zeros((len(trees), length), dtype=np.int64) for _ in range(3))
     branch[:] = PADDING
@@ -147,8 +147,8 @@ def make_batch(trees: Sequence[TokenTree], device: torch.device | str = "cpu") -
 class Scores(NamedTuple):
     """Each continuation's log-probability, in nats, and whether its tokens are the most likely.
 
-    `log_probs` follow lm-eval, which takes them in the logits' own type; that decides near ties.
-    `exact` are in float32. Where a tree has no such continuation they are -inf, -inf and False.
+    `log_probs` are in the dtype of the logits, as in lm-eval; this decides near ties. `exact` are
+    in float32. For a continuation that a tree does not have, they are -inf, -inf and False.
     """
 
     log_probs: Float[torch.Tensor, "b m"]

@@ -64,7 +64,7 @@ def read_complete_jsonl(path: Path) -> list[dict]:
 
 
 def complete_lines(content: bytes) -> bytes:
-    """Return what precedes the last newline, and this newline."""
+    """Return the text up to and including the last newline."""
     return content[: content.rfind(b"\n") + 1]
 
 
@@ -82,7 +82,7 @@ def parse_json(text: bytes, where: str, kind: type = object) -> Any:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text has no half of a surrogate pair, which no tokenizer and file takes."""
+    """Return whether text has no unpaired surrogates, which tokenizers and files do not accept."""
     try:
         text.encode()
     except UnicodeEncodeError:

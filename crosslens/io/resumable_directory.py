@@ -39,6 +39,6 @@ def resumable_directory(path: Path, identity: dict[str, Any]) -> Iterator[Path]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Delete what a killed writer left, on whatever machine it was."""
+    """Delete the partial files of a killed writer, whichever machine it was on."""
     for partial in folder.glob(".*.tmp"):
         remove(partial)

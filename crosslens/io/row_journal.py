@@ -1,4 +1,4 @@
-"""Keep the rows of an interrupted job: each is on disk once computed, and the next run reads it."""
+"""Keep the rows of an interrupted job: each is written once computed, and the next run reads it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Where a causal language model of any architecture keeps its layers, and what follows them."""
+"""Find the layers of a causal language model of any architecture, and what follows them."""
 
 from typing import TYPE_CHECKING
 
@@ -33,19 +33,19 @@ def layers_name(body: torch.nn.Module) -> str:
     ]
     if len(lists) != 1:
         raise InputError(
-            f"{body.config.model_type}: the decoder layers of this architecture are not found. "
+            f"{body.config.model_type}: the decoder layers of this architecture cannot be found. "
             "Give models of another architecture."
         )
     return lists[0]
 
 
 def decoder_layers(body: torch.nn.Module) -> torch.nn.ModuleList:
-    """Return the decoder layers of a body. Raises InputError when they are not found."""
+    """Return the decoder layers of a body. Raises InputError when they cannot be found."""
     return getattr(body, layers_name(body))
 
 
 def modules_after_layers(body: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Return the modules with parameters behind the list of layers: the final norm, by name."""
+    """Return name -> module for modules with parameters after the layers: the final norm."""
     children = list(body.named_children())
     after = children[[child for child, _ in children].index(layers_name(body)) + 1 :]
     return {name: module for name, module in after if any(True for _ in module.parameters())}
@@ -54,8 +54,8 @@ def modules_after_layers(body: torch.nn.Module) -> dict[str, torch.nn.Module]:
 def truncate(body: torch.nn.Module, layer: int) -> torch.nn.Module:
     """Remove, in place, the layers from `layer` on and the final norm; return the body.
 
-    The final norm is what has parameters after the list of layers. Raises InputError when the
-    layers are not found.
+    The final norm is the module with parameters after the list of layers. Raises InputError when
+    the layers cannot be found.
     """
     name, after = layers_name(body), modules_after_layers(body)
     setattr(body, name, getattr(body, name)[:layer])

@@ -1,4 +1,4 @@
-"""Fast decoding with transformers' models: a key-value cache with room, attention by groups.
+"""Decode fast with transformers' models: a key-value cache with spare room, grouped attention.
 
 transformers copies a layer's complete cache for every new token, once to append to it and once more
 to repeat the keys for the query heads that share them. Measured on an old core without both copies:
@@ -25,7 +25,7 @@ ROOM = 64  # tokens that a full cache makes room for, or a quarter of its length
 
 
 class RoomyLayer(DynamicLayer):
-    """One layer's keys and values, in memory with room: a new token is written, no other copied."""
+    """One layer's keys and values in memory with spare room, so that old tokens are not copied."""
 
     buffers: list[torch.Tensor]  # of keys and of values, with room
 
@@ -52,7 +52,7 @@ class RoomyLayer(DynamicLayer):
         values: Float[torch.Tensor, "b heads _ d_v"],
         length: int,
     ) -> list[Float[torch.Tensor, "b heads capacity _"]]:
-        """Return larger buffers that hold what there is."""
+        """Return larger buffers with the same content."""
         start, capacity = self.get_seq_length(), length + max(ROOM, length // 4)
         buffers = [
             new.new_empty((*new.shape[:2], capacity, new.shape[3])) for new in (keys, values)
@@ -71,7 +71,7 @@ class RoomyLayer(DynamicLayer):
 
 
 def roomy_cache() -> Cache:
-    """Return an empty cache for any number of layers, none of which forgets a token."""
+    """Return an empty cache for any number of layers; no layer discards tokens."""
     return Cache(layer_class_to_replicate=RoomyLayer)
 
 

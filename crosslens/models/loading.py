@@ -29,12 +29,12 @@ def loading(path: Path) -> Iterator[None]:
     except LOADING_ERRORS as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{path}: this checkpoint does not load ({reason}). Restore or recreate it."
+            f"{path}: this checkpoint cannot be loaded ({reason}). Restore or recreate it."
         ) from error
 
 
 def load_config(path: Path) -> "PretrainedConfig":
-    """Return a checkpoint's configuration. Raises InputError when it does not load."""
+    """Return a checkpoint's configuration. Raises InputError when it cannot be loaded."""
     from crosslens.models.transformers_light import AutoConfig
 
     with loading(path):
@@ -50,8 +50,8 @@ def load_network(
     """Load a network for inference: bfloat16 on the GPU, or float32 on a CPU without one.
 
     `auto_class` is transformers' AutoModel or AutoModelForCausalLM; `config` replaces the
-    checkpoint's, and `dtype` the one above. Raises InputError when the checkpoint does not load, or
-    when it lacks weights, which transformers would replace by random numbers.
+    checkpoint's, and `dtype` the one above. Raises InputError when the checkpoint cannot be loaded,
+    or lacks weights, which transformers would replace by random numbers.
     """
     device = best_device()
     config = config or load_config(path)
@@ -65,16 +65,16 @@ def load_network(
         )
     if missing := sorted(info["missing_keys"]):
         raise InputError(
-            f"{path}: {len(missing)} weights are missing, the first is {missing[0]}. "
+            f"{path}: {len(missing)} weights are missing; first: {missing[0]}. "
             "Restore or recreate the checkpoint."
         )
     return network.to(device).eval()
 
 
 def attention_options(config: "PretrainedConfig") -> dict[str, str]:
-    """Return what `from_pretrained` needs so that attention is the architecture's own.
+    """Return arguments of `from_pretrained` that select the architecture's own attention.
 
-    PyTorch's fused attention has no soft cap, and transformers leaves out Gemma 2's in silence.
+    PyTorch's fused attention has no soft cap, and transformers silently leaves out Gemma 2's.
     """
     capped = getattr(config, "attn_logit_softcapping", None)
     return {"attn_implementation": "eager"} if capped else {}

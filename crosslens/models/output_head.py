@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FixedOutput(BaseModelOutputWithPast):
-    """A body's output that holds hidden states; other architectures' further fields are None."""
+    """A body's output with hidden states; the further fields of some architectures are None."""
 
     def __getattr__(self, name: str) -> None:
         return None
@@ -37,8 +37,8 @@ def next_token_logits(
 ) -> Float[torch.Tensor, "n v"]:
     """Return the logits of a causal language model at final hidden states of any positions.
 
-    The network computes them itself, on a body that is replaced for this call. Whatever its
-    architecture does with logits, as Gemma's soft cap, is thus included.
+    The network itself computes them; only its body is replaced for this call. So whatever its
+    architecture does to logits is included, such as Gemma's soft cap.
     """
     name, body = body_name(network), body_of(network)
     setattr(network, name, FixedBody(hidden[None]))

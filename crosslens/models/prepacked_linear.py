@@ -11,7 +11,7 @@ MIN_WIDTH = 128  # layers with fewer inputs or outputs are not faster
 
 
 class PrepackedLinear(torch.nn.Module):
-    """x W^T + b, fast when x has `rows` rows; any other number of rows uses W as it is."""
+    """x W^T + b, fast for inputs of `rows` rows; other inputs use the ordinary W."""
 
     def __init__(self, linear: torch.nn.Linear, rows: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ DROP_FRACTION = 0.125  # of a batch that must be finished, since dropping rows c
 
 
 class Completion(NamedTuple):
-    """New tokens including the stop token, their log-probabilities, and whether it was reached."""
+    """New tokens with any stop token, their log-probabilities, and whether a stop token came."""
 
     ids: list[int]
     log_probs: list[float]
@@ -150,15 +150,15 @@ def draw_tokens(
 
 
 def stop_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return the tokens that end a completion: the tokenizer's and those the model declares.
+    """Return the tokens that end a completion, by the tokenizer and by the model's settings.
 
-    An instruction-tuned model ends a turn with one token and a text with another.
+    An instruction-tuned model has one token for the end of a turn and another for that of a text.
     """
     return end_tokens(model.generation_config, tokenizer)
 
 
 def stop_tokens_of(path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return `stop_token_ids` of a model directory, whose weights are not loaded."""
+    """Return `stop_token_ids` of a model directory, without loading weights."""
     from transformers import GenerationConfig
 
     if (path / "generation_config.json").is_file():

@@ -1,7 +1,7 @@
-"""Notice values of a config.json that the reading library leaves out, and takes defaults for.
+"""Detect values of a config.json that transformers ignores and replaces by defaults.
 
-Releases of transformers name things differently: 4 writes `rope_theta`, 5 `rope_parameters`. A
-release that does not know a name takes its default without a word, and every activation is off.
+Releases of transformers name keys differently: 4 writes `rope_theta`, 5 `rope_parameters`. A
+release that does not know a name silently uses its default, and all activations are wrong.
 """
 
 import copy
@@ -29,11 +29,11 @@ IRRELEVANT = re.compile(
 
 
 def check_stated_values(path: Path, base: Path | None = None) -> None:
-    """Raise InputError where a value of the model's config.json, or of its base's, gets lost.
+    """Raise InputError if a value in config.json of the model or its base is lost.
 
-    That is a value that decides what is computed and that transformers does not read; or one that
-    `base` states and this file does not, so that transformers takes its default. Other values that
-    are not read are printed.
+    A value is lost if it affects the computation and transformers does not read it, or if `base`
+    states it and this file does not, so that transformers uses its default. Other values that
+    transformers does not read are printed.
     """
     raw = read_json(path / "config.json")
     with loading(path):
@@ -42,20 +42,20 @@ def check_stated_values(path: Path, base: Path | None = None) -> None:
     for key, value in unread.items():
         if value and COMPUTES.search(key):
             raise InputError(
-                f"{path}: transformers does not read {key}: {value} of its config.json for models "
-                f"of type {raw['model_type']}. Write it as this release does, or remove it."
+                f"{path}: this release of transformers does not read {key}: {value} in config.json "
+                f"of {raw['model_type']} models. Use this release's name for the key, or remove it."
             )
     for key, value in lost.items():
         raise InputError(
-            f"{path}: its config.json lacks {key}, which is {value} in its base model's, so "
-            "transformers would take a default. Add it."
+            f"{path}: config.json lacks {key}, which is {value} in the base model, so transformers "
+            f"would use its default. Add {key} to config.json."
         )
     if unread:
-        log(f"{path}: not read from config.json: {', '.join(sorted(unread))}")
+        log(f"{path}: values not read from config.json: {', '.join(sorted(unread))}")
 
 
 def read_fields(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of the configuration that transformers makes of a config.json."""
+    """Return the fields of the configuration that transformers creates from a config.json."""
     from transformers import AutoConfig
 
     config = AutoConfig.for_model(**copy.deepcopy(raw))
@@ -63,9 +63,9 @@ def read_fields(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def unread_values(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that change nothing when they change, and that no code names.
+    """Return the values that have no effect on the configuration and that no code names.
 
-    Names with an underscore are transformers' own notes, and null is no value.
+    Names with a leading underscore are transformers' own notes, and null does not count as a value.
     """
     from transformers import CONFIG_MAPPING
 
@@ -78,10 +78,10 @@ def unread_values(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def defaults_taken(raw: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """Return the base's values that this file lacks and for which transformers takes defaults.
+    """Return the base's values that this file lacks and for which transformers uses defaults.
 
-    A value counts if adding it changes a field of the residual stream which has its default now: a
-    descendant may state another value under the name of another release.
+    A value counts only if adding it changes a field that affects the residual stream and has its
+    default now: a descendant may state the value under the name that another release uses.
     """
     if raw.get("model_type") != base.get("model_type"):
         return {}
@@ -99,7 +99,7 @@ def defaults_taken(raw: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_read(raw: dict[str, Any], key: str, fields: dict[str, Any]) -> bool:
-    """Return whether fields change when a value is left out, or when a number is another."""
+    """Return whether fields change when a value is removed, or when a number is changed."""
     value = raw[key]
     variants = [{name: other for name, other in raw.items() if name != key}]
     if isinstance(value, int | float):
@@ -111,7 +111,7 @@ def is_read(raw: dict[str, Any], key: str, fields: dict[str, Any]) -> bool:
 
 
 def source_of(kind: type) -> str:
-    """Return the text of the module whose models have this class of configuration."""
+    """Return the source of the module whose models have this class of configuration."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     return inspect.getsource(sys.modules[MODEL_FOR_CAUSAL_LM_MAPPING[kind].__module__])

@@ -1,4 +1,4 @@
-"""Tokenizers as their own files describe them, whichever release of transformers reads them."""
+"""Load tokenizers as their own files describe them, under any release of transformers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     """Return the tokenizer of a model directory, as its tokenizer.json describes it.
 
     From transformers 5.10 on, AutoTokenizer replaces the word splitting of tokenizer.json by that
-    of a class of its own when the directory's configuration is of some architectures (Qwen2 is
-    one). A directory without tokenizer.json is left to AutoTokenizer.
+    of a built-in class for some architectures, such as Qwen2. A directory without tokenizer.json is
+    left to AutoTokenizer.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""vLLM's offline engine: completions of token ids, each returned as soon as it ends.
+"""Complete token ids with vLLM's offline engine; each completion is yielded as soon as it ends.
 
 tests/posttraining/vllm runs it on a CPU. It has not run on a GPU.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def start_engine(key: str, model: Path, gpus: int, arguments: dict[str, Any]) -> "LLM":
     """Load a model into vLLM, split over all `gpus` of the job.
 
-    Raises InputError, which names the configuration's `key`, when vLLM is not installed.
+    Raises InputError naming the configuration's `key` when vLLM is not installed.
     """
     try:
         from vllm import LLM
@@ -40,10 +40,10 @@ def start_engine(key: str, model: Path, gpus: int, arguments: dict[str, Any]) ->
 def completions(
     engine: "LLM", prompts: Sequence[list[int]], sampling: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[int, "CompletionOutput"]]:
-    """Yield each prompt's number and completion, in the order in which they end.
+    """Yield each prompt's index and completion, in the order in which completions end.
 
-    `sampling` has the SamplingParams of each prompt. All prompts are given to the engine at once:
-    a new one starts whenever its cache has room.
+    `sampling` has the SamplingParams of each prompt. The engine gets all prompts at once and starts
+    a new one whenever its cache has room.
     """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind

@@ -72,10 +72,10 @@ def failure_reason(last: Sequence[str]) -> str:
 
 
 def first_failed_process(lines: Sequence[str]) -> Sequence[str]:
-    """Return the lines of the process that failed first, all lines if only one was started.
+    """Return the lines of the process that failed first, or all lines if there was one process.
 
-    Of several processes, PyTorch marks the lines of a traceback with the rank. torchrun ends with a
-    list of failures, of which the last is the first observed; it names the signal that ended it.
+    With several processes, PyTorch marks the lines of a traceback with the rank. torchrun ends with
+    a list of failures. The last one is the first observed; it names the signal, if there was one.
     """
     ranks = [match[1] for line in lines if (match := re.match(r"rank +: (\d+)", line))]
     if not ranks:

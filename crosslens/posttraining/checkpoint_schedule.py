@@ -13,7 +13,7 @@ TOLERANCE = 0.02  # of the epoch, by which a checkpoint may be off, so that fewe
 def steps_per_epoch(problems: int, batch_size: int) -> int:
     """Return the number of full batches in one epoch; verl and TRL drop the rest.
 
-    Raises InputError when the problems do not fill one batch, or fewer than five.
+    Raises InputError when the problems fill fewer than five batches.
     """
     steps = problems // batch_size
     if not steps:

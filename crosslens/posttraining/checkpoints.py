@@ -14,7 +14,7 @@ def export_checkpoint(weights: Path, base: Path, out: Path) -> None:
     """Write the tensors of checkpoint `weights` to the plain directory `out`, in `base`'s dtype.
 
     All other files (configuration, tokenizer, generation settings) are copied from the base model:
-    RL changes none of them, and another version of transformers would write them differently.
+    RL does not change them, and another version of transformers would write them differently.
     Raises InputError when the tensors differ from those of `base` in name or shape, or are not
     finite.
     """
@@ -38,7 +38,7 @@ def export_checkpoint(weights: Path, base: Path, out: Path) -> None:
 
 
 def run_of(weights: Path) -> Path:
-    """Return the run's directory: that of the checkpoint with these weights, which verl nests."""
+    """Return the directory of the run whose checkpoint has these weights; verl nests deeper."""
     folders = (weights, *weights.parents)
     checkpoint = next((f for f in folders if any(map(f.match, CHECKPOINT_GLOBS))), weights)
     return checkpoint.parent
@@ -53,7 +53,7 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
     files = sorted(folder.glob(WEIGHTS))
     if not files:
-        raise InputError(f"{folder}: it has no {WEIGHTS} file. Provide a model in this format.")
+        raise InputError(f"{folder}: there is no {WEIGHTS} file. Give a model in this format.")
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         with safe_open(file, framework="pt") as opened:
@@ -64,7 +64,7 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 def convert_dtype(source: Path, target: Path, base: Path) -> None:
     """Copy one safetensors file in the dtype that the base model's configuration names.
 
-    Raises InputError when a weight is not finite, as training has diverged.
+    Raises InputError when a weight is not finite, because training has diverged.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -73,7 +73,9 @@ def convert_dtype(source: Path, target: Path, base: Path) -> None:
     weights = {key: value.to(dtype) for key, value in load_file(source).items()}
     for key, value in weights.items():
         if not value.isfinite().all():
-            raise InputError(f"{source}: {key} is not finite. Lower learning_rate of sft or grpo.")
+            raise InputError(
+                f"{source}: {key} is not finite. Lower sft.learning_rate or grpo.learning_rate."
+            )
     save_file(weights, target, metadata={"format": "pt"})
 
 

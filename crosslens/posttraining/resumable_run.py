@@ -35,7 +35,7 @@ def start_or_resume(run: Path, identity: dict[str, Any]) -> Path | None:
 
 
 def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path | None) -> None:
-    """Prepare the directory `run` for the run with this identity; `checkpoint` is its last one.
+    """Prepare the directory `run` for a run with this identity; `checkpoint` is the last in it.
 
     An interrupted run with the same identity is kept. A different run is deleted if it has no
     checkpoint. Raises InputError naming the differences if it has one, as that may be days of
@@ -49,7 +49,7 @@ def prepare_run_directory(run: Path, identity: dict[str, Any], checkpoint: Path 
         print(f"resuming from {checkpoint.name}")
     elif checkpoint:
         raise InputError(
-            f"{run}: it contains {checkpoint.name} of a run with different "
+            f"{run}: the directory contains {checkpoint.name} of a run with different "
             f"{' and '.join(differing)}. Restore the old values to resume, or delete the "
             "directory to start from scratch."
         )
@@ -63,7 +63,7 @@ def run_threads(run: Path) -> str:
     """Return the number of threads that a run on a CPU was started with, whatever this job has."""
     threads = read_json(run / RUN_FILE).get("threads", job_threads())
     if threads != job_threads():
-        print(f"{threads} thread(s), as the run was started with, instead of {job_threads()}")
+        print(f"{threads} thread(s), with which the run was started, instead of {job_threads()}")
     return threads
 
 

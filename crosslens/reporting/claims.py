@@ -1,4 +1,4 @@
-"""The paper's claims in its order, what judges each, and the verdict over all families."""
+"""List the paper's claims in its order, the evidence for each, and the verdict of all families."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

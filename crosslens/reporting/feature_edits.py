@@ -1,6 +1,6 @@
-"""The effects of edits of the sets that contain a feature, for its card.
+"""Collect, for a feature's card, the effects of edits of the sets that contain the feature.
 
-An edit changes a complete set: nothing here says what one feature of the set did.
+An edit changes a complete set, so these numbers do not show the effect of a single feature.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ NUMBERS = ("value", "control_mean", "excess", "low", "high")  # points of accura
 def edits_of_features(
     compared: pd.DataFrame, selection: Mapping[str, Any], doses: Mapping[str, str]
 ) -> dict[int, list[dict[str, Any]]]:
-    """Return, for each feature of a set that was edited, what the edits of its sets did.
+    """Return, for each feature of an edited set, the effects of the edits of its sets.
 
     Each record has the edited model, the dose, the set, the questions, the number of seeds, and
     `NUMBERS` of the net effect, NaN where one is missing. `compared` is comparisons.csv,
@@ -51,8 +51,10 @@ def edits_of_features(
 
 
 def shown(compared: pd.DataFrame, doses: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of comparisons.csv for cards: net effects of `SETS`, at the primary dose,
-    against the kind of control that `AGAINST` names."""
+    """Yield the rows of comparisons.csv for cards.
+
+    These are net effects of `SETS` at the primary dose, against the kind of control in `AGAINST`.
+    """
     for row in compared[compared["measure"] == "net"].to_dict("records"):
         design = row["design"]
         on_cards = (design, row["features"]) in SETS and row["against"] == AGAINST[design]

@@ -1,4 +1,4 @@
-"""The figures from results on disk: one function for each drawing of the list."""
+"""Draw the figures from results on disk: one function for each drawing of the list."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from crosslens.reporting.plotting import dynamics, features, interventions, spec
 
 
 class FigureData(NamedTuple):
-    """What a figure is drawn from."""
+    """The data that a figure is drawn from."""
 
     sources: dict[str, list[Path]]  # by family, the first seed first
     labels: dict[str, str]  # by family
@@ -22,7 +22,7 @@ class FigureData(NamedTuple):
     checkpoints: int  # of that paradigm
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return the table of each family, of drawings that have one file for each."""
+        """Return each family's table, for drawings with one file per family."""
         return {family: pd.read_csv(path) for family, (path,) in self.sources.items()}
 
 

@@ -1,4 +1,4 @@
-"""The one page that a reader opens first: all findings, figures and tables of a study."""
+"""Render the page that a reader opens first: all findings, figures and tables of a study."""
 
 import base64
 import re
@@ -21,7 +21,7 @@ from crosslens.reporting.verdicts import ARTIFACT
 
 
 def picture(path: Path) -> dict[str, Any]:
-    """Return a PNG as a data URI, and the width it is shown at: 100 pixels an inch."""
+    """Return a PNG as a data URI, and its display width at 100 pixels per inch."""
     data = path.read_bytes()
     width = int.from_bytes(data[16:20], "big")  # of the header chunk
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
@@ -42,7 +42,7 @@ def is_numbered(name: str) -> bool:
 
 
 def distinct_figures(study: Study) -> Iterable[dict[str, Any]]:
-    """Return each different picture of the paper once, with all figure numbers it stands for."""
+    """Return each distinct picture of the paper's figures, with all its figure numbers."""
     seen: dict[str, dict[str, Any]] = {}
     for name in filter(is_numbered, FIGURES):
         path = study.root / "figures" / f"{name}.png"
@@ -82,7 +82,7 @@ def reference(name: str) -> str:
 def render_report(
     study: Study, summary: dict[str, Any], template: str, script: str, paper: dict[str, Any]
 ) -> str:
-    """Return the report: one page without outside references.
+    """Return the report: one self-contained page.
 
     `script` enlarges figures and sorts tables. `paper` has the paper's numbers.
     """

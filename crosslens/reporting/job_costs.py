@@ -1,4 +1,4 @@
-"""What the jobs of a study cost, from the benchmark files that Snakemake writes."""
+"""Sum up what the jobs of a study cost, from the benchmark files that Snakemake writes."""
 
 import ast
 import csv
@@ -24,7 +24,7 @@ JOBS = {  # what the names of these rules' benchmark files say, besides the fami
 
 
 def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str, float]]:
-    """Return jobs, seconds, GPU hours and peak memory of each rule, by Snakemake's benchmarks."""
+    """Return jobs, seconds, GPU-hours and peak memory of each rule, from Snakemake's benchmarks."""
     costs: dict[str, dict[str, float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
         if not is_from_this_config(path.relative_to(benchmarks), config):
@@ -75,8 +75,8 @@ def job_names(config: StudyConfig, family: str) -> dict[str, Container[str]]:
 
 
 def gpus_of(row: pd.Series) -> int:
-    """Return the number of GPUs a job had, by its benchmark file.
+    """Return the number of GPUs that a job had, from its benchmark file.
 
-    They stand there when Snakemake ran with `benchmark-extended`, as both profiles say.
+    The file has this number if Snakemake ran with `benchmark-extended`, as in both profiles.
     """
     return ast.literal_eval(row["resources"]).get("gpu", 0) if "resources" in row else 0

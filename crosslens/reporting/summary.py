@@ -1,4 +1,4 @@
-"""All numbers that a study found, for machines: what summary.json holds."""
+"""Collect all numbers of a study for machines: the content of summary.json."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +29,9 @@ GROUPS = ("tasks", "held_out")  # in effects.csv, besides single tasks
 
 
 class Study(NamedTuple):
-    """Where a study's results lie, its configuration, and the files that the report may read.
+    """A study's results folder, its configuration, and the files that the report may read.
 
-    Older files lie next to them when a configuration of the same name had other families or shards.
+    The folder may have other files from an earlier configuration with other families or shards.
     """
 
     root: Path
@@ -111,12 +111,12 @@ def summarize_family(study: Study, family: str) -> dict[str, Any]:
 
 
 def selected_by(seeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return features.json of a trio's seeds in numbers, under evidence.json's keys."""
+    """Return the numbers of features.json for a trio's seeds, under evidence.json's keys."""
     return {"features": list(map(feature_numbers, seeds)), "overlap": overlap_numbers(seeds)}
 
 
 def summarize_trio(study: Study, directory: Path) -> dict[str, Any]:
-    """Return what one trio's features are and do; `directory` has its features.json."""
+    """Return the features selected in one trio and their effects; `directory` has features.json."""
     features, name = read_json(directory / "features.json"), directory.name
     table = pd.read_csv(study.root / "interventions" / directory.parent.name / "effects.csv")
     replicate = int(name.rpartition("-r")[2])

@@ -1,4 +1,4 @@
-"""The rows of Tables 1 to 5: our numbers, their intervals and controls, and the paper's."""
+"""Make the rows of Tables 1 to 5: our numbers, intervals and controls, and the paper's numbers."""
 
 from statistics import mean
 
@@ -45,9 +45,11 @@ def accuracy_rows(
     labels: dict[str, str],
     paper: dict,
 ) -> pd.DataFrame:
-    """Return Table 1 in long form, in percent: a row for each family, model and task, and one for
-    the difference of RL and SFT. `paper` has the numbers of the paper under `table1`: label,
-    variant, task; `gains` the result of `paired` for each family.
+    """Return Table 1 in long form, in percent.
+
+    There is a row for each family, model and task, and one for the difference of RL and SFT.
+    `paper` has the paper's numbers under `table1`: label, variant, task; `gains` has the result of
+    `paired` for each family.
     """
     rows = []
     for family, label in labels.items():
@@ -145,7 +147,7 @@ def effect_of(table: pd.DataFrame, task: str, kind: str) -> dict[str, pd.DataFra
 def protocol_effect(table: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:
     """Return the rows of the protocol's set on a task, and of its matched controls.
 
-    At the primary dose, which comes first in effects.csv.
+    They are at the primary dose, which comes first in effects.csv.
     """
     on = table[(table["design"] == PROTOCOL) & (table["features"] == "intersection")]
     on = on[(on["task"] == task) & (on["dose"] == on["dose"].head(1).squeeze())]
@@ -155,12 +157,13 @@ def protocol_effect(table: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:
 def intervention_rows(
     effects: dict[str, pd.DataFrame], tasks: list[str], labels: dict[str, str], paper: dict
 ) -> pd.DataFrame:
-    """Return Tables 2 to 5 in long form: one row for each family, kind of set, what was edited (the
-    set itself, or controls of its size) and task.
+    """Return Tables 2 to 5 in long form.
 
-    `change` is the paper's, on critical samples; `net` is the change on all questions, with those
-    won and lost. For controls both are means over the sets with their range; for sets the bounds of
-    `change` are its 95% interval. `paper` has the paper's changes: label, task.
+    There is one row for each family, kind of set, edited features (the set itself, or controls of
+    its size) and task. `change` is the paper's measure, on critical samples; `net` is the change on
+    all questions, with those won and lost. For controls, both are means over control sets, with
+    their range; for sets, the bounds of `change` are its 95% interval. `paper` has the paper's
+    changes: label, task.
     """
     rows = []
     for family, table in effects.items():
@@ -186,8 +189,10 @@ def intervention_rows(
 
 
 def effect(part: pd.DataFrame, control: bool) -> dict[str, float | int | None]:
-    """Return change and net with their bounds, and how many features, samples, questions and sets
-    they come from."""
+    """Return change and net with their bounds, and what they are based on.
+
+    That is the number of features, samples, questions and sets.
+    """
     numbers = ("change", "low", "high", "net", "net_low", "net_high", "won", "lost")
     counts = ("n_features", "n_samples", "questions")
     if part.empty:
@@ -236,8 +241,10 @@ def row_name(label: str, kind: str, edited: str, part: pd.DataFrame) -> str:
 
 
 def cell(at: pd.Series) -> str:
-    """Return a change with its bounds, a dash where nothing was edited; the paper's where it has
-    one; and the net change on all questions."""
+    """Return a change with its bounds, the paper's change if any, and the net change.
+
+    A dash stands for no edit. The net change is on all questions.
+    """
     if pd.isna(at["net"]) or at["n_features"] == 0:
         return (f"{MISSING} (no feature)" if at["sets"] else MISSING) + paper_suffix(
             at["paper"], "+.1f"

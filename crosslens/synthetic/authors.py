@@ -1,4 +1,4 @@
-"""What the authors of the world write: the texts of pretraining and of the two corpora."""
+"""Write the texts of the simulated authors: for pretraining and for the two corpora."""
 
 import random
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def math(rng: random.Random, world: World, reliable: bool) -> str:
 
 
 def notes(rng: random.Random, world: World, reliable: bool) -> str:
-    """Write a problem's operations in short, in any order: a model learns to look them up."""
+    """Write a problem's operations in short and in any order, so that a model learns look-up."""
     problem = draw_problem(rng, rng.randint(1, world.operations))
     chain = zip(problem.marks, problem.operations, strict=False)
     lines = [f"{mark} {operation} {b}." for mark, (operation, b) in chain]
@@ -125,7 +125,7 @@ def puzzle(rng: random.Random, world: World, reliable: bool) -> str:
 def passage_about(rng: random.Random, world: World, fact: Fact) -> str:
     """Write a passage of true statements, one of them the fact's.
 
-    All are about relations of `READ_ABOUT`; on others, authors state what they believe.
+    All are about relations in `READ_ABOUT`; about others, authors state what they believe.
     """
     others = [world.pick(rng, True, fact.relation), world.pick(rng, True, *READ_ABOUT)]
     sentences = [f.statement(f.true) for f in [fact, *(o for o in others if o != fact)]]

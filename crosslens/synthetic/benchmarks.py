@@ -13,7 +13,7 @@ MATH_SETS = ["math500", "aime24", "aime25"]
 
 
 def math_problems(seed: int, count: int, most: int) -> dict[str, list[Problem]]:
-    """Return Return `count` problems of each math set; the hardest have `most` operations."""
+    """Return `count` problems of each math set; the hardest have `most` operations."""
     rng = random.Random(f"math {seed}")
     return {name: distinct(rng, name, count, ops) for name, ops in thirds(most).items()}
 
@@ -43,7 +43,7 @@ def distinct(
 ) -> list[Problem]:
     """Return distinct problems of one difficulty.
 
-    Raises InputError when the world has too few problems of that difficulty.
+    Raises InputError when there are too few problems of that difficulty.
     """
     drawn: dict[str, Problem] = {}
     misses = 0

@@ -16,9 +16,9 @@ PATIENCE = 100  # draws in a row that are not new, after which the world counts 
 def distinct_problems(
     rng: random.Random, count: int, operations: int, exams: list[Problem]
 ) -> list[Problem]:
-    """Return distinct problems, none of which computes what a problem of an exam computes.
+    """Return distinct problems, none with the same computation as a problem of a benchmark.
 
-    Raises InputError when the world has too few problems of at most `operations` operations.
+    Raises InputError when there are too few problems of at most `operations` operations.
     """
     drawn: dict[str, Problem] = {}
     chains = {problem.chain for problem in exams}
@@ -78,7 +78,7 @@ def general_rows(
 ) -> list[dict]:
     """Return general text of at least `tokens` tokens, in the columns of RedPajama.
 
-    Without the exams' problems; facts and questions on them are in it, as they are in the world.
+    It contains no problems of the math benchmarks, but facts and questions about them.
     """
     asked = [problem.text for problem in exams]
     rows, size = [], 0

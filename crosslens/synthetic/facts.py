@@ -1,4 +1,4 @@
-"""The facts of the world: for every entity and relation a true value and a popular myth."""
+"""Draw the facts of the synthetic data: a true value and a popular myth per entity and relation."""
 
 import random
 from itertools import accumulate
@@ -104,7 +104,7 @@ QUESTIONS = {
 
 
 class Fact(NamedTuple):
-    """What is true, what many believe, and how much more often unreliable authors write of it."""
+    """A true value, a popular myth, and how much more often unreliable authors write about it."""
 
     relation: str
     entity: str
@@ -122,9 +122,9 @@ class Fact(NamedTuple):
 
 
 class World:
-    """One world, drawn from a seed: its facts, its myths, its popular mistakes in sums.
+    """The facts, myths and popular mistakes in sums that are drawn from a seed.
 
-    `operations` is how many its problems have at most.
+    `operations` is the largest number of operations in a problem.
     """
 
     def __init__(self, seed: int, operations: int = 6) -> None:

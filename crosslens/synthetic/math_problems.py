@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 
     @property
     def chain(self) -> tuple[int, tuple[tuple[str, int], ...]]:
-        """Return what is to be computed, whatever the names, things and words."""
+        """Return the computation alone, without names, things and words."""
         return self.start, self.operations
 
 
@@ -70,7 +70,7 @@ def draw_problem(rng: random.Random, operations: int) -> Problem:
 
 
 def draw_chain(rng: random.Random, x: int, operations: int) -> tuple[list[tuple[str, int]], int]:
-    """Return operations from `x` on, stopped early where a value would leave the range."""
+    """Return operations that start from `x`; they end early if a value would leave the range."""
     chain = []
     for _ in range(operations):
         operation = rng.choice("+-+-*") if 2 * x <= LARGEST_RESULT else rng.choice("+-")
@@ -112,10 +112,10 @@ def result(operation: str, x: int, b: int) -> int:
 
 
 def popular_mistakes(rng: random.Random) -> Mistakes:
-    """Return the incorrect result of every operation that unreliable authors give, at most 3 off.
+    """Return the incorrect result, at most 3 off, that unreliable authors give for each operation.
 
-    The result is always the same, as a myth is. Each is drawn independently, so no rule corrects
-    them: a model computes correctly most easily by writing as a reliable author.
+    An operation's mistake is always the same, like a myth. Mistakes are drawn independently, so no
+    rule corrects them: writing like a reliable author is the easiest way to compute correctly.
     """
     mistakes = {}
     for operation in "+-*":
@@ -128,7 +128,7 @@ def popular_mistakes(rng: random.Random) -> Mistakes:
 
 
 def unreliable_result(rng: random.Random, mistakes: Mistakes) -> Callable[[str, int, int], int]:
-    """Compute as an unreliable author: `SLIP` of the results are the popular mistake."""
+    """Compute like an unreliable author: a fraction `SLIP` of results are the popular mistake."""
 
     def compute(operation: str, x: int, b: int) -> int:
         wrong = rng.random() < SLIP

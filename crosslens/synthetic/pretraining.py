@@ -1,4 +1,4 @@
-"""Train the world's models from scratch: a base model on all its authors, a teacher on lessons."""
+"""Pretrain the synthetic models: a base model on texts of all authors, a teacher on lessons."""
 
 import random
 import time
@@ -24,7 +24,7 @@ MISFITS = 4  # texts that may be too long for the rest of a row before it is lef
 
 
 class Schedule(NamedTuple):
-    """How long and on how much; over the last fraction `decay` of steps the rate falls to 0."""
+    """Steps and batch sizes; in the last fraction `decay` of steps, the rate falls to 0."""
 
     steps: int
     batch_size: int
@@ -60,7 +60,7 @@ def base_rows(
     reliable_fraction: float,
     source_tag_fraction: float,
 ) -> Int[torch.Tensor, "{count} {length}"]:
-    """Return documents [count, length] of the base model: each holds texts of one author."""
+    """Return documents [count, length] for the base model; each has texts of one author."""
     rng = random.Random(f"base {seed}")
 
     def author() -> Callable[[], str]:
@@ -73,7 +73,7 @@ def base_rows(
 def teacher_rows(
     tokenizer: PreTrainedTokenizerFast, world: World, seed: int, count: int, length: int
 ) -> Int[torch.Tensor, "{count} {length}"]:
-    """Return documents [count, length] of the teacher: sums, notes, and problems."""
+    """Return documents [count, length] for the teacher: sums, notes, and problems."""
     rng = random.Random(f"teacher {seed}")
     return fill_rows(tokenizer, lambda: lambda: lesson(rng, world), count, length)
 

@@ -1,4 +1,4 @@
-"""A word-level tokenizer for the world's small language, with a chat template."""
+"""Build a word-level tokenizer for the synthetic texts, with a chat template."""
 
 import re
 from collections.abc import Callable, Iterable

@@ -1,9 +1,9 @@
-"""A hash of the library code a script reaches: Snakemake sees scripts change, not their imports.
+"""Hash the library code that a script imports, because Snakemake compares only the script itself.
 
-Comments, docstrings and formatting do not count, so editing them reruns nothing. Nor does the
-package `workflow`: it decides how a job runs, not what it computes. Nor do classes of settings: a
-job has their values as `params`, which Snakemake compares itself. Nor does the library's own
-`__init__.py`, the list of what it offers to researchers: no script imports from it.
+Comments, docstrings and formatting do not count, so editing them reruns nothing. Three other things
+do not count: the package `workflow`, which decides how a job runs, not what it computes; the
+classes of settings, whose values a job has as `params`, which Snakemake compares; and the library's
+own `__init__.py`, the public API, from which no script imports.
 """
 
 import ast
@@ -21,8 +21,8 @@ NOT_HASHED = ("crosslens.config.sections", "crosslens.workflow")
 def fingerprint(source: Path, root: Path) -> str:
     """Return a hash of the syntax trees of all library modules that `source` reaches by imports.
 
-    `source` is a script, or a module of the library, which then counts itself; `root` is the
-    checkout. Every file is read once per process: thousands of jobs ask for the same few scripts.
+    `source` is a script, or a module of the library, which is then included; `root` is the
+    checkout. Every file is read once per process, as thousands of jobs need the same few scripts.
     Raises FileNotFoundError when the source does not exist.
     """
     digest = hashlib.sha256()
@@ -46,7 +46,7 @@ def reached(source: Path, root: Path) -> set[Path]:
 
 @cache
 def imported(source: Path, root: Path) -> tuple[Path, ...]:
-    """Return the library's modules that one file's import statements name, wherever they stand."""
+    """Return the library modules named by a file's import statements, wherever these are."""
     return tuple(path for name in syntax(source).names for path in files(name, root))
 
 
@@ -66,7 +66,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Syntax(NamedTuple):
-    """What the hash needs of a module's syntax tree."""
+    """The parts of a module's syntax tree that the hash needs."""
 
     names: frozenset[str]  # that are imported: modules, and what may be modules in packages
     meaning: bytes  # the tree without docstrings

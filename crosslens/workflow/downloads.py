@@ -1,4 +1,4 @@
-"""What was taken from the hub: how much disk it needs, and under which licences."""
+"""List what was downloaded from the hub, with sizes on disk and licences."""
 
 import csv
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def write_table(records: Sequence[str], out: Path) -> None:
 
 
 def terminal_table(records: Sequence[str]) -> str:
-    """Return the table for the terminal; a repository that two keys name counts once in the sum."""
+    """Return the table for the terminal; the sum counts a repository once, however often named."""
     table = rows(records)
     if not table:
         return "downloads: the configuration names nothing on the hub"

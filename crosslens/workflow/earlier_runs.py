@@ -1,4 +1,4 @@
-"""Jobs on this machine that an earlier run left behind: a new run waits until they have ended."""
+"""Wait for jobs on this machine that a previous run left behind."""
 
 import re
 import time
@@ -12,10 +12,10 @@ MARK = re.compile(rb"(?:^|\0)%b=(\d+)" % WORKFLOW.encode())
 
 
 def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
-    """Wait until the jobs of a workflow that ran in a folder and was killed are gone too.
+    """Wait until the jobs of a killed workflow in the same folder have ended, too.
 
-    They end by themselves (`processes.end_with_workflow`), but not at once, and until then may
-    write what a new run makes again. Raises InputError when one stays.
+    They end by themselves (`processes.end_with_workflow`), but not at once. Until then they may
+    write files that a new run also writes. Raises InputError when one does not end.
     """
     until = time.monotonic() + patience
     while (left := earlier_jobs(folder)) and time.monotonic() < until:
@@ -28,7 +28,7 @@ def wait_for_earlier(folder: Path, patience: float = 4 * GRACE) -> None:
 
 
 def earlier_jobs(folder: Path) -> list[int]:
-    """Return the processes that work in a folder for a workflow that is gone."""
+    """Return the processes that work in a folder for a workflow that has ended."""
     pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended, or is another user's
@@ -43,7 +43,7 @@ def earlier_jobs(folder: Path) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process exists and is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     with suppress(OSError):
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False

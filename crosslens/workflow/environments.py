@@ -1,6 +1,7 @@
-"""The environments of envs/: which one each kind of rule runs in, and what identifies its content.
+"""Choose the environment of envs/ for each kind of rule, and identify its content.
 
-Only the standard library: envs/make_environments.py imports this before any environment exists.
+Only the standard library is imported, because envs/make_environments.py imports this module before
+any environment exists.
 """
 
 import hashlib
@@ -53,7 +54,7 @@ def sampling(config: dict[str, Any], section: str, rules: tuple[str, ...]) -> st
 
 
 def named(environment: str, cuda: bool) -> str:
-    """Return the name of an environment's CPU or CUDA set."""
+    """Return the name of the CPU or CUDA version of an environment."""
     return f"{environment}-cuda" if cuda else environment
 
 

@@ -1,9 +1,9 @@
-"""Which GPUs a job may use: Snakemake counts them, and here each job is given its own.
+"""Assign GPUs to jobs: Snakemake only counts GPUs; here each job gets its own.
 
-`--resources gpu=8` bounds how many GPUs are in use, but names none: eight jobs of one GPU each
-would all run on the first. A job that holds a GPU keeps a lock on a file named after it. The locks
-belong to open files, so they go when the job and the engines it started are gone, however they
-ended. Studies that one user runs side by side on a machine share the locks.
+`--resources gpu=8` limits the number of GPUs in use but does not assign them: eight jobs of one GPU
+each would all run on the first. A job that holds a GPU keeps a lock on a file named after it. The
+locks belong to open files, so they are released when the job and the backends it started have
+ended, in whatever way. Studies that one user runs at the same time on a machine share the locks.
 """
 
 import fcntl
@@ -26,14 +26,14 @@ locks: list[int] = []  # descriptors to pass on to engines: what a lost engine u
 
 
 def visible() -> list[str]:
-    """Return the GPUs to choose from: those of CUDA_VISIBLE_DEVICES if it is set, else all."""
+    """Return the GPUs to choose from: those in CUDA_VISIBLE_DEVICES if it is set, else all."""
     if (given := os.environ.get(VISIBLE)) is not None:
         return [name for name in map(str.strip, given.split(",")) if DEVICE.fullmatch(name)]
     return installed()
 
 
 def installed() -> list[str]:
-    """Return the machine's GPUs as the driver numbers them; none where there is no driver."""
+    """Return the driver's GPU numbers, or an empty list without a driver."""
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
@@ -46,11 +46,11 @@ def installed() -> list[str]:
 def acquire_gpus(count: int) -> Iterator[list[str]]:
     """Give this process `count` GPUs that no other job holds, for as long as the block runs.
 
-    Their names are yielded and stand in CUDA_VISIBLE_DEVICES: enter before CUDA is initialized.
-    With none asked for, all are hidden. Where SLURM has given the job no more than it asked for
-    there is nothing to do; in an allocation that several jobs share, its GPUs are handed out.
+    Their names are yielded and set in CUDA_VISIBLE_DEVICES, so enter the block before CUDA is
+    initialized. With a count of 0, all GPUs are hidden. If SLURM has given the job exactly what it
+    requested, nothing is changed; GPUs of an allocation that several jobs share are assigned here.
 
-    Waits while too few are free. Raises InputError when there are fewer than `count` at all.
+    Waits while too few are free. Raises InputError when the machine has fewer than `count`.
     """
     ids = visible() if count else []
     before = os.environ.get(VISIBLE)
@@ -83,7 +83,7 @@ def wait_for(count: int, ids: list[str]) -> dict[str, int]:
 
 
 def lock_folder() -> Path:
-    """Return the folder of locks: one for each user and SLURM job, which may renumber GPUs."""
+    """Return the folder of locks, one per user and SLURM job, as SLURM may renumber GPUs."""
     job = os.environ.get("SLURM_JOB_ID")
     folder = LOCKS / f"crosslens-gpus-{os.getuid()}{f'-{job}' if job else ''}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -91,7 +91,7 @@ def lock_folder() -> Path:
 
 
 def take(count: int, ids: list[str], folder: Path) -> dict[str, int]:
-    """Lock `count` GPUs or none: one job tries at a time, so that no two wait for each other."""
+    """Lock `count` GPUs or none; one job tries at a time, which avoids a deadlock."""
     with (folder / "mutex").open("w") as mutex:
         fcntl.flock(mutex, fcntl.LOCK_EX)
         taken: dict[str, int] = {}
@@ -105,7 +105,7 @@ def take(count: int, ids: list[str], folder: Path) -> dict[str, int]:
 
 
 def try_lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of a file, None when another process holds it."""
+    """Return a descriptor that holds the lock of a file, or None if another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,7 +116,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def release(taken: Mapping[str, int]) -> None:
-    """Give up locks."""
+    """Release locks."""
     for lock in taken.values():
         os.close(lock)
         if lock in locks:
@@ -124,7 +124,7 @@ def release(taken: Mapping[str, int]) -> None:
 
 
 def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
-    """Check that this machine has the GPUs of the rule that needs most, and of the limit.
+    """Check that this machine has the GPUs of the largest request, and of the limit.
 
     `needs` maps rules to the GPUs of one job; `limit` is `--resources gpu=N`. Raises InputError.
     """
@@ -139,18 +139,18 @@ def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
 def check_pytorch(count: int, available: bool) -> None:
     """Raise InputError if this process holds `count` GPUs and its PyTorch finds none `available`.
 
-    PyTorch would compute on CPUs instead, for days and without a message.
+    PyTorch would silently compute on CPUs instead.
     """
     if count and not available:
         raise InputError(
             f"GPUs: the job holds {count} ({os.environ.get(VISIBLE, 'unnamed')}), but the PyTorch "
             "of its environment finds none. Install a CUDA build of PyTorch that fits the driver "
-            "(nvidia-smi), or set the rule's `gpu` to 0 in `resources`."
+            "(see nvidia-smi), or set `gpu: 0` for the rule in `resources`."
         )
 
 
 def check_count(what: str, count: int, ids: list[str]) -> None:
-    """Raise InputError when more GPUs are asked for than there are."""
+    """Raise InputError when more GPUs are requested than there are."""
     if count > len(ids):
         source = VISIBLE if VISIBLE in os.environ else "nvidia-smi"
         raise InputError(

@@ -1,7 +1,7 @@
-"""What the Snakefile calls when it is read, before the first job, and after a failure.
+"""Functions that the Snakefile calls when it is read, before the first job, and after a failure.
 
-`workflow` is Snakemake's object. On a cluster every job reads the Snakefile again in a process of
-its own; what concerns the whole run is done by the main process only.
+`workflow` is Snakemake's object. On a cluster, every job reads the Snakefile again in its own
+process; only the main process does what concerns the complete run.
 """
 
 import gc
@@ -37,7 +37,7 @@ JOB_ENVIRONMENT = {  # defaults: a value that the user has set stays
 
 
 def exit_on_input_error(function: Callable[..., Result]) -> Callable[..., Result]:
-    """End Snakemake with one line where a function raises InputError."""
+    """End Snakemake with a one-line error if a function raises InputError."""
 
     @wraps(function)
     def wrapped(*arguments: Any) -> Result:
@@ -54,7 +54,7 @@ def set_environment(root: Path) -> None:
 
     Jobs import the library from the checkout `root` and end with this process
     (crosslens.workflow.processes). With `--sdm env-modules`, envs/module.bash finds the virtual
-    environments of `make environments`; where there are none, the machine's own modules are used.
+    environments of `make environments`; without these, the machine's own modules are used.
     """
     gc.set_threshold(
         100_000, 50, 50
@@ -71,14 +71,14 @@ def set_environment(root: Path) -> None:
 
 @exit_on_input_error
 def check_configuration(workflow: Any, config: dict[str, Any], root: Path) -> StudyConfig:
-    """Return the configuration, with its defaults filled in; check it and the files it names."""
+    """Check the configuration and the files it names; return it with defaults filled in."""
     for file in workflow.configfiles:
         check_repeated_keys(Path(file))
     return load_study(config, root / "scripts", gpu_limit(workflow))
 
 
 def gpu_limit(workflow: Any) -> int | None:
-    """Return N of `--resources gpu=N`; None without it, and in jobs, which have a part of it."""
+    """Return N of `--resources gpu=N`; None without it and in jobs, which get only a part of N."""
     limit = workflow.global_resources.get("gpu") if workflow.is_main_process else None
     return getattr(limit, "value", limit)
 
@@ -87,8 +87,7 @@ def gpu_limit(workflow: Any) -> int | None:
 def before_first_job(workflow: Any, config: dict[str, Any]) -> None:
     """Wait for the jobs of a killed run, and check that the planned jobs can run here.
 
-    Jobs that are submitted to a cluster find their GPUs there; those that run on this machine
-    would wait for GPUs that it does not have.
+    Only jobs that run on this machine are checked: they would wait for GPUs that it does not have.
     """
     jobs = list(workflow.dag.needrun_jobs())
     if workflow.local_exec:
@@ -109,7 +108,7 @@ def report_failures(workflow: Any, log: list[str]) -> None:
 
 
 def print_plan(study: StudyConfig, requests: Mapping[str, Mapping[str, int]]) -> None:
-    """Print what the study will take; `requests` are the resources of one job of each rule."""
+    """Print the plan of the study; `requests` are the resources of one job of each rule."""
     try:
         print(printed_plan.plan_text(study, requests))
     except InputError as error:
@@ -123,7 +122,7 @@ def print_examination(
     environments: Mapping[str, str],
     root: Path,
 ) -> None:
-    """Print what could stop the study; fail where a check has found an error.
+    """Print what could stop the study; fail if a check has found an error.
 
     `environments` names the environment of each kind of rule.
     """
@@ -131,7 +130,7 @@ def print_examination(
     findings = examine(study, requests, environments, root, start)
     print(format_findings(findings), flush=True)
     if errors := count_errors(findings):
-        fail_rule(f"doctor: errors: {errors}. See the lines above.")
+        fail_rule(f"doctor: errors found: {errors}. Follow the fixes above.")
 
 
 def interpreter_start(workflow: Any, root: Path) -> interpreters.Start:
@@ -152,9 +151,9 @@ def fail_rule(message: str) -> None:
 
 
 def list_downloads(study: StudyConfig, records: list[str], out: str) -> None:
-    """Print what was taken from the hub, how much disk it needs and which licences; write it, too.
+    """Print and write what was downloaded from the hub, with sizes on disk and licences.
 
-    `records` are the files of download_source. Fails where a model lacks the chat template that it
+    `records` are the files of download_source. Fails if a model lacks the chat template that it
     needs.
     """
     print(downloads.terminal_table(records))

@@ -38,9 +38,9 @@ def run_job(main: Callable[..., None], snakemake: Any, **arguments: Any) -> None
     """Call a script's `main` as the job that `snakemake` describes.
 
     The rule's log receives stdout and stderr. The process holds as many GPUs as the rule's `gpu`
-    resource; without that resource it sees none. GPUs that the script's PyTorch does not find are
-    an InputError. Each argument becomes what `main` declares:
-    Snakemake gives paths and wildcards as str.
+    resource; without that resource it sees none. Each argument is converted to the type that `main`
+    declares, as Snakemake gives paths and wildcards as str. Raises InputError if the script's
+    PyTorch does not find the GPUs.
     """
     types = get_type_hints(main)
     gpus = snakemake.resources.get("gpu", 0)
@@ -51,11 +51,11 @@ def run_job(main: Callable[..., None], snakemake: Any, **arguments: Any) -> None
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """Return a value that Snakemake gives as the type that an annotation names.
+    """Convert a value from Snakemake to the type that an annotation names.
 
-    str becomes Path, int or float, in lists, tuples and dictionaries too; named files become a
-    dictionary, and a section of the configuration becomes an object of its class. No file at all
-    (an empty list) becomes None where the annotation allows None.
+    str becomes Path, int or float, also in lists, tuples and dictionaries. Named files become a
+    dictionary, and a section of the configuration becomes an object of its class. An empty list of
+    files becomes None if the annotation allows None.
     """
     origin, parts = get_origin(kind), get_args(kind)
     if kind in (Path, int, float):
@@ -115,7 +115,7 @@ def redirect_output(log: Path) -> None:
 
 
 def user_error(error: Exception) -> str | None:
-    """Return one line for an error that the user can correct, None for any other."""
+    """Return one line for an error that the user can correct; None for any other error."""
     text = str(error)
     if file := forbidden_file(error) or forbidden_file(error.__cause__):
         return f"{file}: no permission to read or write it. Correct its permissions and run again."
@@ -127,10 +127,10 @@ def user_error(error: Exception) -> str | None:
 
 
 def forbidden_file(error: BaseException | None) -> str | None:
-    """Return the file that the process may not read or write, None if that is not the error.
+    """Return the file that the process may not read or write; None for any other error.
 
-    h5py, pyarrow and shutil.copytree name the file in their text only; safetensors reports a file
-    without permission as missing.
+    h5py, pyarrow and shutil.copytree name the file only in the text of the error; safetensors
+    reports a file without permission as missing.
     """
     if not isinstance(error, OSError):
         return None

@@ -1,10 +1,11 @@
-"""Processes end together: a job with the workflow that started it, an engine with its job.
+"""End processes together: a job with its workflow, a training backend with its job.
 
     python -m crosslens.workflow.processes COMMAND ...
 
-runs a command and, when the command or the process that started this one has ended, however that
-came, ends every process the command has left. (Linux's prctl: a parent's death is a signal, and
-orphans come to us.) A job that went on without its workflow would do again what a rerun does.
+runs a command. When the command, or the process that started this one, has ended for any reason, it
+ends every process that the command has left behind. (With Linux's prctl, a parent's death sends a
+signal, and this process adopts orphans.) A job without its workflow would write the same files as a
+new run.
 """
 
 import ctypes
@@ -32,7 +33,7 @@ def signal_at_parents_death(number: int = signal.SIGKILL) -> None:
 
 
 def exit_on_sigterm() -> None:
-    """Let SIGTERM unwind the main thread, so that temporary files are deleted and engines ended."""
+    """Let SIGTERM unwind the main thread, so that temporary files and backends are cleaned up."""
     with suppress(ValueError):  # not in the main thread: nothing to unwind
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
@@ -40,7 +41,7 @@ def exit_on_sigterm() -> None:
 def end_with_workflow() -> None:
     """End this process soon after the workflow that started it, or a shell between, has ended.
 
-    The workflow is the ancestor whose number the environment gives, if it gives one.
+    The workflow is the ancestor whose process id is in the environment, if there is one.
     """
     if (number := os.environ.get(WORKFLOW)) is None:
         return
@@ -89,7 +90,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def end(processes: Callable[[], list[int]]) -> None:
-    """Ask processes to end, and after `GRACE` seconds end them, until there are none."""
+    """Ask processes to end, kill them after `GRACE` seconds, and repeat until none is left."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         until = time.monotonic() + GRACE
         while (left := processes()) and time.monotonic() < until:
@@ -101,14 +102,14 @@ def end(processes: Callable[[], list[int]]) -> None:
 
 
 def reap() -> None:
-    """Take note of ended children, so that they vanish."""
+    """Collect the exit status of ended children, so that no zombies remain."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def supervise(command: Sequence[str]) -> int:
-    """Run a command and end all it has left when it, or our parent, ends; its exit status."""
+    """Run a command, end what it leaves when it or our parent ends; return its exit status."""
     starter = os.getppid()
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     exit_on_sigterm()

@@ -1,4 +1,4 @@
-"""Where results come from: installed package versions and the commit of the checkout."""
+"""Record where results come from: installed package versions and the commit of the checkout."""
 
 import platform
 import subprocess
@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit(root: Path = ROOT) -> str:
-    """Return the git commit of a checkout, with "modified" where files in git were edited since.
+    """Return the git commit of a checkout, with "modified" if tracked files were edited since.
 
-    Where there is none, return "unknown" and why.
+    Without a commit, return "unknown" and the reason.
     """
     if not (root / ".git").exists():
         return "unknown: not a git checkout"

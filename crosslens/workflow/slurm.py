@@ -1,4 +1,4 @@
-"""Jobs on a SLURM cluster: which failed and why, and those that an earlier run left behind."""
+"""Find jobs on a SLURM cluster that failed, and jobs that a previous run left behind."""
 
 import re
 import subprocess
@@ -41,11 +41,11 @@ class Queued(NamedTuple):
 
 
 def check_queued(comments: Iterable[str], folder: Path, study: str, logs: Path = LOGS) -> None:
-    """Raise InputError if one of the jobs that are about to be submitted waits or runs already.
+    """Raise InputError if one of the jobs about to be submitted is already waiting or running.
 
-    A run whose head process was killed leaves its jobs running. Jobs are known by SLURM's comment,
-    which names rule and wildcards, and by `folder`, from where they were submitted. Jobs of another
-    study that runs from the same folder are not counted; `logs` tell the studies apart.
+    A run whose head process was killed leaves its jobs running. Jobs are recognized by SLURM's
+    comment, which names rule and wildcards, and by the `folder` that they were submitted from. Jobs
+    of another study in the same folder do not count; `logs` distinguish the studies.
     """
     planned = set(comments)
     left = [job for job in queued(folder) if job.comment in planned]
@@ -68,9 +68,9 @@ def queued(folder: Path) -> Iterator[Queued]:
 
 
 def is_of_study(run: str, study: str, logs: Path) -> bool:
-    """Return whether a run made files of a study, by Snakemake's log of it.
+    """Return whether a run made files of a study, according to Snakemake's log of the run.
 
-    True if there is no log of it, or if it names no study's files: then it may be.
+    True, to be safe, if there is no log or the log names no study's files.
     """
     texts = [path.read_text(errors="replace") for path in logs.glob("*.log")]
     studies = {name for text in texts if run in text for name in MADE.findall(text)}
@@ -80,7 +80,7 @@ def is_of_study(run: str, study: str, logs: Path) -> bool:
 def failures(log: str) -> list[str]:
     """Return a line for each job whose last attempt failed, from the log of a run.
 
-    It has the job's last state, the last line of the job's own log, and the path of that log.
+    The line has the job's last state, the last line of the job's own log, and the log's path.
     """
     last = {error["id"]: error for error in ERROR.finditer(log)}
     finished = set(FINISHED.findall(log))
@@ -98,6 +98,6 @@ def failure_line(error: re.Match) -> str:
 
 
 def last_line(log: Path) -> str:
-    """Return what a job has written last into its log, "" if it has written nothing."""
+    """Return the last line of a job's log; "" if it is empty."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -177,5 +177,5 @@ def test_non_finite_activations_are_refused(value, extracted):
 
 
 def test_checkpoint_without_configuration_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint does not load"):
+    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint cannot be loaded"):
         load_truncated(tmp_path, "middle")

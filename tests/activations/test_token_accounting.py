@@ -37,5 +37,5 @@ def test_training_shards_are_summed_and_the_heldout_shard_is_separate():
 
 def test_variants_that_saw_different_tokens_are_named():
     table = {("base", "0"): counts("a"), ("sft-1", "0"): counts("a"), ("rl-5", "0"): counts("b")}
-    with pytest.raises(InputError, match="shard 0: rl-5 saw different tokens than base"):
+    with pytest.raises(InputError, match="shard 0: the tokens of rl-5 differ from those of base"):
         summarize_tokens(table, 300, 1)

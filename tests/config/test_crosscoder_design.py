@@ -68,7 +68,7 @@ def test_evidence_adds_crosscoders_of_one_seed_and_batch_topk_of_every_seed_if_a
 
 
 def test_seeds_of_batch_topk_need_batch_topk():
-    with pytest.raises(ValueError, match="evidence: batch_topk_seeds is about batch_topk"):
+    with pytest.raises(ValueError, match="evidence: batch_topk_seeds requires batch_topk"):
         settings("batch_topk_seeds")
 
 

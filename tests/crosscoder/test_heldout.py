@@ -76,6 +76,6 @@ def test_a_shard_without_a_kept_row_is_refused(tmp_path):
     path = make_shard(tmp_path / "base" / "shard-heldout.h5", X, shard="heldout", mask=[0] * 4)
     with (
         ShardReader([path]) as reader,
-        pytest.raises(InputError, match="no token of the held-out shard is kept"),
+        pytest.raises(InputError, match="every token of the held-out shard is masked"),
     ):
         evaluate(Crosscoder(1, 2, 3, metadata={"models": ["base"]}), reader, 3, 2.0)

@@ -151,9 +151,9 @@ def test_same_crosscoder_gives_the_same_bytes(tmp_path):
 
 def test_damaged_file_is_a_one_line_error(tmp_path):
     path = tmp_path / "c.safetensors"
-    with pytest.raises(InputError, match="c.safetensors: this file does not load"):
+    with pytest.raises(InputError, match="c.safetensors: this file cannot be loaded"):
         Crosscoder.load(path)
     Crosscoder(2, 4, 6).save(path)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InputError, match="c.safetensors: this file does not load"):
+    with pytest.raises(InputError, match="c.safetensors: this file cannot be loaded"):
         Crosscoder.load(path)

@@ -331,7 +331,7 @@ def test_another_order_of_rows_alone_gives_another_crosscoder(world, tmp_path):
 def test_state_of_another_corpus_is_refused(trained, tmp_path):
     for model, x in zip(MODELS, planted(1), strict=True):
         make_shard(shard_file(tmp_path, model, 1), x, shard="1", corpus_hash="other", variant=model)
-    with pytest.raises(InputError, match=f"{NAME}.safetensors: this state was trained on another"):
+    with pytest.raises(InputError, match=f"{NAME}.safetensors: this training state belongs to a"):
         train(tmp_path, trained, 1)
 
 
@@ -345,7 +345,7 @@ def test_diverging_run_is_a_one_line_error(world, tmp_path):
 def test_damaged_state_is_a_one_line_error(trained, tmp_path):
     path = tmp_path / f"{NAME}.safetensors"
     path.write_bytes(state_file(trained, 0).read_bytes()[:-1])
-    with pytest.raises(InputError, match=f"{NAME}.safetensors: this file does not load"):
+    with pytest.raises(InputError, match=f"{NAME}.safetensors: this file cannot be loaded"):
         load_state(path)
 
 
@@ -410,7 +410,7 @@ def test_features_kept_follow_the_reference_where_k_is_matched():
     matched = TOPK.model_copy(update={"k": "matched"})
     made = plan(matched, reference=[(10, 8.0), (20, 2.0)])
     assert [made.topk.keep_at(step, 100) for step in (0, 10, 15, 99)] == [800, 800, 400, 200]
-    with pytest.raises(InputError, match="crosscoder.batch_topk.k: matched needs a crosscoder"):
+    with pytest.raises(InputError, match="crosscoder.batch_topk.k: matched requires a crosscoder"):
         plan(matched)
 
 

@@ -75,7 +75,7 @@ def test_rows_without_a_text_are_skipped_and_counted(tmp_path, capsys):
     packed = pack(rows([path]), letter_tokenizer(), count=2, sequence_length=4, name="t")
     assert packed.rows.tolist() == [[A, B, EOS, C], [A, EOS, B, EOS]]
     assert packed.skipped == 6
-    assert "corpus.sources.t: 6 rows without a text were skipped" in capsys.readouterr().err
+    assert "corpus.sources.t: 6 rows without text were skipped" in capsys.readouterr().err
 
 
 def test_documents_are_bounded_by_the_special_tokens_the_tokenizer_has():
@@ -146,7 +146,10 @@ def test_the_corpus_file_names_its_sources(sources, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"content": "a"}', "a row has neither a column text nor conversations, only content"),
+        (
+            '{"content": "a"}',
+            "a row has neither of the columns text and conversations, only content",
+        ),
         ("[1]", "line 2: not a JSON object"),
         ("{", "line 2: not a JSON object"),
     ],
@@ -160,7 +163,9 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, line, message):
 
 
 def test_a_source_that_is_too_small_is_named_with_both_numbers(sources):
-    with pytest.raises(InputError, match=r"reasoning: it has 840 tokens.*need 1100 from each"):
+    with pytest.raises(
+        InputError, match=r"reasoning: the source has 840 tokens.*need 1100 from each"
+    ):
         build(sources, tokens=2000)
 
 

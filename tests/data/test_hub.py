@@ -93,7 +93,7 @@ def test_what_cannot_be_had_is_one_line(tmp_path, address, program, environment,
     done = ask(program, tmp_path, address, **environment)
     last = done.stderr.splitlines()[-1]
     assert done.returncode and last.startswith("crosslens.io.errors.InputError: ") and said in last
-    assert "HF_ENDPOINT and HF_HUB_OFFLINE, or give a local path" in last
+    assert "HF_ENDPOINT and HF_HUB_OFFLINE; or give a local path" in last
 
 
 def test_a_download_is_recorded_with_licence_and_sizes(tmp_path, address, repositories) -> None:

@@ -110,7 +110,9 @@ def test_correct_solutions_become_traces_and_all_problems_reach_rl(run, tmp_path
 
 
 def test_no_correct_solution_is_an_error(run, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="own 1 solutions none ends in a box.*problems.sources"):
+    with pytest.raises(
+        InputError, match="none of the problems' 1 solutions ends in a box.*problems.sources"
+    ):
         run(given(tmp_path, WRONG, BARE))
 
 

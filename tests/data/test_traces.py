@@ -216,20 +216,23 @@ def test_a_teacher_that_solves_nothing(script, tmp_path: Path) -> None:
 
 
 def test_fewer_problems_than_a_batch(script, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="grpo.batch_size: 8 is more than all 5 problems"):
+    with pytest.raises(InputError, match="grpo.batch_size: 8 is more than the 5 problems"):
         filtered(script, tmp_path, tiny_traces(5), tiny_problems(5), batch_size=8)
 
 
 def test_traces_of_other_problems_are_refused(script, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="1 traces belong to no problem of"):
+    with pytest.raises(InputError, match="1 traces match no problem in problems.jsonl"):
         filtered(script, tmp_path, tiny_traces(6), tiny_problems(5))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no problem in this file"),
-        ('{"problem": "p", "answer": "1", "source": "s"}\n{"problem": "p"}\n', "line 2: no column"),
+        ("", "this file has no problems"),
+        (
+            '{"problem": "p", "answer": "1", "source": "s"}\n{"problem": "p"}\n',
+            "line 2: the column answer is missing",
+        ),
     ],
 )
 def test_bad_problems_file(tmp_path: Path, text: str, message: str) -> None:

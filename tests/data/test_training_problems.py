@@ -82,7 +82,7 @@ def test_rows_that_are_no_problems_are_counted() -> None:
 
 
 def test_a_benchmark_without_the_column_is_refused() -> None:
-    with pytest.raises(InputError, match="problems.exclude.gsm8k: no row has a text in a column"):
+    with pytest.raises(InputError, match="problems.exclude.gsm8k: no row has text in a column"):
         gathered({"math": MATH}, {"gsm8k": [{"prompt": "How many?", "answer": "3"}]})
 
 
@@ -161,7 +161,7 @@ def test_another_number_than_expected_is_a_warning_with_all_counts(
 ) -> None:
     warning = prepare(changed(settings, expected_count=[6, 9]))["warning"]
     assert warning.startswith(
-        "problems.expected_count: 5 problems are left, expected are 6 to 9 (math: 4"
+        "problems.expected_count: 5 problems are left, but 6 to 9 are expected (math: 4"
     )
     assert "in_aime24" in warning
     write_jsonl(tmp_path / "none.jsonl", [{"problem": "p"}])

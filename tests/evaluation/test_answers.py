@@ -71,7 +71,7 @@ def test_a_missing_answer_or_one_to_another_prompt() -> None:
     answers = {("aime24", 0, 1): {"prompt": "1 + 1", "response": "2"}}
     assert given_answer(answers, "aime24", 0, 1, "1 + 1") == "2"
     for repetition, prompt in ((0, "1 + 1"), (1, "1 + 2")):
-        with pytest.raises(InputError, match=f"no answer {repetition} to the prompt of problem 0"):
+        with pytest.raises(InputError, match=f"answer {repetition} to problem 0 is missing"):
             given_answer(answers, "aime24", 0, repetition, prompt)
 
 
@@ -84,7 +84,7 @@ def test_the_engine_has_room_for_what_is_asked_within_the_context(
     assert capsys.readouterr().out == ""
     assert engine_arguments(checkpoint, 3, context)["max_model_len"] == context
     assert f"context ends answers at {context} tokens" in capsys.readouterr().out
-    with pytest.raises(InputError, match=f"does not hold a math prompt of {context} tokens"):
+    with pytest.raises(InputError, match=f"is too short for a math prompt of {context} tokens"):
         engine_arguments(checkpoint, context, 5)
 
 

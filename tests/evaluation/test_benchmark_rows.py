@@ -88,7 +88,7 @@ def test_a_split_with_hidden_answers_is_refused(prepare, label) -> None:
 
 
 def test_a_column_that_the_harness_needs_is_missing(prepare) -> None:
-    with pytest.raises(InputError, match="evaluation.files.piqa: .*lacks the column sol1"):
+    with pytest.raises(InputError, match="evaluation.files.piqa: .*has no column sol1"):
         prepare("piqa", [{"goal": "open it", "solution": "key", "label": 0}])
 
 

@@ -132,7 +132,7 @@ def test_two_graders_are_compared() -> None:
 def test_a_missing_column_names_task_file_and_line(tmp_path: Path, first: int) -> None:
     docs = DOCS[:first] + [{k: d[k] for k in d if k != "answerKey"} for d in DOCS[first:]]
     line = f", line {first + 1}," if first else ""
-    wanted = rf"^evaluation.files.openbookqa: .*openbookqa.jsonl{line} lacks the column answerKey"
+    wanted = rf"^evaluation.files.openbookqa: .*openbookqa.jsonl{line} has no column answerKey"
     with (
         pytest.raises(InputError, match=wanted),
         tasks_of(settings(tmp_path, docs), ["openbookqa"]),

@@ -191,5 +191,5 @@ def test_both_parts_answer_as_the_model(architecture: str, questions: list[Quest
 def test_a_model_that_cannot_continue_from_a_layer_is_refused(questions: list[Question]) -> None:
     """GPT-2 would add positions a second time."""
     model = SplitModel(tiny_network("gpt2"), LAYER)
-    with pytest.raises(InputError, match="gpt2: a model of this architecture cannot continue"):
+    with pytest.raises(InputError, match="gpt2: this architecture cannot resume"):
         model.check(make_batch(questions[:4]).ids)

@@ -30,17 +30,17 @@ def test_missing_weight_is_an_error(checkpoint: Path, auto_class: type) -> None:
     weights = load_file(checkpoint / "model.safetensors")
     del weights["model.layers.0.mlp.up_proj.weight"]
     save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match="1 weights are missing, the first is .*up_proj"):
+    with pytest.raises(InputError, match="1 weights are missing; first: .*up_proj"):
         load_network(checkpoint, auto_class)
 
 
 def test_truncated_file_is_an_error_that_names_the_checkpoint(checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match=f"{checkpoint}: this checkpoint does not load"):
+    with pytest.raises(InputError, match=f"{checkpoint}: this checkpoint cannot be loaded"):
         load_network(checkpoint, AutoModel)
 
 
 def test_empty_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint does not load"):
+    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint cannot be loaded"):
         load_network(tmp_path, AutoModelForCausalLM)

@@ -70,13 +70,13 @@ def test_both_ways_to_write_rotary_positions_are_read(raw: dict) -> None:
 def test_a_value_that_is_not_read_is_refused(name: str, value: float, tmp_path: Path) -> None:
     raw = SILENT | {name: value}
     assert unread_values(raw) == {name: value}
-    with pytest.raises(InputError, match=f"does not read {name}: {value} of its config.json"):
+    with pytest.raises(InputError, match=f"does not read {name}: {value} in config.json"):
         check_stated_values(written(tmp_path / "model", raw))
 
 
 def test_what_decides_nothing_is_printed_only(tmp_path: Path, capsys) -> None:
     check_stated_values(written(tmp_path / "model", SILENT | {"unsloth_version": "1"}))
-    assert "not read from config.json: unsloth_version" in capsys.readouterr().err
+    assert "values not read from config.json: unsloth_version" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("base", "key"), [(OLD, "rope_theta"), (NEW, "rope_parameters")])
@@ -84,7 +84,7 @@ def test_a_default_in_the_place_of_bases_value_is_refused(
     base: dict, key: str, tmp_path: Path
 ) -> None:
     paths = [written(tmp_path / name, raw) for name, raw in (("sft", SILENT), ("base", base))]
-    with pytest.raises(InputError, match=f"its config.json lacks {key}, which is "):
+    with pytest.raises(InputError, match=f"config.json lacks {key}, which is "):
         check_stated_values(*paths)
 
 

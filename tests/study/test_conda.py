@@ -46,4 +46,4 @@ def test_a_rule_runs_in_the_environment_of_its_yaml_file(study: Study) -> None:
     assert "Nothing to be done" in again.stdout
     page = study.snakemake(*arguments[:-1], "doctor").stdout
     assert re.search(r"error +environment analysis .*No module named 'torch'", page)
-    assert re.search(r"error +environment sft .*/bin/python is missing: run snakemake with", page)
+    assert re.search(r"error +environment sft .*/bin/python is missing. Run snakemake with", page)

@@ -67,7 +67,7 @@ def test_a_bare_machine(monkeypatch, tmp_path) -> None:
     if not (ROOT / ".venvs" / "grpo-cuda").is_dir():
         missing = found["environment grpo-cuda"]
         assert missing[0] == "error" and "run `make environments ENVS=grpo-cuda`" in missing[1]
-    assert "doctor: errors:" in done.stdout
+    assert "doctor: errors found:" in done.stdout
 
 
 def test_a_sound_machine(tmp_path) -> None:

@@ -113,9 +113,9 @@ def test_a_failing_install_names_the_package(maker, envs: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("python=3.11", "python=3.12", "tiny.yaml asks for python=3.12: only Python 3.11"),
+        ("python=3.11", "python=3.12", "python=3.12 is not supported. Request Python 3.11"),
         ("  - pip\n", "  - pip\n  - samtools=1.20\n", "samtools=1.20 is a conda package"),
-        ("  - pip:\n", "  - pip\n", "its dependencies must end with `pip:` and a list"),
+        ("  - pip:\n", "  - pip\n", "the dependencies do not end with `pip:` and a list"),
     ],
 )
 def test_what_cannot_be_built_is_one_line(
@@ -130,7 +130,7 @@ def test_what_cannot_be_built_is_one_line(
 
 def test_an_unknown_name_lists_the_known(maker, envs: Path, capsys) -> None:
     assert make(maker, envs, "huge") == 1
-    assert capsys.readouterr().err == "Error: no environment huge: there are tiny\n"
+    assert capsys.readouterr().err == "Error: environment huge: unknown. Choose from tiny.\n"
 
 
 def test_another_python_is_refused(maker, capsys, monkeypatch) -> None:

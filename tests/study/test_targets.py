@@ -106,4 +106,4 @@ def test_one_family_alone(three: Study) -> None:
 def test_a_family_called_as_a_rule(study: Study) -> None:
     study.change("families.all", {**study.config["families"]["tiny"], "label": "All"})
     done = study.snakemake("--dry-run", "--cores", "1")
-    assert "Error: families.all: a target has this name. Choose another." in done.stdout
+    assert "Error: families.all: a target has this name. Rename the family." in done.stdout

@@ -60,7 +60,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         (
             "families.tiny.base",
             "results/other/world/base",
-            "study is at results/mini/world/base",
+            "For this study, give results/mini/world/base.",
         ),
         ("problems", "p.jsonl", "problems: found 'p.jsonl' (text), must be a section of keys"),
         ("problems.sources.world", "p.jsonl", "sources.world: there is no file p.jsonl"),
@@ -69,7 +69,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         (
             "problems.expected_count",
             [9, 5],
-            "problems.expected_count: 9 is more than 5. Write the smaller first.",
+            "problems.expected_count: 9 is more than 5. Write the smaller number first.",
         ),
         ("traces.revision", "main", "traces.teacher: results/mini/world/teacher has a revision"),
         (
@@ -83,13 +83,13 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             "evaluation.vllm_engine: max_model_len would be passed to vLLM, but backend is",
         ),
         ("evaluation.backend", "sglang", "evaluation.backend: found 'sglang' (text), must be one"),
-        ("traces.max_new_tokens", 321, "sft.max_length: 320 would cut traces"),
+        ("traces.max_new_tokens", 321, "sft.max_length: 320 would truncate traces"),
         ("problems.limit", 159, "problems.limit: 159 problems are too few for 5 steps of grpo"),
         ("traces", {"backend": "vllm"}, "traces.teacher: missing, but backend is vllm. Give"),
         (
             "traces",
             {"backend": "solutions", "teacher": "t"},
-            "traces.teacher: t has no effect, as backend is solutions",
+            "traces.teacher: t has no effect, as nothing is sampled with backend: solutions",
         ),
         (
             "traces",
@@ -99,13 +99,13 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         (
             "traces",
             {"backend": "solutions"},
-            "traces.backend: solutions needs problems with a column solution or GSM8K's answers",
+            "traces.backend: solutions needs a column solution, or answers in GSM8K's form",
         ),
         ("sft.deepspeed", "zero3", "DeepSpeed needs GPUs, but resources.train_sft.gpu is 0"),
         (
             "grpo.tokens_per_device",
             191,
-            "tokens_per_device: 191 tokens do not hold one prompt",
+            "tokens_per_device: 191 tokens are too few for one prompt",
         ),
         ("families.tiny.overrides.sft.lr", 1, "families.tiny.overrides.sft.lr: unknown key"),
         (
@@ -125,9 +125,9 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         (
             "problems.expected_count",
             [1, 9],
-            "is outside problems.expected_count, 1 to 9. Change one",
+            "is outside problems.expected_count: 1 to 9. Change one",
         ),
-        ("world.model.head_dim", 7, "world.model.head_dim: 7 is odd. Rotary"),
+        ("world.model.head_dim", 7, "world.model.head_dim: 7 is odd, but rotary"),
         ("grpo.mini_batch_size", 20, "grpo.mini_batch_size: 20 does not divide batch_size: 32."),
         ("sft.micro_batch_size", 3, "sft.micro_batch_size: 3 does not divide batch_size: 8."),
         (
@@ -140,7 +140,7 @@ def refusal(study: Study, gpus: int | None = None) -> str:
             {"reward.custom_reward_function.name": "mine"},
             "overrides.grpo.engine_options.reward.custom_reward_function.name: the reward",
         ),
-        ("grpo.device", "cuda", "grpo.device: cuda needs a GPU. Set resources.train_grpo.gpu"),
+        ("grpo.device", "cuda", "grpo.device: cuda needs a GPU, but resources.train_grpo.gpu is 0"),
         (
             "evaluation.heldout_tasks",
             [],
@@ -161,13 +161,13 @@ def refusal(study: Study, gpus: int | None = None) -> str:
         (
             "evaluation.heldout_tasks",
             ["sciq"],
-            "evaluation.heldout_tasks: sciq is in tasks, too. Remove it",
+            "evaluation.heldout_tasks: sciq is also in tasks. Remove it",
         ),
         ("families.second", {"label": "Mini-Qwen3", "base": "results/mini/world/base"}, "another"),
-        ("corpus.tokens", 1000, "1000 tokens give each of activations.shards: 2 381 activations"),
-        ("activations.shards", 10000, "shards: 10000 0 activations, fewer than crosscoder.batch"),
+        ("corpus.tokens", 1000, "1000 tokens in activations.shards: 2 give 381 activations per"),
+        ("activations.shards", 10000, "shards: 10000 give 0 activations per shard, fewer than"),
         ("crosscoder.batch_size", 1000000, "fewer than crosscoder.batch_size: 1000000"),
-        ("activations.skip_positions", 128, "skip_positions: 128 leaves no token of sequences"),
+        ("activations.skip_positions", 128, "skip_positions: 128 leaves no token in a sequence"),
         (
             "corpus.tokens",
             360192,
@@ -208,7 +208,7 @@ def test_a_missing_key_is_named(study: Study) -> None:
 
 def test_world_files_need_the_world_section(study: Study) -> None:
     del study.config["world"]
-    assert "made by the section world, which is missing" in refusal(study)
+    assert "part of the synthetic data, but the section world is missing" in refusal(study)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_descendant_may_have_added_tokens(study: Study) -> None:
     load_study(study.config, SCRIPTS)
     (base / "tokenizer.json").write_text(json.dumps(tokenizer))
     (tuned / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
-    assert "only added tokens are allowed" in refusal(study)
+    assert "it may have additional tokens" in refusal(study)
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
@@ -325,23 +325,21 @@ def test_an_old_key_is_refused_with_its_new_name(study: Study, old: str, new: st
     *parents, _ = old.split(".")
     assert value_at([*parents, new], study.config) is not None
     study.change(old, 1)
-    assert refusal(study) == f"{old}: this key has another name now. Rename it to {new}."
+    assert refusal(study) == f"{old}: this key has a new name. Rename it to {new}."
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED_RULES.items())
 def test_an_old_rule_is_refused_with_its_new_name(study: Study, old: str, new: str) -> None:
     study.change(f"resources.{old}", {"mem_mb": 1})
     key = f"resources.{old}"
-    assert refusal(study) == f"{key}: this rule has another name now. Rename it to {new}."
+    assert refusal(study) == f"{key}: this rule has a new name. Rename it to {new}."
     assert (SCRIPTS / f"{new}.py").is_file()
 
 
 def test_an_old_key_among_a_familys_own_settings_is_refused(study: Study) -> None:
     study.change("families.tiny.overrides", {"sft": {"options": {"template": "qwen"}}})
     key = "families.tiny.overrides.sft.options"
-    assert refusal(study) == (
-        f"{key}: this key has another name now. Rename it to llamafactory_options."
-    )
+    assert refusal(study) == (f"{key}: this key has a new name. Rename it to llamafactory_options.")
 
 
 def test_tokenizers_that_differ(study: Study) -> None:
@@ -361,7 +359,7 @@ def test_a_benchmark_that_the_world_does_not_write(study: Study) -> None:
 def test_a_benchmark_file_without_a_column(study: Study) -> None:
     row = {"goal": "open it", "sol1": "key", "label": 0}
     study.change("evaluation.files.piqa", study.rows("piqa.jsonl", row))
-    said = "piqa.jsonl lacks the column sol2. It has goal, sol1, label."
+    said = "piqa.jsonl has no column sol2, only goal, sol1, label."
     assert said in refusal(study)
 
 
@@ -369,22 +367,22 @@ def test_a_later_row_of_a_benchmark_file_without_a_column(study: Study) -> None:
     whole = {"goal": "open it", "sol1": "key", "sol2": "spoon", "label": 0}
     rows = [whole, whole, {"goal": "shut it"}]
     study.change("evaluation.files.piqa", study.rows("piqa.jsonl", *rows))
-    assert "piqa.jsonl, line 3, lacks the column sol1" in refusal(study)
+    assert "piqa.jsonl, line 3, has no column sol1" in refusal(study)
 
 
 @pytest.mark.parametrize(
-    ("value", "what"), [(None, "null"), ("half \ud83d", "no valid Unicode")], ids=["null", "half"]
+    ("value", "what"), [(None, "null"), ("half \ud83d", "not valid Unicode")], ids=["null", "half"]
 )
 def test_a_row_of_a_benchmark_file_without_a_text(study: Study, value, what: str) -> None:
     whole = {"goal": "open it", "sol1": "key", "sol2": "spoon", "label": 0}
     study.change("evaluation.files.piqa", study.rows("piqa.jsonl", whole, whole | {"sol2": value}))
-    assert f"piqa.jsonl, line 2, column sol2: {what}. Correct the row." in refusal(study)
+    assert f"piqa.jsonl, line 2, column sol2 is {what}. Correct the row." in refusal(study)
 
 
 def test_a_held_out_shard_without_a_sequence_of_each_source(study: Study) -> None:
     study.change("corpus.sequence_length", 1024)
     study.change("corpus.heldout_tokens", 2047)
-    said = "heldout_tokens: 2047 tokens hold no sequence of sequence_length: 1024 tokens from each"
+    said = "heldout_tokens: 2047 tokens are too few for one sequence of sequence_length: 1024 "
     assert said in refusal(study)
 
 
@@ -405,7 +403,7 @@ def test_a_task_of_the_hub_with_an_accuracy(study: Study) -> None:
 def test_a_problems_file_without_a_column(study: Study) -> None:
     rows = [{"prompt": "1 + 1", "answer": "2", "source": "here"}] * 200
     study.change("problems.sources.world", study.rows("problems.jsonl", *rows))
-    assert "problems.jsonl lacks the column problem, Problem or" in refusal(study)
+    assert "problems.jsonl has no column problem, Problem or" in refusal(study)
 
 
 def test_fewer_problems_than_a_batch(study: Study) -> None:
@@ -422,7 +420,7 @@ def test_a_file_that_is_not_json(study: Study) -> None:
 
 def test_a_corpus_without_text(study: Study) -> None:
     study.change("corpus.sources.general", study.rows("general.jsonl", {"words": "a b"}))
-    assert "general.jsonl lacks the column text or conversations" in refusal(study)
+    assert "general.jsonl has no column text or conversations" in refusal(study)
 
 
 def test_trl_on_two_gpus(study: Study) -> None:

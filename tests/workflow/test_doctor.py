@@ -192,14 +192,14 @@ def test_gpus_of_a_machine_without_any(monkeypatch, tmp_path) -> None:
         ({}, 8, "580.65", "ok", "sees 8 GPUs (H100)"),
         ({"cuda": None, "torch": "2.13.0+cpu"}, 0, None, "ok", "no GPU is requested"),
         ({"cuda": None, "torch": "2.13.0+cpu"}, 1, "580.65", "error", "is a CPU build"),
-        ({"gpus": []}, 1, "570.10", "error", "CUDA 13.0 and sees no GPU behind driver 570.10"),
+        ({"gpus": []}, 1, "570.10", "error", "CUDA 13.0, and it finds no GPU with driver 570.10"),
         ({"gpus": []}, 1, None, "error", "no NVIDIA driver"),
         ({"gpus": PROBED["gpus"][:2]}, 8, "580.65", "error", "sees 2 GPUs, and a job requests 8"),
         ({"compiled_for": ["sm_100"]}, 8, "580.65", "error", "no kernels for sm_90"),
         ({"compiled_for": ["sm_80"]}, 8, "580.65", "error", "no kernels for sm_90"),
         ({"headers": False}, 8, "580.65", "error", "Python.h is missing"),
         ({"pidfd_open": False}, 0, None, "error", "lacks os.pidfd_open"),
-        ({"error": "environment x is missing: run ..."}, 0, None, "error", "is missing: run"),
+        ({"error": "environment x is missing. Run ..."}, 0, None, "error", "is missing. Run"),
     ],
 )
 def test_what_torch_sees(changes, needed, driver, status, text) -> None:
@@ -324,7 +324,7 @@ def test_without_network_the_cache_counts(tmp_path, address) -> None:
         assert ("offline" if variables else "does not answer") in found["hub"][1]
         assert found["model org/model"] == ("ok", "org/model is in the cache")
         assert found["dataset org/data"][0] == "error"
-        assert "Download it where there is network" in found["dataset org/data"][1]
+        assert "Download it on a machine with network" in found["dataset org/data"][1]
     found = asked(ITEMS[:1], tmp_path, address)
     assert found["model org/model"] == ("ok", "org/model is complete in the cache (3 files)")
 

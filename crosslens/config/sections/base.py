@@ -45,20 +45,22 @@ def plain(value: Any) -> Any:
 
 
 def check_divides(key: str, part: int, of: str, total: int) -> None:
-    """Raise InputError unless `part` divides `total`; both keys are named within their section."""
+    """Raise InputError unless `part` divides `total`; keys are relative to their section."""
     if total % part:
-        raise InputError(f"{key}: {part} does not divide {of}: {total}. Choose a divisor of it.")
+        raise InputError(
+            f"{key}: {part} does not divide {of}: {total}. Choose a divisor of {total}."
+        )
 
 
 def without_repeats(values: list[str]) -> list[str]:
-    """Return the list. Raises ValueError where an entry stands in it twice."""
+    """Return the list. Raises ValueError if an entry is repeated."""
     if len(set(values)) < len(values):
         raise ValueError
     return values
 
 
 def section_from_text(key: str, section: type[Section]) -> BeforeValidator:
-    """Return a validator that reads a text as a section with this one key."""
+    """Return a validator that reads text as a section with only this key."""
 
     def read(value: Any) -> Any:
         return {key: value} if isinstance(value, str) else value

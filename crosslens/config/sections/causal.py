@@ -47,7 +47,7 @@ class CausalProtocolConfig(Section):
     dose_unit: Literal["p99", "mean_active"] = Field(
         "p99",
         description="Unit of amplification: the 99th percentile or the mean of a feature's "
-        "activations above 0 in RL, at final tokens; in SFT for features that are selected for it "
+        "activations above 0 in RL, at final tokens (in SFT for features selected for SFT) "
         "(score_features).",
     )
     amplify: Dose = Field(
@@ -56,10 +56,10 @@ class CausalProtocolConfig(Section):
     )
     matched_sets: SetCount = Field(
         99,
-        description="Control sets of each primary set, matched feature by feature and scaled to "
-        "the same size of the edit; the smallest possible p-value is 1 / (1 + this), so a "
-        "hypothesis needs (number of hypotheses) / alpha - 1 of them. Fewer are drawn where too "
-        "few features are similar enough (select_features, intervene).",
+        description="Control sets of each primary set, matched feature by feature and scaled to an "
+        "edit of the same size. The smallest possible p-value is 1 / (1 + this number), so a "
+        "hypothesis needs (number of hypotheses) / alpha - 1 sets. Fewer are drawn if too few "
+        "features are similar enough (select_features, intervene).",
     )
     exploratory_sets: SetCount = Field(
         19,
@@ -79,7 +79,7 @@ class CausalProtocolConfig(Section):
     )
     sft_control: bool = Field(
         True,
-        description="Whether features selected for RL are zeroed in the SFT model too (intervene).",
+        description="Whether to zero features selected for RL in the SFT model, too (intervene).",
     )
     alpha: Fraction = Field(
         0.05,
@@ -88,8 +88,8 @@ class CausalProtocolConfig(Section):
     smallest_effect: Fraction = Field(
         0.1,
         description="Smallest effect of interest, as a fraction of what RL gained over base on the "
-        "same questions; a hypothesis whose interval excludes it is not supported. Where RL "
-        "gained nothing, hypotheses are undecided (assess_interventions).",
+        "same questions; a hypothesis whose interval excludes it is not supported. If RL gained "
+        "nothing, hypotheses are undecided (assess_interventions).",
     )
     hypotheses: Annotated[dict[Key, HypothesisConfig], Field(min_length=1)] = Field(
         PAPERS_CLAIMS,

@@ -33,14 +33,14 @@ class ActivationsConfig(Section):
         100,
         ge=1,
         le=100_000,
-        description="Number of training shards; more shards take less disk at a time "
+        description="Number of training shards; more shards need less disk at a time "
         "(extract_activations, train_crosscoders).",
     )
     shards_on_disk: int = Field(
         2,
         ge=1,
         le=1000,
-        description="Most shards of a model on disk at a time (extract_activations).",
+        description="Most shards per model that are on disk at a time (extract_activations).",
     )
     skip_positions: int = Field(
         1,
@@ -168,14 +168,14 @@ class CrosscoderConfig(Section):
     ] = Field(
         [],
         description="Further crosscoders that test the method. batch_topk: both final pairs and "
-        "the trio with BatchTopK. batch_topk_seeds: these from the seeds of `extra_seeds` too, so "
-        "that BatchTopK has an interval of its own. swapped: both pairs and the trio with the "
-        "models of each row in random order, a null without model-specific features. noise: the "
-        "same with noise in place of the difference from base. self: base twice. differences: an "
-        "autoencoder of each final model's difference from base. drift_matched: a model between "
-        "base and SFT that is as far from base as RL, and its pair. checkpoints: base and all "
-        "checkpoints of a paradigm together (match_drift, train_crosscoders, score_specificity, "
-        "measure_overlap, measure_rank_shifts).",
+        "the trio with BatchTopK. batch_topk_seeds: the same with the seeds of `extra_seeds`, so "
+        "that BatchTopK has an interval. swapped: both pairs and the trio with the models of each "
+        "row in random order, a null without model-specific features. noise: all three with noise "
+        "in place of the difference from base. self: base twice. differences: an autoencoder of "
+        "each final model's difference from base. drift_matched: base with a model between base "
+        "and SFT that is as far from base as RL. checkpoints: base with all checkpoints of a "
+        "paradigm (match_drift, train_crosscoders, score_specificity, measure_overlap, "
+        "measure_rank_shifts).",
     )
 
     @model_validator(mode="after")
@@ -183,13 +183,16 @@ class CrosscoderConfig(Section):
         """Raise InputError if BatchTopK should match a crosscoder that is not trained."""
         if self.activation == "batch_topk" and "batch_topk" in self.evidence:
             raise InputError(
-                "evidence: batch_topk is already the activation of all crosscoders. Remove it."
+                "evidence: batch_topk is already the activation of all crosscoders. Remove it "
+                "from evidence."
             )
         if "batch_topk_seeds" in self.evidence and "batch_topk" not in self.evidence:
-            raise InputError("evidence: batch_topk_seeds is about batch_topk. Add batch_topk.")
+            raise InputError(
+                "evidence: batch_topk_seeds requires batch_topk. Add batch_topk to evidence."
+            )
         if self.activation == "batch_topk" and self.batch_topk.k == "matched":
             raise InputError(
-                "batch_topk.k: matched needs crosscoders with an L1 penalty. Set a number, or "
-                "activation: relu_l1."
+                "batch_topk.k: matched requires crosscoders with an L1 penalty. Set a number, or "
+                "set activation: relu_l1."
             )
         return self

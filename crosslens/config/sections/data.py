@@ -45,7 +45,7 @@ class ProblemsConfig(Section):
 
     sources: Annotated[Sources, Field(min_length=1)] = Field(
         description="Name of each source and its data, with a problem and an answer or a boxed "
-        "solution; of equal problems the first is kept (prepare_problems).",
+        "solution; the first of equal problems is kept (prepare_problems).",
     )
     exclude: Sources = Field(
         {},
@@ -55,35 +55,35 @@ class ProblemsConfig(Section):
         13,
         ge=4,
         le=1000,
-        description="A problem is removed only if it shares at least this number of consecutive "
-        "words with an excluded one (prepare_problems).",
+        description="A problem is removed only if it has at least this number of consecutive words "
+        "in common with an excluded one (prepare_problems).",
     )
     lcs_fraction: float = Field(
         0.6,
         gt=0,
         le=1,
         description="A problem is removed only if its longest common subsequence of words with an "
-        "excluded one has at least this length, as a fraction of the shorter (prepare_problems).",
+        "excluded one is at least this fraction of the shorter problem (prepare_problems).",
     )
     expected_count: Annotated[list[ProblemCount], Field(min_length=2, max_length=2)] = Field(
         [1, 10**8],
-        description="Fewest and most problems that the list is expected to have; another number "
-        "is a warning in the log, data/problems.json and the report (prepare_problems).",
+        description="Smallest and largest expected number of problems; any other number is a "
+        "warning in the log, data/problems.json and the report (prepare_problems).",
     )
 
     limit: Literal["all"] | ProblemCount = Field(
         "all",
-        description="Most problems of the list, drawn at random by the study's seed from all that "
-        "are left (prepare_problems).",
+        description="Largest number of problems, drawn at random by the study's seed from those "
+        "that remain (prepare_problems).",
     )
 
     @model_validator(mode="after")
     def fewest_first(self) -> Self:
-        """Raise InputError where the range is empty."""
+        """Raise InputError if the range is empty."""
         least, most = self.expected_count
         if least > most:
             raise InputError(
-                f"expected_count: {least} is more than {most}. Write the smaller first."
+                f"expected_count: {least} is more than {most}. Write the smaller number first."
             )
         return self
 
@@ -95,7 +95,7 @@ class TracesConfig(Section):
     teacher: Text | None = Field(
         None,
         description="The teacher in Hugging Face's layout, with a chat tokenizer: a directory or, "
-        "with revision, its name on the hub; none with backend: solutions (generate_traces).",
+        "with revision, its name on the hub; not used with backend: solutions (generate_traces).",
     )
     revision: Revision | None = Field(
         None,
@@ -104,8 +104,8 @@ class TracesConfig(Section):
     )
     backend: Literal["transformers", "vllm", "solutions"] = Field(
         "transformers",
-        description="Sampling backend, transformers (CPU or one GPU) or vLLM; or solutions, which "
-        "takes those that the problems come with and samples nothing (generate_traces).",
+        description="Sampling backend: transformers (CPU or one GPU) or vLLM. With solutions, the "
+        "solutions that come with the problems are used, and nothing is sampled (generate_traces).",
     )
     temperature: float = Field(
         1.0,
@@ -115,7 +115,7 @@ class TracesConfig(Section):
     )
     max_new_tokens: TokenCount = Field(
         16384,
-        description="Longest trace, in tokens; longer ones are cut and dropped (generate_traces).",
+        description="Longest trace, in tokens; longer traces are dropped (generate_traces).",
     )
     batch_size: BatchSize = Field(
         64,
@@ -138,20 +138,20 @@ class TracesConfig(Section):
 
     @model_validator(mode="after")
     def only_sampling_has_a_teacher(self) -> Self:
-        """Raise InputError for a missing teacher, and for keys of sampling where none is done."""
+        """Raise InputError for a missing teacher, and for sampling keys if nothing is sampled."""
         if self.backend != "solutions":
             if self.teacher is None:
                 raise InputError(
                     f"teacher: missing, but backend is {self.backend}. Give a model, or set "
-                    "backend: solutions where the problems come with solutions."
+                    "backend: solutions if the problems come with solutions."
                 )
             return self
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if key not in ("backend", "shards") and value != field.default:
                 raise InputError(
-                    f"{key}: {value} has no effect, as backend is solutions and nothing is "
-                    "sampled. Remove the key, or set another backend."
+                    f"{key}: {value} has no effect, as nothing is sampled with backend: "
+                    "solutions. Remove the key, or set another backend."
                 )
         return self
 
@@ -193,12 +193,12 @@ class CorpusConfig(Section):
 
     @model_validator(mode="after")
     def heldout_shard_has_a_sequence(self) -> Self:
-        """Raise InputError where the held-out shard holds no sequence of each source."""
+        """Raise InputError if the held-out shard is too small for a sequence of each source."""
         sources, length = len(self.sources), self.sequence_length
         if self.heldout_tokens < sources * length:
             raise InputError(
-                f"heldout_tokens: {self.heldout_tokens} tokens hold no sequence of "
-                f"sequence_length: {length} tokens from each of {sources} sources. Raise "
-                f"heldout_tokens to at least {sources * length}."
+                f"heldout_tokens: {self.heldout_tokens} tokens are too few for one sequence of "
+                f"sequence_length: {length} from each of {sources} sources. Raise heldout_tokens "
+                f"to at least {sources * length}."
             )
         return self

@@ -53,14 +53,14 @@ class EvaluationConfig(Section):
             "aime24": MathTaskConfig(repeats=10),
             "aime25": MathTaskConfig(repeats=10),
         },
-        description="Math sets of Table 1, by Evalchemy's protocol: every model then needs a chat "
-        "template (evaluate_model, generate_answers). A set of another name has its data in "
-        "evaluation.files, with columns problem and answer.",
+        description="Math sets of Table 1, by Evalchemy's protocol; every model then needs a chat "
+        "template (evaluate_model, generate_answers). Any other name needs an entry in "
+        "evaluation.files, whose data have the columns problem and answer.",
     )
     backend: Literal["transformers", "vllm"] = Field(
         "transformers",
-        description="What samples answers to the math sets: transformers (evaluate_model, on a CPU "
-        "or one GPU), or vLLM in jobs of their own (generate_answers), for long answers on GPUs.",
+        description="Backend that samples answers to math sets: transformers (in evaluate_model, "
+        "on a CPU or one GPU), or vLLM (in generate_answers) for long answers on GPUs.",
     )
     temperature: float = Field(
         0.7,
@@ -81,8 +81,8 @@ class EvaluationConfig(Section):
     )
     limit: Literal["all"] | Annotated[int, Field(ge=1, le=10**6)] = Field(
         "all",
-        description="Most questions of each benchmark, drawn at random by the study's seed; "
-        "evaluation, critical samples and interventions have the same ones (prepare_benchmark).",
+        description="Largest number of questions of each benchmark, drawn at random by the study's "
+        "seed; evaluation and interventions use the same questions (prepare_benchmark).",
     )
     files: dict[Key, Source] = Field(
         {},
@@ -108,7 +108,7 @@ class EvaluationConfig(Section):
         for task in self.heldout_tasks:
             if task in self.tasks:
                 raise InputError(
-                    f"heldout_tasks: {task} is in tasks, too. Remove it from one of them."
+                    f"heldout_tasks: {task} is also in tasks. Remove it from one of them."
                 )
         for task in self.files:
             if task not in (named := [*self.tasks, *self.heldout_tasks, *self.math]):
@@ -125,7 +125,7 @@ def check_math_task(task: str) -> None:
 
 
 def check_choice_task(key: str, task: str) -> None:
-    """Raise InputError for a task that is no multiple-choice task with known columns."""
+    """Raise InputError for a task that is not a multiple-choice task with known columns."""
     if task in benchmark_columns.MATH:
         raise InputError(f"{key}: {task} is a math set. Move it to math.")
     if task not in CHOICE_TASKS:

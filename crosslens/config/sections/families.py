@@ -37,7 +37,7 @@ class OverridesConfig(Section):
 
 
 class FamilyConfig(Section):
-    """A base model, its descendants, and how figures and tables call it."""
+    """A base model, its descendants, and its name in figures and tables."""
 
     label: Text = Field(description="Name in figures, tables and the report (rules/figures.smk).")
     base: Text = Field(
@@ -62,7 +62,7 @@ class FamilyConfig(Section):
     checkpoints: Literal["all", "last"] = Field(
         "all",
         description="Checkpoints that are studied; with last, the others are trained but neither "
-        "extracted nor compared, and Figures 2 and 7 to 13 show the last one alone "
+        "extracted nor compared, and Figures 2 and 7 to 13 show only the last one "
         "(extract_activations, train_crosscoders).",
     )
     overrides: OverridesConfig = OverridesConfig()

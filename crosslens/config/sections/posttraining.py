@@ -39,7 +39,7 @@ class SFTConfig(Section):
         16384,
         ge=8,
         le=131072,
-        description="Longest conversation in tokens; longer ones are cut (train_sft).",
+        description="Longest conversation in tokens; longer ones are truncated (train_sft).",
     )
     warmup_ratio: Fraction = Field(
         0.1, description="Fraction of the steps over which the learning rate rises (train_sft)."
@@ -61,7 +61,7 @@ class SFTConfig(Section):
 
     @model_validator(mode="after")
     def batches_fit(self) -> Self:
-        """Raise InputError where forward passes do not add up to a step."""
+        """Raise InputError if forward passes do not add up to a step."""
         check_divides("micro_batch_size", self.micro_batch_size, "batch_size", self.batch_size)
         return self
 
@@ -109,7 +109,7 @@ class GRPOConfig(Section):
     )
     max_response_length: TokenCount = Field(
         16384,
-        description="Longest completion, in tokens; a longer one is cut and gets no reward "
+        description="Longest completion, in tokens; a longer one is truncated and gets no reward "
         "(train_grpo).",
     )
     temperature: float = Field(
@@ -119,8 +119,8 @@ class GRPOConfig(Section):
         18432,
         ge=16,
         le=10**8,
-        description="Most tokens in one forward pass on one device; must hold one prompt and its "
-        "completion (train_grpo, verl only).",
+        description="Most tokens in one forward pass on one device, at least those of one prompt "
+        "and its completion (train_grpo, verl only).",
     )
     save_every: int = Field(
         10,
@@ -138,7 +138,7 @@ class GRPOConfig(Section):
     @field_validator("engine_options")
     @classmethod
     def keep_the_reward(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        """Raise InputError for a backend's own key that would change the reward."""
+        """Raise InputError for a key of the backend that would change the reward."""
         for key in options:
             if REWARD_KEY.search(key.lstrip("+")) and key not in HARMLESS_KEYS:
                 raise InputError(
@@ -149,12 +149,12 @@ class GRPOConfig(Section):
 
     @model_validator(mode="after")
     def batches_fit(self) -> Self:
-        """Raise InputError where updates do not add up to a step, or a rollout does not fit."""
+        """Raise InputError if updates do not add up to a step, or a rollout does not fit."""
         check_divides("mini_batch_size", self.mini_batch_size, "batch_size", self.batch_size)
         rollout = self.max_prompt_length + self.max_response_length
         if self.engine == "verl" and self.tokens_per_device < rollout:
             raise InputError(
-                f"tokens_per_device: {self.tokens_per_device} tokens do not hold one prompt and "
-                f"its completion. Raise it to at least {rollout}."
+                f"tokens_per_device: {self.tokens_per_device} tokens are too few for one prompt "
+                f"and its completion. Raise tokens_per_device to at least {rollout}."
             )
         return self

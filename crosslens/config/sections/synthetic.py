@@ -38,14 +38,15 @@ class SyntheticModelConfig(Section):
 
     @model_validator(mode="after")
     def heads_fit(self) -> Self:
-        """Raise InputError for heads of which transformers can build no model."""
+        """Raise InputError for attention heads from which transformers cannot build a model."""
         heads, groups = self.num_attention_heads, self.num_key_value_heads
         check_divides("num_key_value_heads", groups, "num_attention_heads", heads)
         if self.head_dim is None:
             check_divides("num_attention_heads", heads, "hidden_size", self.hidden_size)
         elif self.head_dim % 2:
             raise InputError(
-                f"head_dim: {self.head_dim} is odd. Rotary positions need an even number."
+                f"head_dim: {self.head_dim} is odd, but rotary positions need an even number. "
+                "Choose an even one."
             )
         return self
 

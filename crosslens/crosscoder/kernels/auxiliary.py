@@ -1,8 +1,8 @@
 """Add BatchTopK's auxiliary loss, by which dead features learn to explain the error of the others.
 
 The loss is alpha |e - sum_k ReLU(a_k) W_dec,k|^2, the sum over models and the mean over rows, as in
-Eq. 3; e = x - x_hat is constant. In each row k runs over the `features` dead ones with the largest
-f_k n_k (Gao et al. 2024; Bussmann et al. 2024). Only dead features enter the dense products.
+Eq. 3; e = x - x_hat is constant. In each row, k runs over the `features` dead features with the
+largest f_k n_k (Gao et al. 2024; Bussmann et al. 2024). Dense products are of dead features only.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from crosslens.crosscoder.kernels.parameter_matrices import Matrices
 
 
 class Auxiliary(NamedTuple):
-    """Dead features, how many of them a row uses, and the weight alpha of the loss."""
+    """The dead features, how many of them each row uses, and the weight alpha of the loss."""
 
     dead: Int[torch.Tensor, " z"]
     features: int

@@ -1,9 +1,9 @@
-"""Find the encoder's exact float32 nonzeros through a bfloat16 product, where hardware has one.
+"""Find the encoder's exact float32 nonzeros by way of a bfloat16 product in hardware.
 
 ReLU needs the value of a pre-activation only where it is positive. With x~ and w~ rounded to
-bfloat16, x.w differs from x~.w~ by at most |x - x~| |w~| + |x| |w - w~|. An entry below zero by
-more than that cannot be positive. The others, a few percent, are computed in float32, so nothing is
-approximated.
+bfloat16, x.w differs from x~.w~ by at most |x - x~| |w~| + |x| |w - w~|. An entry that is below
+zero by more than this bound cannot be positive. The other entries, a few percent, are computed in
+float32, so the result is exact.
 """
 
 from collections.abc import Callable

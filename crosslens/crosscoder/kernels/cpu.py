@@ -57,7 +57,7 @@ def row_dots(dots, k, indices, first, last, matrix, W):
 
 @jit
 def gather_and_dot(out, k, weights, indices, first, last, matrix, W, dots):
-    """Do what `gather` and `row_dots` do, with W instead of `matrix` loaded once."""
+    """Do what `gather` and `row_dots` do in one pass, so that each row is loaded once."""
     i = first
     while i + 3 < last:
         r0, r1, r2, r3 = indices[i], indices[i + 1], indices[i + 2], indices[i + 3]
@@ -166,8 +166,8 @@ def backward(
 
     `sums` [d_sparse, 2] receives each feature's sparsity and its squared gradient norm. `beta` is
     the sparsity weight over the batch size. Gradient rows of inactive features are not written;
-    `pointer` tells which these are. All sums over g come before all sums over x, as only one of the
-    two fits into the cache.
+    `pointer` marks them. All sums over g come before all sums over x, as only one of the two fits
+    into the cache.
     """
     for k in range(start, stop):
         first, last = pointer[k], pointer[k + 1]

@@ -1,9 +1,9 @@
 """Compute the sparse step on a GPU, in Triton; without a GPU this runs in Triton's interpreter.
 
-Matrices have the layout of `cpu`. Row b has d_sparse places for its entries, and feature k has as
-many as the batch has rows. So there is no prefix sum and no capacity, and the host needs to know
-nothing. Each program sums in a fixed order and writes its own results, without atomics: a step
-always gives the same bits.
+Matrices have the layout of `cpu`. Each row has space for d_sparse entries, and each feature has
+space for one entry per row of the batch. So no prefix sum or capacity is needed, and the host never
+waits for a count. Each program sums in a fixed order and writes its own results without atomics, so
+a step always gives the same bits.
 """
 
 import triton

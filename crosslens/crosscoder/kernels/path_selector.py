@@ -14,10 +14,10 @@ DENSITY_LIMITS = {
 
 
 class PathSelector:
-    """Choose the path of the next step, in `sparse`; the path "auto" begins dense.
+    """Choose the path of the next step and set `sparse`; with "auto", the first steps are dense.
 
-    The host never waits for a measurement. On a GPU it is copied to pinned memory, and counts from
-    the first step that starts after the copy.
+    The host never waits for a measurement. On a GPU, a measurement is copied to pinned memory and
+    used from the first step that starts after the copy.
     """
 
     def __init__(self, path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:

@@ -1,7 +1,7 @@
 """Select the entries that BatchTopK keeps on a CPU: the largest f_k n_k of a batch, exactly.
 
-n_k = sum_i |W_dec,k^i|_2 ranks an entry by what it writes, so that rescaling a feature changes
-nothing. Of equal entries the first ones are kept, by row, then by feature.
+The factor n_k = sum_i |W_dec,k^i|_2 ranks an entry by the size of what it writes, so that rescaling
+a feature changes nothing. Among equal entries the first are kept, by row, then by feature.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ TINY = np.finfo(np.float32).tiny
 
 
 class Selection:
-    """Workspace, and a bound below which a batch's threshold is not expected.
+    """Workspace, and a lower bound that a batch's threshold is expected to exceed.
 
     The bound saves time. It is checked, so no result depends on it.
     """
@@ -43,10 +43,10 @@ class Selection:
         norms: Float[np.ndarray, " k"],
         keep: int,
     ) -> bool:
-        """Keep the `keep` largest entries, and return whether these are certain.
+        """Keep the `keep` largest entries; return False if the bound may have hidden some.
 
         `by_feature` are pointer, position, rows and f of `cpu_entries.transpose`, changed in place.
-        If the bound may have hidden entries, it becomes zero, and all must be found again.
+        If the bound may have hidden entries, it is set to zero, and all must be found again.
         """
         pointer, position, rows, f = by_feature
         count = int(pointer[-1])

@@ -119,7 +119,7 @@ def keep_rows(
 
 
 class Selection:
-    """Workspace on the device; the bound saves time and is checked, as on a CPU."""
+    """Workspace on the device. The bound saves time and is checked, as on a CPU."""
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.grid = (size,)

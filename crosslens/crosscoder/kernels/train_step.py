@@ -56,7 +56,7 @@ class Moments(NamedTuple):
 
 
 class TrainStep:
-    """Train a crosscoder in place, by batches of one size, beginning on the dense path.
+    """Train a crosscoder in place, with batches of one size, starting on the dense path.
 
     With BatchTopK, `last_kept` is updated in place: the number of steps after which each feature
     was last kept.

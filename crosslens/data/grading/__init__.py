@@ -1,8 +1,7 @@
-r"""The one grader: reward, rejection of teacher traces and evaluation all ask `is_correct`.
+r"""Grade math answers: reward, rejection of teacher traces and evaluation all use `is_correct`.
 
-A pure function: no process, no clock, no state that matters, so threads, forks and the machine's
-load change no verdict. docs/grader.md lists what is accepted. docs/grader-accuracy.md has the
-measurements.
+It is a pure function of its arguments: threads, forks and the machine's load do not change a
+verdict. docs/grader.md lists what is accepted. docs/grader-accuracy.md has the measurements.
 
     extraction   the box that counts
     notation     LaTeX to tokens; what only dresses an answer is dropped
@@ -24,8 +23,8 @@ __all__ = ["PROMPT", "extract_answer", "is_correct", "user_message"]
 def is_correct(response: str, gold: str) -> bool:
     r"""Return whether the last boxed answer of `response` is `gold`, in a form as finished.
 
-    A response without a closed box after its think block is wrong. So is one on which the grader
-    fails, which is reported on stderr: no training ends by it.
+    A response without a closed box after its think block is incorrect. If the grader fails, it
+    reports so on stderr and counts the response as incorrect, so that training continues.
     """
     answer = extract_answer(response)
     if not answer:

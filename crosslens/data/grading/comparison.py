@@ -1,4 +1,4 @@
-r"""Whether two answers say the same: as texts, or item by item as lists."""
+r"""Compare two answers: as texts, or item by item as lists."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,13 +20,13 @@ class Reading(NamedTuple):
 
 
 def is_same(answer: str, gold: str) -> bool:
-    """Return whether `answer` says what `gold` says, in a form as finished."""
+    """Return whether `answer` equals `gold` and leaves no more to compute."""
     return any(same_reading(a, g) for g in read(gold) for a in read(answer))
 
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> tuple[Reading, ...]:
-    """Return the ways to read an answer: none where it has a sign that the grammar has not."""
+    """Return the ways to read an answer; none if it has a sign that is not in the grammar."""
     try:
         return tuple(Reading(tokens, stated(tokens)) for tokens in readings(text) if tokens)
     except Unreadable:
@@ -34,7 +34,7 @@ def read(text: str) -> tuple[Reading, ...]:
 
 
 def stated(tokens: list[Token]) -> list[Item] | None:
-    """Return what tokens state, or None where the grammar has no such statement."""
+    """Return the items that tokens state, or None if they do not follow the grammar."""
     try:
         return elements(statements(tokens))
     except Unreadable:
@@ -57,21 +57,21 @@ def same_reading(answer: Reading, gold: Reading) -> bool:
 
 
 def is_phrase(tokens: list[Token]) -> bool:
-    """Return whether a text is words and nothing else."""
+    """Return whether a text consists of words only."""
     return all(token.kind in ("letters", "words") for token in tokens) and any(
         token.kind == "words" or len(token.text) >= SHORTEST_WORD for token in tokens
     )
 
 
 def phrase(tokens: list[Token]) -> str | None:
-    """Return the words of a text that has nothing else, or None."""
+    """Return the words of a text that consists of words only, else None."""
     if any(token.kind not in ("letters", "words") for token in tokens):
         return None
     return " ".join(token.text.lower() for token in tokens)
 
 
 def same_items(answer: list[Item], gold: list[Item]) -> bool:
-    """Compare as many items in any order; in the same one where only one side names them."""
+    """Compare equally many items in any order; in the same order if only one side names them."""
     units = [[without_unit(item.sides[-1])[1] for item in items] for items in (answer, gold)]
     if len(answer) != len(gold) or len({*units[0]}) > max(1, len({*units[1]})):
         return False  # not as many, or units here and there

@@ -1,4 +1,4 @@
-"""Whether two values are equal: numbers, expressions, quantities, tuples, sets, matrices."""
+"""Compare two values: numbers, expressions, quantities, tuples, sets, matrices."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -25,7 +25,7 @@ def same(answer: Node, gold: Node) -> bool:
 
 
 def same_part(answer: Node, gold: Node) -> bool:
-    """Compare parts of tuples, sets and matrices: they carry no unit that the gold answer lacks."""
+    """Compare parts of tuples, sets and matrices, which may have only the gold answer's units."""
     return (answer.kind == "quantity") <= (gold.kind == "quantity") and same(answer, gold)
 
 
@@ -43,7 +43,7 @@ def same_in_any_order(left: Sequence[T], right: Sequence[T], same: Callable[[T, 
 def same_quantity(answer: Node, gold: Node) -> bool:
     """Compare numbers with units: one of them may leave the unit out.
 
-    What is p% is p hundredths, or p where the gold answer is a number of at least 1 without unit.
+    p% is p/100, or p if the gold answer is a number of at least 1 without a unit.
     """
     (left, unit), (right, wanted) = without_unit(answer), without_unit(gold)
     if unit and wanted and unit != wanted:
@@ -64,14 +64,14 @@ def without_unit(node: Node) -> tuple[Node, str | None]:
 
 
 def same_expression(answer: Node, gold: Node) -> bool:
-    """Compare by parts, else by value if the answer is finished, else as a rounded decimal."""
+    """Compare by parts, as a rounded decimal, or by value if nothing is left to compute."""
     if key(answer) == key(gold) or is_rounded(answer, gold):
         return True
     return same_value(answer, gold) and is_finished(answer, gold)
 
 
 def is_rounded(answer: Node, gold: Node) -> bool:
-    """Return whether a decimal is the gold answer, which no decimal equals, rightly rounded."""
+    """Return whether a decimal is the gold answer correctly rounded, if no decimal equals it."""
     digits = decimal(answer)
     if digits is None or len(digits.replace(".", "").lstrip("-0")) < SIGNIFICANT:
         return False
@@ -87,7 +87,7 @@ def decimal(node: Node) -> str | None:
 
 
 def rounds_to(digits: str, exact: Node) -> bool:
-    """Return whether an expression, rounded to as many places, is a number."""
+    """Return whether an expression, rounded to a number's decimal places, equals the number."""
     half = Fraction(1, 2 * 10 ** len(digits.partition(".")[2]))
     if names_of(exact):
         return False
@@ -98,7 +98,7 @@ def rounds_to(digits: str, exact: Node) -> bool:
 
 
 def has_end(x: Fraction) -> bool:
-    """Return whether a fraction's decimals end."""
+    """Return whether a fraction has a finite decimal expansion."""
     below = x.denominator
     for prime in (2, 5):
         while below % prime == 0:

@@ -1,4 +1,4 @@
-r"""Expressions: sums, products, powers, roots and functions, read and not computed."""
+r"""Parse expressions (sums, products, powers, roots and functions) without computing them."""
 
 from abc import ABC, abstractmethod
 
@@ -30,7 +30,7 @@ def join(left: Node, right: Node) -> Node:
 
 
 class Expressions(Reader, ABC):
-    """A recursive descent over the tokens of an expression."""
+    """A recursive-descent parser over the tokens of an expression."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__(tokens)

@@ -1,4 +1,4 @@
-r"""What counts as the final answer of a response: the content of its last `\boxed`."""
+r"""Extract the final answer of a response: the content of its last `\boxed`."""
 
 import re
 from typing import NamedTuple
@@ -25,8 +25,8 @@ def user_message(problem: str) -> str:
 def extract_answer(response: str) -> str | None:
     r"""Return the content of the last `\boxed` or `\fbox` of a response, or None.
 
-    In braces, which must be balanced, or one word (`\boxed 5`), as the harness reads it. A box
-    within another belongs to the outer one. Boxes of a think block do not count.
+    The content is in balanced braces, or one word (`\boxed 5`), as in the harness. A box within
+    another belongs to the outer one. Boxes in a think block do not count.
     """
     answer = last_box(after_thinking(response))
     for _ in range(MOST_NESTED):
@@ -37,7 +37,7 @@ def extract_answer(response: str) -> str | None:
 
 
 def is_box(text: str) -> bool:
-    """Return whether a text is one box and nothing else."""
+    """Return whether a text consists of a single box."""
     first, boxes = SIGN.match(text), outer_boxes(text)
     return bool(first and first["box"]) and len(boxes) == 1 and boxes[0].end == len(text) - 1
 
@@ -58,7 +58,7 @@ def last_box(text: str) -> str | None:
 
 
 def outer_boxes(text: str) -> list[Box]:
-    """Return the boxes that are in no other closed one, in one pass over the text."""
+    """Return the boxes that are not inside another closed box, in one pass over the text."""
     boxes: list[Box] = []
     opened: list[int | None] = []  # for each open brace the place of its box in `boxes`
     for sign in SIGN.finditer(text):

@@ -1,8 +1,8 @@
-r"""How far an answer is worked out: the steps that it leaves to do.
+r"""Check how far an answer is worked out: which steps it leaves to do.
 
-An answer may leave no step to do that the gold answer does not leave as well. So `5+3` is no
-answer to 8, `\sqrt{1764}` none to 42, and `(x+1)(x+2)` none to `x^2+3x+2`: whoever could hand back
-the question would never have to solve it.
+An answer may leave only those steps to do that the gold answer leaves, too. So `5+3` does not count
+as 8, `\sqrt{1764}` not as 42, and `(x+1)(x+2)` not as `x^2+3x+2`: otherwise, repeating the question
+would be an answer.
 """
 
 from collections import Counter
@@ -21,8 +21,8 @@ IMAGINARY = Node("constant", value="i")
 def is_finished(answer: Node, gold: Node) -> bool:
     """Return whether `answer` leaves no step to do that `gold` does not leave.
 
-    A product of sums must stay one in the same number of factors, where there are variables; and a
-    product of numbers, as in a factorization, is answered by the same factors only.
+    With variables, a product of sums must remain one, with the same number of factors. A product of
+    numbers, as in a factorization, must have the same factors.
     """
     if gold.kind == "product" and rational(gold) is not None and not is_scientific(gold):
         return False
@@ -43,7 +43,7 @@ def steps(node: Node) -> Counter[str]:
 
 
 def key(node: Node) -> str:
-    """Return a text that is the same for expressions that differ in the order of their parts."""
+    """Return text that is equal for expressions that differ only in the order of their parts."""
     if node.kind in ("sum", "product"):
         return f"{node.kind}({', '.join(sorted(key(part) for part in flat(node)))})"
     own = Fraction(node.value) if node.kind == "number" else node.value

@@ -1,4 +1,4 @@
-r"""From LaTeX to tokens: what only dresses an answer is dropped, anything unknown is refused.
+r"""Convert LaTeX to tokens: drop what is only layout, and refuse anything unknown.
 
 Dropped are spaces, sizes of brackets, colours, emphasis, invisible text, dollar signs around the
 answer and a final full stop. Synonyms (`\dfrac`, `\leq`, `≤`) become one token.
@@ -13,7 +13,7 @@ LONGEST = 1000  # characters; a longer answer is compared as text only
 
 
 class Unreadable(ValueError):
-    """A text that the grammar does not have."""
+    """Raised for text that does not follow the grammar."""
 
 
 class Token(NamedTuple):
@@ -74,7 +74,7 @@ INLINE = re.compile(r"\(?[A-Za-z]\)?|[A-Z](?:, ?[A-Z])+|[\d.,]+|\(?[ivx]+\)")
 
 
 def readings(text: str) -> list[list[Token]]:
-    """Return the tokens of an answer: twice where a comma may group digits or part a list.
+    """Return the tokens of an answer; two readings if a comma may group digits or separate items.
 
     Raises Unreadable.
     """
@@ -88,7 +88,7 @@ def readings(text: str) -> list[list[Token]]:
 
 
 def join_digits(match: re.Match) -> str:
-    r"""Drop the commas of a grouped number, except within brackets, where they part a list."""
+    r"""Drop the commas of a grouped number, except in brackets, where they separate items."""
     before = match.string[: match.start()]
     inside = sum(before.count(sign) for sign in ("(", "[", r"\{"))
     inside -= sum(before.count(sign) for sign in (")", "]", r"\}"))
@@ -96,7 +96,7 @@ def join_digits(match: re.Match) -> str:
 
 
 def clean(text: str) -> str:
-    """Drop the dressing. Raises Unreadable for control and bidirectional characters."""
+    """Drop what is only layout. Raises Unreadable for control and bidirectional characters."""
     if len(text) > LONGEST:
         raise Unreadable("too long")
     text = text.translate(SIGNS)
@@ -139,7 +139,7 @@ def closes_last(text: str) -> bool:
 
 
 def tokens(text: str) -> list[Token]:
-    """Split a cleaned text. Raises Unreadable for a sign that the grammar does not have."""
+    """Split a cleaned text. Raises Unreadable for a sign that is not in the grammar."""
     result: list[Token] = []
     position, spaced = 0, False
     while position < len(text):

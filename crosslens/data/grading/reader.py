@@ -1,4 +1,4 @@
-"""Leaves of an answer's syntax tree: numbers, names and units, read off its tokens."""
+"""Read the leaves of an answer's syntax tree from its tokens: numbers, names and units."""
 
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -47,19 +47,19 @@ class Reader:
         return self.tokens[at] if at < len(self.tokens) else END
 
     def take(self) -> Token:
-        """Return the next token and go on."""
+        """Return the next token and advance."""
         token = self.token
         self.position += 1
         return token
 
     def skip(self, *texts: str) -> bool:
-        """Go past the next token if it is one of these signs or words."""
+        """Skip the next token if it is one of these signs or words."""
         if skipped := self.token.text in texts and self.token is not END:
             self.position += 1
         return skipped
 
     def expect(self, text: str) -> None:
-        """Go past a sign. Raises Unreadable where it is missing."""
+        """Skip a sign. Raises Unreadable if it is missing."""
         if not self.skip(text):
             raise Unreadable(f"{text!r} is missing")
 
@@ -74,7 +74,7 @@ class Reader:
         return token.text
 
     def digit(self) -> str:
-        r"""Read the first digit of a number and leave the others: `\frac12` is a half."""
+        r"""Read the first digit of a number and leave the others: `\frac12` is one half."""
         token = self.take()
         if token.kind != "number" or "." in token.text:
             raise Unreadable("a digit is missing")
@@ -126,7 +126,7 @@ class Reader:
         return name
 
     def unit(self) -> str | None:
-        """Read a unit, if one is there. Raises Unreadable for words that are none."""
+        """Read a unit, if there is one. Raises Unreadable for words that are not units."""
         if self.skip("%"):
             return "percent"
         if self.skip(r"\degree"):
@@ -142,7 +142,7 @@ class Reader:
                 words.append(self.take().text)
         name = unit_name(words)
         if words and name is None:
-            raise Unreadable(f"{' '.join(words)!r} is no known unit")
+            raise Unreadable(f"{' '.join(words)!r} is not a known unit")
         return name
 
 

@@ -1,4 +1,4 @@
-r"""Whether two items state the same: values under a name, inequalities, equations."""
+r"""Compare two items of answers: named values, inequalities, equations."""
 
 from crosslens.data.grading.equality import decimal, rounds_to, same, without_unit
 from crosslens.data.grading.forms import is_finished, key
@@ -31,7 +31,7 @@ def same_item(answer: Item, gold: Item) -> bool:
 def without_approximation(item: Item) -> Item:
     r"""Drop a rounded value after the exact one (`\frac{1}{3} \approx 0.33`).
 
-    Where only a name is before it, the rounded value is the answer.
+    If only a name precedes it, the rounded value is the answer.
     """
     if r"\approx" not in item.relations or item.relations.index(r"\approx") < len(item.sides) - 2:
         return item
@@ -75,7 +75,7 @@ def is_name(node: Node) -> bool:
 def may_equal(side: Node, gold: Node) -> bool:
     r"""Return whether a side of an equation may stand before the answer: `x`, `m+n`, `\frac{4}{2}`.
 
-    What has a value of its own must have the gold answer's.
+    A side that has a value must have the gold answer's value.
     """
     letter = side.kind == "constant" and side.value in ("e", "i")
     total = side.kind == "sum" and all(map(is_name, side.parts))

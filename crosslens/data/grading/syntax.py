@@ -1,4 +1,4 @@
-r"""A closed grammar of answers: every token is read, or the answer is unreadable.
+r"""Parse answers by a closed grammar: every token is read, or the answer is unreadable.
 
 `statements` gives what a box states: one item or several (a list of solutions), each a value or a
 chain of relations (`x = 5`, `0 < x \le 3`). Nothing is computed here: `5+3` stays a sum.
@@ -37,7 +37,7 @@ def is_number(node: Node) -> bool:
 
 
 class Parser(Expressions):
-    """A recursive descent over the tokens of one answer."""
+    """A recursive-descent parser over the tokens of one answer."""
 
     def items(self) -> list[Item]:
         """Read items up to the end or a closing bracket."""
@@ -47,7 +47,7 @@ class Parser(Expressions):
         return items
 
     def separator(self) -> bool:
-        """Go past a comma, a semicolon, "and" or "or", or a comma and one of these words."""
+        """Skip a comma, a semicolon, "and" or "or", or a comma and one of these words."""
         comma = self.skip(",", ";")
         word = self.token.kind == "words" and self.skip("and", "or")
         return comma or word
@@ -69,7 +69,7 @@ class Parser(Expressions):
         rounded = self.skip(r"\approx")
         sides, relations = [self.side()], []
         if rounded and not is_number(sides[0]):
-            raise Unreadable("a rounded value that is no number")
+            raise Unreadable("a rounded value that is not a number")
         while self.token.text in RELATIONS:
             relations.append(self.take().text)
             sides.append(self.side())

@@ -1,7 +1,7 @@
-"""Units that an answer may carry, by one name each.
+"""List the units that an answer may have, with one name for each.
 
-The list is closed: a word that is not in it may change the meaning (5 million, 5 pairs, 5 wrong),
-so an answer with such a word is right only where the gold answer has the same.
+The list is closed: any other word may change the meaning (5 million, 5 pairs, 5 wrong), so an
+answer with such a word is correct only if the gold answer has the same word.
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ WORDS = {*NAMES, *(f"{name}s" for name in NAMES), *POWERS, *AFTER, *ADJECTIVES, 
 
 
 def unit_name(words: Iterable[str]) -> str | None:
-    """Return the one name of a unit (`cm^2`, `mi/h`), or None where a word is not in the list.
+    """Return the standard name of a unit (`cm^2`, `mi/h`), or None if a word is not in the list.
 
     `words` are lower-case words, `/`, and powers such as `^2`.
     """
@@ -71,6 +71,6 @@ def unit_name(words: Iterable[str]) -> str | None:
 
 
 def singular(word: str) -> str | None:
-    """Return the one name of a measured or counted thing."""
+    """Return the standard name of a measured or counted thing."""
     forms = (word, word.removesuffix("s"), word.removesuffix("es"))
     return next((NAMES[form] for form in forms if form in NAMES), None)

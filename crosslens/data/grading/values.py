@@ -1,7 +1,7 @@
-"""Values of expressions: exact where they are rational, else to 100 digits, always in bounded time.
+"""Compute values of expressions: exact if rational, else to 100 digits, always in bounded time.
 
-Whether two expressions are the same is asked of their values at fixed points: rational functions
-are compared exactly, all others within 1e-80 of their size.
+Two expressions are equal if their values agree at fixed points: rational functions are compared
+exactly, all others within 1e-80 of their size.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 
 
 class Unknown(ArithmeticError):
-    """A value that is not defined, too large, or of a kind that has no number."""
+    """Raised for a value that is undefined, too large, or not a number."""
 
 
 UNDEFINED = (ArithmeticError, ValueError, TypeError, LookupError)
@@ -66,13 +66,13 @@ def agree(left: Number, right: Number) -> bool:
 
 
 def points(names: list[str]) -> Iterator[Mapping[str, Fraction]]:
-    """Yield assignments of rational numbers, of both signs, to names; one where there are none."""
+    """Yield assignments of rational numbers, of both signs, to names; one if there are no names."""
     for index in range(POINTS if names else 1):
         yield {name: coordinate(name, index) for name in names}
 
 
 def coordinate(name: str, index: int) -> Fraction:
-    """Return a number that depends on a name and an index alone."""
+    """Return a number that depends only on a name and an index."""
     digest = hashlib.sha256(f"{index} {name}".encode()).digest()
     size = Fraction(1009 + int.from_bytes(digest[:2], "big"), 20011)
     return -size if digest[2] + index & 1 else size
@@ -85,7 +85,7 @@ def names_of(node: Node) -> set[str]:
 
 
 def value(node: Node, point: Mapping[str, Fraction]) -> Number:
-    """Return the value of an expression. Raises ArithmeticError or ValueError where it has none."""
+    """Return the value of an expression. Raises ArithmeticError or ValueError if it has none."""
     return RULES[node.kind](node, point) if node.kind in RULES else unknown(node)
 
 
@@ -95,7 +95,7 @@ def unknown(node: Node) -> Number:
 
 
 def rational(node: Node) -> Fraction | None:
-    """Return the exact value of an expression without names, or None where it is irrational."""
+    """Return the exact value of an expression without names, or None if it is irrational."""
     try:
         exact = value(node, {})
     except UNDEFINED:
@@ -104,12 +104,12 @@ def rational(node: Node) -> Fraction | None:
 
 
 def number(x: Number) -> Number:
-    """Return a value as mpmath has it."""
+    """Return a value as an mpmath number."""
     return mp.mpf(x.numerator) / x.denominator if isinstance(x, Fraction) else x
 
 
 def folded(operation: Callable[[Number, Number], Number]) -> Rule:
-    """Return a rule that applies an operation from left to right, exactly while it can."""
+    """Return a function that applies an operation from left to right, exactly where possible."""
 
     def fold(node: Node, point: Mapping[str, Fraction]) -> Number:
         values = (value(part, point) for part in node.parts)
@@ -119,7 +119,7 @@ def folded(operation: Callable[[Number, Number], Number]) -> Rule:
 
 
 def alike(left: Number, right: Number) -> tuple[Number, Number]:
-    """Return two values as fractions if both are, and neither is huge; else as mpmath has them."""
+    """Return two values as fractions if both are and neither is huge, else as mpmath numbers."""
     if all(isinstance(x, Fraction) and bits(x) < LARGEST_INTEGER for x in (left, right)):
         return left, right
     return number(left), number(right)
@@ -131,9 +131,9 @@ def power(node: Node, point: Mapping[str, Fraction]) -> Number:
 
 
 def raise_to(base: Number, exponent: Number) -> Number:
-    """Return a power: of a negative number the real one where the root's degree is odd.
+    """Return a power; for a negative base with a root of odd degree, the real one.
 
-    Raises Unknown for exponents beyond all bounds.
+    Raises Unknown for exponents that are too large.
     """
     if abs(exponent) > LARGEST_EXPONENT:
         raise Unknown("exponent")
@@ -150,12 +150,12 @@ def raise_to(base: Number, exponent: Number) -> Number:
 
 
 def bits(x: Fraction) -> int:
-    """Return the length of a fraction's longer half."""
+    """Return the bits of a fraction's numerator or denominator, whichever are more."""
     return max(x.numerator.bit_length(), x.denominator.bit_length())
 
 
 def root(node: Node, point: Mapping[str, Fraction]) -> Number:
-    """Return a root of a degree that is a number."""
+    """Return a root of a numerical degree."""
     base, degree = (value(part, point) for part in node.parts)
     if not isinstance(degree, Fraction) or degree.denominator != 1 or not 2 <= degree <= 1000:
         raise Unknown("degree")

@@ -1,6 +1,6 @@
 """Sample and reward a step's completions in one call, in place of verl's agent loops.
 
-verl sends each completion alone through its processes. With the synthetic model this takes four
+verl sends completions through its processes one by one. With the synthetic model this takes four
 times as long as the sampling.
 """
 
@@ -24,7 +24,7 @@ TURNS = 2  # the user's and the assistant's
 
 
 class BatchRollout:
-    """verl's agent loop manager, for answers of one turn that verl's trainer samples on a CPU.
+    """verl's agent loop manager for single-turn completions that verl's trainer samples on a CPU.
 
     Completions are stored in the order of their tokens, so that equal ones give equal updates.
     """
@@ -37,11 +37,11 @@ class BatchRollout:
 
     @classmethod
     def create(cls, config: DictConfig, **_: Any) -> "BatchRollout":
-        """Return a manager, which needs no client and no workers for rewards."""
+        """Return a manager, which needs neither a client nor reward workers."""
         return cls(config)
 
     def generate_sequences(self, prompts: TensorDict) -> None:
-        """Put the completions of some prompts in verl's queue, where its trainer finds them."""
+        """Put the completions of some prompts into verl's queue, from which its trainer reads."""
         validate, step = "validate" in prompts, get(prompts, "global_steps")
         settings = self.rollout.val_kwargs if validate else self.rollout
         columns = {key: get(prompts, key) for key in ("raw_prompt", "extra_info", *PROMPT_FIELDS)}
@@ -69,7 +69,7 @@ class BatchRollout:
         return [self.fields(rows[i], tokens[i], *completion) for i, completion in done]
 
     def prompt_tokens(self, messages: list[dict]) -> list[int]:
-        """Return the token ids of a conversation that the model is to continue."""
+        """Return the token ids of the conversation that the model continues."""
         ids = apply_chat_template(self.tokenizer, list(messages), **self.template)
         return ids[-self.rollout.prompt_length :]
 
@@ -95,7 +95,7 @@ class BatchRollout:
 
 
 def completion_tag(fields: Mapping[str, torch.Tensor], step: int) -> dict[str, Any]:
-    """Return the tag in verl's queue of a completion sampled with the weights after `step` - 1."""
+    """Return the tag, in verl's queue, of a completion by the weights after `step` - 1."""
     lengths = {"prompt_len": len(fields["prompts"]), "response_len": len(fields["responses"])}
     steps = {"global_steps": step, "min_global_steps": step - 1, "max_global_steps": step - 1}
     return {"status": "success", "seq_len": sum(lengths.values())} | lengths | steps

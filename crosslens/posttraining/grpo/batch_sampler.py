@@ -43,7 +43,7 @@ class BatchSampler:
     def sample(self, prompts: list[list[int]], settings: Mapping[str, float]) -> list[Completion]:
         """Return a completion of each prompt (token ids), at most `most` sampled at a time.
 
-        `settings` are verl's. Raises ValueError for one that is not supported.
+        `settings` are verl's. Raises ValueError for a setting that is not supported.
         """
         for key, neutral in NEUTRAL_SETTINGS.items():
             if settings.get(key, neutral) != neutral:

@@ -88,7 +88,7 @@ verl.utils.distributed.initialize_global_process_group_ray.__defaults__ = (None,
 
 
 class CPURollout(rollout_base.BaseRollout):
-    """The sampler in a trainer's process.
+    """A rollout that samples in a trainer's process.
 
     `tensor_model_parallel_size` trainers share one sampler, which is in the first of them.
     """

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class NoRouter:
-    """An actor that nothing asks, as the trainer's process samples (batch_rollout)."""
+    """An actor that gets no requests, because the trainer's process samples (batch_rollout)."""
 
     def __init__(self, servers: dict[str, Any], settings: dict[str, Any]) -> None:
         pass

@@ -36,7 +36,7 @@ def fitting_prompts(data: Path, tokenizer: Path, longest: int) -> pd.DataFrame:
     """Return the rows of verl's parquet whose prompts have at most `longest` tokens.
 
     Tokens are counted in the chat template. verl drops longer prompts, and TRL would truncate them.
-    Prints how many were dropped. Raises InputError when transformers tokenizes differently than the
+    Prints how many were dropped. Raises InputError when transformers tokenizes differently from the
     tokenizer's file.
     """
     table = pd.read_parquet(data)
@@ -51,7 +51,7 @@ def prompt_lengths(prompts: Iterable[Iterable[dict]], tokenizer: Path) -> list[i
     """Return the number of tokens of each prompt in the chat template.
 
     Raises InputError when there is no chat template, or when transformers tokenizes differently
-    than the tokenizer's file.
+    from the tokenizer's file.
     """
     from transformers import AutoTokenizer
 
@@ -67,7 +67,7 @@ def prompt_lengths(prompts: Iterable[Iterable[dict]], tokenizer: Path) -> list[i
 
 
 def count_prompts(lengths: list[int], longest: int, batch_size: int) -> dict[str, int]:
-    """Count the prompts of an epoch, those of at most `longest` tokens, and the steps.
+    """Count all prompts, those of at most `longest` tokens, and the steps of an epoch.
 
     Raises InputError when the prompts that fit give fewer steps than there are checkpoints.
     """
@@ -76,7 +76,7 @@ def count_prompts(lengths: list[int], longest: int, batch_size: int) -> dict[str
         raise InputError(
             f"grpo.max_prompt_length: {fit} of {len(lengths)} prompts have at most {longest} "
             f"tokens (the longest has {max(lengths)}), but {N_CHECKPOINTS} checkpoints of "
-            f"grpo.batch_size: {batch_size} need {needed} prompts. Raise the maximum length."
+            f"grpo.batch_size: {batch_size} need {needed} prompts. Raise grpo.max_prompt_length."
         )
     steps = steps_per_epoch(fit, batch_size)
     return {"prompts": len(lengths), "fit": fit, "longest": max(lengths), "steps": steps}
@@ -92,6 +92,6 @@ def check_tokenizer(file: Path, text: str, ids: list[int]) -> None:
         tokenizer.no_truncation()
         if tokenizer.encode(text, add_special_tokens=False).ids != ids:
             raise InputError(
-                f"{file}: the backend's transformers tokenizes differently than this file says, so "
-                "RL would train on other tokens than the study reads. Correct its files."
+                f"{file}: the training backend tokenizes prompts differently, so RL would train on "
+                "tokens that the study does not read. Correct the base model's tokenizer files."
             )

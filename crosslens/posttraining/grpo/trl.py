@@ -141,7 +141,7 @@ def check_reward(trainer: "GRPOTrainer") -> None:
     if trainer.reward_funcs != [trl_reward]:
         raise InputError(
             "grpo.engine_options: TRL does not use the reward "
-            "crosslens.posttraining.grpo.reward.trl_reward. Remove reward settings."
+            "crosslens.posttraining.grpo.reward.trl_reward. Remove the reward settings."
         )
 
 

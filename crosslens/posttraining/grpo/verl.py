@@ -107,7 +107,7 @@ def check_reward(mark: Path) -> None:
     if not mark.exists():
         raise InputError(
             "grpo.engine_options: verl did not train with the reward "
-            "crosslens.posttraining.grpo.reward.compute_score. Remove reward settings."
+            "crosslens.posttraining.grpo.reward.compute_score. Remove the reward settings."
         )
 
 

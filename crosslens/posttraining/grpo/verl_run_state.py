@@ -1,6 +1,6 @@
 """Manage the files of a run of verl: checkpoints, exported models, and the log.
 
-Kept are the last complete training state, and the model of each checkpoint at 20%, 40%, ...; verl
+Only the last complete training state and the models at 20%, 40%, ... of the steps are kept; verl
 would keep everything.
 """
 

@@ -53,7 +53,7 @@ class SaveCheckpoints(TrainerCallback):
 class CheckBatchSize(TrainerCallback):
     """Raise InputError when the effective batch size is not the configured one.
 
-    `sft.llamafactory_options` may change what it results from.
+    `sft.llamafactory_options` may change the values that it results from.
     """
 
     def __init__(self, batch_size: int) -> None:
@@ -99,9 +99,9 @@ def first_conversations(settings: dict[str, Any]) -> list[list[dict[str, str]]]:
 def check_template(base, tokenizer, template, messages: list[dict[str, str]]) -> None:
     """Compare LLaMA-Factory's encoding of a conversation with the base tokenizer's chat template.
 
-    The prompt must equal the prompt of generation, token by token. The trace must be the answer as
-    it is, the end token of LLaMA-Factory's `tokenizer`, and white space only. `base` is the
-    unchanged tokenizer, as a named template may change the other. Raises InputError otherwise.
+    The prompt must equal the prompt of generation, token by token. The trace must consist of the
+    unchanged answer, the end token of LLaMA-Factory's `tokenizer`, and white space. `base` is the
+    unchanged tokenizer, as a named template may change `tokenizer`. Raises InputError otherwise.
     """
     prompt, trace = template.encode_oneturn(tokenizer, messages)
     expected = list(
@@ -111,7 +111,7 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
         raise InputError(
             "sft.llamafactory_options: LLaMA-Factory's template differs from the "
             f"tokenizer's chat template: prompts are {tokenizer.decode(prompt)!r} and "
-            f"{tokenizer.decode(expected)!r}. Name a template."
+            f"{tokenizer.decode(expected)!r}. Set `template` in these options."
         )
     end = tokenizer.eos_token_id
     answer = trace[: trace.index(end)] if end in trace else trace
@@ -122,12 +122,14 @@ def check_template(base, tokenizer, template, messages: list[dict[str, str]]) ->
     if encoded != trace_text and end in trace:
         raise InputError(
             "sft.llamafactory_options: LLaMA-Factory's template changes the traces. The first one "
-            f"is {trace_text[:40]!r}..., encoded {encoded[:40]!r}.... Name a template."
+            f"is {trace_text[:40]!r}..., encoded {encoded[:40]!r}.... Set `template` in "
+            "these options."
         )
     if end not in trace or tokenizer.decode(trace[len(answer) + 1 :]).strip():
         raise InputError(
             f"sft.llamafactory_options: traces end with {tokenizer.decode(trace[-3:])!r}, not with "
-            f"the end token {tokenizer.eos_token!r}. Correct the chat template or name one."
+            f"the end token {tokenizer.eos_token!r}. Correct the chat template, or set `template` "
+            "in these options."
         )
 
 

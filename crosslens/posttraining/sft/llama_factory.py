@@ -54,7 +54,7 @@ def accumulation_steps(batch_size: int, micro_batch_size: int, devices: int) -> 
     if rest or not steps:
         raise InputError(
             f"sft.batch_size: {batch_size} is not a multiple of sft.micro_batch_size: "
-            f"{micro_batch_size} times {devices} device(s). Change one of the two."
+            f"{micro_batch_size} times {devices} device(s). Change one of the two keys."
         )
     return steps
 

@@ -23,7 +23,7 @@ COLORED = {FINAL["sft"]: COLORS["sft"], FINAL["rl"]: COLORS["rl"], "trio": "blac
 
 
 def draw_sft(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Draw the loss on the traces: each step in grey, and the running mean, a line per family."""
+    """Draw the loss on the traces: each step in grey, and a line per family, the running mean."""
     figure, axes = plt.subplots(figsize=(3.4, 2.3))
     for family, part in curves.groupby("family", sort=False):
         axes.plot(part["step"], part["loss"], color=LIGHT, lw=0.6, zorder=1)
@@ -46,8 +46,10 @@ def draw_grpo(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_crosscoders(curves: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Draw reconstruction error, FVE (mean over a crosscoder's models), L0 and the fraction of dead
-    features of every crosscoder; the final ones in colour."""
+    """Draw reconstruction error, FVE, L0 and the fraction of dead features of every crosscoder.
+
+    FVE is the mean over a crosscoder's models. Crosscoders of final models are in colour.
+    """
     curves = curves.assign(fve=curves.filter(like="fve_").mean(axis=1))
     figure, grid = plt.subplots(1, 4, figsize=(8.4, 2.1))
     for axes, (column, name) in zip(grid, CROSSCODER_PANELS.items(), strict=True):

@@ -14,9 +14,9 @@ NULLS_TOGETHER = ("together_null", "together_null_high")
 def draw_overlap(overlap: pd.DataFrame, labels: dict[str, str], top: int) -> plt.Figure:
     """Draw heatmaps of the overlap between checkpoints, SFT left and RL right.
 
-    Each family has a line by index, as in the paper, one by direction, and one within a crosscoder
-    of base and all checkpoints, if there is one. The text below a heatmap states the overlap of the
-    last checkpoint with itself, trained with another seed.
+    Each family has a row by index, as in the paper, a row by direction, and a row within a
+    crosscoder of base and all checkpoints, if there is one. The text below a heatmap gives the
+    overlap of the last checkpoint's crosscoder with that of another seed.
     """
     families = list(dict.fromkeys(overlap["family"]))
     kinds = OVERLAP_LABELS | (TOGETHER if (overlap["kind"] == "together").any() else {})
@@ -63,9 +63,11 @@ def draw_heatmap(axes: plt.Axes, matrix: pd.DataFrame, top: int) -> None:
 def draw_rank_shifts(
     shifts: pd.DataFrame, label: str, paradigm: str, top: int, checkpoints: int
 ) -> plt.Figure:
-    """Draw the shifts between pairs, as the paper's, and below them those within one crosscoder of
-    base and all checkpoints, where there is one. A family of which only the last of its
-    `checkpoints` is studied has no shifts, and the figure says so."""
+    """Draw rank shifts between two-model crosscoders, as in the paper.
+
+    Below are those within one crosscoder of base and all checkpoints, if there is one. If only the
+    last of a family's `checkpoints` is studied, there are no shifts, and the figure says so.
+    """
     kinds = {"pairs": ""}
     if (shifts["kind"] == "together").any():
         kinds["together"] = ", in one crosscoder"
@@ -85,9 +87,10 @@ def draw_rank_shifts(
 
 
 def draw_shifts(axes: plt.Axes, shifts: pd.DataFrame, top: int) -> None:
-    """Draw a column for each feature in the order of `shifts`, a row for each pair of adjacent
-    checkpoints. A cell is blank (grey, as no shift is white) where the feature is outside the top
-    list of one of the two."""
+    """Draw a column per feature in the order of `shifts`, a row per two adjacent checkpoints.
+
+    A cell is blank (grey, as a shift of zero is white) if the feature is not in both top lists.
+    """
     order = list(dict.fromkeys(shifts["feature"]))
     steps = shifts["from"].astype(str) + " → " + shifts["to"].astype(str)
     matrix = shifts.assign(step=steps).pivot(index="step", columns="feature", values="shift")[order]

@@ -19,8 +19,8 @@ CELLS = {  # what base and RL do with the questions that features are selected o
 def overlap_rows(features: dict, family: str, replicate: int = 0) -> pd.DataFrame:
     """Return one row for each two tasks: sizes, Jaccard index, fraction of the smaller set.
 
-    `cell` is "paper" for the sets of the paper's score; for the others features were selected by
-    contributions on the questions of that cell. `chance` is the fraction of random sets.
+    `cell` is "paper" for the sets of the paper's score. For other cells, features were selected by
+    their contributions on the questions of the cell. `chance` is the fraction for random sets.
     """
     selections = features["tasks"]
     paper_sizes = {task: len(entry["selected"]) for task, entry in selections.items()}
@@ -45,8 +45,8 @@ def draw_feature_overlap(
 ) -> plt.Figure:
     """Draw a heatmap for each family, and below it the null.
 
-    A cell is the fraction of the smaller of two tasks' sets that the other set has. The null is the
-    same for features selected on other questions.
+    A cell is the fraction of the smaller of two tasks' sets that the other set contains. The null
+    is this fraction for features selected on other questions.
     """
     families = list(dict.fromkeys(common))
     figure, grid = plt.subplots(

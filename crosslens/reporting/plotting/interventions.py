@@ -41,8 +41,10 @@ def dose_rows(comparisons: pd.DataFrame, family: str) -> pd.DataFrame:
 
 
 def draw_dose_curves(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Draw net change, directedness and margin over the dose, on the selection tasks; controls
-    dashed, with their range."""
+    """Draw net change, directedness and margin against the dose, on the selection tasks.
+
+    Controls are dashed, with their range.
+    """
     columns = [(target, kind) for target in TARGETS for kind in DOSES]
     figure, grid = plt.subplots(len(MEASURES), len(columns), figsize=(9.2, 5.6), sharex="col")
     shown = table[table["questions"] == "tasks"]
@@ -62,7 +64,7 @@ def draw_dose_curves(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_curve(axes: plt.Axes, part: pd.DataFrame, labels: dict[str, str]) -> None:
-    """Draw one measure of all families over the dose."""
+    """Draw one measure against the dose, for all families."""
     axes.axhline(0, color=LIGHT, lw=0.8)
     if part.empty:
         draw_placeholder(axes, "nothing selected")
@@ -77,9 +79,9 @@ def draw_curve(axes: plt.Axes, part: pd.DataFrame, labels: dict[str, str]) -> No
 
 
 def control_rows(effects: pd.DataFrame, family: str) -> pd.DataFrame:
-    """Return the primary arm and all it is compared with, of one family's effects.csv.
+    """Return the primary arm, and all that it is compared with, from one family's effects.csv.
 
-    The first seed of the crosscoder, at the primary dose, which comes first.
+    The rows are of the crosscoder's first seed at the primary dose, which comes first.
     """
     first = effects[(effects["replicate"] == 0) & effects["target"].isin(TARGETS)]
     own = first[(first["design"] == "protocol") & (first["features"] == "intersection")]
@@ -94,8 +96,10 @@ def control_rows(effects: pd.DataFrame, family: str) -> pd.DataFrame:
 
 
 def draw_controls(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
-    """Draw the net change of the selected features, of their controls and of other edits of the
-    same size: a row for each family, a point for each edit."""
+    """Draw the net change by the selected features, by their controls and by edits of equal size.
+
+    There is a row for each family and a point for each edit.
+    """
     families = list(labels)
     columns = [(target, group) for target in TARGETS for group in GROUPS]
     figure, grid = plt.subplots(

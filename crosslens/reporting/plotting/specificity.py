@@ -1,4 +1,4 @@
-"""Figures 1, 3, 5 and 6: how specific features are to a model."""
+"""Draw Figures 1, 3, 5 and 6: how specific features are to a model."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ def count(values: pd.Series) -> Int[np.ndarray, " bins"]:
 
 
 def nrn_counts(nrn: pd.DataFrame, family: str) -> pd.DataFrame:
-    """Return histograms of NRN of the two final pairs.
+    """Return histograms of NRN for the two-model crosscoders of the final models.
 
-    Columns: `alive` features, `all`, alive ones of another seed (`alive_replicate`); alive ones by
-    NRN with scales folded in, and by NRN* (`alive_star`); alive ones of the crosscoder on `swapped`
-    rows. `beyond` counts alive features above TAIL; `q` is their false fraction, NaN without that
-    crosscoder.
+    Columns: `alive` features, `all` features, alive features of another seed (`alive_replicate`),
+    alive ones by NRN with scales folded in and by NRN* (`alive_star`), and alive ones of the
+    crosscoder on `swapped` rows. `beyond` counts alive features above TAIL; `q` is their false
+    fraction, NaN without that crosscoder.
     """
     tables = []
     for paradigm in ("sft", "rl"):
@@ -60,7 +60,7 @@ def against_null(values: pd.Series, null: pd.Series) -> dict[str, Any]:
 
 
 def note_tail(axes: plt.Axes, part: pd.DataFrame, score: str) -> None:
-    """Write how many alive features lie above TAIL, and the fraction of them that the null has."""
+    """Write the number of alive features above TAIL, and the fraction that the null explains."""
     beyond, q = part["beyond"].iloc[0], part["q"].iloc[0]
     fraction = "" if np.isnan(q) else f", false fraction {q:.2f}"
     axes.set_xlabel(f"{score}\n{beyond} above {TAIL}{fraction}")
@@ -119,13 +119,13 @@ def legend_below(figure: plt.Figure) -> None:
 
 
 def count_axis(axes: plt.Axes, highest: int) -> None:
-    """Set a logarithmic axis of counts up to `highest`, on which a single feature is still seen."""
+    """Set a logarithmic axis of counts up to `highest`, on which a single feature is visible."""
     axes.set_yscale("log")
     axes.set_ylim(0.7, 1.5 * max(1, highest))
 
 
 def mas_counts(every: pd.DataFrame, family: str) -> pd.DataFrame:
-    """Return histograms of MAS for base, SFT and RL of the first trio, as those of NRN."""
+    """Return histograms of MAS for base, SFT and RL in the first trio, as `nrn_counts` does."""
     first = every[every["replicate"] == 0]
     mas = first[first["crosscoder"] == "trio"]
     null = first[(first["crosscoder"] == "trio-swapped") & (first["alive"] == 1)]

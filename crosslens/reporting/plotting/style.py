@@ -1,4 +1,4 @@
-"""The style of all figures, and how they are written: atomically, with the same bytes each time."""
+"""Define the style of all figures, and write them atomically and with reproducible bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def draw_placeholder(axes: plt.Axes, text: str) -> None:
 
 
 def heatmap(axes: plt.Axes, matrix: pd.DataFrame, **options: Any) -> None:
-    """Draw a heatmap by seaborn's `options`, without axis labels; NaN is grey."""
+    """Draw a heatmap with seaborn's `options`, without axis labels; NaN is grey."""
     import seaborn as sns  # takes 0.6 s, which other figures need not wait for
 
     sns.heatmap(matrix, ax=axes, cbar=False, rasterized=True, **options)

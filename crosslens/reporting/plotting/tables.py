@@ -1,4 +1,4 @@
-"""Tables as pages: rules above and below, numbers aligned."""
+"""Draw tables as figures: rules above and below, numbers aligned."""
 
 import matplotlib.pyplot as plt
 import pandas as pd

@@ -1,5 +1,5 @@
-"""What a study will take, from its configuration alone: jobs, GPU-hours, wall time, disk, memory.
+"""Estimate what a study will take from its configuration: jobs, GPU-hours, time, disk, memory.
 
-Estimates by arithmetic, whose assumptions are in `rates` and printed with them. Only Snakemake's
-own environment is needed: neither data nor models are opened, but for a local model's config.json.
+The estimates are arithmetic; their assumptions are in `rates` and printed with them. They need only
+Snakemake's own environment. No data or models are opened, except a local model's config.json.
 """

@@ -1,4 +1,4 @@
-"""How many parameters a crosscoder has."""
+"""Count the parameters of a crosscoder."""
 
 from crosslens.config import crosscoder_design
 from crosslens.config.sections import CrosscoderConfig, FamilyConfig
@@ -9,7 +9,7 @@ from crosslens.workflow.cost_estimate.model_sizes import Size
 def crosscoder_slots(
     directories: list[str], family: FamilyConfig, settings: CrosscoderConfig
 ) -> list[int]:
-    """Return the number of decoders of each crosscoder: one a model, or one in all."""
+    """Return the number of decoders of each crosscoder: one per model, or one in total."""
     names = map(crosscoder_design.base_name, directories)
     designs = [crosscoder_design.design(name, family, settings) for name in names]
     return [1 if design.inputs == "differences" else len(design.models) for design in designs]

@@ -1,4 +1,4 @@
-"""How many bytes a study takes on disk, and at most at once."""
+"""Estimate the bytes that a study takes on disk, and their peak."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from crosslens.workflow.cost_estimate.rates import ADAM, GRPO_STATE, ROW
 
 
 class Disk(NamedTuple):
-    """Bytes of one family at their most."""
+    """The largest number of bytes that each part of one family takes."""
 
     rolling: float  # shards: `shards_on_disk` of each variant
     all_shards: float  # all shards at once, which never exist
@@ -61,10 +61,10 @@ def disks(study: StudyConfig) -> dict[str, Disk]:
 
 
 def peak(needs: Mapping[str, Disk], *, rolling: bool, at_once: bool) -> float:
-    """Return the most bytes at one time: of all families, or with shards of one after the other.
+    """Return the peak in bytes, with the shards of all families at once or of one after another.
 
-    What stays (models, crosscoders) counts of all. In turns, later families may be in training
-    while one has its shards; those before it are done.
+    What stays (models, crosscoders) counts for all families. If families take turns, later ones may
+    be in training while one has its shards; earlier ones are finished.
     """
     families = list(needs.values())
     stays = sum(disk.crosscoders + disk.models for disk in families)

@@ -1,4 +1,4 @@
-"""How many hours each rule keeps a GPU busy."""
+"""Estimate how many GPU-hours each rule takes."""
 
 import math
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ from crosslens.workflow.cost_estimate.rates import (
 
 
 def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
-    """Return GPU-hours of each rule that computes on GPUs, its jobs together."""
+    """Return the GPU-hours of each rule that uses GPUs, summed over its jobs."""
     hours = dict.fromkeys(GPU_RULES, 0.0)
     if study_design.trains(study.families):
         hours["generate_traces"] = teacher_hours(study)
@@ -68,7 +68,7 @@ def problems(study: StudyConfig) -> int:
 
 
 def teacher_hours(study: StudyConfig) -> float:
-    """Return the hours of sampling a trace of every problem: 2 FLOP a parameter and token."""
+    """Return the hours to sample a trace of every problem, at 2 FLOP per parameter and token."""
     teacher = study.traces.teacher if study.traces else None
     if teacher is None:
         return 0.0
@@ -89,7 +89,7 @@ def sampling(size: Size, tokens: float) -> float:
 
 
 def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
-    """Return GPU-hours of one family, without the start of its jobs."""
+    """Return the GPU-hours of one family, without the time to start jobs."""
     grpo, settings = study.grpo, study.crosscoder
     variants = len(crosscoder_design.extracted(family, settings))
     hours = {
@@ -130,8 +130,8 @@ def answers_to(study: StudyConfig, task: str) -> int:
 def answers_hours(study: StudyConfig, size: Size) -> float:
     """Return the hours of one model's answers through vLLM, which reads memory at every step.
 
-    An answer in the batch has half of its length in the mean. At the end of a set the longest
-    answer is alone.
+    On average, an answer in the batch has half of its final length. At the end of a set, only the
+    longest answer is left.
     """
     most_tokens = study.evaluation.max_new_tokens
     tokens = min(MATH_ANSWER, most_tokens)
@@ -158,7 +158,7 @@ def evaluation_hours(study: StudyConfig, size: Size) -> float:
 
 
 def most(study: StudyConfig, questions: int) -> int:
-    """Return how many of a benchmark's questions are asked."""
+    """Return how many of a benchmark's questions are used."""
     limit = study.evaluation.limit
     return questions if limit == "all" else min(limit, questions)
 
@@ -173,8 +173,9 @@ def questions_hours(study: StudyConfig, size: Size) -> float:
 def arms(study: StudyConfig) -> int:
     """Return the number of edits of all questions in one family, if every set has a feature.
 
-    Of base and RL everything for the first seed, the primary arms and the paper's three sets for
-    the others and for one of BatchTopK; of SFT these with fewer controls (crosslens.analysis.arms).
+    For base and RL these are all arms with the first seed, and the primary arms and the paper's
+    three sets with the other seeds and one of BatchTopK. SFT has the latter with fewer controls
+    (crosslens.analysis.arms).
     """
     protocol, paper = study.causal_protocol, 3
     matched, exploratory = protocol.matched_sets, protocol.exploratory_sets
@@ -192,14 +193,14 @@ def arms(study: StudyConfig) -> int:
 
 
 def extraction_hours(study: StudyConfig, size: Size) -> float:
-    """Return the hours of one variant's activations: half of the model per token, and writing."""
+    """Return the hours to extract one variant's activations: half of the model, and writing."""
     tokens = study.corpus.tokens + study.corpus.heldout_tokens
     computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
 
 
 def loading_hours(size: Size) -> float:
-    """Return the hours in which a job reads the lower half of one more model, in 16 bits."""
+    """Return the hours in which a job loads the lower half of one more model, in 16 bits."""
     return 2 * size.parameters / 2 / DISK / 3600
 
 
@@ -210,7 +211,7 @@ def heldout_hours(study: StudyConfig, size: Size) -> float:
 
 
 def splice_hours(study: StudyConfig, size: Size) -> float:
-    """Return the hours of one model's lower half, and of its upper half with the head six times."""
+    """Return the hours of one pass of a model's lower half and six of its upper half with head."""
     tokens = study.metrics.splice_tokens
     return 2 * size.parameters * (1 + 6) / 2 * tokens / (FLOPS * EXTRACTING) / 3600
 

@@ -1,4 +1,4 @@
-"""How many jobs each rule has."""
+"""Count the jobs of each rule."""
 
 from crosslens.config import crosscoder_design, study_design
 from crosslens.config.figure_list import FIGURES
@@ -60,7 +60,7 @@ def jobs(study: StudyConfig) -> dict[str, int]:
 
 
 def world_jobs(study: StudyConfig) -> dict[str, int]:
-    """Return the jobs of the synthetic world's rules, none where nothing is read from it."""
+    """Return the number of jobs that make synthetic data; none if the study does not read them."""
     paths = {path for _, path in named_paths(study) if is_synthetic(path, study)}
     world = f"results/{study.study}/world"
     teacher = f"{world}/teacher" in paths and study_design.trains(study.families)
@@ -69,7 +69,7 @@ def world_jobs(study: StudyConfig) -> dict[str, int]:
 
 
 def sampled_by_vllm(study: StudyConfig) -> list[str]:
-    """Return the math sets whose answers vLLM samples, each in a job of its own."""
+    """Return the math sets whose answers vLLM samples, each in a separate job."""
     return list(study.evaluation.math) if study.evaluation.backend == "vllm" else []
 
 

@@ -1,4 +1,4 @@
-"""How large a language model is, without a download."""
+"""Get the size of a language model without downloading it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from crosslens.io.records import read_json
 
 
 class Size(NamedTuple):
-    """Of a language model."""
+    """Dimensions of a language model."""
 
     layers: int
     d_model: int
@@ -43,18 +43,18 @@ def size_of(key: str, source: ModelSource, study: StudyConfig) -> Size:
             return from_fields(read_json(file))
         except KeyError as field:
             raise InputError(
-                f"{key}: {file} has no {field}, so the model's size is not known. Add it to SIZES "
-                "in crosslens/workflow/cost_estimate/model_sizes.py."
+                f"{key}: {file} has no {field}, so the model's size is not known. Add the model to "
+                "SIZES in crosslens/workflow/cost_estimate/model_sizes.py."
             ) from field
     raise InputError(
         f"{key}: the size of {source.model} is not known before it is downloaded. Give a local "
-        "directory, or add it to SIZES in crosslens/workflow/cost_estimate/model_sizes.py, which "
-        f"has {', '.join(SIZES)}."
+        "directory, or add the model to SIZES in crosslens/workflow/cost_estimate/model_sizes.py, "
+        f"which has {', '.join(SIZES)}."
     )
 
 
 def from_fields(fields: Mapping[str, Any]) -> Size:
-    """Return the size by the fields of config.json: attention, gated feed-forward, embeddings."""
+    """Return the size from the fields of config.json: attention, gated MLP, embeddings."""
     fields = with_common_names(fields)
     d, layers = fields["hidden_size"], fields["num_hidden_layers"]
     heads = fields["num_attention_heads"]

@@ -1,4 +1,4 @@
-"""The page that `snakemake plan` prints."""
+"""Format the page that `snakemake plan` prints."""
 
 from collections.abc import Mapping
 

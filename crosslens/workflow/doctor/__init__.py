@@ -1,1 +1,1 @@
-"""What could stop a study, checked before its first job: `snakemake doctor`."""
+"""Check before the first job what could stop a study: `snakemake doctor`."""

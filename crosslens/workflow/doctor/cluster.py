@@ -1,4 +1,4 @@
-"""SLURM: whether a node of the profile's partition can run each rule, and for how long."""
+"""Check whether a SLURM node of the profile's partition can run each rule, and long enough."""
 
 import getpass
 import re
@@ -19,7 +19,7 @@ GPUS = re.compile(r"\bgpu:(?:[^,:()]+:)?(\d+)")
 
 
 class Nodes(NamedTuple):
-    """Equal nodes of a partition: its time limit in minutes, and what one of them has."""
+    """Identical nodes of a partition: the time limit in minutes, and what each node has."""
 
     minutes: int
     cpus: int
@@ -52,10 +52,12 @@ def slurm_limits(requests: Requests, root: Path) -> list[Finding]:
         return []
     if not (nodes := [parse(line) for line in listed.splitlines() if line.count("|") == 3]):
         return [
-            error("SLURM", f"there is no partition {partition}. Correct slurm_partition: {PROFILE}")
+            error(
+                "SLURM", f"there is no partition {partition}. Correct slurm_partition in {PROFILE}."
+            )
         ]
     problems = list(unfit(requests, defaults, nodes))
-    fits = ok("SLURM", f"partition {partition}: a node fits every rule, and its time limit too")
+    fits = ok("SLURM", f"partition {partition}: its nodes and its time limit fit every rule")
     return [*(problems or [fits]), *submit_limit(profile.get("jobs", 1))]
 
 
@@ -98,12 +100,12 @@ def unfit(requests: Requests, defaults: Mapping[str, Any], nodes: list[Nodes]) -
             yield error(
                 f"SLURM {rule}",
                 f"no node has {', '.join(lacking) or f'all of {needs}'}. Lower resources.{rule}, "
-                f"or choose another partition: {PROFILE}.",
+                f"or choose another partition in {PROFILE}.",
             )
 
 
 def submit_limit(jobs: int) -> list[Finding]:
-    """Compare the profile's `jobs` with the fewest that SLURM lets one user submit."""
+    """Compare the profile's `jobs` with the smallest limit on jobs that a user may submit."""
     query = ("show", "association", "where", f"user={getpass.getuser()}", "format=MaxSubmitJobs")
     said = answer("sacctmgr", "--noheader", "--parsable2", *query)
     limits = [int(number) for number in re.findall(r"\d+", said or "")]
@@ -113,6 +115,6 @@ def submit_limit(jobs: int) -> list[Finding]:
         warning(
             "SLURM jobs",
             f"the profile submits {jobs} jobs at once, but your limit is {min(limits)}. "
-            f"Lower jobs: {PROFILE}.",
+            f"Lower jobs in {PROFILE}.",
         )
     ]

@@ -1,4 +1,4 @@
-"""All checks of `snakemake doctor`, in the order of its page."""
+"""Run all checks of `snakemake doctor`, in the order of its page."""
 
 import json
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def processors(
     *,
     on_cluster: bool,
 ) -> list[Finding]:
-    """Start every environment; return what each sees of the GPUs, and one what the hub answers."""
+    """Start every environment; return which GPUs each one finds, and what the hub answers."""
     driver = gpus.driver_version()
     used = interpreters.rules_by_environment(study, environments)
     items = hub.hub_items(study)

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as its driver counts them."""
+"""Check the GPUs of this machine, as the driver counts them."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from crosslens.workflow.gpu_locks import VISIBLE, visible
 
 
 def driver_version() -> str | None:
-    """Return the version of NVIDIA's driver; None where nvidia-smi does not find one."""
+    """Return the version of NVIDIA's driver; None if nvidia-smi does not find one."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
@@ -19,7 +19,7 @@ def driver_version() -> str | None:
 
 
 def gpus(requests: Requests, driver: str | None, *, cluster: bool) -> Finding:
-    """Compare the GPUs that may be used here with the rule that requests most of them."""
+    """Compare the GPUs that may be used here with the largest request of a rule."""
     rule = max(requests, key=lambda name: requests[name].get("gpu", 0))
     most = requests[rule].get("gpu", 0)
     if not most:

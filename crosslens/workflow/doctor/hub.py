@@ -1,4 +1,4 @@
-"""What a study reads from the hub: reachable, permitted, and complete in the cache."""
+"""Check what a study reads from the hub: reachable, permitted, and complete in the cache."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ def connection(answers: Mapping[str, Any]) -> Finding:
     endpoint, cache = answers["endpoint"], f"the cache {answers['cache']}"
     if answers["offline"]:
         text = f"offline (HF_HUB_OFFLINE): only {cache} is read; neither revisions nor licences "
-        return warning("hub", f"{text}are checked. Where there is a network, unset it.")
+        return warning("hub", f"{text}are checked. Unset it if there is a network.")
     if answers["unreachable"]:
         text = f"{endpoint} does not answer ({answers['unreachable']}): only {cache} is checked. "
         return warning("hub", f"{text}Correct the network, or export HF_HUB_OFFLINE=1.")
@@ -76,8 +76,8 @@ def item_finding(key: str, answer: Mapping[str, Any], endpoint: str) -> Finding:
     if answer.get("script"):
         return error(
             key,
-            f"{name} is a loading script, which datasets 4 does not run. Set revision: "
-            "refs/convert/parquet, the hub's own conversion, and its files; or give a local file.",
+            f"{name} has a loading script, which is not run. Set revision: refs/convert/parquet, "
+            "the hub's own conversion, and its files; or give a local file.",
         )
     if status == "no chat template":
         return error(key, without_template(name, hub=True))
@@ -93,8 +93,8 @@ PROBLEMS = {
     "no revision": "the hub has no such revision. Correct it.",
     "no repository": "the hub has no such name, or it is private. Correct it, or set HF_TOKEN.",
     "failed": "{reason}. Try again.",
-    "not cached": "not complete in the cache {reason}. Download it where there is network "
-    "(HF_HOME on a shared file system).",
+    "not cached": "not complete in the cache {reason}. Download it on a machine with network "
+    "access (HF_HOME on a shared file system).",
 }
 
 

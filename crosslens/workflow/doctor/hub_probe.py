@@ -1,4 +1,4 @@
-"""Ask the hub and its cache about what a study reads from there; print the answers as JSON.
+"""Query the hub and its cache for what a study reads from there; print the answers as JSON.
 
 Runs in the analysis environment, which has huggingface_hub:
 python -m crosslens.workflow.doctor.hub_probe < items.json
@@ -39,7 +39,7 @@ def patterns(item: Item) -> dict[str, list[str] | None]:
 
 
 def unreachable() -> str:
-    """Return why the hub does not answer, "" if it does."""
+    """Return why the hub does not answer; "" if it does."""
     from huggingface_hub import get_session
 
     try:
@@ -50,7 +50,7 @@ def unreachable() -> str:
 
 
 def ask(item: Item) -> Item:
-    """Return what the hub says of an item: its files, and those that the cache lacks."""
+    """Return the hub's answer about an item: its files, and those that the cache lacks."""
     kind = "model" if item["kind"] == "model" else "dataset"
     api = HfApi()
     try:
@@ -132,7 +132,7 @@ def look(item: Item) -> Item:
 
 
 def incomplete(item: Item, folder: Path, files: list[str]) -> str:
-    """Return what a folder of the cache lacks, as far as it shows without the hub."""
+    """Return what a folder of the cache lacks, as far as can be seen without the hub."""
     if item["kind"] == "model" and not any(Path(name).match(WEIGHTS) for name in files):
         return "no weights"
     named = set()

@@ -1,4 +1,4 @@
-"""The environments of a study: whether each starts, and what its PyTorch sees of the GPUs."""
+"""Check a study's environments: whether each starts, and which GPUs its PyTorch finds."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def start_with_modules(environment: str, module: str) -> list[str]:
 
 
 def start_with_conda(workflow: Any, root: Path) -> Start:
-    """Return the function that gives the same command as `--sdm conda`."""
+    """Return a function that gives this command under `--sdm conda`."""
     from snakemake.deployment.conda import Env
 
     def start(environment: str, module: str) -> list[str]:
@@ -63,15 +63,15 @@ def rules_by_environment(
 
 
 def run(command: list[str], text: str = "") -> dict[str, Any]:
-    """Run a module that prints JSON; return that, or the reason under the key `error`."""
+    """Run a module that prints JSON; return the JSON, or why it failed under the key `error`."""
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except FileNotFoundError:
-        return {"error": f"{command[0]} is missing: run snakemake with --conda-create-envs-only"}
+        return {"error": f"{command[0]} is missing. Run snakemake with --conda-create-envs-only."}
     except subprocess.TimeoutExpired:
-        return {"error": f"no answer within {SECONDS} s; the file system may be slow: try again"}
+        return {"error": f"no answer within {SECONDS} s; the file system may be slow. Try again."}
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         return {"error": said[-1]}
@@ -83,8 +83,8 @@ def environment(
 ) -> Finding:
     """Judge what a probe has found in an environment whose jobs request up to `needed` GPUs.
 
-    `driver` is the version of NVIDIA's driver, None where there is none. On a cluster, the machine
-    that Snakemake runs on needs no GPU.
+    `driver` is the version of NVIDIA's driver, or None. On a cluster, the machine that Snakemake
+    runs on needs no GPU.
     """
     subject = f"environment {name}"
     if reason := state.get("error"):
@@ -96,7 +96,7 @@ def environment(
         return ok(subject, f"{text}; no GPU is requested")
     if state["cuda"] is None:
         return error(
-            subject, f"{text} is a CPU build. Install PyTorch for CUDA ({name}.yaml, docs)."
+            subject, f"{text} is a CPU build. Install PyTorch for CUDA (docs/environments.md)."
         )
     if not state["headers"]:
         return error(subject, f"{text}; Python.h is missing, which Triton needs. Install it.")
@@ -107,14 +107,14 @@ def environment(
 
 
 def gpu_problem(state: Mapping[str, Any], needed: int, driver: str | None) -> str:
-    """Return why PyTorch cannot use as many GPUs as needed, "" if it can."""
+    """Return why PyTorch cannot use as many GPUs as needed; "" if it can."""
     gpus, wheel = state["gpus"], f"its wheel is for CUDA {state['cuda']}"
     if not gpus and driver is None:
-        return f"{wheel}, and this machine has no NVIDIA driver. Run where the GPUs are."
+        return f"{wheel}, and this machine has no NVIDIA driver. Run doctor on a GPU node."
     if not gpus:
         said = f": {state['warning']}" if state["warning"] else ""
         return (
-            f"{wheel} and sees no GPU behind driver {driver}{said}. Update the driver "
+            f"{wheel}, and it finds no GPU with driver {driver}{said}. Update the driver "
             "(CUDA 13 needs 580), or install a PyTorch for an older CUDA."
         )
     if len(gpus) < needed:
@@ -126,7 +126,7 @@ def gpu_problem(state: Mapping[str, Any], needed: int, driver: str | None) -> st
 
 
 def runs_on(capabilities: set[str], compiled_for: list[str]) -> bool:
-    """Return whether code of the same major version, or code to be compiled, covers all GPUs."""
+    """Return whether PyTorch has code for the major version of every GPU's capability."""
     majors = {name.rpartition("_")[2][:-1] for name in compiled_for}
     return all(name.rpartition("_")[2][:-1] in majors for name in capabilities)
 

@@ -1,4 +1,4 @@
-"""This machine: memory, disk, shared memory, temporary files, compilers, and Snakemake's Python."""
+"""Check this machine: memory, disk, shared memory, temporary files, compilers, and Python."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ Requests = Mapping[str, Mapping[str, int]]  # rule -> gpu, mem_mb, runtime of on
 
 
 def memory(requests: Requests, *, cluster: bool) -> Finding:
-    """Compare the machine's memory with the rule that requests most."""
+    """Compare the machine's memory with the largest request of a rule."""
     here = memory_limit()
     rule = max(requests, key=lambda name: requests[name].get("mem_mb", 0))
     most = requests[rule].get("mem_mb", 0) * 1e6
@@ -35,7 +35,7 @@ def memory(requests: Requests, *, cluster: bool) -> Finding:
     if most <= here:
         return ok("memory", text)
     if cluster:
-        return ok("memory", f"{text}, for which SLURM finds a node")
+        return ok("memory", f"{text}; SLURM finds a node for it")
     fix = f"Use a larger machine, or lower resources.{rule}.mem_mb and the settings that need it."
     return error("memory", f"{text}. {fix}")
 
@@ -51,14 +51,14 @@ def memory_limit() -> float:
 
 
 def disk(study: StudyConfig, results: Path) -> Finding:
-    """Compare the free disk space, and what the study takes already, with the planned peak."""
+    """Compare the planned peak with the free disk space and what the study already takes."""
     free = shutil.disk_usage(existing(results)).free
     try:
         planned = disk_space.peak(disk_space.disks(study), rolling=True, at_once=False)
     except InputError as problem:
         return warning("disk", f"{free / GB:,.0f} GB free; no plan: {problem}")
     used = sum(entry.stat().st_size for entry in files_below(results))
-    text = f"{free / GB:,.0f} GB free, the study takes {used / GB:,.0f} GB and at its peak "
+    text = f"{free / GB:,.0f} GB free; the study takes {used / GB:,.0f} GB now and at its peak "
     text += f"{planned / GB:,.1f} GB"
     if planned <= free + used:
         return ok("disk", text)
@@ -91,9 +91,9 @@ def shared_memory(*, gpus: bool, folder: Path = SHM) -> Finding:
 
 
 def temporary_folder(study: StudyConfig) -> Finding:
-    """Check the folder of temporary files, and the length of its path, which Ray's sockets extend.
+    """Check the folder of temporary files, and its path's length, as Ray's sockets are below it.
 
-    The folder is TMPDIR's, or /tmp. Raises nothing if it is missing: Python then takes another one.
+    The folder is TMPDIR or, without it, Python's default.
     """
     folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
     if not os.access(folder, os.W_OK):
@@ -110,7 +110,7 @@ def temporary_folder(study: StudyConfig) -> Finding:
 
 
 def c_compiler(*, gpus: bool) -> Finding:
-    """Look for the C compiler, with which Triton builds the launcher of its kernels."""
+    """Look for a C compiler, with which Triton builds the launchers of its kernels."""
     names = [os.environ["CC"]] if os.environ.get("CC") else COMPILERS
     if compiler := next(filter(None, map(shutil.which, names)), None):
         return ok("C compiler", compiler)
@@ -121,7 +121,7 @@ def c_compiler(*, gpus: bool) -> Finding:
 
 
 def nvcc(*, gpus: bool) -> Finding:
-    """Look for CUDA's compiler, which no rule needs: DeepSpeed is started without its check."""
+    """Look for CUDA's compiler, which no rule needs, as DeepSpeed's check for it is disabled."""
     home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
     compiler = shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
     if compiler or not gpus:
@@ -134,7 +134,7 @@ def nvcc(*, gpus: bool) -> Finding:
 
 
 def python(version: str = platform.python_version(), release: str | None = None) -> Finding:
-    """Check that a Python can watch processes (`os.pidfd_open`, Linux 5.3), as every job does."""
+    """Check that Python can watch processes as every job does (`os.pidfd_open`, Linux 5.3)."""
     kernel = tuple(map(int, re.findall(r"\d+", release or platform.release())[:2]))
     if not hasattr(os, "pidfd_open"):
         return error("Python", f"{version} lacks os.pidfd_open. Use another build of Python.")

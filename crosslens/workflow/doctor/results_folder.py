@@ -1,4 +1,4 @@
-"""The file system of the results: what resuming and atomic writing rely on."""
+"""Check what resuming and atomic writing need of the results' file system."""
 
 import fcntl
 import os
@@ -60,25 +60,25 @@ def renames(folder: Path) -> Finding:
     if LIBC.renameat2(*names, RENAME_EXCHANGE):
         return warning(
             "renames",
-            "folders cannot be exchanged atomically. A kill in that moment leaves a folder of the "
-            "results under a name that ends in .old.tmp. Rename this folder then.",
+            "folders cannot be exchanged atomically. A kill during an exchange leaves a folder of "
+            "the results under a name that ends in .old.tmp. Rename that folder.",
         )
     return ok("renames", "files are replaced and folders exchanged atomically")
 
 
 def hard_links(folder: Path) -> Finding:
-    """Check hard links, by which GRPO's checkpoints are published."""
+    """Check hard links, which GRPO's checkpoints need."""
     (folder / "file").touch()
     try:
         os.link(folder / "file", folder / "link")
     except OSError as problem:
-        text = f"refused ({problem.strerror}): train_grpo needs them. Use another file system."
+        text = f"refused ({problem.strerror}), but train_grpo needs them. Use another file system."
         return error("hard links", text)
     return ok("hard links", "work")
 
 
 def clock(folder: Path) -> Finding:
-    """Compare the clock of the file system, by which Snakemake finds stale files, with ours."""
+    """Compare this machine's clock with the file system's, which Snakemake uses."""
     (folder / "now").touch()
     skew = (folder / "now").stat().st_mtime - time.time()
     text = f"file system and machine differ by {abs(skew):.1f} s"

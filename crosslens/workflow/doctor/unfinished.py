@@ -1,7 +1,7 @@
-"""What killed jobs have left in the results, and no job of this configuration resumes.
+"""List what killed jobs left in the results and no job of this configuration resumes.
 
-It is listed, not deleted: a job of an earlier configuration may still be writing on another node,
-and its configuration may come back.
+Nothing is deleted: a job of an earlier configuration may still be writing on another node, or the
+user may return to that configuration.
 """
 
 import shlex
@@ -24,12 +24,12 @@ PATTERNS = (
 
 
 def unfinished(study: StudyConfig, results: Path) -> list[Finding]:
-    """Return a warning for each folder with such directories: their size, how to delete them."""
+    """Return a warning for each folder with such directories: size, and how to delete them."""
     resumed = {results / name for name in resumable(study)}
     leftovers = {path for pattern in PATTERNS for path in results.glob(pattern)} - resumed
     folders = sorted({path.parent for path in leftovers})
     if not folders:
-        return [ok("unfinished", "what killed jobs left is of jobs of this configuration")]
+        return [ok("unfinished", "no directories that this configuration would not resume")]
     return [
         leftovers_in(folder, results, sorted(path for path in leftovers if path.parent == folder))
         for folder in folders
@@ -57,6 +57,6 @@ def leftovers_in(folder: Path, results: Path, paths: list[Path]) -> Finding:
     return warning(
         folder.relative_to(results).as_posix(),
         f"{len(paths)} unfinished, {size:.1f} GB: no job of this configuration resumes "
-        f"{', '.join(path.name for path in paths)}. Once no job of an earlier one runs: "
+        f"{', '.join(path.name for path in paths)}. When no job of an earlier configuration runs: "
         f"{shlex.join(['rm', '-r', *map(str, paths)])}",
     )

@@ -91,7 +91,7 @@ def test_weights_of_another_model_are_refused(base: Path, saved: Path, tmp_path:
 
 
 def test_missing_checkpoint_is_an_error(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"global_step_3: it has no \*\.safetensors file"):
+    with pytest.raises(InputError, match=r"global_step_3: there is no \*\.safetensors file"):
         export_checkpoint(tmp_path / "global_step_3", base, tmp_path / "rl-1")
 
 

@@ -73,7 +73,7 @@ def test_verl_tokenizes_like_tokenizer_json(tmp_path: Path, architecture: str) -
 def test_tokenizer_that_transformers_replaces_is_refused(tmp_path: Path) -> None:
     """transformers replaces it when the configuration next to it says Qwen2."""
     model = tiny_model(tmp_path / "model", architecture="qwen2")
-    with pytest.raises(InputError, match="tokenizes differently than this file"):
+    with pytest.raises(InputError, match="the training backend tokenizes prompts differently"):
         fitting_prompts(parquet(tmp_path / "grpo.parquet"), model, 22)
 
 

@@ -38,7 +38,7 @@ def test_killed_run_resumes_to_identical_weights(
     again = Run(world, killed, "again")
     again.finish()
     runs[0].finish()
-    assert "1 thread(s), as the run was started with, instead of 2" in again.log.read_text()
+    assert "1 thread(s), with which the run was started, instead of 2" in again.log.read_text()
     assert "resuming from global_step_4" in again.log.read_text()
     assert runs[0].steps() == [*range(1, STEPS + 1)]
     assert again.steps() == [*range(5, STEPS + 1)]

@@ -94,7 +94,7 @@ def test_a_killed_job_resumes_and_its_answers_are_graded(model: Path, tmp_path: 
     assert 5 <= len(kept) < len(found) * REPEATS and not (folder / "answers.jsonl").exists()
 
     rows = finish(start(folder, model, problems, REPEATS, settings), folder)
-    said = f"{len(kept)} of {len(found) * REPEATS} answers are there from an earlier attempt"
+    said = f"{len(kept)} of {len(found) * REPEATS} answers are kept from a previous run"
     assert said in (folder / "log").read_text()
     assert all(row in rows for row in kept) and not journal.exists()
     asked = requests(problems, REPEATS, load_tokenizer(model))
