@@ -114,7 +114,9 @@ rule select_features:
         code=library_hash("scripts/select_features.py"),
         tasks=TASKS,
         generalization=config["generalization"],
-        protocol=protocol_settings("score", "matched_sets", "exploratory_sets"),
+        protocol=protocol_settings(
+            "score", "least_features", "matched_sets", "exploratory_sets"
+        ),
         random_sets=config["interventions"]["random_sets"],
         seed=crosscoder_seed,
     script:

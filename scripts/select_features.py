@@ -29,6 +29,7 @@ def main(
         generalization.readout,
         generalization.score_fraction,
         generalization.min_firing_rate,
+        protocol.least_features,
     )
     counts = Counts(protocol.matched_sets, protocol.exploratory_sets, random_sets)
     write_json(out, feature_sets(Scores.load(scores), tasks, alive, choice, counts, seed))

@@ -6,6 +6,7 @@ world "disturber" RL opens the gate by itself, and the feature that it raises on
 evidence, in a direction that knows nothing of the questions, as all other features do.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
 from crosslens.analysis.edited_answers import EditedModel
 from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.feature_scores import Groups, Scores, score
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.feature_sets import Choice, Counts, feature_sets
 from crosslens.analysis.outcomes import Benchmark, Run
 from crosslens.crosscoder.model import Crosscoder
@@ -54,6 +56,7 @@ class World(NamedTuple):
     questions: list[Question]
     crosscoder: Crosscoder
     halves: list[str]
+    kind: str
     seed: int
 
 
@@ -72,18 +75,7 @@ def make_world(kind: str, seed: int, questions: int = 60) -> World:
     rl = base.copy()
     rl[:, AXES : AXES + RAISED] = rng.uniform(1.0, 2.0, size=(count, RAISED))
     rl[:, GATE] = 1.5
-    crosscoder = Crosscoder(3, AXES + FEATURES, FEATURES, metadata={})
-    crosscoder.W_enc.data.zero_()
-    crosscoder.W_enc.data[:, AXES + torch.arange(FEATURES), torch.arange(FEATURES)] = 1.0
-    crosscoder.b_enc.data.zero_()
-    written = rng.normal(size=(FEATURES, CHOICES))
-    written *= 0.5 / np.linalg.norm(written, axis=1, keepdims=True)
-    crosscoder.W_dec.data.zero_()
-    crosscoder.W_dec.data[:, :, :CHOICES] = torch.from_numpy(written).float()
-    if kind == "cause":
-        crosscoder.W_dec.data[:, 0] = 0.0
-        crosscoder.W_dec.data[:, 0, GATE] = 0.5
-    crosscoder.requires_grad_(False)
+    crosscoder = crosscoder_of(kind, rng, np.arange(FEATURES), np.ones(FEATURES))
     names = [task for task in (*TASKS, *HELD_OUT) for _ in range(questions)]
     asked = [
         Question(
@@ -96,7 +88,41 @@ def make_world(kind: str, seed: int, questions: int = 60) -> World:
     tables = {"base": base, "sft": base, "rl": rl}
     models = {name: PlantedModel(torch.from_numpy(t).float()) for name, t in tables.items()}
     halves = [half_of(q.passage, seed) for q in asked]
-    return World(models, asked, crosscoder, halves, seed)
+    return World(models, asked, crosscoder, halves, kind, seed)
+
+
+def crosscoder_of(
+    kind: str, rng: np.random.Generator, order: np.ndarray, strength: np.ndarray
+) -> Crosscoder:
+    """Draw a crosscoder whose feature k reads axis `order[k]`, times its strength."""
+    crosscoder = Crosscoder(3, AXES + FEATURES, FEATURES, metadata={})
+    crosscoder.W_enc.data.zero_()
+    reads = torch.from_numpy(strength).float()
+    crosscoder.W_enc.data[:, AXES + order, torch.arange(FEATURES)] = reads
+    crosscoder.b_enc.data.zero_()
+    written = rng.normal(size=(FEATURES, CHOICES))
+    written *= 0.5 / np.linalg.norm(written, axis=1, keepdims=True)
+    crosscoder.W_dec.data.zero_()
+    crosscoder.W_dec.data[:, :, :CHOICES] = torch.from_numpy(written).float()
+    if kind == "cause":
+        crosscoder.W_dec.data[:, order == 0] = 0.0
+        crosscoder.W_dec.data[:, order == 0, GATE] = 0.5
+    return crosscoder.requires_grad_(False)
+
+
+def seeds_of(world: World, count: int = 3) -> list[World]:
+    """Return worlds of the same models and questions with crosscoders of different seeds.
+
+    The features of each are in another order, differ in strength by up to a quarter, and write in
+    directions of their own; the cause's direction is the same.
+    """
+    worlds = [world]
+    for replicate in range(1, count):
+        rng = np.random.default_rng([world.seed, replicate])
+        order, strength = rng.permutation(FEATURES), rng.uniform(0.8, 1.25, FEATURES)
+        other = crosscoder_of(world.kind, rng, order, strength)
+        worlds.append(world._replace(crosscoder=other))
+    return worlds
 
 
 def edited_model(world: World, name: str) -> EditedModel:
@@ -147,7 +173,7 @@ def scores_of(world: World, benchmark: Benchmark) -> Scores:
 
 def chosen_of(world: World, benchmark: Benchmark, controls: int) -> dict[str, Any]:
     """Return what features.json would hold."""
-    choice = Choice("contribution", "branch", threshold=0.2, active_rate=0.1)
+    choice = Choice("contribution", "branch", threshold=0.2, active_rate=0.1, least=RAISED)
     counts = Counts(controls, controls, 2)
     scores = scores_of(world, benchmark)
     return feature_sets(scores, TASKS, np.ones(FEATURES, dtype=bool), choice, counts, world.seed)
@@ -175,15 +201,17 @@ def run_of(name: str, edited: EditedModel, results: list[Result], replicate: int
     )
 
 
-def primary_runs(world: World, controls: int) -> tuple[dict[str, list[Run]], Benchmark]:
-    """Return the primary arms of base and RL."""
-    models = {name: edited_model(world, name) for name in ("base", "rl")}
-    benchmark = benchmark_of(world, models)
-    chosen = chosen_of(world, benchmark, controls)
-    runs = {}
-    for name, dose in (("base", AMPLIFY), ("rl", ZERO)):
-        arms = list(with_controls(chosen["protocol"], "protocol", "intersection", dose, controls))
-        runs[name] = [run_of(name, models[name], run_arms(world, name, models[name], chosen, arms))]
+def primary_runs(worlds: Sequence[World], controls: int) -> tuple[dict[str, list[Run]], Benchmark]:
+    """Return the primary arms of base and RL, for each of `seeds_of` a world or some of them."""
+    models = {name: edited_model(worlds[0], name) for name in ("base", "rl")}
+    benchmark = benchmark_of(worlds[0], models)
+    runs: dict[str, list[Run]] = {name: [] for name in models}
+    for replicate, world in enumerate(worlds):
+        chosen = chosen_of(world, benchmark, controls)
+        for name, dose in (("base", AMPLIFY), ("rl", ZERO)):
+            arms = list(with_controls(chosen["protocol"], "protocol", PRIMARY, dose, controls))
+            results = run_arms(world, name, models[name], chosen, arms)
+            runs[name].append(run_of(name, models[name], results, replicate))
     return runs, benchmark
 
 

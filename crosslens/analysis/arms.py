@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from crosslens.analysis.controls import of_size
 from crosslens.analysis.edits import ZERO, Dose
 from crosslens.analysis.feature_scores import BASE, RL, SFT
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
 
 Part = tuple[str, str]  # a task and a half of it: an edit is one and the same within
 SELECTED, MATCHED = "selected", "matched"
-PRIMARY = "intersection"  # the kind of set of the primary hypotheses
 PATCH = "patch"
 SFT_FEATURES = "sft"  # features selected for SFT instead
 DIRECTIONS = ("steering", "steering_in_span", "steering_outside_span")
@@ -29,7 +29,7 @@ MOST = 10.0  # a control's edit is scaled by no more than this, and by no less t
 class Arm(NamedTuple):
     """One edit of all questions.
 
-    features: the kind of set, "intersection" or another. kind: `selected` or what it is compared
+    features: the kind of set, PRIMARY or another. kind: `selected` or what it is compared
     with; `draw` numbers the draws of one kind. `sets` has the features by the place that
     `place_of` names.
     """
@@ -115,7 +115,7 @@ def arms_of_model(
     `full`: every arm, not only the primary ones and the paper's.
     """
     base = model == BASE
-    found = arms(
+    listed = arms(
         chosen,
         evaluation.tasks,
         evaluation.heldout_tasks,
@@ -123,7 +123,7 @@ def arms_of_model(
         paper_dose=Dose("set", amplify_to if base else 0.0),
         extent=extent_of(protocol, model, full=full),
     )
-    return list(found)
+    return list(listed)
 
 
 def patched_from(arms: Sequence[Arm], model: int) -> int | None:
@@ -145,14 +145,14 @@ def arms(
 ) -> Iterator[Arm]:
     """List the arms of one model. `chosen` is the content of features.json."""
     splits = chosen["protocol"]
-    yield from with_controls(splits, "protocol", "intersection", dose, extent.matched)
+    yield from with_controls(splits, "protocol", PRIMARY, dose, extent.matched)
     if extent.full:
         yield from comparisons(splits, dose, extent)
         for kind in ("majority", "contrast"):
             yield from with_controls(splits, "protocol", kind, dose, extent.exploratory)
-        yield from with_controls(splits, "leave_out", "intersection", dose, extent.exploratory)
+        yield from with_controls(splits, "leave_out", PRIMARY, dose, extent.exploratory)
         for curve in curve_doses(extent, dose):
-            yield from with_controls(splits, "protocol", "intersection", curve, extent.curves)
+            yield from with_controls(splits, "protocol", PRIMARY, curve, extent.curves)
     yield from paper_arms(chosen, tasks, held_out, paper_dose, controls=extent.full)
 
 
@@ -171,30 +171,29 @@ def with_controls(
     A control edits nothing at a place that has fewer control sets than others.
     """
     here = {
-        name: found
-        for name, found in splits.items()
+        name: sets
+        for name, sets in splits.items()
         if name.startswith("without-") == (design == "leave_out")
     }
     if not here:  # a single task: nothing is selected without it
         return
-    yield Arm(design, kind, SELECTED, dose, 0, {n: found[kind] for n, found in here.items()})
-    drawn = {name: found["controls"].get(kind, []) for name, found in here.items()}
+    yield Arm(design, kind, SELECTED, dose, 0, {name: sets[kind] for name, sets in here.items()})
+    drawn = {name: sets["controls"].get(kind, []) for name, sets in here.items()}
     for draw in range(min(count, max(map(len, drawn.values()), default=0))):
-        sets = {name: sets[draw] if draw < len(sets) else [] for name, sets in drawn.items()}
-        yield Arm(design, kind, MATCHED, dose, draw, sets)
+        some = {name: sets[draw] if draw < len(sets) else [] for name, sets in drawn.items()}
+        yield Arm(design, kind, MATCHED, dose, draw, some)
 
 
 def comparisons(splits: Mapping[str, Any], dose: Dose, extent: Extent) -> Iterator[Arm]:
     """List what the primary set is compared with besides matched features."""
-    kind = PRIMARY
-    own = {name: found[kind] for name, found in splits.items()}
+    own = {name: sets[PRIMARY] for name, sets in splits.items()}
     for other in ("next_best", SFT_FEATURES):
-        sets = {name: found[other] for name, found in splits.items()}
-        yield Arm("protocol", kind, other, dose, 0, sets)
+        others = {name: sets[other] for name, sets in splits.items()}
+        yield Arm("protocol", PRIMARY, other, dose, 0, others)
     for direction in DIRECTIONS:
-        yield Arm("protocol", kind, direction, dose, 0, own)
+        yield Arm("protocol", PRIMARY, direction, dose, 0, own)
     for draw in range(extent.exploratory):
-        yield Arm("protocol", kind, RANDOM_DIRECTION, dose, draw, own)
+        yield Arm("protocol", PRIMARY, RANDOM_DIRECTION, dose, draw, own)
     yield Arm("everywhere", "whole state", PATCH, ZERO, 0, {"all": []})
 
 

@@ -13,6 +13,7 @@ from crosslens.analysis.significance import (
     benjamini_hochberg,
     bootstrap,
     excess,
+    none_changed,
     permutation_p,
 )
 
@@ -22,6 +23,7 @@ NUMBERS = (
     *("excess", "low", "high", "seeds", "compared", "p", "q"),
 )
 POINTS = {"net": 100.0, "critical": 100.0}  # what these measures are multiplied with for reading
+ALONE = ""  # in place of a kind of comparison: the set by itself
 
 
 class Rule(NamedTuple):
@@ -43,15 +45,17 @@ class Pair(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A set against one kind of comparison, over seeds.
+    """A set against one kind of comparison, or by itself, over seeds.
 
     values: the set's and its controls', a row for each seed; `draws` the bootstrap's of the mean
-    excess; pairs: each seed's arms and questions.
+    excess; pairs: each seed's arms and questions. The interval is at least `reach` wide on either
+    side of the mean excess: a bootstrap knows no change that did not happen.
     """
 
     values: list[Float[np.ndarray, " arms"]]
     draws: Float[np.ndarray, " draws"]
     pairs: Sequence[Pair] = ()
+    reach: float = 0.0
 
     def per_seed(self) -> list[float]:
         """Return the excess of each seed."""
@@ -72,23 +76,28 @@ class Compared(NamedTuple):
         known = self.draws[~np.isnan(self.draws)]
         if not len(known):
             return np.nan, np.nan
-        low, high = np.quantile(known, [0.025, 0.975])
-        return float(low), float(high)
+        low, high = map(float, np.quantile(known, [0.025, 0.975]))
+        if not self.reach:
+            return low, high
+        middle = float(np.nanmean(self.per_seed()))
+        return min(low, middle - self.reach), max(high, middle + self.reach)
 
-
-def has_set(run: Run, benchmark: Benchmark, group: str, **which: Any) -> bool:
-    """Return whether a seed edits any question of a group by its selected set."""
-    own = [run.arms[i] for i in run.find(kind=SELECTED, **which)[:1]]
-    return bool((benchmark.fairly_edited(own) & benchmark.groups()[group]).any())
+    def questions(self) -> int:
+        """Return how many questions every seed compares."""
+        return min((int(pair.questions.sum()) for pair in self.pairs), default=0)
 
 
 def pair(run: Run, benchmark: Benchmark, group: str, against: str, **which: Any) -> Pair | None:
     """Return what a seed's set is compared with; None without a set or without any control.
 
     Questions are those of the group that the set and any control edit; controls those that edit all
-    of them, by edits of the set's size.
+    of them, by edits of the set's size. ALONE, a set has all questions that it edits.
     """
     own, others = run.find(kind=SELECTED, **which)[:1], run.find(kind=against, **which)
+    if against == ALONE:
+        edited = benchmark.fairly_edited([run.arms[i] for i in own]).any(axis=0)
+        questions = benchmark.groups()[group] & edited
+        return Pair(run.replicate, own, questions) if questions.any() else None
     if not own or not others:
         return None
     edited = benchmark.fairly_edited([run.arms[i] for i in (*own, *others)])
@@ -110,6 +119,7 @@ def compare(
     """Compare a set with its controls of one kind in every seed that has both; None without any.
 
     On the questions of a group that both edit; `which` names the arms: design, features, dose.
+    `against` ALONE gives the effect of the set by itself.
     """
     chosen = benchmark.groups()[group]
     pairs = {run.replicate: pair(run, benchmark, group, against, **which) for run in runs}
@@ -121,9 +131,20 @@ def compare(
     if not effects:
         return None
     values = [e.values() for e in effects]
-    scale = POINTS.get(measure, 1.0)
-    drawn = bootstrap(effects, *clusters(benchmark, chosen), draws=rule.draws, seed=rule.seed)
-    return Compared([scale * v for v in values], scale * drawn, [p for p in pairs.values() if p])
+    scale, (cluster, stratum) = POINTS.get(measure, 1.0), clusters(benchmark, chosen)
+    drawn = bootstrap(effects, cluster, stratum, draws=rule.draws, seed=rule.seed)
+    return Compared(
+        [scale * v for v in values],
+        scale * drawn,
+        [p for p in pairs.values() if p],
+        scale * reach(effects, cluster) if measure in POINTS else 0.0,
+    )
+
+
+def reach(effects: Sequence[Effects], cluster: Int[np.ndarray, " q"]) -> float:
+    """Return the fraction of passages that may change although none did: of the seed that edits
+    the fewest, by `none_changed`."""
+    return none_changed(min(len(np.unique(cluster[e.whole[0] > 0])) for e in effects))
 
 
 def clusters(
@@ -182,7 +203,7 @@ def numbers(compared: Compared) -> dict[str, Any]:
         "low": low,
         "high": high,
         "seeds": len(compared.values),
-        "compared": min((int(pair.questions.sum()) for pair in compared.pairs), default=0),
+        "compared": compared.questions(),
         "p": two_sided,
     }
 

@@ -48,10 +48,13 @@ def matched_sets(
 ) -> Matched:
     """Draw `count` different sets, each feature replaced by one of the pool with similar traits.
 
-    Fewer are returned where the pool does not have as many. No set holds a feature twice.
+    Only the features themselves are left out of the pool: others that carry a part of their effect
+    may be drawn, which makes a comparison conservative. Fewer sets are returned where the pool does
+    not have as many. No set holds a feature twice.
     """
     logs = traits.logarithms()
     pool = pool & np.isfinite(logs).all(axis=0)
+    pool[features] = False
     usable = bool(features) and np.isfinite(logs[:, features]).all()
     if not usable or pool.sum() < len(features):
         return Matched([], np.nan, {})
@@ -86,7 +89,6 @@ def nearest(
     none beyond FARTHEST."""
     distance = (np.abs(logs - logs[:, [feature]]) / widths).max(axis=0)
     distance = np.where(pool, distance, np.inf)
-    distance[feature] = np.inf
     order = np.argsort(distance, kind="stable")
     count = min(max(least, int((distance <= 1).sum())), int((distance <= FARTHEST).sum()))
     return np.sort(order[:count])

@@ -2,16 +2,19 @@
 
 Keys:
 questions   by task and group: number, chance, accuracy of base, SFT and RL
-features    by seed: how many features the paper's and the protocol's sets have, how well controls
-            match, how stable the halves' sets are, how RL's scores compare with SFT's (of each
-            half's features, on the other half)
+features    by seed: how many features the paper's and the protocol's sets have (primary: selected
+            in all tasks, topped up), how well controls match and of how many features they are,
+            how stable the halves' sets are, how RL's scores compare with SFT's (of each half's
+            features, on the other half)
 hypotheses  by name: the claim (target, features, dose, questions, measure, sign), n_questions,
-            seeds, seeds_with_set, controls_needed (so that p can pass), estimate, controls (valid
-            ones: count, mean, low, high, largest_scaling), excess (estimate less the controls'
-            mean), interval (95%, over seeds, questions and controls), seed_interval (t, over
-            seeds), detectable (excess found in four studies of five), ceiling (the other model's
-            complete state patched in), sft_control (the same edit of SFT, or SFT's features in
-            base), batch_topk (the features of a crosscoder with BatchTopK, if there is one),
+            seeds, seeds_with_set, controls_needed (so that p can pass), effect (of the set by
+            itself, on all questions that it edits: estimate, 95% interval over seeds and
+            questions, seed_interval, questions), estimate (where controls edit them too), controls
+            (valid ones: count, mean, low, high, largest_scaling), excess (estimate less the
+            controls' mean), interval (95%, over seeds, questions and controls), seed_interval (t,
+            over seeds), detectable (excess found in four studies of five), ceiling (the other
+            model's complete state patched in), sft_control (the same edit of SFT, or SFT's features
+            in base), batch_topk (the features of a crosscoder with BatchTopK, if there is one),
             rl_gain, p, p_holm, verdict, reason; and `per_seed` the same measures with won, lost,
             McNemar's p, questions compared, and the number and mean of controls
 overlap     Figure 4 and its null: by cell of base and RL, the mean share over pairs of tasks, by
@@ -28,10 +31,10 @@ from typing import Any
 
 import numpy as np
 
-from crosslens.analysis.arms import MATCHED, PRIMARY
+from crosslens.analysis.arms import MATCHED
 from crosslens.analysis.comparisons import Rule
 from crosslens.analysis.critical_samples import HALVES
-from crosslens.analysis.feature_selection import none_if_nan
+from crosslens.analysis.feature_selection import PRIMARY, none_if_nan
 from crosslens.analysis.feature_sets import SHARED
 from crosslens.analysis.hypotheses import Hypothesis, judge
 from crosslens.analysis.outcomes import Benchmark, Run
@@ -95,32 +98,34 @@ def question_numbers(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
 def feature_numbers(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one seed's features.json says, in numbers."""
     every = chosen["protocol"]["all"]
-    halves = [found for half in HALVES for found in chosen["protocol"][half]["rl_less_sft"]]
-    known = [found for found in halves if found["mean"] is not None]
+    halves = [feature for half in HALVES for feature in chosen["protocol"][half]["rl_less_sft"]]
+    known = [feature for feature in halves if feature["mean"] is not None]
     return {
         "paper": len(chosen["intersection"]),
         "protocol": {
-            name: {"intersection": len(s["intersection"]), "majority": len(s["majority"])}
-            for name, s in chosen["protocol"].items()
+            name: {kind: len(sets[kind]) for kind in ("intersection", PRIMARY, "majority")}
+            for name, sets in chosen["protocol"].items()
         },
-        "same_as_paper": len({*every["intersection"]} & {*chosen["intersection"]}),
+        "same_as_paper": len({*every[PRIMARY]} & {*chosen["intersection"]}),
         "stability": chosen["stability"],
         "matching": worst_matching(chosen["protocol"]),
         "rl_less_sft": {
-            "mean": float(np.mean([found["mean"] for found in known])) if known else None,
+            "mean": float(np.mean([feature["mean"] for feature in known])) if known else None,
             # Features are correlated: the mean of their standard errors is the most it can be.
-            "stderr": float(np.mean([found["stderr"] for found in known])) if known else None,
-            "above_sft": sum(found["mean"] > 1.96 * found["stderr"] for found in known),
+            "stderr": float(np.mean([feature["stderr"] for feature in known])) if known else None,
+            "above_sft": sum(feature["mean"] > 1.96 * feature["stderr"] for feature in known),
         },
     }
 
 
 def worst_matching(splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fewest control sets and the largest distance, over the splits of primary sets."""
-    found = [splits[name]["matching"][PRIMARY] for name in SHARED if splits[name][PRIMARY]]
-    apart = [each["worst_caliper"] for each in found if each["worst_caliper"] is not None]
+    """Return the fewest control sets, the fewest features that those of a split use, and the
+    largest distance, over the splits of primary sets."""
+    matched = [splits[name]["matching"][PRIMARY] for name in SHARED if splits[name][PRIMARY]]
+    apart = [each["worst_caliper"] for each in matched if each["worst_caliper"] is not None]
     return {
-        "sets": min((each["sets"] for each in found), default=0),
+        "sets": min((each["sets"] for each in matched), default=0),
+        "features": min((each["features"] for each in matched), default=0),
         "worst_caliper": max(apart, default=None),
     }
 
@@ -148,14 +153,14 @@ def mean_of(values: Iterable[float | None]) -> float | None:
 def doses(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Return the dose curves from the rows of comparisons.csv."""
     kept = ("dose", "questions", "measure")
-    found: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        own = row["design"] == "protocol" and row["features"] == "intersection"
+        own = row["design"] == "protocol" and row["features"] == PRIMARY
         if own and row["against"] == MATCHED and row["measure"] in SHOWN:
-            found.setdefault(row["target"], []).append(
+            curves.setdefault(row["target"], []).append(
                 {k: row[k] for k in kept} | comparison_numbers(row)
             )
-    return found
+    return curves
 
 
 def comparisons(

@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from crosslens.analysis.arms import PRIMARY
 from crosslens.analysis.context_pool import BEFORE, WEAKEST, Contexts
 from crosslens.analysis.difference_lens import difference_lens
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.feature_table import alive_features
 from crosslens.analysis.heldout_reading import Reading
 from crosslens.analysis.latent_scaling import TOO_RARE
@@ -69,8 +69,8 @@ def chosen_features(
 
 
 def in_order(selection: dict[str, Any]) -> list[int]:
-    """Return the features that the protocol's score selects in all tasks (the primary hypotheses'
-    own), then in most, then those that the paper's score selects in all tasks, then in most."""
+    """Return the features of the primary hypotheses' set, then those that the protocol's score
+    selects in most tasks, then those that the paper's score selects in all tasks, then in most."""
     protocol = selection["protocol"]["all"]
     sets = (protocol[PRIMARY], protocol["majority"])
     paper = (selection["intersection"], selection["majority"])

@@ -10,6 +10,7 @@ from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.feature_scores import READOUTS, RL, Scores
 
 WON = CELLS.index("won")
+PRIMARY = "primary"  # the kind of set of the primary hypotheses: `topped_up`
 # What a feature is scored by: the paper's mean difference, or contributions, on critical samples or
 # another cell; on critical samples less all others; and with SFT in the place of RL.
 KINDS = ("paper", "contribution", "contrast", "sft", "lost", "both_right", "both_wrong")
@@ -74,6 +75,14 @@ def consistent(scores: Float[np.ndarray, "t k"], avoid: set[int], count: int) ->
     lowest = relative(scores).min(axis=0)
     order = np.lexsort((np.arange(len(lowest)), -lowest))
     return [int(k) for k in order if lowest[k] > 0 and k not in avoid][:count]
+
+
+def topped_up(scores: Float[np.ndarray, "t k"], chosen: list[int], least: int) -> list[int]:
+    """Return `chosen`, with the most `consistent` other features if it has fewer than `least`.
+
+    Still fewer where too few features have a score above 0 in every task.
+    """
+    return sorted([*chosen, *consistent(scores, set(chosen), max(0, least - len(chosen)))])
 
 
 def overlap(a: Sequence[int], b: Sequence[int]) -> dict[str, float]:

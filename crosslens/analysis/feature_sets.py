@@ -14,6 +14,7 @@ from crosslens.analysis.controls import Matched, Traits, matched_sets, random_se
 from crosslens.analysis.critical_samples import CELLS, HALVES
 from crosslens.analysis.feature_scores import READOUTS, RL, Scores, splits_of
 from crosslens.analysis.feature_selection import (
+    PRIMARY,
     WON,
     consistent,
     intersection,
@@ -22,6 +23,7 @@ from crosslens.analysis.feature_selection import (
     select,
     select_all,
     task_scores,
+    topped_up,
 )
 
 SHARED = ("all", *HALVES)  # splits whose sets are edited in every task
@@ -36,12 +38,16 @@ class Counts(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """How features are chosen: by what score of `KINDS`, readout and threshold."""
+    """How features are chosen: by what score of `KINDS`, readout and threshold.
+
+    A primary set has at least `least` features where as many have a score above 0 in every task.
+    """
 
     score: str
     readout: str
     threshold: float
     active_rate: float
+    least: int
 
 
 def feature_sets(
@@ -81,9 +87,7 @@ def feature_sets(
         "score": choice.score,
         "protocol": splits,
         "cells": {kind: cell_overlap(scores, tasks, kind, choice) for kind in (*CELLS, "contrast")},
-        "stability": none_if_nan(
-            overlap(splits["A"]["intersection"], splits["B"]["intersection"])["jaccard"]
-        ),
+        "stability": none_if_nan(overlap(splits["A"][PRIMARY], splits["B"][PRIMARY])["jaccard"]),
     }
 
 
@@ -115,7 +119,10 @@ def split_sets(
     counts: Counts,
     seed: int,
 ) -> dict[str, Any]:
-    """Return the sets selected on one split, with their controls and dose units."""
+    """Return the sets selected on one split, with their controls and dose units.
+
+    The primary set is the intersection over tasks, `topped_up`.
+    """
     split = splits_of(tasks)[name]
     inside = np.flatnonzero(split.any(axis=1))
     here = [tasks[i] for i in inside]
@@ -125,9 +132,9 @@ def split_sets(
 
     values, contrast = scored(choice.score), scored("contrast")
     selection = select_all(values, here, choice.threshold)
-    chosen = selection["intersection"]
+    chosen = topped_up(values, selection["intersection"], choice.least)
     sets = {
-        "intersection": chosen,
+        PRIMARY: chosen,
         "majority": selection["majority"],
         "contrast": intersection(
             {t: select(v, choice.threshold) for t, v in zip(here, contrast, strict=True)}
@@ -137,17 +144,16 @@ def split_sets(
         "next_best": consistent(values, set(chosen), len(chosen)),
         "sft": consistent(scored("sft"), set(), len(chosen)),
     }
-    avoid = set().union(*(task["selected"] for task in selection["tasks"].values()))
     traits = traits_of(scores, split)
-    pool = alive & ~np.isin(np.arange(len(alive)), list(avoid | set(sets["contrast"])))
     drawn = {
-        kind: matched_sets(features, traits, pool, controls_for(kind, name, counts), seed + 10 * i)
+        kind: matched_sets(features, traits, alive, controls_for(kind, name, counts), seed + 10 * i)
         for i, (kind, features) in enumerate(sets.items())
-        if name in SHARED or kind == "intersection"
+        if name in SHARED or kind == PRIMARY
     }
     at = list(splits_of(tasks)).index(name)
     return {
         "tasks": selection["tasks"],
+        "intersection": selection["intersection"],
         **sets,
         **others,
         "controls": {kind: matched.sets for kind, matched in drawn.items()},
@@ -161,7 +167,7 @@ def split_sets(
 
 def controls_for(kind: str, split: str, counts: Counts) -> int:
     """Return how many controls a set has: the primary ones most."""
-    primary = kind == "intersection" and split in SHARED
+    primary = kind == PRIMARY and split in SHARED
     return counts.matched if primary else min(counts.matched, counts.exploratory)
 
 
@@ -177,9 +183,10 @@ def traits_of(scores: Scores, split: Bool[np.ndarray, "t h"]) -> Traits:
 
 
 def matching(matched: Matched) -> dict[str, Any]:
-    """Return how many controls there are and how near to their set, as JSON has it."""
+    """Return how many controls there are, of how many features, and how near to their set."""
     return {
         "sets": len(matched.sets),
+        "features": len({k for features in matched.sets for k in features}),
         "worst_caliper": none_if_nan(matched.worst),
         "balance": matched.balance,
     }

@@ -1,11 +1,12 @@
 """Primary hypotheses: their numbers, corrected for how many there are, and a verdict by a rule.
 
-The rule. A hypothesis is decided only where RL gained on the questions, there are at least three
-seeds, each has a set and matched controls, as many that p can pass (`least_controls`), and the
-interval has a width. It is then *supported* when its Holm-adjusted p-value is at most alpha, the
-interval of the excess over matched controls lies on the claimed side of 0, and so do the net effect
-itself and the excess of every seed. It is *not supported* when that interval excludes the smallest
-effect of interest. Else it is *undecided at this size*.
+The rule. A hypothesis claims that both the effect of a set itself and its excess over matched
+controls reach the smallest effect of interest. It is *not supported* when the interval of either
+excludes that effect, if RL gained on the questions and at least three seeds have a set. Otherwise
+it is *supported* when RL gained, there are at least three seeds, each has a set and matched
+controls, as many that p can pass (`least_controls`), the Holm-adjusted p-value is at most alpha,
+the interval of the excess lies on the claimed side of 0, and so do the effect itself and the excess
+of every seed. Else it is *undecided at this size*.
 """
 
 import math
@@ -15,17 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from crosslens.analysis.arms import MATCHED, PATCH, PRIMARY, SELECTED, SFT_FEATURES, is_fair
+from crosslens.analysis.arms import MATCHED, PATCH, SELECTED, SFT_FEATURES, is_fair
 from crosslens.analysis.comparisons import (
+    ALONE,
     POINTS,
     Compared,
     Rule,
     compare,
-    has_set,
     numbers,
     pair,
 )
 from crosslens.analysis.edits import ZERO, Dose
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, question_effects
 from crosslens.analysis.significance import LEAST_SEEDS, Effects, holm, mcnemar, t_interval
 from crosslens.config.sections import CausalProtocolConfig
@@ -57,12 +59,13 @@ def hypotheses_of(protocol: CausalProtocolConfig) -> dict[str, Hypothesis]:
     lowers and amplifying raises them; that changed answers are the other model's, of both.
     """
     edits = {"zero": ("rl", ZERO, -1), "amplify": ("base", Dose("clamp", protocol.amplify), +1)}
-    found = {}
+    hypotheses = {}
     for name, entry in protocol.hypotheses.items():
         target, dose, sign = edits[entry.edit]
         sign = +1 if entry.measure == "directedness" else sign
-        found[name] = Hypothesis(target, PRIMARY, str(dose), entry.questions, entry.measure, sign)
-    return found
+        claim = Hypothesis(target, PRIMARY, str(dose), entry.questions, entry.measure, sign)
+        hypotheses[name] = claim
+    return hypotheses
 
 
 def judge(
@@ -78,36 +81,55 @@ def judge(
     nothing.
     """
     gaps = gains(benchmark)
-    compared = {
-        name: compare(
-            runs.get(h.target, ()),
-            benchmark,
-            h.questions,
-            h.measure,
-            rule,
-            **arms_of(h),
-        )
-        for name, h in hypotheses.items()
-    }
+    effects, excesses = (
+        {
+            name: compare(
+                runs.get(h.target, ()),
+                benchmark,
+                h.questions,
+                h.measure,
+                rule,
+                against=against,
+                **arms_of(h),
+            )
+            for name, h in hypotheses.items()
+        }
+        for against in (ALONE, MATCHED)
+    )
     p_values = {
-        name: found.p(hypotheses[name].sign) if found else 1.0 for name, found in compared.items()
+        name: excess.p(hypotheses[name].sign) if excess else 1.0
+        for name, excess in excesses.items()
     }
     adjusted = holm(p_values)
     needed = least_controls(rule.alpha, len(hypotheses))
     judged = {}
     for name, h in hypotheses.items():
         own, gap = runs.get(h.target, ()), gaps[h.questions]
-        sets = [has_set(run, benchmark, h.questions, **arms_of(h)) for run in own]
+        effect, excess = effects[name], excesses[name]
+        counts = {"seeds": len(own), "needed": needed}
         judged[name] = (
             h._asdict()
-            | {"seeds": len(own), "seeds_with_set": sum(sets), "controls_needed": needed}
-            | evidence(h, compared[name], own, benchmark)
+            | {"seeds": len(own), "seeds_with_set": len(effect.values) if effect else 0}
+            | {"controls_needed": needed, "effect": alone_numbers(effect)}
+            | evidence(h, excess, own, benchmark)
             | {"sft_control": sft_control(h, runs, benchmark, rule)}
             | with_batch_topk(h, topk, benchmark, rule)
             | {"rl_gain": gap, "p": p_values[name], "p_holm": adjusted[name]}
-            | verdict(h, compared[name], adjusted[name], gap, rule, sets=sets, needed=needed)
+            | verdict(h, effect, excess, adjusted[name], gap, rule, **counts)
         )
     return judged
+
+
+def alone_numbers(effect: Compared | None) -> dict[str, Any] | None:
+    """Return what a set does by itself, on all questions that it edits; None without a set."""
+    if effect is None:
+        return None
+    return {
+        "estimate": float(np.mean(effect.per_seed())),
+        "interval": list(effect.interval()),
+        "seed_interval": list(t_interval(effect.per_seed())),
+        "questions": effect.questions(),
+    }
 
 
 def arms_of(hypothesis: Hypothesis) -> dict[str, str]:
@@ -132,7 +154,7 @@ def gains(benchmark: Benchmark) -> dict[str, float]:
 
 
 def evidence(
-    hypothesis: Hypothesis, found: Compared | None, runs: Sequence[Run], benchmark: Benchmark
+    hypothesis: Hypothesis, excess: Compared | None, runs: Sequence[Run], benchmark: Benchmark
 ) -> dict[str, Any]:
     """Return the numbers of one hypothesis, by seed and together.
 
@@ -151,11 +173,11 @@ def evidence(
         "per_seed": seeds,
         "ceiling": float(np.mean(ceilings)) if ceilings else None,
     }
-    if found is None:
+    if excess is None:
         return together
-    low, high = found.interval()
-    seed_low, seed_high = t_interval(found.per_seed())
-    total = numbers(found)
+    low, high = excess.interval()
+    seed_low, seed_high = t_interval(excess.per_seed())
+    total = numbers(excess)
     return together | {
         "estimate": total["value"],
         "controls": {
@@ -163,21 +185,21 @@ def evidence(
             "mean": total["control_mean"],
             "low": total["control_low"],
             "high": total["control_high"],
-            "largest_scaling": largest_scaling(found, runs),
+            "largest_scaling": largest_scaling(excess, runs),
         },
         "excess": total["excess"],
         "interval": [low, high],
         "seed_interval": [seed_low, seed_high],
-        "detectable": float(POWER * np.nanstd(found.draws)),
+        "detectable": float(POWER * np.nanstd(excess.draws)),
     }
 
 
-def largest_scaling(found: Compared, runs: Sequence[Run]) -> float:
+def largest_scaling(excess: Compared, runs: Sequence[Run]) -> float:
     """Return the largest factor, or inverse of one, that gave a control its set's size."""
     by_seed = {run.replicate: run for run in runs}
     factors = [
         factor
-        for each in found.pairs
+        for each in excess.pairs
         for arm in each.arms[1:]
         for place, factor in by_seed[each.replicate].arms[arm]["factors"].items()
         if factor and is_fair(by_seed[each.replicate].arms[arm], place)
@@ -251,63 +273,97 @@ def seed_numbers(
     row |= {"p_mcnemar": mcnemar(won, lost).p(won + lost), "size": run.arms[own[0]]["size"]}
     for measure in MEASURES:
         every = question_effects(run, benchmark, against.arms if against else own, measure, chosen)
-        found = Effects(*(sums * where for sums in every)).values()
+        values = Effects(*(sums * where for sums in every)).values()
         scale = POINTS.get(measure, 1.0)
-        row[measure] = float(scale * found[0])
+        row[measure] = float(scale * values[0])
         row[f"{measure}_controls"] = (
-            float(scale * np.nanmean(found[1:])) if len(found) > 1 else None
+            float(scale * np.nanmean(values[1:])) if len(values) > 1 else None
         )
     return row
 
 
-def lacking(found: Compared | None, gap: float, sets: Sequence[bool], needed: int) -> Iterator[str]:
-    """Yield what is missing for a decision. `sets`: whether each seed has a selected set."""
+def lacking(
+    excess: Compared | None, gap: float, seeds: int, with_set: int, needed: int
+) -> Iterator[str]:
+    """Yield what a hypothesis lacks to be supported, whatever its numbers are.
+
+    `with_set` of the `seeds` have a selected set; `needed` is the least number of controls.
+    """
     if gap <= 0:
         yield "RL gained nothing on these questions"
-    if len(sets) < LEAST_SEEDS:
+    if seeds < LEAST_SEEDS:
         yield f"fewer than {LEAST_SEEDS} seeds"
-    if not all(sets):
-        yield f"{sum(sets)} of {len(sets)} seeds have a set"
-    if (compared := len(found.values) if found else 0) < sum(sets):
-        yield f"{compared} of {len(sets)} seeds have valid controls"
-    if found and found.controls() < needed:
-        yield f"{found.controls()} valid control sets, fewer than the {needed} needed"
-    if found and not np.ptp(found.interval()) > 0:
+    if with_set < seeds:
+        yield f"{with_set} of {seeds} seeds have a set"
+    if (compared := len(excess.values) if excess else 0) < with_set:
+        yield f"{compared} of {seeds} seeds have valid controls"
+    if excess and excess.controls() < needed:
+        yield f"{excess.controls()} valid control sets, fewer than the {needed} needed"
+    if excess and not np.ptp(excess.interval()) > 0:
         yield "the interval has no width"
+
+
+def refuted(
+    hypothesis: Hypothesis,
+    effect: Compared | None,
+    excess: Compared | None,
+    gap: float,
+    rule: Rule,
+) -> str:
+    """Return which interval excludes the smallest effect of interest; "" if none does.
+
+    The claim is that both the effect of the set itself and its excess reach it, so either refutes
+    it, at 2.5% each. The excess needs as many controls as one hypothesis alone would: over fewer
+    its interval is too narrow.
+    """
+    tested = {"effect": effect}
+    if excess and excess.controls() >= least_controls(rule.alpha, 1):
+        tested["excess over controls"] = excess
+    smallest = rule.smallest * gap if hypothesis.measure in POINTS else 0.0
+    for name, compared in tested.items():
+        if compared is None or len(compared.values) < LEAST_SEEDS or not gap > 0:
+            continue
+        low, high = sorted(hypothesis.sign * bound for bound in compared.interval())
+        if high > low and (high < smallest or (high <= 0 and not smallest)):
+            excluded = (
+                f"an effect of {smallest:.1f} points, {rule.smallest:.0%} of RL's gain"
+                if smallest
+                else "the claimed direction"
+            )
+            return f"the interval of the {name} excludes {excluded}"
+    return ""
 
 
 def verdict(
     hypothesis: Hypothesis,
-    found: Compared | None,
+    effect: Compared | None,
+    excess: Compared | None,
     p: float,
     gap: float,
     rule: Rule,
     *,
-    sets: Sequence[bool],
+    seeds: int,
     needed: int,
 ) -> dict[str, str]:
-    """Return the verdict by the rule of this module, and its reason."""
-    missing = "; ".join(lacking(found, gap, sets, needed))
-    if found is None or missing:
-        return {"verdict": UNDECIDED, "reason": missing or "no question to compare"}
+    """Return the verdict by the rule of this module, and its reason.
+
+    `effect` is that of the set itself in the seeds that have one, `excess` that over its controls.
+    """
+    if reason := refuted(hypothesis, effect, excess, gap, rule):
+        return {"verdict": NOT_SUPPORTED, "reason": reason}
+    with_set = len(effect.values) if effect else 0
+    missing = "; ".join(lacking(excess, gap, seeds, with_set, needed))
+    if effect is None or excess is None or missing:
+        return {"verdict": UNDECIDED, "reason": missing}
     sign = hypothesis.sign
-    low, high = sorted(sign * bound for bound in found.interval())
-    net = sign * float(np.mean([values[0] for values in found.values]))
-    agree = all(sign * value > 0 for value in found.per_seed())
-    if p <= rule.alpha and low > 0 and net > 0 and agree:
-        return {"verdict": SUPPORTED, "reason": f"Holm-adjusted p {p:.3f}; all seeds agree"}
-    smallest = rule.smallest * gap if hypothesis.measure in POINTS else 0.0
-    if high < smallest or (high <= 0 and not smallest):
-        excluded = (
-            f"an effect of {smallest:.1f} points, {rule.smallest:.0%} of RL's gain"
-            if smallest
-            else "the claimed direction"
-        )
-        return {"verdict": NOT_SUPPORTED, "reason": f"the interval excludes {excluded}"}
-    reasons = [
-        (p > rule.alpha, f"Holm-adjusted p {p:.3f}"),
-        (low <= 0, "the interval includes 0"),
-        (net <= 0, "the effect without controls has the opposite sign"),
-        (not agree, "not every seed has the claimed sign"),
+    mean = float(np.mean(effect.per_seed()))
+    nearest = min(sign * bound for bound in excess.interval())
+    claims = [  # none of them holds of NaN
+        (p <= rule.alpha, f"Holm-adjusted p {p:.3f}"),
+        (nearest > 0, "the interval includes 0"),
+        (sign * mean > 0, "the effect without controls has the opposite sign"),
+        (all(sign * v > 0 for v in excess.per_seed()), "not every seed has the claimed sign"),
     ]
-    return {"verdict": UNDECIDED, "reason": "; ".join(text for failed, text in reasons if failed)}
+    if failed := "; ".join(text for holds, text in claims if not holds):
+        return {"verdict": UNDECIDED, "reason": failed}
+    return {"verdict": SUPPORTED, "reason": f"Holm-adjusted p {p:.3f}; all seeds agree"}

@@ -1,7 +1,8 @@
 """Tests and intervals for the effects of edits: exact, paired, and corrected for their number.
 
 Sources: McNemar (1947) and Fagerland, Lydersen and Laake (2013) for the mid-p variant; Phipson and
-Smyth (2010) for the permutation p-value; Holm (1979); Benjamini and Hochberg (1995).
+Smyth (2010) for the permutation p-value; Holm (1979); Benjamini and Hochberg (1995); Clopper and
+Pearson (1934) for the bound where nothing changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,16 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
+def none_changed(count: int) -> float:
+    """Return the largest fraction that is possible although none of `count` changed, 1 without any.
+
+    The upper end of Clopper and Pearson's 95% interval: 1 - 0.025^(1 / count).
+    """
+    if not count:
+        return 1.0
+    return float(stats.binomtest(0, count).proportion_ci(0.95, method="exact").high)
+
+
 class Effects(NamedTuple):
     """One seed's effects on every question, for a set of features and for its controls.
 
@@ -100,8 +111,13 @@ def ratio(part: Sums, whole: Sums) -> Float[np.ndarray, "*s"]:
 
 
 def excess(values: Float[np.ndarray, "*s arms"]) -> Float[np.ndarray, "*s"] | np.floating:
-    """Return the set's value minus the mean of its controls' values; NaN controls are left out."""
+    """Return the set's value minus the mean of its controls' values; NaN controls are left out.
+
+    A set that is compared with nothing keeps its value.
+    """
     controls = values[..., 1:]
+    if not controls.shape[-1]:
+        return values[..., 0]
     is_number = ~np.isnan(controls)
     mean = ratio(np.where(is_number, controls, 0.0).sum(axis=-1), is_number.sum(axis=-1))
     return values[..., 0] - mean
@@ -154,13 +170,14 @@ def drawn(
     weights: Float[np.ndarray, "draws c"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " draws"]:
-    """Return one seed's excess for the drawn questions and controls."""
+    """Return one seed's excess for the drawn questions and controls, if it has any."""
     sums = []
     for values in effects:
         totals = np.zeros((len(values), weights.shape[1]), dtype=np.float32)
         np.add.at(totals.T, cluster, values.T.astype(np.float32))
         sums.append(weights @ totals.T)
     values = ratio(*sums)
-    controls = rng.integers(1, values.shape[1], size=(len(values), values.shape[1] - 1))
+    count = values.shape[1] - 1
+    controls = rng.integers(1, max(2, 1 + count), size=(len(values), count))
     again = np.concatenate([values[:, :1], np.take_along_axis(values, controls, axis=1)], axis=1)
     return excess(again)

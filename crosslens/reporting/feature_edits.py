@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from crosslens.analysis.critical_samples import HALVES
+from crosslens.analysis.feature_selection import PRIMARY
 
 SETS = {  # a design and a kind of set of comparisons.csv, in words
-    ("protocol", "intersection"): "protocol, selected in all tasks",
+    ("protocol", PRIMARY): "protocol, selected in all tasks or most consistent over tasks",
     ("protocol", "majority"): "protocol, selected in most tasks",
     ("protocol", "contrast"): "protocol, selected against other samples",
     ("paper", "intersection"): "paper, selected in all tasks",

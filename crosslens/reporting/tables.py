@@ -4,6 +4,7 @@ from statistics import mean
 
 import pandas as pd
 
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.intervals import Z, standard_error
 from crosslens.config.study_design import FINAL
 from crosslens.io.errors import InputError
@@ -149,7 +150,7 @@ def protocol_effect(table: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:
 
     They are at the primary dose, which comes first in effects.csv.
     """
-    on = table[(table["design"] == PROTOCOL) & (table["features"] == "intersection")]
+    on = table[(table["design"] == PROTOCOL) & (table["features"] == PRIMARY)]
     on = on[(on["task"] == task) & (on["dose"] == on["dose"].head(1).squeeze())]
     return {"set": on[on["kind"] == "selected"], "matched": on[on["kind"] == "matched"]}
 

@@ -36,20 +36,33 @@ RULE = (
     "crosscoder reproduce at least half of each list.",
     "Features selected in all tasks: undecided if RL wins no question of a task, or if only some "
     f"seeds have such a feature. Not supported if none of at least {LEAST_SEEDS} seeds has one.",
-    "Interventions: supported only if, in addition, the effect itself has the claimed sign, all "
-    "seeds agree, and the p-value is small enough after Holm's correction for the number of "
-    "primary hypotheses. Not supported if the interval excludes the smallest effect of interest. "
-    "Only questions that are edited count.",
-    "Interventions are undecided if a seed has no selected set, if RL gained nothing on the "
-    "questions, or if there are too few valid control sets for the p-value to be small enough: "
-    "(number of hypotheses) / alpha - 1 are needed. In a valid control set, each feature is within "
+    "Interventions edit the features selected in all tasks, topped up by those most consistent "
+    "over tasks where they are few. Supported only if, in addition, the effect itself has the "
+    "claimed sign, every seed has a set, all seeds agree, and the p-value is small enough after "
+    "Holm's correction for the number of primary hypotheses. This needs (number of hypotheses) / "
+    "alpha - 1 valid control sets.",
+    "Interventions are not supported if the interval of the effect itself, or of its excess over "
+    "controls, excludes the smallest effect of interest: the claim is that both reach it. This "
+    f"needs a gain of RL on the questions and {LEAST_SEEDS} seeds with a set; for the excess also "
+    "1 / alpha - 1 valid control sets. Only questions that are edited count.",
+    "In a valid control set, each feature is within "
     f"{FARTHEST:g} calipers of the one that it replaces. Its edit has the same size, by a scaling "
-    f"of less than {MOST:g}.",
+    f"of less than {MOST:g}. Controls may be features that a single task selects: they may carry a "
+    "part of the effect, which makes the comparison conservative.",
     "Intervals: Student's t over seeds; for interventions, a bootstrap over seeds, questions and "
-    "controls. Claims about checkpoints have none: there is one seed of that crosscoder.",
+    "controls, at least as wide as Clopper and Pearson's for no changed passage. Claims about "
+    "checkpoints have none: there is one seed of that crosscoder.",
     "Several families: a verdict holds if it is the same in all of them. Otherwise the claim is "
     "undecided.",
 )
+OTHERS = {  # what a primary set is compared with, in the first seed of base and RL
+    "next_best": "next best features",
+    "sft": "SFT's features",
+    "random_direction": "random directions",
+    "steering": "steering vector",
+    "steering_in_span": "steering vector in the features' span",
+    "steering_outside_span": "steering vector outside of it",
+}
 MEASURES = {
     "net": "net change of accuracy",
     "margin": "change of the correct choice's margin in nats",
@@ -71,7 +84,7 @@ def claim_of(hypothesis: Mapping[str, Any]) -> str:
         "critical": f"{change} {edited}'s accuracy on critical samples",
     }[hypothesis["measure"]]
     where = " of held-out tasks" if hypothesis["measure"] == "critical" else " on held-out tasks"
-    return f"{edit} the features of all tasks {effect}" + (
+    return f"{edit} the features most consistent over tasks {effect}" + (
         where if hypothesis["questions"] == "held_out" else ""
     )
 
@@ -94,19 +107,49 @@ def controls_of(
     mean, low, high = (signed(controls[name]) for name in ("mean", "low", "high"))
     apart = [seed["matching"]["worst_caliper"] for seed in features]
     worst = max((value for value in apart if value is not None), default=None)
+    distinct = ", ".join(str(seed["matching"]["features"]) for seed in features)
     yield claimed(0, hypothesis["sign"])
+    yield effect_sentence(hypothesis)
     yield (
-        f"{controls['count']} valid matched control sets of {hypothesis['controls_needed']} needed "
-        f"(worst match {'–' if worst is None else f'{worst:.1f}'} calipers, largest scaling "
+        f"{controls['count']} valid matched control sets; to be supported, "
+        f"{hypothesis['controls_needed']} are needed (worst match "
+        f"{'–' if worst is None else f'{worst:.1f}'} calipers, largest scaling "
         f"{controls['largest_scaling']:.1f}): mean {mean}, range {low} to {high}."
     )
-    yield f"Selected features: {signed(hypothesis['estimate'])}."
+    yield f"Different features in the control sets of a split, by seed at least {distinct}."
     if hypothesis["seeds_with_set"] < hypothesis["seeds"]:
         yield f"{hypothesis['seeds_with_set']} of {hypothesis['seeds']} seeds have a set."
     compared = [seed.get("compared", 0) for seed in hypothesis["per_seed"]]
     if min(compared, default=0) < hypothesis["n_questions"]:
         counts = ", ".join(map(str, compared))
         yield f"Edited questions by seed: {counts} of {hypothesis['n_questions']}."
+
+
+def effect_sentence(hypothesis: Mapping[str, Any]) -> str:
+    """Return the effect of the selected features themselves, as a sentence."""
+    effect = hypothesis["effect"]
+    if effect is None:
+        return "No seed has a set."
+    low, high = map(signed, effect["interval"])
+    return (
+        f"Selected features: {signed(effect['estimate'])} [{low}, {high}] on "
+        f"{effect['questions']} edited questions."
+    )
+
+
+def not_compared(hypothesis: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return which edits of `OTHERS` are missing beside the primary set, as a sentence; "" if none.
+
+    `rows` are the comparisons of evidence.json for the hypothesis's target.
+    """
+    known = {
+        row["against"]
+        for row in rows
+        if (row["features"], row["design"]) == (hypothesis["features"], "protocol")
+        and row["questions"] == hypothesis["questions"]
+    }
+    missing = [name for kind, name in OTHERS.items() if kind not in known]
+    return f"Without a set to edit, or of another size: {', '.join(missing)}." if missing else ""
 
 
 def sft_sentence(hypothesis: Mapping[str, Any]) -> str:

@@ -24,7 +24,9 @@ from crosslens.reporting.verdict_texts import (
     corrected,
     decoded,
     drifted,
+    effect_sentence,
     gap_sentence,
+    not_compared,
     sft_sentence,
     signed,
     topk_edit,
@@ -324,29 +326,30 @@ def tasks_without_samples(family: Mapping[str, Any]) -> list[str]:
 
 def intervention(name: str, family: Mapping[str, Any]) -> Verdict:
     """Return the verdict of a primary hypothesis: the excess over matched controls."""
-    hypothesis = family["evidence"]["hypotheses"][name]
-    measure, questions = hypothesis["measure"], hypothesis["questions"]
+    evidence = family["evidence"]
+    judged = evidence["hypotheses"][name]
+    measure, questions = judged["measure"], judged["questions"]
+    decided = (judged["verdict"], judged["reason"])
     unit = "points" if measure in ("net", "critical") else ""
     unit = f"{unit}: {MEASURES[measure]}, minus the mean of matched controls".lstrip(": ")
-    last = [topk_edit(hypothesis), gap_sentence(family["gap"], questions)]
-    decided = (hypothesis["verdict"], hypothesis["reason"])
-    if "excess" not in hypothesis:
-        against = " ".join(filter(None, last))
+    last = [topk_edit(judged), gap_sentence(family["gap"], questions)]
+    if "excess" not in judged:
+        against = " ".join(filter(None, [effect_sentence(judged), *last]))
         return Verdict(None, None, None, unit, 0.0, against, [], *decided)
-    low, high = hypothesis["interval"]
-    evidence = family["evidence"]
+    low, high = judged["interval"]
     chance = evidence["questions"][questions]["chance"]
+    others = not_compared(judged, evidence["comparisons"].get(judged["target"], ()))
     against = " ".join(
         [
-            *controls_of(hypothesis, evidence["features"]),
-            *filter(None, [sft_sentence(hypothesis), *last]),
-            f"The other model's complete state: {signed(hypothesis['ceiling'])} (net). Detectable "
-            f"excess: {signed(hypothesis['detectable'])}. Accuracy of guessing: {chance:.0%}.",
+            *controls_of(judged, evidence["features"]),
+            *filter(None, [sft_sentence(judged), others, *last]),
+            f"The other model's complete state: {signed(judged['ceiling'])} (net). Detectable "
+            f"excess: {signed(judged['detectable'])}. Accuracy of guessing: {chance:.0%}.",
         ]
     )
     values = [
         seed[measure] - seed[f"{measure}_controls"]
-        for seed in hypothesis["per_seed"]
+        for seed in judged["per_seed"]
         if seed.get(measure) is not None and seed.get(f"{measure}_controls") is not None
     ]
-    return Verdict(hypothesis["excess"], low, high, unit, 0.0, against, values, *decided)
+    return Verdict(judged["excess"], low, high, unit, 0.0, against, values, *decided)

@@ -30,6 +30,7 @@ from crosslens.analysis.arms import (
 from crosslens.analysis.causal_protocol import ArmRunner, arrays_of, match
 from crosslens.analysis.edited_answers import Size
 from crosslens.analysis.edits import ZERO, Dose, Editor
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.outcomes import read_run
 from crosslens.config.sections import CausalProtocolConfig
 from crosslens.io.records import write_arrays, write_json
@@ -79,7 +80,7 @@ def test_the_arms_of_a_full_run(chosen) -> None:
     def count(**wanted) -> int:
         return sum(all(getattr(arm, k) == v for k, v in wanted.items()) for arm in found)
 
-    primary = {"design": "protocol", "features": "intersection", "dose": AMPLIFY}
+    primary = {"design": "protocol", "features": PRIMARY, "dose": AMPLIFY}
     assert count(**primary, kind="selected") == 1 and count(**primary, kind="matched") == 9
     assert all(count(**primary, kind=kind) == 1 for kind in (*DIRECTIONS, "next_best", "sft"))
     assert count(**primary, kind="random_direction") == 4
@@ -133,7 +134,7 @@ def test_controls_are_scaled_to_the_sets_size(results) -> None:
             for r in results
             if (r.arm.kind, r.arm.dose) == (kind, AMPLIFY)
             and r.arm.design == "protocol"
-            and r.arm.features == "intersection"
+            and r.arm.features == PRIMARY
         ]
         for kind in ("selected", "matched", "random_direction", *DIRECTIONS)
     }
@@ -167,7 +168,7 @@ def test_features_of_sft_are_clamped_in_units_of_sft(world, edited) -> None:
     chosen = {"protocol": {"A": {"units": {"8": 1.5}, "sft_units": {"7": 2.0}}}}
     editor = Editor(world.crosscoder, 0, "branch")
     runner = ArmRunner(edited, editor, chosen, TASKS, steering={}, seed=0)
-    own = Arm("protocol", "intersection", "selected", AMPLIFY, 0, {"A": [8]})
+    own = Arm("protocol", PRIMARY, "selected", AMPLIFY, 0, {"A": [8]})
     sft = own._replace(kind="sft", sets={"A": [7]})
     assert runner.units_of(own, "A") == [1.5] and runner.units_of(sft, "A") == [2.0]
     assert runner.units_of(sft._replace(dose=ZERO), "A") == [0.0]
@@ -178,7 +179,7 @@ def test_features_of_sft_are_clamped_in_units_of_sft(world, edited) -> None:
 def test_an_arm_edits_its_own_questions_only(world, edited, chosen) -> None:
     own = {
         **chosen,
-        "protocol": {**chosen["protocol"], "A": {**chosen["protocol"]["A"], "intersection": []}},
+        "protocol": {**chosen["protocol"], "A": {**chosen["protocol"]["A"], PRIMARY: []}},
     }
     primary = listed(own)[0]
     found = run_arms(world, "base", edited, own, [primary])[0]
@@ -194,12 +195,12 @@ def test_the_cause_and_its_direction_move_margins_more_than_controls(results, ed
         r.arm.kind: (r.outcome.margin - edited.unedited.margin).mean()
         for r in results
         if r.arm.dose == AMPLIFY
-        and (r.arm.design, r.arm.features, r.arm.draw) == ("protocol", "intersection", 0)
+        and (r.arm.design, r.arm.features, r.arm.draw) == ("protocol", PRIMARY, 0)
     }
     controls = [
         (r.outcome.margin - edited.unedited.margin).mean()
         for r in results
-        if (r.arm.dose, r.arm.features, r.arm.kind) == (AMPLIFY, "intersection", "matched")
+        if (r.arm.dose, r.arm.features, r.arm.kind) == (AMPLIFY, PRIMARY, "matched")
     ]
     assert moved["selected"] > 0.1 > max(controls)
     assert moved["steering"] > max(controls)

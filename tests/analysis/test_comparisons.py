@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from crosslens.analysis.comparisons import Rule, clusters, compare, numbers, pair
-from crosslens.analysis.hypotheses import Hypothesis, judge
+from crosslens.analysis.comparisons import ALONE, Rule, clusters, compare, numbers, pair
+from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.hypotheses import NOT_SUPPORTED, UNDECIDED, Hypothesis, judge
 from crosslens.analysis.outcomes import Benchmark, Run, effect_rows
 from crosslens.analysis.significance import cluster_weights
 
 RULE = Rule(alpha=0.05, smallest=0.1, draws=50, seed=0)
-WHICH = {"design": "protocol", "features": "intersection", "dose": "multiply 0"}
+WHICH = {"design": "protocol", "features": PRIMARY, "dose": "multiply 0"}
 
 
 def benchmark(tasks: str, halves: str, passages: str = "") -> Benchmark:
@@ -50,7 +51,7 @@ def run_of(arms: list[dict], choices: list[list[int]], replicate: int = 0) -> Ru
 
 
 BOTH = {"A": 1, "B": 1}
-ZEROING = Hypothesis("rl", "intersection", "multiply 0", "tasks", "net", -1)
+ZEROING = Hypothesis("rl", PRIMARY, "multiply 0", "tasks", "net", -1)
 
 
 def test_questions_of_an_unedited_half_are_not_counted() -> None:
@@ -69,6 +70,37 @@ def test_questions_of_an_unedited_half_are_not_counted() -> None:
         seed = judged["per_seed"][0]
         assert (seed["net"], seed["lost"], seed["compared"]) == (-50.0, count // 2, count)
         assert (judged["n_questions"], judged["estimate"]) == (4, -50.0)
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(30, UNDECIDED), (40, NOT_SUPPORTED)])
+def test_an_edit_that_changes_no_answer_has_an_exact_interval(count: int, verdict: str) -> None:
+    """None of 40 passages changed: at most 8.8% would, by Clopper and Pearson. RL gained 100
+    points, so that is less than the smallest effect of interest, 10. Of 30 it may be 11.6%."""
+    facts = benchmark("t" * count, "A" * count)
+    arms = [arm("selected", BOTH)]
+    runs = [run_of(arms, [[0] * count], replicate) for replicate in range(3)]
+    found = judge({"z": ZEROING}, {"rl": runs}, facts, RULE)["z"]
+    bound = 100 * (1 - 0.025 ** (1 / count))
+    assert found["effect"] == {
+        "estimate": 0.0,
+        "interval": [pytest.approx(-bound), pytest.approx(bound)],
+        "seed_interval": [0.0, 0.0],
+        "questions": count,
+    }
+    assert found["verdict"] == verdict and "excess" not in found, "there is no control"
+
+
+def test_an_interval_reaches_as_far_as_that_of_no_change() -> None:
+    """One of 40 questions won: none was lost, which a bootstrap cannot see to be possible. Two
+    questions of a passage count once."""
+    facts = benchmark("t" * 40, "A" * 40, "".join(chr(65 + i // 2) for i in range(40)))
+    lost = run_of([arm("selected", BOTH)], [[1] + [0] * 39])
+    found = compare([lost], facts, "tasks", "net", RULE, against=ALONE, **WHICH)
+    bound = 100 * (1 - 0.025 ** (1 / 20))
+    assert found.interval()[1] == pytest.approx(-2.5 + bound) and found.questions() == 40
+    half = run_of([arm("selected", BOTH)], [[1, 0] * 20])
+    found = compare([half], facts, "tasks", "margin", RULE, against=ALONE, **WHICH)
+    assert found.interval() == (0.0, 0.0), "margins are no fractions of questions"
 
 
 def test_controls_of_another_size_do_not_count() -> None:

@@ -240,8 +240,8 @@ def test_attention_sinks_are_left_out(study) -> None:
 
 def every_set() -> dict[str, Any]:
     """Return features.json with all sets that cards are chosen from."""
-    controls = {"intersection": [[11], [12]], "majority": [[13, 12], [11, 14]]}
-    every = {"intersection": [4], "majority": [4, 9], "controls": controls}
+    controls = {"primary": [[11], [12]], "majority": [[13, 12], [11, 14]]}
+    every = {"primary": [4], "majority": [4, 9], "controls": controls}
     return {"intersection": [7], "majority": [2, 4, 7, 9], "protocol": {"all": every}}
 
 

@@ -13,6 +13,7 @@ from crosslens.analysis.feature_selection import (
     select,
     select_all,
     task_scores,
+    topped_up,
 )
 
 
@@ -75,6 +76,16 @@ def test_the_next_best_follow_the_intersection() -> None:
 
 def test_overlap_of_two_sets() -> None:
     assert overlap([1, 2, 3], [2, 3, 4, 5]) == {"jaccard": 2 / 5, "share": 2 / 3}
+
+
+def test_a_small_set_is_topped_up_by_the_most_consistent() -> None:
+    scores = np.array([[10.0, 5.0, 1.0, 0.0], [10.0, 1.0, 3.0, 4.0]])
+    assert topped_up(scores, [0], least=1) == [0] == topped_up(scores, [0], least=0)
+    assert topped_up(scores, [0], least=2) == [0, 1], "a tie goes to the first"
+    assert topped_up(scores, [], least=1) == [0]
+    assert topped_up(scores, [0], least=4) == [0, 1, 2], "feature 3 has no score in one task"
+    nothing = np.array([[10.0, 5.0], [np.nan, np.nan]])
+    assert topped_up(nothing, [], least=3) == [], "a task without samples"
 
 
 def test_an_empty_intersection_is_a_result_with_its_numbers() -> None:

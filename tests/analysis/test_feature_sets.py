@@ -27,6 +27,7 @@ from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.edits import Dose
 from crosslens.analysis.evidence import feature_numbers
 from crosslens.analysis.feature_scores import Scores, splits_of
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.feature_sets import (
     Choice,
     Counts,
@@ -37,7 +38,7 @@ from crosslens.analysis.feature_sets import (
 )
 from crosslens.crosscoder.model import Crosscoder
 
-CHOICE = Choice("contribution", "branch", threshold=0.2, active_rate=0.1)
+CHOICE = Choice("contribution", "branch", threshold=0.2, active_rate=0.1, least=RAISED)
 WON = CELLS.index("won")
 
 
@@ -56,16 +57,22 @@ def scores(world, benchmark) -> Scores:
     return scores_of(world, benchmark)
 
 
-def select(scores: Scores, counts: Counts = Counts(19, 5, 2), alive=None) -> dict:  # noqa: B008
+def select(
+    scores: Scores,
+    counts: Counts = Counts(19, 5, 2),  # noqa: B008
+    alive=None,
+    least: int = RAISED,
+) -> dict:
     alive = np.ones(FEATURES, dtype=bool) if alive is None else alive
-    return feature_sets(scores, TASKS, alive, CHOICE, counts, seed=3)
+    choice = CHOICE._replace(least=least)
+    return feature_sets(scores, TASKS, alive, choice, counts, seed=3)
 
 
 def test_what_rl_raises_is_selected_on_every_split(scores) -> None:
     found = select(scores)
     assert set(found["protocol"]) == {"all", "A", "B", *(f"without-{t}" for t in TASKS)}
     for split in found["protocol"].values():
-        assert split["intersection"] == list(range(RAISED))
+        assert split[PRIMARY] == split["intersection"] == list(range(RAISED))
     assert found["intersection"] == list(range(RAISED)) and found["stability"] == 1.0
     assert set(found["readouts"]) == {"branch", "branch_scaled", "joint", "swap"}
     json.dumps(found, allow_nan=False)
@@ -74,13 +81,48 @@ def test_what_rl_raises_is_selected_on_every_split(scores) -> None:
 def test_controls_are_as_many_as_asked_and_no_selected_feature(scores) -> None:
     splits = select(scores)["protocol"]
     for name, split in splits.items():
-        sets = split["controls"]["intersection"]
-        assert len(sets) == split["matching"]["intersection"]["sets"] == (5 if "-" in name else 19)
+        sets, matching = split["controls"][PRIMARY], split["matching"][PRIMARY]
+        assert len(sets) == matching["sets"] == (5 if "-" in name else 19)
         used = {k for features in sets for k in features}
+        assert matching["features"] == len(used) >= RAISED
         assert not used & set(range(RAISED)) and used <= {int(k) for k in split["units"]}
     alive = np.arange(FEATURES) < 30
-    limited = select(scores, alive=alive)["protocol"]["all"]["controls"]["intersection"]
+    limited = select(scores, alive=alive)["protocol"]["all"]["controls"][PRIMARY]
     assert {k for features in limited for k in features} <= set(range(RAISED, 30))
+
+
+def raised(scores: Scores, feature: int, tasks: slice, share: float) -> Scores:
+    """Return scores where RL raises one more feature in some tasks, by a share of feature 0."""
+    gain = scores.gain.copy()
+    gain[:, tasks, :, :, feature] = share * gain[:, tasks, :, :, 0]
+    return scores._replace(gain=gain)
+
+
+def test_a_set_is_topped_up_beside_the_papers_own(scores) -> None:
+    """Features 7 and 9 are raised in all tasks, by less than the threshold."""
+    more = raised(raised(scores, 7, slice(None), 0.1), 9, slice(None), 0.15)
+    papers = select(more)
+    for least, added in ((0, []), (4, [9]), (5, [7, 9]), (9, [7, 9])):
+        found = select(more, least=least)
+        for split in found["protocol"].values():
+            assert split[PRIMARY] == [*range(RAISED), *added] == list(map(int, split["scores"]))
+            assert split["intersection"] == list(range(RAISED))
+            assert {len(drawn) for drawn in split["controls"][PRIMARY]} == {RAISED + len(added)}
+        assert {k: found[k] for k in ("tasks", "intersection", "majority", "controls")} == {
+            k: papers[k] for k in ("tasks", "intersection", "majority", "controls")
+        }, "the paper's sets know nothing of it"
+    numbers = feature_numbers(select(more, least=5))["protocol"]["A"]
+    assert (numbers["intersection"], numbers[PRIMARY]) == (RAISED, RAISED + 2)
+
+
+def test_controls_leave_out_the_set_only(scores) -> None:
+    """Feature 20 is selected in one task: it may carry a part of the effect, and is a control."""
+    found = select(raised(scores, 20, slice(0, 1), 1.0), Counts(99, 5, 2))
+    split = found["protocol"]["all"]
+    assert 20 in split["tasks"]["t0"]["selected"] and 20 not in split[PRIMARY]
+    used = {k for features in split["controls"][PRIMARY] for k in features}
+    assert 20 in used and not used & set(split[PRIMARY])
+    assert 20 not in {k for draws in found["controls"].values() for draw in draws for k in draw}
 
 
 def test_a_half_knows_nothing_of_the_other(scores) -> None:
@@ -128,7 +170,7 @@ def test_rescaling_features_changes_no_set_control_score_or_dose(world, benchmar
     one = chosen_of(world, benchmark, controls=19)["protocol"]
     other = chosen_of(world._replace(crosscoder=same), benchmark, controls=19)["protocol"]
     for name in one:
-        for kind in ("intersection", "majority", "contrast", "next_best", "sft", "controls"):
+        for kind in (PRIMARY, "majority", "contrast", "next_best", "sft", "controls"):
             assert one[name][kind] == other[name][kind], (name, kind)
         for k, unit in one[name]["units"].items():
             assert other[name]["units"][k] == pytest.approx(unit * factors[int(k)].item(), rel=1e-5)
@@ -190,8 +232,8 @@ def test_without_critical_samples_nothing_is_selected(scores) -> None:
     count = scores.count.copy()
     count[:, :, WON] = 0
     found = select(scores._replace(count=count))
-    assert found["intersection"] == [] == found["protocol"]["all"]["intersection"]
+    assert found["intersection"] == [] == found["protocol"]["all"][PRIMARY]
     assert found["protocol"]["all"]["controls"] == {
-        k: [] for k in ("intersection", "majority", "contrast")
+        k: [] for k in (PRIMARY, "majority", "contrast")
     }
     json.dumps(found, allow_nan=False)

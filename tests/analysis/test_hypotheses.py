@@ -1,21 +1,12 @@
 """A planted cause passes, a feature that merely disturbs does not, at the stated error rates."""
 
+from collections import Counter
 from functools import cache
 
 import numpy as np
 import pytest
-from planted import (
-    AMPLIFY,
-    benchmark_of,
-    chosen_of,
-    edited_model,
-    make_world,
-    primary_runs,
-    run_arms,
-    run_of,
-)
+from planted import AMPLIFY, World, make_world, primary_runs, seeds_of
 
-from crosslens.analysis.arms import with_controls
 from crosslens.analysis.comparisons import (
     KEYS,
     NUMBERS,
@@ -25,6 +16,8 @@ from crosslens.analysis.comparisons import (
     comparison_rows,
     with_q,
 )
+from crosslens.analysis.edits import ZERO
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.hypotheses import (
     NOT_SUPPORTED,
     SUPPORTED,
@@ -35,72 +28,86 @@ from crosslens.analysis.hypotheses import (
     least_controls,
     verdict,
 )
-from crosslens.analysis.outcomes import Run, effect_numbers
+from crosslens.analysis.outcomes import effect_numbers
 from crosslens.crosscoder.model import Crosscoder
 
 RULE = Rule(alpha=0.05, smallest=0.1, draws=200, seed=0)
-AMPLIFYING = Hypothesis("base", "intersection", str(AMPLIFY), "held_out", "net", +1)
-DRAWS, CONTROLS = 30, 19
-
-
-def seeds(run: Run) -> list[Run]:
-    """Return a run as those of three seeds: every crosscoder of a planted world is the same."""
-    return [run._replace(replicate=i) for i in range(3)]
+AMPLIFYING = Hypothesis("base", PRIMARY, str(AMPLIFY), "held_out", "net", +1)
+ZEROING = AMPLIFYING._replace(target="rl", dose=str(ZERO), sign=-1)
+CLAIMS = {
+    f"{name}_{questions}": claim._replace(questions=questions)
+    for name, claim in {"amplify": AMPLIFYING, "zero": ZEROING}.items()
+    for questions in ("tasks", "held_out")
+}
+DRAWS, CONTROLS = 5, 19
 
 
 @cache
-def judged(kind: str, seed: int) -> dict:
-    """Return the verdict on amplifying in base, on held-out questions, and the paper's number."""
-    world = make_world(kind, seed)
-    models = {name: edited_model(world, name) for name in ("base", "rl")}
-    benchmark = benchmark_of(world, models)
-    chosen = chosen_of(world, benchmark, CONTROLS)
-    only = {"all": chosen["protocol"]["all"]}  # the held-out tasks' set: the others cost time
-    arms = list(with_controls(only, "protocol", "intersection", AMPLIFY, CONTROLS))
-    run = run_of("base", models["base"], run_arms(world, "base", models["base"], chosen, arms))
-    found = judge({"amplify": AMPLIFYING}, {"base": seeds(run)}, benchmark, RULE)["amplify"]
-    papers = effect_numbers(run, benchmark, 0, benchmark.groups()["held_out"])["critical_change"]
-    return found | {"paper": papers}
+def judged(kind: str, seed: int) -> dict[str, dict]:
+    """Return the verdict on each claim by itself, over three seeds of the crosscoder, and the
+    paper's number: amplifying on critical samples of held-out tasks."""
+    runs, benchmark = primary_runs(seeds_of(make_world(kind, seed)), CONTROLS)
+    found = {name: judge({name: h}, runs, benchmark, RULE)[name] for name, h in CLAIMS.items()}
+    held_out = benchmark.groups()["held_out"]
+    paper = effect_numbers(runs["base"][0], benchmark, 0, held_out)["critical_change"]
+    return found | {"paper": {"change": paper}}
+
+
+def counted(kind: str) -> Counter[str]:
+    """Return how many verdicts of each kind all claims have in `DRAWS` worlds."""
+    return Counter(judged(kind, seed)[name]["verdict"] for seed in range(DRAWS) for name in CLAIMS)
 
 
 def test_a_planted_cause_is_supported() -> None:
-    found = [judged("cause", seed) for seed in range(DRAWS)]
-    assert np.mean([f["verdict"] == SUPPORTED for f in found]) >= 0.8
-    assert not [f for f in found if f["verdict"] == NOT_SUPPORTED]
-    assert np.mean([f["ceiling"] is None for f in found]) == 1
+    verdicts = counted("cause")
+    assert verdicts.total() == 20 and verdicts[SUPPORTED] >= 15
+    assert not verdicts[NOT_SUPPORTED]
 
 
-def test_a_feature_that_merely_disturbs_is_not_though_the_papers_number_rises() -> None:
+def test_a_feature_that_merely_disturbs_is_not() -> None:
+    verdicts = counted("disturber")
+    assert verdicts[SUPPORTED] <= 4, "of 20 at 5%: more happens once in 400 times"
+    assert verdicts[NOT_SUPPORTED] >= 5
+
+
+def test_a_disturbing_features_paper_number_rises() -> None:
     found = [judged("disturber", seed) for seed in range(DRAWS)]
-    supported = sum(f["verdict"] == SUPPORTED for f in found)
-    assert supported <= 5, "of 30 at 5%: more happens once in 300 times"
-    papers = np.array([f["paper"] for f in found])
+    papers = np.array([f["paper"]["change"] for f in found])
     assert papers.mean() > 5 and (papers >= 0).all(), "on critical samples it cannot fall"
-    assert np.mean([f["estimate"] for f in found]) < 0
+    assert np.mean([f["amplify_held_out"]["effect"]["estimate"] for f in found]) < 0
 
 
-def test_rescaling_features_changes_no_verdict() -> None:
-    world = make_world("cause", seed=0, questions=30)
+def test_the_seeds_of_a_planted_world_differ() -> None:
+    found = judged("cause", 0)["amplify_tasks"]
+    assert found["ceiling"] is None and [s["replicate"] for s in found["per_seed"]] == [0, 1, 2]
+    assert len({s["net"] for s in found["per_seed"]}) == 3
+
+
+def rescaled(world: World) -> World:
+    """Return a world whose crosscoder gives the same loss at other scales of its features."""
     same = Crosscoder.of({k: v.clone() for k, v in world.crosscoder.state_dict().items()}, {})
     factors = 2.0 ** (np.arange(len(same.b_enc)) % 7 - 3)
     for weights in (same.W_enc.data, same.b_enc.data):
         weights *= weights.new_tensor(factors)
     same.W_dec.data /= same.W_dec.new_tensor(factors)[:, None]
-    hypotheses = {
-        "a": AMPLIFYING,
-        "z": AMPLIFYING._replace(target="rl", dose="multiply 0", sign=-1),
-    }
+    return world._replace(crosscoder=same)
+
+
+def test_rescaling_features_changes_no_verdict() -> None:
+    worlds = seeds_of(make_world("cause", seed=2))
+    hypotheses = {"a": AMPLIFYING, "z": ZEROING}
     one, other = (
-        judge(hypotheses, *primary_runs(w, 5), RULE)
-        for w in (world, world._replace(crosscoder=same))
+        judge(hypotheses, *primary_runs(some, CONTROLS), RULE._replace(alpha=0.1))
+        for some in (worlds, [rescaled(world) for world in worlds])
     )
+    assert [found["verdict"] for found in one.values()] == [SUPPORTED] * 2
     assert str(one) == str(other)
 
 
 def test_holm_counts_all_primary_hypotheses() -> None:
-    runs, benchmark = primary_runs(make_world("cause", seed=0), CONTROLS)
+    runs, benchmark = primary_runs(seeds_of(make_world("cause", seed=0)), CONTROLS)
     hypotheses = {"a": AMPLIFYING, "tasks": AMPLIFYING._replace(questions="tasks")}
-    found = judge(hypotheses, {"base": seeds(runs["base"][0])}, benchmark, RULE)
+    found = judge(hypotheses, runs, benchmark, RULE)
     assert found["a"]["p"] == 0.05 and found["a"]["p_holm"] == 0.1
     assert found["a"]["verdict"] == UNDECIDED
     assert found["a"]["reason"] == "19 valid control sets, fewer than the 39 needed"
@@ -118,10 +125,10 @@ def test_seeds_are_combined_control_by_control() -> None:
 
 
 def test_several_seeds_give_one_comparison() -> None:
-    parts = [primary_runs(make_world("cause", seed=s, questions=30), 5) for s in (0, 0)]
-    runs = [parts[0][0]["base"][0], parts[1][0]["base"][0]._replace(replicate=1)]
-    which = {"design": "protocol", "features": "intersection", "dose": str(AMPLIFY)}
-    one, two = (compare(r, parts[0][1], "held_out", "net", RULE, **which) for r in (runs[:1], runs))
+    runs, benchmark = primary_runs([make_world("cause", seed=0, questions=30)], 5)
+    twice = [runs["base"][0]._replace(replicate=i) for i in range(2)]
+    which = {"design": "protocol", "features": PRIMARY, "dose": str(AMPLIFY)}
+    one, two = (compare(r, benchmark, "held_out", "net", RULE, **which) for r in (twice[:1], twice))
     assert len(two.values) == 2 and two.per_seed() == 2 * one.per_seed()
     assert two.p(+1) == one.p(+1)
 
@@ -129,58 +136,86 @@ def test_several_seeds_give_one_comparison() -> None:
 RANGE = np.linspace(0.0, 1.0, 101)
 
 
-@pytest.mark.parametrize(
-    ("draws", "values", "p", "expected"),
-    [
-        (5 + RANGE, [6.0, 0.0], 0.04, SUPPORTED),
-        (5 + RANGE, [6.0, 0.0], 0.06, UNDECIDED),  # not beyond enough controls
-        (RANGE - 0.5, [6.0, 0.0], 0.04, NOT_SUPPORTED),  # excludes 2, a tenth of the gap
-        (8 * RANGE - 0.5, [6.0, 0.0], 0.04, UNDECIDED),  # includes 0 and 2
-        (5 + RANGE, [-1.0, -6.0], 0.04, UNDECIDED),  # better than controls, and still a loss
-        (-5 - RANGE, [-6.0, 0.0], 1.0, NOT_SUPPORTED),
-    ],
-)
-def test_the_rule_of_the_verdict(draws, values, p, expected) -> None:
-    found = Compared([np.array(values)] * 3, draws)
-    assert decided(found, p)["verdict"] == expected
-    mirrored = Compared([-np.array(values)] * 3, -draws)
-    assert decided(mirrored, p, AMPLIFYING._replace(sign=-1))["verdict"] == expected
+def over_seeds(low: float, high: float, *values: float, controls: int = 19) -> Compared:
+    """Return a comparison with an interval of about `low` to `high`.
+
+    Three seeds have the middle of it as their excess, or seeds have the given values.
+    """
+    each = values or [(low + high) / 2] * 3
+    return Compared([np.array([v, *[0.0] * controls]) for v in each], low + (high - low) * RANGE)
 
 
-def decided(found: Compared | None, p: float = 0.01, hypothesis=AMPLIFYING, **changes) -> dict:
-    """Return the verdict where RL gained 20 points, each of three seeds has a set, and one control
-    is enough."""
-    given = {"gap": 20.0, "rule": RULE, "sets": [True] * 3, "needed": 1} | changes
-    return verdict(hypothesis, found, p, **given)
+def decided(effect: Compared | None, excess: Compared | None, p: float = 0.01, **changes) -> dict:
+    """Return the verdict on amplifying where RL gained 20 points, so that 2 are the smallest effect
+    of interest, in three seeds, with 19 controls needed."""
+    given = {"gap": 20.0, "rule": RULE, "seeds": 3, "needed": 19} | changes
+    sign = given.pop("sign", 1)
+    return verdict(AMPLIFYING._replace(sign=sign), effect, excess, p, **given)
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("effect", "excess", "p", "expected"),
     [
-        ({"sets": [True, False, True, True]}, "3 of 4 seeds have a set"),
-        ({"sets": [True] * 4}, "3 of 4 seeds have valid controls"),
-        ({"needed": 19}, "1 valid control sets, fewer than the 19 needed"),
-        ({"gap": -7.3}, "RL gained nothing on these questions"),
-        ({"gap": 0.0}, "RL gained nothing on these questions"),
+        ((5, 6), (5, 6), 0.04, SUPPORTED),
+        ((5, 6), (5, 6), 0.06, UNDECIDED),  # not beyond enough controls
+        ((1, 7), (-1, 7), 0.04, UNDECIDED),  # the excess may be 0, or 2
+        ((-5, 3), (5, 6), 0.04, UNDECIDED),  # better than controls, and still a loss
+        ((5, 6), (-0.5, 0.5), 0.04, NOT_SUPPORTED),  # the excess is below 2
+        ((-0.5, 0.5), (5, 6), 0.04, NOT_SUPPORTED),  # so is the effect itself
+        ((0.5, 1.5), (0.5, 1.5), 0.01, NOT_SUPPORTED),  # both above 0, and too small to matter
+        ((-6, -5), (-6, -5), 1.0, NOT_SUPPORTED),
     ],
 )
-def test_what_is_missing_decides_nothing(changes: dict, reason: str) -> None:
-    """An effect of 5 to 6 points in each of three seeds, else supported."""
-    found = Compared([np.array([6.0, 0.0])] * 3, 5 + RANGE)
-    assert decided(found)["verdict"] == SUPPORTED
-    assert decided(found, **changes) == {"verdict": UNDECIDED, "reason": reason}
+def test_the_rule_of_the_verdict(effect, excess, p, expected) -> None:
+    assert decided(over_seeds(*effect), over_seeds(*excess), p)["verdict"] == expected
+    mirrored = (over_seeds(*(-bound for bound in bounds)) for bounds in (effect, excess))
+    assert decided(*mirrored, p, sign=-1)["verdict"] == expected
 
 
-def test_one_seed_of_three_with_a_set_is_undecided() -> None:
-    found = Compared([np.array([6.0, 0.0])], 5 + RANGE)
-    assert decided(found, sets=[True, False, False]) == {
-        "verdict": UNDECIDED,
-        "reason": "1 of 3 seeds have a set",
+LARGE, NONE = over_seeds(5, 6), over_seeds(-0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("effect", "excess", "changes", "reason"),
+    [
+        (LARGE, LARGE, {"seeds": 4}, "3 of 4 seeds have a set"),
+        (LARGE, over_seeds(5, 6, 6, 6), {}, "2 of 3 seeds have valid controls"),
+        (LARGE, LARGE, {"needed": 79}, "19 valid control sets, fewer than the 79 needed"),
+        (LARGE, None, {}, "0 of 3 seeds have valid controls"),
+        (LARGE, LARGE, {"gap": -7.3}, "RL gained nothing on these questions"),
+        (NONE, NONE, {"gap": 0.0}, "RL gained nothing on these questions"),
+        (over_seeds(-1, 1, 0, 0), None, {"seeds": 2}, "fewer than 3 seeds"),
+        (over_seeds(-1, 1, 0, 0), None, {}, "2 of 3 seeds have a set"),
+        (None, None, {}, "0 of 3 seeds have a set"),
+        (LARGE, over_seeds(6, 6), {}, "the interval has no width"),
+        (LARGE, over_seeds(5, 6, 9, 9, -1), {}, "not every seed has the claimed sign"),
+    ],
+)
+def test_what_is_missing_decides_nothing(effect, excess, changes: dict, reason: str) -> None:
+    """RL that lost has no smallest effect of interest, either."""
+    assert decided(LARGE, LARGE)["verdict"] == SUPPORTED
+    found = decided(effect, excess, **changes)
+    assert found["verdict"] == UNDECIDED and reason in found["reason"].split("; ")
+
+
+def test_a_seed_without_a_value_supports_nothing() -> None:
+    """Directedness where no answer changed."""
+    part = over_seeds(5, 6, 5, 5, np.nan)
+    assert "not every seed has the claimed sign" in decided(LARGE, part)["reason"]
+    assert "opposite sign" in decided(part, LARGE)["reason"]
+
+
+def test_a_claim_is_refuted_by_its_effect_alone_whatever_the_controls() -> None:
+    """The excess needs as many controls as one claim by itself: over few its interval is narrow."""
+    refuted = {
+        "verdict": NOT_SUPPORTED,
+        "reason": "the interval of the effect excludes an effect of 2.0 points, 10% of RL's gain",
     }
-    two = Compared([np.array([6.0, 0.0])] * 2, 5 + RANGE)
-    assert decided(two, sets=[True] * 2)["reason"] == "fewer than 3 seeds"
-    same = Compared([np.array([6.0, 0.0])] * 3, np.full(9, 6.0))
-    assert decided(same)["reason"] == "the interval has no width"
+    few = over_seeds(-0.5, 0.5, controls=18)
+    assert decided(NONE, None) == decided(NONE, few) == decided(NONE, LARGE, seeds=4) == refuted
+    assert decided(LARGE, few)["verdict"] == UNDECIDED
+    reason = decided(LARGE, NONE, needed=79)["reason"]
+    assert reason.startswith("the interval of the excess over controls excludes an effect of 2.0")
 
 
 def test_how_many_controls_let_p_pass() -> None:
@@ -189,26 +224,15 @@ def test_how_many_controls_let_p_pass() -> None:
     assert least_controls(0.01, 4) == 399 and least_controls(0.15, 3) == 19
 
 
-def test_rl_that_lost_has_no_smallest_effect() -> None:
-    """A tenth of 7.3 points was excluded although RL had lost them."""
-    found = Compared([np.array([-0.1, 0.0])] * 3, RANGE - 0.5)
-    assert decided(found, gap=7.3)["reason"].startswith("the interval excludes an effect of 0.7")
-    assert decided(found, gap=-7.3)["verdict"] == UNDECIDED
-
-
-def test_seeds_that_differ_in_sign_are_undecided() -> None:
-    found = Compared([np.array(v) for v in ([9.0, 0.0], [9.0, 0.0], [1.0, 2.0])], 5 + RANGE)
-    assert decided(found) == {"verdict": UNDECIDED, "reason": "not every seed has the claimed sign"}
-
-
 def test_nothing_selected_is_undecided() -> None:
-    benchmark = primary_runs(make_world("cause", seed=0, questions=10), 2)[1]
+    benchmark = primary_runs([make_world("cause", seed=0, questions=10)], 2)[1]
     found = judge({"a": AMPLIFYING}, {"base": []}, benchmark, RULE)["a"]
+    assert found["effect"] is None
     assert found["verdict"] == UNDECIDED and found["p"] == 1.0 and found["per_seed"] == []
 
 
 def test_every_comparison_has_an_adjusted_p_value() -> None:
-    runs, benchmark = primary_runs(make_world("cause", seed=0, questions=30), CONTROLS)
+    runs, benchmark = primary_runs([make_world("cause", seed=0, questions=30)], CONTROLS)
     rows = with_q(list(comparison_rows(runs["base"], benchmark, RULE)))
     assert {(r["questions"], r["measure"]) for r in rows} == {
         (q, m)

@@ -13,6 +13,7 @@ from crosslens.analysis.significance import (
     excess,
     holm,
     mcnemar,
+    none_changed,
     permutation_p,
     t_interval,
 )
@@ -85,9 +86,18 @@ def test_t_interval_of_three_seeds() -> None:
     assert np.isnan(t_interval([8])).all()
 
 
+@pytest.mark.parametrize("count", [1, 20, 150])
+def test_the_bound_of_what_was_never_seen(count: int) -> None:
+    """At the bound, seeing none of `count` has a probability of 2.5%."""
+    bound = none_changed(count)
+    assert (1 - bound) ** count == pytest.approx(0.025)
+    assert none_changed(0) == 1.0
+
+
 def test_excess_leaves_out_controls_without_a_value() -> None:
     assert excess(np.array([5.0, 1.0, np.nan, 3.0])) == 3.0
     assert np.isnan(excess(np.array([5.0, np.nan])))
+    assert excess(np.array([5.0])) == 5.0, "compared with nothing"
 
 
 def effects(rng: np.random.Generator, questions: int, arms: int, gain: float) -> Effects:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from helpers_effects import effect_row
 
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.config.figure_list import DRAWINGS, FIGURES
 from crosslens.io.records import write_csv, write_json
 from crosslens.reporting.figures import DRAW, FigureData, draw
@@ -51,9 +52,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     named = {"target": "base", "design": "protocol", "dose": "clamp 1", "task": "tasks"}
     named |= {"flips": 0.1, "directedness": 0.5, "margin": 0.1}
-    effects = [effect_row("intersection", "selected", 0, 0.0, **named)]
+    effects = [effect_row(PRIMARY, "selected", 0, 0.0, **named)]
     compared = {
-        "target": "base", "design": "protocol", "features": "intersection", "dose": "clamp 1",
+        "target": "base", "design": "protocol", "features": PRIMARY, "dose": "clamp 1",
         "against": "matched", "questions": "tasks", "measure": "net", "value": 1.0,
         "control_mean": 0.0, "control_low": -1.0, "control_high": 1.0,
     }  # fmt: skip

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from helpers_effects import effect_row
 
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.reporting.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
 from crosslens.reporting.plotting.dynamics import draw_overlap, draw_rank_shifts, square
 from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows
@@ -222,7 +223,7 @@ def test_the_null_of_the_overlap_has_a_point_a_seed() -> None:
 
 def comparison(dose: str, value: float, **changes) -> dict:
     return {
-        "target": "base", "design": "protocol", "features": "intersection", "dose": dose,
+        "target": "base", "design": "protocol", "features": PRIMARY, "dose": dose,
         "against": "matched", "questions": "tasks", "measure": "net", "value": value,
         "control_mean": 0.0, "control_low": -1.0, "control_high": 1.0,
     } | changes  # fmt: skip
@@ -245,9 +246,9 @@ def test_dose_curves() -> None:
 def test_edits_beside_their_controls() -> None:
     named = {"target": "base", "design": "protocol", "dose": "clamp 1", "task": "tasks"}
     named |= {"flips": 0.1, "directedness": 0.5, "margin": 0.1}
-    rows = [effect_row("intersection", "selected", 0, 0.0, **named, net=4.0)]
-    rows += [effect_row("intersection", "matched", i, 0.0, **named, net=i) for i in range(3)]
-    rows += [effect_row("intersection", "matched", 0, 0.0, **{**named, "dose": "clamp 2"})]
+    rows = [effect_row(PRIMARY, "selected", 0, 0.0, **named, net=4.0)]
+    rows += [effect_row(PRIMARY, "matched", i, 0.0, **named, net=i) for i in range(3)]
+    rows += [effect_row(PRIMARY, "matched", 0, 0.0, **{**named, "dose": "clamp 2"})]
     rows += [effect_row("whole state", "patch", 0, 0.0, **{**named, "design": "everywhere"}, net=9)]
     table = control_rows(pd.DataFrame(rows), "tiny")
     assert len(table) == 5 and set(table["dose"]) == {"clamp 1"}
@@ -258,7 +259,11 @@ def test_edits_beside_their_controls() -> None:
         if len(line.get_xdata())
     }
     assert drawn == {0: [4.0], 1: [0, 1, 2], 8: [9]}
-    assert words(axes) == ["won 1, lost 4"]
+    assert words(axes) == ["won 1, lost 4", *["nothing edited"] * 6], "six more kinds of edits"
+    empty = table.assign(n_features=0)
+    axes = draw_controls(empty[empty["kind"] == "selected"], LABELS).axes[0]
+    assert words(axes) == ["nothing edited"] * 9
+    assert not any(len(line.get_xdata()) for line in axes.lines[1:]), "no effect of 0 is drawn"
 
 
 STEPS = pd.DataFrame({"family": "tiny", "step": [1, 2]})

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from helpers_effects import effect_row
 
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.reporting.tables import (
@@ -111,9 +112,9 @@ def test_controls_are_a_mean_with_their_range() -> None:
 
 def test_the_protocols_sets_stand_below_at_the_primary_dose() -> None:
     named = {"design": "protocol", "dose": "multiply 0"}
-    own = effect_row("intersection", "selected", 0, -40.0, **named)
-    other = effect_row("intersection", "selected", 0, -1.0, design="protocol", dose="multiply 0.5")
-    draws = [effect_row("intersection", "matched", i, 0.0, net=-i, **named) for i in range(3)]
+    own = effect_row(PRIMARY, "selected", 0, -40.0, **named)
+    other = effect_row(PRIMARY, "selected", 0, -1.0, design="protocol", dose="multiply 0.5")
+    draws = [effect_row(PRIMARY, "matched", i, 0.0, net=-i, **named) for i in range(3)]
     table = pd.DataFrame([own, other, *draws, effect_row("majority", "selected", 0, -2.0, **named)])
     rows = intervention_rows({"tiny": table}, ["sciq"], LABELS, {})
     cells, _ = intervention_cells(rows, ["sciq"])

@@ -6,12 +6,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.reporting.claims import claim_of, verdicts
 from crosslens.reporting.feature_numbers import attribution, tails
 from crosslens.reporting.feature_numbers import turnover as turnover_numbers
 from crosslens.reporting.findings import about_specificity
 from crosslens.reporting.training_verdicts import early_features, turnover
+from crosslens.reporting.verdict_texts import OTHERS
 from crosslens.reporting.verdicts import (
     ARTIFACT,
     attributed_features,
@@ -69,14 +71,14 @@ def cell(*shares: float | None) -> dict[str, list]:
 
 def selected(count: int) -> dict[str, Any]:
     """One seed's selected features."""
-    apart = {"sets": 99, "worst_caliper": 1.0 + count / 10}
+    apart = {"sets": 99, "features": 30 + count, "worst_caliper": 1.0 + count / 10}
     return {"protocol": {"all": {"intersection": count}}, "matching": apart}
 
 
 def hypothesis(**changes: Any) -> dict[str, Any]:
     return {
-        "target": "base", "features": "intersection", "questions": "tasks", "measure": "net",
-        "estimate": 4.0,
+        "target": "base", "features": PRIMARY, "questions": "tasks", "measure": "net",
+        "estimate": 4.0, "effect": {"estimate": 4.5, "interval": [1.5, 7.0], "questions": 40},
         "controls": {
             "count": 99, "mean": 1.0, "low": -2.0, "high": 3.0, "largest_scaling": 4.0,
         },
@@ -85,6 +87,12 @@ def hypothesis(**changes: Any) -> dict[str, Any]:
         "sign": 1, "seeds": 3, "seeds_with_set": 3, "controls_needed": 79, "n_questions": 40,
         "ceiling": 9.0, "detectable": 2.5, "sft_control": None,
     } | changes  # fmt: skip
+
+
+def compared_with(kind: str) -> dict[str, Any]:
+    """Return a row of the comparisons of evidence.json, without its numbers."""
+    names = {"design": "protocol", "features": PRIMARY, "questions": "tasks", "measure": "net"}
+    return names | {"against": kind}
 
 
 def family(**changes: Any) -> dict[str, Any]:
@@ -106,6 +114,9 @@ def family(**changes: Any) -> dict[str, Any]:
             "features": [selected(n) for n in (4, 6, 5)],
             "questions": {"tasks": {"chance": 0.25}},
             "hypotheses": {"amplify": hypothesis()},
+            "comparisons": {
+                target: [compared_with(kind) for kind in OTHERS] for target in ("base", "rl")
+            },
         },
     } | changes
 
@@ -501,10 +512,12 @@ def test_an_intervention_keeps_the_verdict_of_its_hypothesis() -> None:
     assert (found.estimate, found.low, found.high, found.verdict) == (3.0, 0.5, 6.0, SUPPORTED)
     assert found.seeds == [4.0, 2.0, 3.0]
     assert found.against == (
-        "Claimed: above 0. 99 valid matched control sets of 79 needed (worst match 1.6 calipers, "
-        "largest scaling 4.0): mean +1.00, range -2.00 to +3.00. Selected features: +4.00. SFT as "
-        "a control: no valid comparison. The other model's complete state: +9.00 (net). Detectable "
-        "excess: +2.50. Accuracy of guessing: 25%."
+        "Claimed: above 0. Selected features: +4.50 [+1.50, +7.00] on 40 edited questions. "
+        "99 valid matched control sets; to be supported, 79 are needed (worst match 1.6 calipers, "
+        "largest scaling 4.0): mean +1.00, range -2.00 to +3.00. Different features in the control "
+        "sets of a split, by seed at least 34, 36, 35. SFT as a control: no valid comparison. The "
+        "other model's complete state: +9.00 (net). Detectable excess: +2.50. Accuracy of "
+        "guessing: 25%."
     )
     lowered = copy.deepcopy(family())
     lowered["evidence"]["hypotheses"]["amplify"]["sign"] = -1
@@ -546,6 +559,18 @@ def test_an_intervention_states_the_gap_test_of_its_questions() -> None:
     assert "Gap test" not in intervention("amplify", family(gap=rows[:2])).against
 
 
+def test_an_intervention_says_which_edits_had_nothing_to_edit() -> None:
+    part = copy.deepcopy(family())
+    rows = part["evidence"]["comparisons"]["base"]
+    kept = [row for row in rows if row["against"] not in ("sft", "steering")]
+    elsewhere = compared_with("sft") | {"questions": "held_out"}
+    part["evidence"]["comparisons"]["base"] = [*kept, elsewhere]
+    found = intervention("amplify", part).against
+    assert "Without a set to edit, or of another size: SFT's features, steering vector." in found
+    part["evidence"]["comparisons"] = {}
+    assert ": next best features, SFT's features, random" in intervention("amplify", part).against
+
+
 def test_an_intervention_whose_measure_has_no_value() -> None:
     """Directedness where no edit changes an answer on which base and RL differ."""
     nothing = {"count": 99, "mean": None, "low": None, "high": None, "largest_scaling": 1.0}
@@ -555,37 +580,41 @@ def test_an_intervention_whose_measure_has_no_value() -> None:
     part["evidence"]["hypotheses"]["amplify"] |= changes
     found = intervention("amplify", part)
     assert (found.estimate, found.low, found.seeds) == (None, None, [])
-    assert "mean –, range – to –. Selected features: –." in found.against
+    assert "mean –, range – to –." in found.against
 
 
 def test_an_intervention_without_features() -> None:
     bare = {k: v for k, v in hypothesis().items() if k in ("target", "questions", "measure")}
-    bare |= {"verdict": UNDECIDED, "reason": "no seed has both", "features": "intersection"}
+    bare |= {"verdict": UNDECIDED, "reason": "no seed has both", "features": PRIMARY}
+    bare["effect"] = None
     none = copy.deepcopy(family())
     none["evidence"]["hypotheses"] = {"amplify": bare}
     found = intervention("amplify", none)
     assert (found.estimate, found.verdict, found.reason) == (None, UNDECIDED, "no seed has both")
-    bare["batch_topk"] = None
+    assert found.against == "No seed has a set."
+    bare |= {"batch_topk": None, "effect": hypothesis()["effect"]}
     found = intervention("amplify", none)
-    assert found.against == "Features selected with BatchTopK: no valid comparison."
+    own = "Selected features: +4.50 [+1.50, +7.00] on 40 edited questions."
+    assert found.against == f"{own} Features selected with BatchTopK: no valid comparison."
 
 
 @pytest.mark.parametrize(
     ("changes", "claim"),
     [
-        ({}, "Amplifying the features of all tasks raises base's accuracy"),
+        ({}, "Amplifying the features most consistent over tasks raises base's accuracy"),
         (
             {"target": "rl", "questions": "held_out"},
-            "Zeroing the features of all tasks lowers RL's accuracy on held-out tasks",
+            "Zeroing the features most consistent over tasks lowers RL's accuracy on held-out "
+            "tasks",
         ),
         (
             {"measure": "directedness"},
-            "Amplifying the features of all tasks turns base's answers into RL's",
+            "Amplifying the features most consistent over tasks turns base's answers into RL's",
         ),
         (
             {"target": "rl", "measure": "critical", "questions": "held_out"},
-            "Zeroing the features of all tasks lowers RL's accuracy on critical samples of "
-            "held-out tasks",
+            "Zeroing the features most consistent over tasks lowers RL's accuracy on critical "
+            "samples of held-out tasks",
         ),
     ],
 )

@@ -11,8 +11,8 @@ SetCount = Annotated[int, Field(ge=1, le=9999)]
 
 
 class HypothesisConfig(Section):
-    """A claim about one edit of the features selected in all tasks, tested against matched
-    controls (assess_interventions)."""
+    """A claim about one edit of the primary features, those selected in all tasks or most
+    consistent over tasks, tested against matched controls (assess_interventions)."""
 
     edit: Literal["zero", "amplify"] = Field(
         description="Zero the features in the RL model, or amplify them in the base model.",
@@ -44,6 +44,13 @@ class CausalProtocolConfig(Section):
         description="Score for selecting features: contributions f|D|, which do not depend on the "
         "scale of a feature, or the paper's (select_features).",
     )
+    least_features: Annotated[int, Field(ge=0, le=9999)] = Field(
+        3,
+        description="Least number of features of a primary set: the features selected in all tasks "
+        "are topped up to it by those most consistent over tasks, whose lowest score relative to a "
+        "task's maximum is highest, and above 0; with 0 or 1 a set may be empty or have one "
+        "feature, for which there are few control sets (select_features).",
+    )
     dose_unit: Literal["p99", "mean_active"] = Field(
         "p99",
         description="Unit of amplification: the 99th percentile or the mean of a feature's "
@@ -58,8 +65,8 @@ class CausalProtocolConfig(Section):
         99,
         description="Control sets of each primary set, matched feature by feature and scaled to an "
         "edit of the same size. The smallest possible p-value is 1 / (1 + this number), so a "
-        "hypothesis needs (number of hypotheses) / alpha - 1 sets. Fewer are drawn if too few "
-        "features are similar enough (select_features, intervene).",
+        "supported hypothesis needs (number of hypotheses) / alpha - 1 sets. Fewer are drawn if "
+        "too few features are similar enough (select_features, intervene).",
     )
     exploratory_sets: SetCount = Field(
         19,
@@ -88,8 +95,9 @@ class CausalProtocolConfig(Section):
     smallest_effect: Fraction = Field(
         0.1,
         description="Smallest effect of interest, as a fraction of what RL gained over base on the "
-        "same questions; a hypothesis whose interval excludes it is not supported. If RL gained "
-        "nothing, hypotheses are undecided (assess_interventions).",
+        "same questions; a hypothesis is not supported if the interval of its effect or of the "
+        "excess over controls excludes it. If RL gained nothing, hypotheses are undecided "
+        "(assess_interventions).",
     )
     hypotheses: Annotated[dict[Key, HypothesisConfig], Field(min_length=1)] = Field(
         PAPERS_CLAIMS,

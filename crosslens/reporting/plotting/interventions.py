@@ -3,7 +3,9 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.reporting.plotting.style import COLORS, LIGHT, draw_placeholder
+from crosslens.reporting.verdict_texts import OTHERS
 
 TARGETS = {"base": "base edited", "rl": "RL edited"}
 MEASURES = {
@@ -15,14 +17,12 @@ DOSES = {"multiply": "times a feature's own activation", "clamp": "set to, in do
 EDIT_LABELS = {
     "selected": "selected features",
     "matched": "matched controls",
-    "next_best": "next best features",
-    "sft": "SFT's features",
-    "random_direction": "random directions",
-    "steering": "steering vector",
+    **OTHERS,
     "steering_in_span": "    in the features' span",
     "steering_outside_span": "    outside of it",
     "patch": "other model's whole state",
 }
+NOTE = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 6}
 GROUPS = {"tasks": "selection tasks", "held_out": "held-out tasks"}
 
 
@@ -30,7 +30,7 @@ def dose_rows(comparisons: pd.DataFrame, family: str) -> pd.DataFrame:
     """Return the dose curves of one family's comparisons.csv, the dose split in kind and value."""
     own = comparisons[
         (comparisons["design"] == "protocol")
-        & (comparisons["features"] == "intersection")
+        & (comparisons["features"] == PRIMARY)
         & (comparisons["against"] == "matched")
         & comparisons["measure"].isin(MEASURES)
     ].drop(columns=["design", "features", "against"])
@@ -84,7 +84,7 @@ def control_rows(effects: pd.DataFrame, family: str) -> pd.DataFrame:
     The rows are of the crosscoder's first seed at the primary dose, which comes first.
     """
     first = effects[(effects["replicate"] == 0) & effects["target"].isin(TARGETS)]
-    own = first[(first["design"] == "protocol") & (first["features"] == "intersection")]
+    own = first[(first["design"] == "protocol") & (first["features"] == PRIMARY)]
     doses = own.groupby("target", sort=False)["dose"].first()
     chosen = own[own["dose"] == own["target"].map(doses)]
     rows = pd.concat([chosen, first[first["kind"] == "patch"]])
@@ -118,15 +118,21 @@ def draw_controls(table: pd.DataFrame, labels: dict[str, str]) -> plt.Figure:
 
 
 def draw_edits(axes: plt.Axes, part: pd.DataFrame) -> None:
-    """Draw one point for each edit, and how many questions the selected features won and lost."""
+    """Draw one point for each edit, and how many questions the selected features won and lost.
+
+    An edit without a feature has no point: that it changed nothing says nothing.
+    """
     axes.axvline(0, color=LIGHT, lw=0.8)
     axes.set_yticks(range(len(EDIT_LABELS)), list(EDIT_LABELS.values()))
     axes.set_ylim(len(EDIT_LABELS) - 0.5, -0.5)
     for place, kind in enumerate(EDIT_LABELS):
-        rows = part[part["kind"] == kind]
+        edited = (part["n_features"] > 0) | (part["kind"] == "patch")
+        rows = part[(part["kind"] == kind) & edited]
         color = COLORS["rl"] if kind == "selected" else COLORS["base"]
         axes.plot(rows["net"], [place] * len(rows), "o", color=color, ms=3, alpha=0.5)
-        if kind == "selected" and len(rows):
+        if rows.empty:
+            axes.annotate("nothing edited", (0, place), **NOTE)
+        elif kind == "selected":
             own = rows.iloc[0]
-            text = f"won {own['won']:.0f}, lost {own['lost']:.0f}" if own["n_features"] else "none"
-            axes.annotate(text, (own["net"], place), (0, 5), textcoords="offset points", fontsize=6)
+            text = f"won {own['won']:.0f}, lost {own['lost']:.0f}"
+            axes.annotate(text, (own["net"], place), **NOTE)
