@@ -51,8 +51,8 @@ def mas_table() -> pd.DataFrame:
 
 def selection(chosen: list[int], controls: list[list[int]]) -> dict[str, Any]:
     """Return of features.json what cards need: one set that all tasks select, with controls."""
-    sets = {"intersection": chosen, "majority": []}
-    drawn = {"intersection": controls, "majority": []}
+    sets = {"intersection": chosen, "primary": chosen, "majority": []}
+    drawn = {"primary": controls, "majority": []}
     return {**sets, "protocol": {"all": {**sets, "controls": drawn}}}
 
 
