@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crosslens.config.sections import TracesConfig
-from crosslens.data.hub import model_directory
+from crosslens.data.hub import model_directory, model_identity
 from crosslens.data.teacher import sampler
 from crosslens.data.traces import (
     read_problems,
@@ -48,7 +48,7 @@ def main(
     teacher = model_directory(settings.teacher, settings.revision)
     packages = installed(*PACKAGES)
     identity = {
-        "teacher": sha256(teacher),
+        "teacher": model_identity(teacher, settings.revision),
         "problems": sha256(problems),
         "part": part,
         "seed": seed,

@@ -13,6 +13,7 @@ from crosslens.io.progress import log
 from crosslens.io.records import read_json
 from crosslens.models.loading import load_config, loading
 from crosslens.models.stated_values import check_stated_values
+from crosslens.models.stored_weights import check_tied_head
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.workflow.job import run_job
 
@@ -22,18 +23,20 @@ def main(
 ) -> None:
     """Check that `model` is complete and that its activations can be read, then copy its files.
 
-    Links are followed. With a revision, `model` is on the hub and is downloaded to the cache first.
+    Links are followed; Mistral's second copy of the weights is left out. With a revision, `model`
+    is on the hub and is downloaded to the cache first.
     `base` is the imported model that it descends from. Activations are checked at the middle layer,
     whatever `activations.layer` is, so that changing the layer does not import models again.
     """
     directory = model_directory(str(model), revision)
     check(directory)
     check_stated_values(directory, base)
+    check_tied_head(directory)
     if base:
         check_same_tokenizer_and_shape(base.parent.name, [base, directory])
     log(f"{directory}: error of the truncated pass {check_truncated_pass(directory, MIDDLE):.2g}")
     with atomic_write(out) as partial:
-        shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(directory, partial, ignore=shutil.ignore_patterns(".*", "consolidated*"))
 
 
 def check(base: Path) -> None:

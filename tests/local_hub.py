@@ -91,7 +91,8 @@ def make_repositories(root: Path) -> Path:
     for name in ("model", "gated", "licensed"):
         folder = root / "models" / "org" / name
         folder.mkdir(parents=True)
-        for file in ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json"):
+        copies = ("pytorch_model.bin", "consolidated.safetensors")  # of the weights
+        for file in ("config.json", "model.safetensors", "tokenizer.json", *copies):
             (folder / file).write_text(f"{{}} {name}")
     return root
 

@@ -1,5 +1,6 @@
 """Random models of a few thousand parameters, their tokenizers and training data, for tests."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from transformers import (
 
 from crosslens.data.grading import user_message
 from crosslens.models.tokenizer import load_tokenizer
-from crosslens.synthetic.tokenizer import build_tokenizer
+from crosslens.synthetic.tokenizer import END, build_tokenizer
 
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}  # trained here too
 NETWORKS = CONFIGS | {
@@ -160,4 +161,18 @@ def tiny_solver(path: Path, *, architecture: str = "qwen3", steps: int = 80) -> 
         optimizer.step()
         optimizer.zero_grad()
     model.save_pretrained(path)
+    return path
+
+
+def declare_another_end(path: Path) -> Path:
+    """Let a model's files declare an end that its chat template does not use, as Qwen's bases do.
+
+    Nothing that the model has learned changes: it ends an answer as the template does.
+    """
+    (end,) = load_tokenizer(path).convert_tokens_to_ids([END])
+    changes = {"eos_token_id": end, "eos_token": END}
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        content = json.loads((path / name).read_text())
+        known = {key: value for key, value in changes.items() if key in content}
+        (path / name).write_text(json.dumps(content | known))
     return path

@@ -16,6 +16,7 @@ from jaxtyping import BFloat16, Float, UInt8, UInt16, UInt32
 
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
+from crosslens.io.hdf5 import write_hdf5
 
 STAGING_BYTES = 1 << 26  # rows are collected up to this size and sorted by place before a write
 MAX_QUEUED = 2  # batches that may wait for the thread
@@ -49,7 +50,8 @@ def write_shard(
 ) -> Iterator["ShardWriter"]:
     """Open a shard for rows from `device`; the file appears if the block ends without an error.
 
-    Raises InputError when the disk is full, or when a row of `what` is not finite.
+    Raises InputError when the disk is full, the file cannot be locked, or a row of `what` is not
+    finite.
     """
     try:
         with (
@@ -157,7 +159,7 @@ class ShardWriter:
 
         The attribute `scale` is sqrt(d_model) / mean norm of the kept rows.
         """
-        with h5py.File(self.path, "r+") as file:
+        with write_hdf5(self.path, "r+") as file:
             for name in RowMetadata._fields[:-1]:
                 file.create_dataset(name, data=getattr(rows, name))
             d_model = file["activations"].shape[1]
@@ -182,7 +184,7 @@ def create_file(path: Path, rows: int, d_model: int) -> int:
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     early.set_obj_track_times(False)  # the same activations give the same bytes
-    with h5py.File(path, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT) as file:
+    with write_hdf5(path, "w", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT) as file:
         shape = h5py.h5s.create_simple((rows, d_model))
         data = h5py.h5d.create(file.id, b"activations", h5py.h5t.NATIVE_UINT16, shape, early)
         file["activations"].attrs["dtype"] = "bfloat16"

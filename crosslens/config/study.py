@@ -238,6 +238,25 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
             f"{gpus(study, 'train_grpo')}. Lower resources.train_grpo.gpu, or set grpo.engine: "
             "verl."
         )
+    check_batches(study, where, settings)
+
+
+def check_batches(study: StudyConfig, where: str, settings: TrainingSettings) -> None:
+    """Raise InputError for a batch that the GPUs of its job cannot share equally."""
+    sft, grpo = settings.sft, settings.grpo
+    devices = max(1, gpus(study, "train_sft"))
+    if sft.batch_size % (sft.micro_batch_size * devices):
+        raise InputError(
+            f"{where}sft.batch_size: {sft.batch_size} is not a multiple of sft.micro_batch_size: "
+            f"{sft.micro_batch_size} times resources.train_sft.gpu: {devices}. Change one of them."
+        )
+    devices = gpus(study, "train_grpo") if grpo.device == "cuda" else 1
+    if grpo.mini_batch_size * grpo.rollouts % devices:
+        raise InputError(
+            f"{where}grpo.mini_batch_size: {grpo.mini_batch_size} times grpo.rollouts: "
+            f"{grpo.rollouts} is not a multiple of resources.train_grpo.gpu: {devices}. Change one "
+            "of them."
+        )
 
 
 def check_world_corpus(study: StudyConfig, name: str, file: str, made: CorpusTokensConfig) -> None:

@@ -4,8 +4,9 @@ A think block is `<think>\n...\n</think>\n\n` at the start of an assistant's tur
 it. A turn without reasoning has no think block, not even an empty one.
 """
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from crosslens.models.tokenizer import end_of_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,10 +64,3 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", message: str) -> list[int]:
     """Return the token ids of one user turn up to where the assistant's answer begins."""
     turns = [{"role": "user", "content": message}]
     return list(tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False))
-
-
-@lru_cache(maxsize=4)
-def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return what the chat template puts after an assistant's last answer."""
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "(answer)"}]
-    return tokenizer.apply_chat_template(turns, tokenize=False).rpartition("(answer)")[2]

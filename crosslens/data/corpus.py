@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import h5py
 import numpy as np
 
 from crosslens.data.conversations import (
@@ -16,7 +15,7 @@ from crosslens.data.conversations import (
 from crosslens.data.datasets import shuffled_rows
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
-from crosslens.io.hdf5 import open_hdf5
+from crosslens.io.hdf5 import open_hdf5, write_hdf5
 from crosslens.io.progress import log, track
 from crosslens.io.records import is_unicode
 
@@ -174,7 +173,7 @@ def write_corpus(corpus: Corpus, path: Path, *, heldout_rows: int, shards: int) 
             f"corpus.tokens: {len(corpus.rows)} sequences, {heldout_rows} of them held out, do not "
             f"fill {shards} shards. Raise corpus.tokens or corpus.heldout_tokens."
         )
-    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
+    with atomic_write(path) as partial, write_hdf5(partial, "w") as file:
         file["rows"] = corpus.rows
         file["source"] = corpus.source
         file.attrs["sources"] = corpus.names

@@ -17,12 +17,25 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 MODEL_FILES = [WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]  # no second copy as .bin
-OTHER_COPIES = ["original/*", "metal/*"]
+OTHER_COPIES = ["original/*", "metal/*", "consolidated*"]  # the last one Mistral's
 
 
 def model_directory(model: str, revision: str | None) -> Path:
     """Return a model's directory: in the hub's cache with a `revision`, else the local path."""
     return snapshot(model, revision, "model", None) if revision else Path(model)
+
+
+def model_identity(directory: Path, revision: str | None) -> dict[str, Any]:
+    """Return what tells a model from another, without reading its weights: a job may hold GPUs.
+
+    It is the commit of one of the hub, whose cache names the folder after it, or the size and the
+    time of the last change (ns) of each file of a local one.
+    """
+    if revision:
+        return {"commit": directory.name}
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    stats = {path.relative_to(directory).as_posix(): path.stat() for path in files}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
 def dataset_directory(dataset: str, revision: str, files: str | None) -> Path:

@@ -9,7 +9,7 @@ import torch
 from crosslens.data.conversations import prompt_ids
 from crosslens.io.errors import InputError
 from crosslens.models.loading import load_network, loading
-from crosslens.models.sampling import sample, stop_token_ids
+from crosslens.models.sampling import sample, stop_token_ids, stop_tokens_of
 from crosslens.models.tokenizer import load_tokenizer
 from crosslens.models.vllm_engine import completions, start_engine
 
@@ -58,6 +58,7 @@ def with_vllm(
     """
     engine = start_engine("traces.backend", model, gpus, arguments)
     tokenizer = load_tokenizer(model)
+    sampling = {"stop_token_ids": stop_tokens_of(model, tokenizer)} | sampling
 
     def draw(messages: list[str], seed: int) -> list[Answer]:
         prompts = [prompt_ids(tokenizer, message) for message in messages]

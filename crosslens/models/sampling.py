@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from crosslens.models.decoding import grouped, roomy_cache, select_rows
 from crosslens.models.loading import load_config
+from crosslens.models.tokenizer import turn_end_tokens
 
 if TYPE_CHECKING:
     from transformers import Cache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -150,9 +151,11 @@ def draw_tokens(
 
 
 def stop_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return the tokens that end a completion, by the tokenizer and by the model's settings.
+    """Return the tokens that end a completion, the same for base and its descendants.
 
-    An instruction-tuned model has one token for the end of a turn and another for that of a text.
+    The model declares some, the tokenizer another, and the chat template, by which prompts are
+    written, ends a turn with one: a base model's files often declare the end of a document alone,
+    and those of its SFT model the end of a turn.
     """
     return end_tokens(model.generation_config, tokenizer)
 
@@ -167,7 +170,8 @@ def stop_tokens_of(path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[int
 
 
 def end_tokens(config: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return the end tokens that a tokenizer and a model's settings of generation declare."""
+    """Return the end tokens of a model's settings of generation, its tokenizer and template."""
     declared = config.eos_token_id
     declared = declared if isinstance(declared, list) else [declared]
-    return sorted({token for token in (*declared, tokenizer.eos_token_id) if token is not None})
+    ends = {*declared, tokenizer.eos_token_id, *turn_end_tokens(tokenizer)}
+    return sorted(token for token in ends if token is not None)

@@ -1,5 +1,6 @@
 """Load tokenizers as their own files describe them, under any release of transformers."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,18 @@ def require_chat_template(tokenizer: "PreTrainedTokenizerBase", path: Path) -> N
             f"{path}: its tokenizer has no chat template, which math sets and training need. Add "
             "chat_template.jinja, or set evaluation.math: {} if nothing is trained."
         )
+
+
+@lru_cache(maxsize=4)
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return what the chat template puts after an assistant's last answer."""
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "(answer)"}]
+    return tokenizer.apply_chat_template(turns, tokenize=False).rpartition("(answer)")[2]
+
+
+def turn_end_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return the special token with which the chat template ends an answer; none without one."""
+    if not tokenizer.chat_template:
+        return []
+    text, added = end_of_turn(tokenizer).strip(), tokenizer.added_tokens_decoder
+    return [id for id, token in added.items() if token.special and text.startswith(token.content)]

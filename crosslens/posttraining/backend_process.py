@@ -63,6 +63,12 @@ def job_threads() -> str:
     return os.environ.get("OMP_NUM_THREADS", "1")
 
 
+def job_cores() -> int:
+    """Return the cores that this job may use, which on a cluster are fewer than the node's."""
+    given = len(os.sched_getaffinity(0))
+    return min(given, int(os.environ.get("SLURM_CPUS_ON_NODE", given)))
+
+
 def failure_reason(last: Sequence[str]) -> str:
     """Return why a command failed, from its last lines."""
     errors = [line.removeprefix("Error: ") for line in last if line.startswith("Error: ")]

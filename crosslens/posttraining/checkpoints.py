@@ -7,6 +7,7 @@ from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.io.atomic import atomic_write
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.models.stored_weights import HEAD, is_tied, tensor_shapes, weight_files
 from crosslens.posttraining.resumable_run import CHECKPOINT_GLOBS
 
 
@@ -15,11 +16,14 @@ def export_checkpoint(weights: Path, base: Path, out: Path) -> None:
 
     All other files (configuration, tokenizer, generation settings) are copied from the base model:
     RL does not change them, and another version of transformers would write them differently.
-    Raises InputError when the tensors differ from those of `base` in name or shape, or are not
-    finite.
+    A tied head may be stored by one of the two only. Raises InputError when the tensors differ from
+    those of `base` in name or shape, or are not finite.
     """
-    files = sorted(weights.glob(WEIGHTS))
+    files = weight_files(weights)
     expected, shapes = tensor_shapes(base), tensor_shapes(weights)
+    if is_tied(base):
+        for stored in (expected, shapes):
+            stored.pop(HEAD, None)
     if shapes != expected:
         name = sorted(shapes.items() ^ expected.items())[0][0]
         raise InputError(
@@ -42,23 +46,6 @@ def run_of(weights: Path) -> Path:
     folders = (weights, *weights.parents)
     checkpoint = next((f for f in folders if any(map(f.match, CHECKPOINT_GLOBS))), weights)
     return checkpoint.parent
-
-
-def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors in a directory's safetensors files, by name.
-
-    Only the files' headers are read. Raises InputError when there are no files.
-    """
-    from safetensors import safe_open
-
-    files = sorted(folder.glob(WEIGHTS))
-    if not files:
-        raise InputError(f"{folder}: there is no {WEIGHTS} file. Give a model in this format.")
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as opened:
-            shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    return shapes
 
 
 def convert_dtype(source: Path, target: Path, base: Path) -> None:

@@ -10,24 +10,13 @@ from typing import Any
 
 ENVS = Path(__file__).resolve().parents[2] / "envs"
 
-# The rules of each kind that may run on GPUs, by their names in the configuration's `resources`.
+# The rules that may run on GPUs in an environment of their own; all others are the analysis's.
 # `grpo.device` and the backends are keys of their own.
 SFT = ("train_sft",)
 GRPO = {"verl": "grpo", "trl": "analysis"}  # grpo.engine
 TRACES = ("generate_traces",)
 ANSWERS = ("generate_answers",)
-ANALYSIS = (
-    "evaluate_model",
-    "extract_activations",
-    "train_crosscoders",
-    "evaluate_crosscoder",
-    "score_features",
-    "intervene",
-    "measure_splice",
-    "measure_gap",
-    "collect_feature_cards",
-    "export_features",
-)
+ELSEWHERE = (*SFT, "train_grpo", *ANSWERS)
 
 
 def environments(config: dict[str, Any]) -> dict[str, str]:
@@ -36,7 +25,8 @@ def environments(config: dict[str, Any]) -> dict[str, str]:
     An environment's name ends in -cuda where the configuration asks for GPUs. All rules of the
     analysis share one environment. A study without a kind of rule has an entry for it all the same.
     """
-    analysis = named("analysis", asks_for_gpus(config, (*ANALYSIS, *TRACES)))
+    others = tuple(rule for rule in config.get("resources", {}) if rule not in ELSEWHERE)
+    analysis = named("analysis", asks_for_gpus(config, others))
     grpo = config.get("grpo", {})
     return {
         "analysis": analysis,

@@ -10,15 +10,18 @@ import fcntl
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from crosslens.io.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICE = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")
+WEAK_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"  # PyTorch then starts nothing (vllm_engine)
 PAUSE = 0.5  # seconds between two attempts
 LOCKS = Path("/tmp")  # not TMPDIR, which may differ from job to job
 
@@ -136,17 +139,32 @@ def check_machine(needs: Mapping[str, int], limit: int | None) -> None:
     check_count("--resources gpu", limit or 0, ids)
 
 
-def check_pytorch(count: int, available: bool) -> None:
-    """Raise InputError if this process holds `count` GPUs and its PyTorch finds none `available`.
+def check_pytorch(count: int) -> None:
+    """Raise InputError if this process holds `count` GPUs and its PyTorch finds none.
 
-    PyTorch would silently compute on CPUs instead.
+    PyTorch would otherwise compute on CPUs, for days and without a message, or an engine would end
+    in a traceback. An environment without PyTorch passes.
     """
-    if count and not available:
+    if count and find_spec("torch") and not pytorch_finds_gpus():
         raise InputError(
             f"GPUs: the job holds {count} ({os.environ.get(VISIBLE, 'unnamed')}), but the PyTorch "
             "of its environment finds none. Install a CUDA build of PyTorch that fits the driver "
             "(see nvidia-smi), or set `gpu: 0` for the rule in `resources`."
         )
+
+
+def pytorch_finds_gpus() -> bool:
+    """Return whether PyTorch can start CUDA, by its strict check: a driver that is too old cannot.
+
+    In a process of its own where this one has not imported PyTorch, as its engines do that, or must
+    not start CUDA, as vLLM forks it.
+    """
+    torch = sys.modules.get("torch")
+    if torch and WEAK_CHECK not in os.environ:
+        return torch.cuda.is_available()
+    strict = {name: value for name, value in os.environ.items() if name != WEAK_CHECK}
+    ask = [sys.executable, "-c", "import torch; raise SystemExit(not torch.cuda.is_available())"]
+    return subprocess.run(ask, env=strict).returncode == 0
 
 
 def check_count(what: str, count: int, ids: list[str]) -> None:

@@ -20,7 +20,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from crosslens.config.sections import Section
-from crosslens.io.errors import InputError
+from crosslens.io.errors import InputError, lock_refusal
 from crosslens.workflow import processes
 from crosslens.workflow.gpu_locks import acquire_gpus, check_pytorch
 
@@ -39,14 +39,13 @@ def run_job(main: Callable[..., None], snakemake: Any, **arguments: Any) -> None
 
     The rule's log receives stdout and stderr. The process holds as many GPUs as the rule's `gpu`
     resource; without that resource it sees none. Each argument is converted to the type that `main`
-    declares, as Snakemake gives paths and wildcards as str. Raises InputError if the script's
-    PyTorch does not find the GPUs.
+    declares, as Snakemake gives paths and wildcards as str. Raises InputError if the environment's
+    PyTorch does not find the GPUs, whether the script or its engine is to use them.
     """
     types = get_type_hints(main)
     gpus = snakemake.resources.get("gpu", 0)
     with job_context(snakemake.log[0]), acquire_gpus(gpus):
-        if torch := sys.modules.get("torch"):  # of a script that computes with it
-            check_pytorch(gpus, torch.cuda.is_available())
+        check_pytorch(gpus)
         main(**{name: convert(value, types[name]) for name, value in arguments.items()})
 
 
@@ -79,10 +78,10 @@ def convert(value: Any, kind: Any) -> Any:
 def job_context(log: str | Path) -> Iterator[None]:
     """Send stdout and stderr to `log`, and report a user's error as one line.
 
-    A user's error is an InputError, a full disk, or a file without permission. Its line goes to
-    the log and to the terminal; any other exception keeps its traceback. File descriptors are
-    redirected, not only `sys.stdout`, so that the log has the output of subprocesses too. SIGTERM
-    and the end of the workflow end the process in order.
+    A user's error is an InputError, a full disk, or a file without permission or locks. Its line
+    goes to the log and to the terminal; any other exception keeps its traceback. File descriptors
+    are redirected, not only `sys.stdout`, so that the log has the output of subprocesses too.
+    SIGTERM and the end of the workflow end the process in order.
     """
     terminal = os.dup(2)
     processes.exit_on_sigterm()
@@ -123,6 +122,8 @@ def user_error(error: Exception) -> str | None:
         return text
     if getattr(error, "errno", None) in DISK_FULL or any(t in text for t in DISK_FULL_TEXTS):
         return "disk: no space left. Free some space and run again; finished results are kept."
+    if refusal := lock_refusal(error):
+        return f"file locks: {refusal}"
     return None
 
 

@@ -22,7 +22,9 @@ from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PIDFD_OPEN = 434  # a system call; conda's Python has no os.pidfd_open, nor has Linux before 5.3
 GRACE = 10.0  # seconds between asking a process to end and ending it
+PAUSE = 1.0  # seconds between two looks at processes, on a kernel that cannot tell when they end
 WORKFLOW = "CROSSLENS_WORKFLOW"  # rules/common.smk puts the number of its process there
 ENDED = "Stopped: the workflow that started this job has ended."
 
@@ -48,18 +50,36 @@ def end_with_workflow() -> None:
     between = ancestors(os.getppid(), int(number))
     if int(number) not in between:
         sys.exit(ENDED)
-    watched = [os.pidfd_open(pid) for pid in between]
-    threading.Thread(target=wait_and_end, args=(watched,), daemon=True).start()
+    threading.Thread(target=wait_and_end, args=(between,), daemon=True).start()
 
 
-def wait_and_end(descriptors: list[int]) -> None:
+def wait_and_end(pids: list[int]) -> None:
     """Wait until one of some processes has ended, then end this one."""
-    select.select(descriptors, [], [])
+    wait_for_one(pids)
     with suppress(OSError):  # the log may be gone with the workflow
         os.write(2, f"{ENDED}\n".encode())
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(2 * GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_one(pids: list[int]) -> None:
+    """Wait until one of some processes has ended, told by the kernel or by looking."""
+    descriptors = [LIBC.syscall(PIDFD_OPEN, pid, 0) for pid in pids]
+    if min(descriptors) >= 0:
+        select.select(descriptors, [], [])
+        return
+    started = [start_time(pid) for pid in pids]
+    while None not in started and started == [start_time(pid) for pid in pids]:
+        time.sleep(PAUSE)
+
+
+def start_time(pid: int) -> str | None:
+    """Return when a process started, by which its number's next owner differs; None if it ended."""
+    with suppress(OSError):
+        fields = stat(pid)
+        return fields[19] if fields[0] != "Z" else None
+    return None
 
 
 def ancestors(pid: int, last: int) -> list[int]:
@@ -73,8 +93,12 @@ def ancestors(pid: int, last: int) -> list[int]:
 
 def parent(pid: int) -> int:
     """Return the parent of a process."""
-    text = Path("/proc", str(pid), "stat").read_text()
-    return int(text.rpartition(")")[2].split()[1])
+    return int(stat(pid)[1])
+
+
+def stat(pid: int) -> list[str]:
+    """Return what /proc says of a process after its name, from its state on (proc(5))."""
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
 
 
 def descendants(pid: int) -> Iterator[int]:

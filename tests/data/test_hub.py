@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from local_hub import COMMIT, make_repositories, serve
 
-from crosslens.data.hub import check_disk
+from crosslens.data.hub import check_disk, model_identity
 from crosslens.io.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,3 +126,19 @@ def test_a_pattern_without_files_is_refused(tmp_path, address) -> None:
 def test_a_disk_without_room_is_noticed_before_the_download() -> None:
     with pytest.raises(InputError, match="org/data: 1000000000.0 GB to download, but .* free"):
         check_disk("org/data", COMMIT, "dataset", {"data/train-0.parquet": 10**18})
+
+
+def test_a_model_is_told_from_another_without_reading_its_weights(tmp_path) -> None:
+    """A terabyte would take a quarter of an hour; the teacher's 48 jobs hold GPUs meanwhile."""
+    model = tmp_path / COMMIT
+    model.mkdir()
+    with (model / "model.safetensors").open("wb") as file:
+        file.truncate(10**12)  # no block of it is on the disk
+    (model / "config.json").write_text("{}")
+    before = model_identity(model, None)
+    assert before == model_identity(model, None)
+    assert before["model.safetensors"][0] == 10**12
+    (model / "config.json").write_text("[]")
+    os.utime(model / "config.json", ns=(0, before["config.json"][1] + 1))  # coarse clocks
+    assert before != model_identity(model, None)
+    assert model_identity(model, "main") == {"commit": COMMIT}

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from crosslens.config.sections import TracesConfig
 from crosslens.data import teacher, traces
+from crosslens.data.hub import model_identity
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, read_jsonl, write_jsonl
 from crosslens.io.row_journal import RowJournal
@@ -151,7 +152,9 @@ def test_another_teacher_or_other_code_drops_what_a_killed_share_had(
         drawn.clear()
         with pytest.raises(KeyboardInterrupt):
             generate("a", teacher=str(link), code=code)
-        kept.append(len(read_jsonl(tmp_path / ".a.journal")) - 1)
+        identity, *rows = read_jsonl(tmp_path / ".a.journal")
+        assert identity["teacher"] == model_identity(target, None)
+        kept.append(len(rows))
     assert kept == [2, 4, 2, 2]
 
 

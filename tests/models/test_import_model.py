@@ -45,6 +45,7 @@ def test_files_are_copied_not_links(import_model, model: Path, tmp_path: Path) -
     (tmp_path / "hub").mkdir()
     for file in model.iterdir():
         (tmp_path / "hub" / file.name).symlink_to(file)
+    (tmp_path / "hub" / "consolidated.safetensors").write_bytes(b"a second copy of the weights")
     import_model(model=tmp_path / "hub", out=tmp_path / "base")
     copies = list((tmp_path / "base").iterdir())
     assert {file.name for file in copies} == {file.name for file in model.iterdir()}
@@ -106,6 +107,18 @@ def test_a_head_may_be_stored_or_tied(
     assert torch.equal(loaded.lm_head.weight, head)
     body = loaded.model(input_ids=IDS, output_hidden_states=True)
     torch.testing.assert_close(stream(tmp_path / "base"), body.hidden_states[1])
+
+
+def test_a_tied_head_that_differs_is_refused(import_model, model: Path, tmp_path: Path) -> None:
+    """Libraries would compute with different heads."""
+    weights = load_file(model / "model.safetensors")
+    head = weights["model.embed_tokens.weight"].flip(0)
+    save_file(weights | {"lm_head.weight": head}, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"model: its config\.json ties .* lm_head\.weight differs"
+    ):
+        import_model(model=model, out=tmp_path / "base")
+    assert not (tmp_path / "base").exists()
 
 
 def test_a_descendant_may_have_added_tokens(import_model, model: Path, tmp_path: Path) -> None:

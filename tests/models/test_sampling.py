@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from real_material import FAMILIES, real
 from tiny_models import EOS, letter_tokenizer, tiny_network
 
 from crosslens.models.sampling import draw_tokens, sample, stop_token_ids
+from crosslens.models.tokenizer import load_tokenizer
 
 END = 1
 ENDS = [1, 5, 9]  # so many that rows end at different times
@@ -88,3 +90,27 @@ def test_stop_tokens_are_those_of_tokenizer_and_model(
     network = tiny_network()
     network.generation_config.eos_token_id = declared
     assert stop_token_ids(network, letter_tokenizer()) == ends
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_turns_end_stops_real_base_models_as_it_stops_their_sft_models(family: str) -> None:
+    """A base declares the end of a document; LLaMA-Factory's copy of its tokenizer, of a turn."""
+    tokenizer, network = load_tokenizer(real(f"tokenizers/{family}")), tiny_network()
+    text_end, turn_end = tokenizer.convert_tokens_to_ids(
+        [FAMILIES[family].text_end, FAMILIES[family].turn_end]
+    )
+    network.generation_config.eos_token_id = text_end
+    assert tokenizer.eos_token_id == text_end
+    assert stop_token_ids(network, tokenizer) == sorted({text_end, turn_end})
+    tokenizer.eos_token = FAMILIES[family].turn_end
+    assert stop_token_ids(network, tokenizer) == sorted({text_end, turn_end})
+
+
+@pytest.mark.parametrize("after", ["", "\n\n", "\nUser: "])
+def test_a_template_without_a_special_end_of_turn_adds_none(after: str) -> None:
+    tokenizer, network = letter_tokenizer(), tiny_network()
+    network.generation_config.eos_token_id = None
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}" + after + "{% endfor %}"
+    assert stop_token_ids(network, tokenizer) == [EOS]
+    tokenizer.chat_template = None
+    assert stop_token_ids(network, tokenizer) == [EOS]

@@ -63,6 +63,18 @@ def value(key: str, wrong: Any, what: str = "", kind: str = "config") -> Case:
     return Case(kind, what or f"`{key}: {wrong}`", lambda study: study.change(key, wrong))
 
 
+def gpus(rule: str, count: int, *change: Any) -> Case:
+    """Describe GPUs that do not fit a batch, next to another changed key."""
+
+    def make(study: Study) -> None:
+        study.change(f"resources.{rule}", {"gpu": count})
+        if change:
+            study.change(*change)
+
+    other = " and `{}: {}`".format(*change) if change else ""
+    return Case("resources", f"`resources.{rule}.gpu: {count}`{other}", make)
+
+
 def without(key: str, what: str = "") -> Case:
     """Describe a key that is left out."""
 
@@ -186,6 +198,9 @@ CASES = [
         lambda study: study.change("resources.train_grpo", {"gpu": 8}),
         ("--dry-run", "--resources", "gpu=4"),
     ),
+    gpus("train_sft", 6),
+    gpus("train_sft", 8, "sft.micro_batch_size", 4),
+    gpus("train_grpo", 6, "grpo.device", "cuda"),
     configured("a key given twice", "study: a\nseed: 0\nseed: 1\n"),
     configured("an empty configuration file", ""),
     value("traces.teacher", "teacher", kind="model"),

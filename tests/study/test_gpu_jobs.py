@@ -11,6 +11,7 @@ from conftest import ROOT, Study
 from test_dag import RULES
 
 from crosslens.config.workflow_checks import GPU_RULES
+from crosslens.workflow.environments import environments
 
 SNAKEFILE = """
 rule all:
@@ -112,3 +113,14 @@ def test_gpus_for_a_rule_that_uses_none(study: Study) -> None:
 def test_the_rules_that_take_gpus_are_those_that_the_configuration_may_give_them() -> None:
     taking = {rule for rule, text in RULES.items() if f'gpu=rule_resource("{rule}", "gpu")' in text}
     assert taking == set(GPU_RULES) == {rule for rule, text in RULES.items() if "gpu=" in text}
+
+
+@pytest.mark.parametrize("kind", ["analysis", "sft", "traces", "answers"])
+def test_a_gpu_for_one_rule_chooses_the_cuda_build_of_its_environment(kind: str) -> None:
+    """GRPO's follows `grpo.device`."""
+    backends = {"traces": {"backend": "vllm"}, "evaluation": {"backend": "vllm"}}
+    rules = [rule for rule in GPU_RULES if f'env_file("{kind}")' in RULES[rule]]
+    assert rules
+    for rule in rules:
+        chosen = environments({"resources": {rule: {"gpu": 1}}} | backends)
+        assert chosen[kind].endswith("-cuda"), rule

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -28,7 +29,6 @@ MINI = StudyConfig.model_validate(yaml.safe_load((ROOT / "mini.yaml").read_text(
 REQUESTS = {"train_sft": {"gpu": 8, "mem_mb": 1000, "runtime": 60}, "intervene": {"gpu": 1}}
 PROBED = {
     "python": "3.11.7",
-    "pidfd_open": True,
     "headers": True,
     "torch": "2.13.0+cu130",
     "cuda": "13.0",
@@ -73,18 +73,15 @@ def test_cudas_compiler_is_never_required(monkeypatch, tmp_path) -> None:
     assert machine.nvcc(gpus=True).status == "ok"
 
 
-def test_a_long_tmpdir_is_an_error_where_ray_makes_sockets_in_it(monkeypatch, tmp_path) -> None:
-    """Ray adds 80 bytes, and a socket's path has 107 (shared/facts: more than 27 fail)."""
-    assert machine.LONGEST_TMPDIR == 27
+def test_the_folder_of_temporary_files_is_there(monkeypatch, tmp_path) -> None:
+    """Its path may be long: Ray's sockets then go to /tmp."""
     folder = tmp_path / ("x" * 30)
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    found = machine.temporary_folder(MINI)
-    assert found.status == "error" and f"{len(str(folder))} characters" in found.text
-    trl = MINI.model_copy(update={"grpo": MINI.grpo.model_copy(update={"engine": "trl"})})
-    assert machine.temporary_folder(trl).status == "ok"
+    found = machine.temporary_folder()
+    assert found.status == "ok" and str(folder) in found.text
     monkeypatch.setenv("TMPDIR", str(folder / "missing"))
-    assert "missing or not writable" in machine.temporary_folder(trl).text
+    assert "missing or not writable" in machine.temporary_folder().text
 
 
 def test_memory_is_compared_with_the_largest_request() -> None:
@@ -118,11 +115,11 @@ def test_shared_memory(tmp_path, monkeypatch) -> None:
     assert machine.shared_memory(gpus=True, folder=tmp_path).status == "warning"
 
 
-def test_python_and_linux_can_watch_processes(monkeypatch) -> None:
-    assert machine.python().status == "ok"
-    assert machine.python(release="5.2.1-generic").status == "error"
+def test_every_python_is_accepted(monkeypatch) -> None:
+    """conda's has no os.pidfd_open: jobs do without."""
     monkeypatch.delattr(os, "pidfd_open")
-    assert "lacks os.pidfd_open" in machine.python().text
+    found = machine.python()
+    assert found.status == "ok" and platform.python_version() in found.text
 
 
 def test_the_file_system_of_the_results(tmp_path) -> None:
@@ -142,6 +139,8 @@ def test_a_held_lock_and_a_wrong_clock_are_noticed(tmp_path, monkeypatch) -> Non
     with subprocess.Popen(command, **pipes) as process:
         assert process.stdout.readline() == b"held\n"
         assert file_locks(tmp_path).status == "error"
+        monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")  # what the error advises
+        assert file_locks(tmp_path).status == "ok"
         process.stdin.close()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 60)
@@ -198,7 +197,6 @@ def test_gpus_of_a_machine_without_any(monkeypatch, tmp_path) -> None:
         ({"compiled_for": ["sm_100"]}, 8, "580.65", "error", "no kernels for sm_90"),
         ({"compiled_for": ["sm_80"]}, 8, "580.65", "error", "no kernels for sm_90"),
         ({"headers": False}, 8, "580.65", "error", "Python.h is missing"),
-        ({"pidfd_open": False}, 0, None, "error", "lacks os.pidfd_open"),
         ({"error": "environment x is missing. Run ..."}, 0, None, "error", "is missing. Run"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from crosslens.config.sections import InterventionsConfig
 from crosslens.workflow.job import convert
 
+ROOT = Path(__file__).resolve().parents[2]
 # What lets root read every file is taken from it.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
@@ -66,6 +67,14 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
         "Error: data/x.jsonl: no permission to read or write it. "
         "Correct its permissions and run again.\n"
     )
+
+
+@pytest.mark.parametrize("error", ["OSError(37, 'No locks')", "OSError(38, 'unable to lock file')"])
+def test_a_file_system_without_locks_is_one_line(tmp_path: Path, error: str) -> None:
+    """Whichever library asked for the lock."""
+    done, log = run(tmp_path, error)
+    assert done.stderr.startswith("Error: file locks: the file system refuses locks (")
+    assert "Traceback" not in done.stderr + log
 
 
 UNREADABLE = """
@@ -155,6 +164,25 @@ def test_a_job_has_a_log_typed_arguments_and_no_gpu_that_its_rule_does_not_reque
     assert (tmp_path / "out").read_text() == "3 None"
 
 
+# A script of rules/, with values as Snakemake gives them: none is read before the check.
+GPU_JOB = """
+import runpy, sys
+from types import SimpleNamespace
+
+class Values:
+    def __getattr__(self, name):
+        return "x"
+
+script, log, imports_torch = sys.argv[1:]
+if imports_torch:
+    import torch
+    torch.cuda.is_available = lambda: True  # what the driver's library says of too old a driver
+job = SimpleNamespace(log=[log], resources=type("R", (dict,), {"gpu": 1})(gpu=1))
+job.input = job.output = job.params = job.wildcards = Values()
+runpy.run_path(script, {"snakemake": job}, "__main__")
+"""
+
+
 @pytest.mark.slow
 def test_a_gpu_that_pytorch_does_not_find_ends_a_job_before_it_computes(tmp_path: Path) -> None:
     program = JOB.replace("import os, sys", "import os, sys, torch").replace("mem_mb", "gpu")
@@ -166,3 +194,26 @@ def test_a_gpu_that_pytorch_does_not_find_ends_a_job_before_it_computes(tmp_path
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: GPUs: the job holds 1 (99), but the PyTorch of its environment")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "imports_torch"),
+    [
+        ("train_sft", ""),
+        ("train_grpo", ""),
+        ("generate_traces", "yes"),
+        ("generate_answers", "yes"),
+    ],
+)
+def test_no_engine_starts_where_pytorch_finds_no_gpu(
+    tmp_path: Path, script: str, imports_torch: str
+) -> None:
+    """Neither LLaMA-Factory, verl or TRL, nor vLLM, whose own check of the GPU is a weaker one."""
+    file = ROOT / "scripts" / f"{script}.py"
+    command = [sys.executable, "-c", GPU_JOB, file, tmp_path / "log", imports_torch]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "99", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: GPUs: the job holds 1 (99), but the PyTorch of its environment")

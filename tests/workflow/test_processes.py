@@ -91,10 +91,19 @@ def test_a_killed_engine_is_one_line() -> None:
         backend_process.run_backend("engine", [sys.executable, "-c", program])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_job_ends_with_its_workflow(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "lacking"),
+    [
+        (signal.SIGKILL, ""),
+        (signal.SIGTERM, ""),
+        (signal.SIGKILL, "import os; del os.pidfd_open"),  # as in conda's Python
+        (signal.SIGKILL, "from crosslens.workflow import processes; processes.PIDFD_OPEN = -1"),
+    ],
+)
+def test_a_job_ends_with_its_workflow(tmp_path: Path, number: signal.Signals, lacking: str) -> None:
+    """Whether or not Python and the kernel can open a process."""
     log = tmp_path / "log"
-    workflow = start(WORKFLOW, sys.executable, SCRIPT, str(log))
+    workflow = start(WORKFLOW, sys.executable, f"{lacking}\n{SCRIPT}", str(log))
     until = time.monotonic() + 30
     while not (log.exists() and log.read_text().startswith("working")):
         assert time.monotonic() < until

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.config.sections import GRPOConfig
+from crosslens.posttraining.backend_process import job_cores
 
 REWARD = Path(__file__).with_name("reward.py")
 ROUTER = Path(__file__).with_name("no_router.yaml")
@@ -48,6 +49,7 @@ CPU_OVERRIDES = {
     "reward.num_workers": 0,  # the manager rewards
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
 }
+SLOTS, SLOTS_PER_GPU = 20, 3  # verl's samplers, rewards and queue; its workers on a GPU
 CUDA_OVERRIDES = {
     "actor_rollout_ref.rollout.name": "vllm",
     # verl's default, FlashAttention 2, comes without a wheel for this PyTorch.
@@ -84,7 +86,7 @@ def verl_overrides(
         | actor_overrides(settings, seed)
         | trainer_overrides(settings, out, save_every, gpus)
         | resume_overrides(resume)
-        | (CUDA_OVERRIDES if settings.device == "cuda" else cpu_overrides(settings))
+        | (cuda_overrides(gpus) if settings.device == "cuda" else cpu_overrides(settings))
         | settings.engine_options
     )
     return [f"{key}={hydra_literal(value)}" for key, value in keys.items()]
@@ -150,6 +152,15 @@ def cpu_overrides(settings: GRPOConfig) -> dict[str, Any]:
     return CPU_OVERRIDES | {
         "actor_rollout_ref.rollout.max_num_seqs": settings.batch_size * settings.rollouts
     }
+
+
+def cuda_overrides(gpus: int) -> dict[str, Any]:
+    """Return `CUDA_OVERRIDES` with Ray's slots: the job's cores, and at least one for each actor.
+
+    By default Ray counts and fills all cores of the node, of which SLURM may have given a few.
+    """
+    slots = max(job_cores(), SLOTS + SLOTS_PER_GPU * gpus)
+    return CUDA_OVERRIDES | {"ray_kwargs.ray_init.num_cpus": slots}
 
 
 def trainer_overrides(

@@ -22,7 +22,6 @@ from crosslens.posttraining.checkpoints import export_checkpoint
 from crosslens.posttraining.grpo.curves import trl_curves
 from crosslens.posttraining.grpo.prompts import copy_tokenizer, fitting_prompts
 from crosslens.posttraining.grpo.reward import trl_reward
-from crosslens.workflow.gpu_locks import check_pytorch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -121,15 +120,19 @@ def run_trainer(
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig, GRPOTrainer
 
-    check_pytorch(int(not options["use_cpu"]), torch.cuda.is_available())
+    from crosslens.models.sampling import stop_token_ids
+
     if options["use_cpu"]:
         torch.set_num_threads(int(resumable_run.run_threads(Path(options["output_dir"]))))
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    tokenizer = load_tokenizer(model)
+    network.generation_config.eos_token_id = stop_token_ids(network, tokenizer)
     trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        model=network,
         reward_funcs=trl_reward,
         args=GRPOConfig(**options),
         train_dataset=build_dataset(prompts),
-        processing_class=load_tokenizer(model),
+        processing_class=tokenizer,
         callbacks=[step_timer(), checkpoint_pruner(kept)],
     )
     check_reward(trainer)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from crosslens.posttraining.grpo.verl_run_state import (
     read_log,
 )
 
+# The path of a Unix socket has at most 107 bytes. This is the rest of Ray's longest, below TMPDIR:
+RAY_SOCKET = "/ray12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+LONGEST_TMPDIR = 107 - len(RAY_SOCKET)
 PLUGIN = "crosslens.posttraining.grpo.cpu_platform"
 
 
@@ -90,9 +94,9 @@ def train(
     return verl_curves(read_log(run, steps))
 
 
-def run_verl(command: list[str], variables: dict, run: Path, prune: partial) -> None:
+def run_verl(command: list[str], variables: dict, run: Path, prune: Callable[[], object]) -> None:
     """Run verl, and call `prune` on its checkpoints while it runs."""
-    sockets = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
+    sockets = socket_folder()
     places = {"RAY_TMPDIR": sockets, "VERL_FILE_LOGGER_PATH": run / LOG, MARK: run / MARK}
     places["HF_DATASETS_CACHE"] = run / "cache"
     try:
@@ -100,6 +104,13 @@ def run_verl(command: list[str], variables: dict, run: Path, prune: partial) -> 
         prune()
     finally:
         remove(sockets)
+
+
+def socket_folder() -> Path:
+    """Make a folder for Ray's sockets in TMPDIR, or in /tmp where their paths would be too long."""
+    folder = tempfile.gettempdir()
+    fits = len(os.fsencode(folder)) <= LONGEST_TMPDIR
+    return Path(tempfile.mkdtemp(prefix="ray", dir=folder if fits else "/tmp"))
 
 
 def check_reward(mark: Path) -> None:

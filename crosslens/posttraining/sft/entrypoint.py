@@ -29,7 +29,6 @@ from crosslens.io.progress import progress_line  # noqa: E402
 from crosslens.io.records import read_json  # noqa: E402
 from crosslens.posttraining.checkpoint_schedule import exact_checkpoint_steps  # noqa: E402
 from crosslens.posttraining.resumable_run import mark_complete_and_prune  # noqa: E402
-from crosslens.workflow.gpu_locks import check_pytorch, visible  # noqa: E402
 
 CHECKED = 8  # conversations on which the template is checked
 
@@ -140,7 +139,6 @@ def main(file: Path, batch_size: int) -> None:
     from llamafactory.model import load_tokenizer
     from llamafactory.train.tuner import run_exp
 
-    check_pytorch(len(visible()), torch.cuda.is_available())
     settings = yaml.safe_load(file.read_text())
     model_args, data_args, *_ = get_train_args(dict(settings))
     base, tokenizer = (load_tokenizer(model_args)["tokenizer"] for _ in range(2))

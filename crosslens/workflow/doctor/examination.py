@@ -35,7 +35,7 @@ def examine(
         machine.memory(requests, cluster=on_cluster),
         machine.disk(study, results),
         machine.shared_memory(gpus=with_gpus),
-        machine.temporary_folder(study),
+        machine.temporary_folder(),
         machine.c_compiler(gpus=with_gpus),
         machine.nvcc(gpus=with_gpus),
         *results_folder(results),

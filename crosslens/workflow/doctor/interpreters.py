@@ -9,9 +9,10 @@ from typing import Any
 
 from crosslens.config.study import StudyConfig
 from crosslens.config.study_design import trained, trains
+from crosslens.config.workflow_checks import GPU_RULES
 from crosslens.workflow.doctor.finding import Finding, error, ok, warning
 from crosslens.workflow.doctor.machine import Requests
-from crosslens.workflow.environments import ANALYSIS, ANSWERS, SFT, TRACES, digest
+from crosslens.workflow.environments import ANSWERS, ELSEWHERE, SFT, TRACES, digest
 
 PROBE = "crosslens.workflow.doctor.torch_probe"
 LOAD = 'module load "$0" && exec python -m "$1"'
@@ -49,7 +50,8 @@ def rules_by_environment(
 
     `names` are those of the environments by kind of rule.
     """
-    rules: dict[str, tuple[str, ...]] = {names["analysis"]: ANALYSIS}
+    analysis = tuple(rule for rule in GPU_RULES if rule not in (*ELSEWHERE, *TRACES))
+    rules: dict[str, tuple[str, ...]] = {names["analysis"]: analysis}
     paradigms = {p for family in study.families.values() for p in trained(family)}
     if trains(study.families):
         rules[names["traces"]] = rules.get(names["traces"], ()) + TRACES
@@ -89,8 +91,6 @@ def environment(
     subject = f"environment {name}"
     if reason := state.get("error"):
         return error(subject, reason)
-    if not state["pidfd_open"]:
-        return error(subject, f"Python {state['python']} lacks os.pidfd_open. Use another build.")
     text = f"Python {state['python']}, torch {state['torch']}"
     if not needed:
         return ok(subject, f"{text}; no GPU is requested")

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crosslens.config.study import StudyConfig
-from crosslens.config.study_design import trained
 from crosslens.io.errors import InputError
 from crosslens.workflow.cost_estimate import disk_space
 from crosslens.workflow.doctor.finding import Finding, error, ok, warning
@@ -17,11 +16,7 @@ from crosslens.workflow.doctor.finding import Finding, error, ok, warning
 GB = 1e9
 SHM = Path("/dev/shm")
 SHM_CPU, SHM_GPU = 0.2 * GB, 8 * GB  # of Ray's object store; of NCCL and vLLM's processes too
-# The longest path of a Unix socket has 107 bytes. The rest of Ray's, below TMPDIR:
-RAY_SOCKET = "/ray12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
-LONGEST_TMPDIR = 107 - len(RAY_SOCKET)
 COMPILERS = ("cc", "gcc", "clang")
-PIDFD_KERNEL = (5, 3)
 
 Requests = Mapping[str, Mapping[str, int]]  # rule -> gpu, mem_mb, runtime of one job
 
@@ -90,23 +85,12 @@ def shared_memory(*, gpus: bool, folder: Path = SHM) -> Finding:
     )
 
 
-def temporary_folder(study: StudyConfig) -> Finding:
-    """Check the folder of temporary files, and its path's length, as Ray's sockets are below it.
-
-    The folder is TMPDIR or, without it, Python's default.
-    """
+def temporary_folder() -> Finding:
+    """Check the folder of temporary files: TMPDIR or, without it, Python's default."""
     folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
     if not os.access(folder, os.W_OK):
         return error("TMPDIR", f"{folder} is missing or not writable. Correct TMPDIR.")
-    grpo = any("rl" in trained(family) for family in study.families.values())
-    text = f"{folder}, {len(folder)} characters, {shutil.disk_usage(folder).free / GB:.0f} GB free"
-    if grpo and study.grpo.engine == "verl" and len(folder) > LONGEST_TMPDIR:
-        return error(
-            "TMPDIR",
-            f"{text}; with more than {LONGEST_TMPDIR}, the paths of Ray's sockets are too long for "
-            "the system (train_grpo). Set TMPDIR to a shorter path, such as /tmp.",
-        )
-    return ok("TMPDIR", text)
+    return ok("TMPDIR", f"{folder}, {shutil.disk_usage(folder).free / GB:.0f} GB free")
 
 
 def c_compiler(*, gpus: bool) -> Finding:
@@ -133,11 +117,6 @@ def nvcc(*, gpus: bool) -> Finding:
     )
 
 
-def python(version: str = platform.python_version(), release: str | None = None) -> Finding:
-    """Check that Python can watch processes as every job does (`os.pidfd_open`, Linux 5.3)."""
-    kernel = tuple(map(int, re.findall(r"\d+", release or platform.release())[:2]))
-    if not hasattr(os, "pidfd_open"):
-        return error("Python", f"{version} lacks os.pidfd_open. Use another build of Python.")
-    if kernel < PIDFD_KERNEL:
-        return error("Python", f"Linux {kernel[0]}.{kernel[1]} lacks pidfd_open: 5.3 is needed.")
-    return ok("Python", f"{version} on Linux {kernel[0]}.{kernel[1]}")
+def python() -> Finding:
+    """Return the versions of Snakemake's Python and of Linux."""
+    return ok("Python", f"{platform.python_version()} on Linux {platform.release()}")

@@ -4,7 +4,6 @@ Runs in each environment of a study: python -m crosslens.workflow.doctor.torch_p
 """
 
 import json
-import os
 import platform
 import sys
 import sysconfig
@@ -25,7 +24,6 @@ def probe() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
-        "pidfd_open": hasattr(os, "pidfd_open"),
         "headers": Path(sysconfig.get_path("include"), "Python.h").is_file(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,

@@ -74,6 +74,38 @@ def test_sharded_weights_are_exported(base: Path, saved: Path, tmp_path: Path) -
         assert state[name].equal(weight)
 
 
+@pytest.mark.parametrize("stored_by", ["base", "engine"])
+def test_a_tied_head_may_be_stored_by_one_of_the_two(
+    base: Path, saved: Path, tmp_path: Path, stored_by: str
+) -> None:
+    """Qwen3-0.6B and 1.7B tie their head and store it, and backends save it once."""
+    folder = base if stored_by == "base" else saved
+    weights = load_file(folder / WEIGHTS)
+    head = {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}
+    save_file(weights | head, folder / WEIGHTS, {"format": "pt"})
+    export_checkpoint(saved, base, tmp_path / "rl-1")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "rl-1")
+    expected = load_file(saved / WEIGHTS)["model.embed_tokens.weight"]
+    assert model.lm_head.weight.equal(expected)
+    write_json(base / "config.json", read_json(base / "config.json") | {"tie_word_embeddings": 0})
+    with pytest.raises(InputError, match=r"base model differ in tensor lm_head\.weight"):
+        export_checkpoint(saved, base, tmp_path / "rl-2")
+
+
+@pytest.mark.parametrize("shards", ["1GB", "4KB"])
+def test_a_second_copy_of_the_base_weights_is_not_read(
+    base: Path, saved: Path, tmp_path: Path, shards: str
+) -> None:
+    """Mistral's repositories have one, with other names."""
+    AutoModelForCausalLM.from_pretrained(base).save_pretrained(
+        tmp_path / "given", max_shard_size=shards
+    )
+    save_file({"tok_embeddings.weight": torch.ones(2)}, tmp_path / "given/consolidated.safetensors")
+    export_checkpoint(saved, tmp_path / "given", tmp_path / "rl-1")
+    weights = [file.name for file in (tmp_path / "rl-1").glob("*.safetensors")]
+    assert weights == [WEIGHTS]
+
+
 def test_weights_of_another_model_are_refused(base: Path, saved: Path, tmp_path: Path) -> None:
     weights = load_file(saved / WEIGHTS)
     weights["model.norm.weight"] = torch.ones(17)

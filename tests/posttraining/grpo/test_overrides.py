@@ -1,5 +1,6 @@
 """verl's command line, composed and validated by verl's own configuration and validator."""
 
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 from pydantic import ValidationError
 from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM
+from verl.single_controller.ray.base import ResourcePoolManager
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
@@ -103,6 +105,23 @@ def test_devices() -> None:
     assert validated(gpus=0, device="cpu").trainer.n_gpus_per_node == 1
     assert backend_environment("cpu")["VERL_PLATFORM"] == "cpu"
     assert not {"VERL_PLATFORM", "CUDA_VISIBLE_DEVICES"} & backend_environment("cuda").keys()
+
+
+def test_ray_counts_the_jobs_cores_not_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer slots than actors verl would wait for ever; with all of a node's, start slowly."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(192)))
+    slots = [validated(gpus=gpus).ray_kwargs.ray_init.num_cpus for gpus in (1, 8)]
+    assert slots == [192, 192]
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "96")
+    assert validated(gpus=8).ray_kwargs.ray_init.num_cpus == 96
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
+    needed = [validated(gpus=gpus).ray_kwargs.ray_init.num_cpus for gpus in (1, 8)]
+    agents, rewards = validated().actor_rollout_ref.rollout.agent, validated().reward
+    for gpus, slots in zip((1, 8), needed, strict=True):
+        colocated = (
+            ResourcePoolManager.max_colocate_count
+        )  # slots of a placement group, for each GPU
+        assert slots >= 1 + agents.num_workers + rewards.num_workers + colocated * gpus
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

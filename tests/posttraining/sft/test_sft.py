@@ -85,24 +85,12 @@ def test_fewer_steps_than_checkpoints_are_an_error() -> None:
         exact_checkpoint_steps(4)
 
 
-@pytest.mark.parametrize(("devices", "steps"), [(1, 16), (2, 8), (8, 2), (16, 1)])
-def test_effective_batch_is_the_same_on_any_number_of_devices(devices: int, steps: int) -> None:
-    assert llama_factory.accumulation_steps(128, 8, devices) == steps
-    assert llama_factory.accumulation_steps(128, 8, devices) * 8 * devices == 128
-
-
-@pytest.mark.parametrize("devices", [3, 32])
-def test_indivisible_batch_is_an_error(devices: int) -> None:
-    with pytest.raises(InputError, match="sft.batch_size: 128 is not a multiple"):
-        llama_factory.accumulation_steps(128, 8, devices)
-
-
 def test_llama_factory_reads_the_settings(base: Path, data: Path, tmp_path: Path) -> None:
     (model, dataset, training, tuning, _), _, _ = parsed(settings_of(base, data, tmp_path))
     assert (tuning.stage, tuning.finetuning_type) == ("sft", "full")
     assert model.model_name_or_path == str(base)
     assert (dataset.dataset, dataset.cutoff_len, dataset.template) == ([DATASET], 64, None)
-    assert not dataset.train_on_prompt
+    assert not dataset.train_on_prompt and dataset.preprocessing_num_workers is None
     assert (training.num_train_epochs, training.learning_rate) == (1.0, 1.0e-2)
     assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (2, 2)
     assert (training.warmup_ratio, training.lr_scheduler_type) == (0.1, "cosine")

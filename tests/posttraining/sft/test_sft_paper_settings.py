@@ -90,5 +90,7 @@ def test_appendix_a3_as_llama_factorys_parser_reads_it(
         assert parsed["cutoff_len"] >= longest  # the longest trace with its problem
         assert parsed["zero"]["zero_optimization"]["stage"] == 3
         assert parsed["processes"] == "distributed"
+        # The others wait while one tokenizes, with a process for each of them.
+        assert parsed["ddp_timeout"] == 6 * 3600 and parsed["preprocessing_num_workers"] == 8
     templates = [parsed.get("template") for parsed in found]
     assert templates == ["qwen3_nothink", "qwen", None]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 from tiny_grpo import TINY_GRPO
-from tiny_models import CONFIGS, tiny_model, tiny_problems, tiny_solver
+from tiny_models import CONFIGS, declare_another_end, tiny_model, tiny_problems, tiny_solver
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
@@ -65,6 +65,13 @@ def test_run_gives_five_plain_checkpoints_and_curves(
     assert curves["reward"].between(0, 1).all() and curves["reward"].sum() > 0
     assert curves["response_length"].between(1, 8).all()
     assert (curves["seconds"] > 0).all() and (curves["grad_norm"] > 0).any()
+
+
+def test_the_templates_end_of_turn_ends_a_completion(data: Path, tmp_path: Path) -> None:
+    """The base declares another end, and has learned the template's."""
+    base = declare_another_end(tiny_solver(tmp_path / "base"))
+    curves = trained(base, data, tmp_path / "models")
+    assert (curves["response_length"] < SETTINGS.max_response_length).all()
 
 
 def test_killed_run_resumes_to_identical_weights(data: Path, tmp_path: Path) -> None:
