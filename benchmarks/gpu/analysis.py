@@ -1,4 +1,4 @@
-"""Scoring of questions by likelihood, feature scores and one intervention, on the device."""
+"""Likelihoods, sampled answers, feature scores and one intervention, on the device."""
 
 import time
 from functools import partial
@@ -17,16 +17,21 @@ from crosslens.analysis.interventions import intervene
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.evaluation.likelihoods import Request, log_likelihoods, trees_agree
 from crosslens.models.decoder import decoder_layers
+from crosslens.models.sampling import Completion, sample
 
 CHOICES, LENGTH = 4, 8  # of a question: choices, and tokens of each
+NEW_TOKENS = 32  # of an answer at most
+STOP_EVERY = 16  # one of so many tokens of the vocabulary ends an answer
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
 MODELS = ["base", "sft-5", "rl-5"]
 
 
-def network_of(shape: dict[str, int], device: str, dtype: torch.dtype) -> torch.nn.Module:
+def network_of(
+    shape: dict[str, int], device: str, dtype: torch.dtype, *, tied: bool = True
+) -> torch.nn.Module:
     """Return a random causal language model."""
     torch.manual_seed(0)
-    config = Qwen3Config(**shape, max_position_embeddings=4096, tie_word_embeddings=True)
+    config = Qwen3Config(**shape, max_position_embeddings=4096, tie_word_embeddings=tied)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     return model.eval().requires_grad_(False)
@@ -56,6 +61,49 @@ def likelihoods(shape: dict[str, int], questions: int, dtype: torch.dtype, devic
     require(all(np.isfinite(p) for _, p, _ in found), "a log-likelihood is not finite")
     text = f"trees agree with plain sequences; {speed:.1f} questions a second"
     return Result(text, {"questions a second": speed})
+
+
+def greedy_error(
+    network: torch.nn.Module, prompts: list[list[int]], answers: list[Completion]
+) -> float:
+    """Return the largest error of greedy answers, by one plain pass over each on the CPU, in nats.
+
+    Errors are of a token's log-probability, and how far it is below the most likely token's.
+    """
+    worst = 0.0
+    for prompt, answer in zip(prompts, answers, strict=True):
+        logits = network(input_ids=torch.tensor([prompt + answer.ids])).logits[0]
+        log_probs = logits[len(prompt) - 1 : -1].log_softmax(-1)
+        own = log_probs.gather(1, torch.tensor(answer.ids)[:, None])[:, 0]
+        below, off = log_probs.amax(-1) - own, (own - torch.tensor(answer.log_probs)).abs()
+        worst = max(worst, float(below.max()), float(off.max()))
+    return worst
+
+
+def sampling(shape: dict[str, int], rows: int, dtype: torch.dtype, device: str) -> Result:
+    """Answer prompts of different lengths greedily; compare float32 with plain passes on the CPU.
+
+    Embeddings are not tied: a random model with tied ones repeats one token.
+    """
+    network = network_of(shape, device, dtype, tied=False)
+    generator, words = np.random.default_rng(0), shape["vocab_size"]
+    prompts = [generator.integers(0, words, 20 + row % 64).tolist() for row in range(rows)]
+    stops = list(range(0, words, STOP_EVERY))
+    started = time.perf_counter()
+    answers = sample(network, prompts, max_new_tokens=NEW_TOKENS, temperature=0.0, stop_ids=stops)
+    speed = sum(len(answer.ids) for answer in answers) / (time.perf_counter() - started)
+    ended = sum(answer.ended for answer in answers)
+    require(0 < ended < rows, f"{ended} of {rows} answers ended")
+    ends = [answer.ended or len(answer.ids) == NEW_TOKENS for answer in answers]
+    require(all(ends), "an answer that did not end is too short")
+    finite = all(np.isfinite(answer.log_probs).all() for answer in answers)
+    require(finite, "a log-probability is not finite")
+    text, numbers = f"{speed:,.0f} tokens a second", {"tokens a second": speed}
+    if dtype == torch.float32:
+        numbers["error"] = greedy_error(network.cpu(), prompts, answers)
+        require(numbers["error"] <= TOLERANCE[dtype], f"answers differ by {numbers['error']:.1e}")
+        text = f"answers are the CPU's, log-probabilities within {numbers['error']:.1e}; {text}"
+    return Result(text, numbers)
 
 
 def random_crosscoder(d_model: int, d_sparse: int, device: str) -> Crosscoder:
@@ -148,6 +196,9 @@ def parts(machine: Machine) -> list[Part]:
         Part("likelihoods, thin model, fp32", partial(likelihoods, THIN, 16, single, device)),
         Part(f"likelihoods, {name}, bf16",
              partial(likelihoods, shape, 256 if full else 16, half, device)),
+        Part("greedy answers, thin model, fp32", partial(sampling, THIN, 16, single, device)),
+        Part(f"greedy answers, {name}, bf16",
+             partial(sampling, shape, 256 if full else 16, half, device)),
         Part(f"feature scores, d_model {sizes[1]}, d_sparse {sizes[2]}",
              partial(feature_scores, *sizes, device)),
         Part("intervention, thin model, fp32", partial(intervention, THIN, 512, single, device)),

@@ -23,6 +23,7 @@ from crosslens.config.sections import (
     GRPOConfig,
     InterventionsConfig,
     MetricsConfig,
+    PlanConfig,
     ProblemsConfig,
     ResourceRequest,
     Section,
@@ -78,6 +79,7 @@ class StudyConfig(Section):
     interventions: InterventionsConfig = InterventionsConfig()
     causal_protocol: CausalProtocolConfig = CausalProtocolConfig()
     figures: FiguresConfig
+    plan: PlanConfig = PlanConfig()
     resources: dict[RuleName, ResourceRequest] = Field(
         {},
         description="Resources of a rule's jobs, by rule name, where they differ from the rule's "

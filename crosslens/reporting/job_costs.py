@@ -31,13 +31,13 @@ def seconds_by_rule(benchmarks: Path, config: StudyConfig) -> dict[str, dict[str
             continue
         row = pd.read_csv(path, sep="\t", na_values="-", quoting=csv.QUOTE_NONE).iloc[0]
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        zero = {"jobs": 0, "seconds": 0.0, "gpu_hours": 0.0, "max_rss_mb": 0.0}
+        zero = {"jobs": 0, "seconds": 0.0, "gpu_hours": 0.0, "max_rss_mib": 0.0}
         entry = costs.setdefault(rule, zero)
         entry["jobs"] += 1
         entry["seconds"] += float(row["s"])
         entry["gpu_hours"] += gpus_of(row) * float(row["s"]) / 3600
         if pd.notna(row["max_rss"]):  # a job too short to be measured
-            entry["max_rss_mb"] = max(entry["max_rss_mb"], float(row["max_rss"]))
+            entry["max_rss_mib"] = max(entry["max_rss_mib"], float(row["max_rss"]))
     return dict(sorted(costs.items(), key=lambda item: -item[1]["seconds"]))
 
 

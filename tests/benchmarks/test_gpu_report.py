@@ -1,7 +1,7 @@
 """`make gpu` reports failures, missing packages and exceeded limits as what they are.
 
-The sections of these tests are small modules that really fail, miss a package, die or take too
-long, in processes of their own.
+The sections of most tests are small modules that really fail, miss a package, die or take too long,
+in processes of their own.
 """
 
 import json
@@ -89,6 +89,14 @@ def test_exit_status_and_final_line(sections, tmp_path, monkeypatch, capsys) -> 
     assert (line["gpu"], line["size"]) == (None, "small")
     status, line = report(monkeypatch, capsys, [sections["good"]], tmp_path)
     assert status == 0 and line["passed"]
+
+
+@pytest.mark.parametrize(("name", "passed"), [("reader", 1), ("analysis", 7)])
+def test_a_small_section_passes_on_a_cpu(name: str, passed: int, tmp_path: Path) -> None:
+    (section,) = program.chosen([name])
+    lines = program.run(section, "cpu", "small", tmp_path)
+    assert sum(line.outcome == OK for line in lines) == passed
+    assert all(line.result == "needs a GPU" for line in lines if line.outcome != OK)
 
 
 def test_the_full_size_needs_a_gpu(monkeypatch, capsys) -> None:

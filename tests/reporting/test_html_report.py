@@ -316,7 +316,7 @@ def test_the_summary_is_json_with_every_section(study: Study) -> None:
     assert "noise" not in tail
     assert family["differences"] == [DIFFERENCES]
     assert summary["seconds"]["draw_nrn"] == {
-        "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mb": 100.0,
+        "jobs": 1, "seconds": 2.5, "gpu_hours": 0.0, "max_rss_mib": 100.0,
     }  # fmt: skip
 
 

@@ -58,10 +58,12 @@ def test_there_are_two_public_trios() -> None:
     assert len(PUBLIC) >= 2
 
 
-def test_the_small_study_has_the_jobs_of_its_plan(tmp_path: Path) -> None:
-    study = Study(tmp_path, content(SMALL))
+@pytest.mark.parametrize("file", [SMALL, *PUBLIC], ids=lambda file: file.stem)
+def test_a_dry_run_has_the_jobs_of_the_plan(file: Path, tmp_path: Path) -> None:
+    study = Study(tmp_path, content(file))
     done = study.snakemake("--dry-run", "--cores", "1", "--resources", "gpu=1", "--quiet", "rules")
     assert done.returncode == 0, done.stdout
-    count = jobs(done.stdout)
-    planned = job_counts.jobs(read_study(content(SMALL)))
-    assert {rule: planned[rule] for rule in count} == count
+    planned = job_counts.jobs(read_study(content(file)))
+    found = jobs(done.stdout)
+    assert {rule: planned[rule] for rule in found} == found
+    assert set(found) >= {"evaluate_model", "train_crosscoders", "intervene"}

@@ -9,20 +9,23 @@ from conftest import ROOT, TINY, Study, jobs
 
 from crosslens.config import crosscoder_design, study_design
 from crosslens.config.sections import ModelSource
-from crosslens.config.study import read_study
+from crosslens.config.study import StudyConfig, read_study
 from crosslens.io.errors import InputError
 from crosslens.workflow.cost_estimate import (
     crosscoder_size,
     disk_space,
+    gpu_memory,
     gpu_time,
     job_counts,
     model_sizes,
+    printed_plan,
     rates,
 )
 
+SMALL = yaml.safe_load((ROOT / "small.yaml").read_text())
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 PAPER = read_study(CONFIG)
-LLAMA = model_sizes.Size(32, 4096, 8.03e9, 65_536)
+LLAMA = model_sizes.Size(32, 4096, 8.03e9, 65_536, 128_256)
 
 
 def dry_run(study: Study) -> dict[str, int]:
@@ -107,7 +110,7 @@ def test_given_models_are_not_trained(tmp_path) -> None:
 def test_a_crosscoder_at_the_dense_limit() -> None:
     """Section "Crosscoder training step": 2.17 ms of products and 2.18 ms of Adam at d_model 2560,
     so 0.47 hours for 390,625 steps; reading and writing states comes on top."""
-    size = model_sizes.Size(36, 2560, 4e9, 73_728)
+    size = model_sizes.Size(36, 2560, 4e9, 73_728, 151_936)
     count = crosscoder_size.weights(PAPER, size, 2)
     assert count == 2 * 2 * 2560 * 32768
     states = 2 * PAPER.activations.shards * rates.ADAM * count / rates.DISK / 3600
@@ -143,6 +146,56 @@ def test_the_papers_extraction() -> None:
         writing = tokens * (2 * size.d_model + rates.ROW) / rates.DISK / 3600
         hours += 11 * (gpu_time.extraction_hours(PAPER, size) - writing)
     assert 58 < hours < 64
+
+
+def on_card(config: dict, gpu: str) -> StudyConfig:
+    return read_study(config | {"plan": {"gpu": gpu}})
+
+
+def test_a_card_has_its_speed() -> None:
+    """An H200 as measured: 790 TFLOP/s, 4.3 TB/s. On a slower card computing takes longer."""
+    h200, a100 = rates.CARDS["h200"], rates.CARDS["a100-80"]
+    assert math.isclose(h200.flops, 790e12) and math.isclose(h200.bandwidth, 4.3e12)
+    size = model_sizes.SIZES["Qwen/Qwen3-4B-Base"]
+    fast, slow = (gpu_time.splice_hours(on_card(CONFIG, g), size) for g in ("h200", "a100-80"))
+    assert math.isclose(slow / fast, h200.peak / a100.peak) and 3 < slow / fast < 3.3
+
+
+def test_memory_of_the_small_study_on_one_gpu() -> None:
+    """494 million parameters: 7.9 GB of state; logits of 4,096 tokens: 8.7 GB. Rollouts on 80 GB:
+    5.9 GB of weights and Adam, and 0.4 for vLLM. A crosscoder: 2 x 3 x 896 x 16,384 weights."""
+    gpus = dict.fromkeys(("train_sft", "train_grpo", "train_crosscoders", "evaluate_model"), 1)
+    found = {rule: gb / 1e9 for rule, gb in gpu_memory.gpu_memory(read_study(SMALL), gpus).items()}
+    state, logits = 16 * 0.494, 14 * 151_936 * 4096 / 1e9
+    assert math.isclose(found["train_sft"], state + logits) and 16 < found["train_sft"] < 17
+    assert math.isclose(found["train_grpo"], state + logits)
+    assert math.isclose(found["train_crosscoders"], 12 * 2 * 3 * 896 * 16_384 / 1e9)
+    assert math.isclose(found["evaluate_model"], 0.988 + 2 * 6144 * 32 * (120 + 2048) / 1e9)
+    larger = gpu_memory.gpu_memory(on_card(SMALL, "a100-80"), gpus)["train_grpo"] / 1e9
+    assert math.isclose(larger, 12 * 0.494 + 0.4 * 80)
+
+
+def test_families_have_their_own_settings_and_several_gpus() -> None:
+    """Llama's SFT: 16 bytes a parameter over 8 GPUs, and the logits of one trace, 33 GB."""
+    found = gpu_memory.sft_memory(PAPER, "llama-3.1-8b", LLAMA, 8)
+    assert math.isclose(found, 16 * 8.03e9 / 8 + 14 * 128_256 * 18_432)
+    qwen = model_sizes.SIZES["Qwen/Qwen3-4B-Base"]
+    found = gpu_memory.grpo_memory(on_card(CONFIG, "rtx4090"), "qwen3-4b", qwen, 8)
+    assert math.isclose(found, 16 * 4.02e9 / 8 + 14 * 151_936 * 20_480)
+    teacher = gpu_memory.gpu_memory(PAPER, {"generate_traces": 2})
+    assert teacher == {"generate_traces": 32.8e9}
+
+
+def test_a_job_that_is_larger_than_the_card_is_named() -> None:
+    needs = {"train_sft": {"gpu": 1}, "extract_activations": {"gpu": 1}}
+    sft = SMALL["sft"] | {"micro_batch_size": 16}
+    lines = printed_plan.plan_text(on_card(SMALL | {"sft": sft}, "rtx4090"), needs).splitlines()
+    warned = [line for line in lines if "but a GPU has" in line]
+    assert warned == [
+        "train_sft: about 42.8 GB, but a GPU has 24 (plan.gpu: rtx4090). Lower "
+        "sft.micro_batch_size, or set sft.deepspeed: zero3 with more GPUs."
+    ]
+    assert "but a GPU has" not in printed_plan.plan_text(read_study(SMALL), needs)
 
 
 def test_the_edits_of_the_paper() -> None:

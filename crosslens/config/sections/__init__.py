@@ -23,7 +23,7 @@ from crosslens.config.sections.data import CorpusConfig, DatasetSource, Problems
 from crosslens.config.sections.evaluation import EvaluationConfig
 from crosslens.config.sections.families import FamilyConfig, ModelSource
 from crosslens.config.sections.posttraining import GRPOConfig, SFTConfig
-from crosslens.config.sections.resources import ResourceRequest
+from crosslens.config.sections.resources import PlanConfig, ResourceRequest
 from crosslens.config.sections.synthetic import SyntheticConfig
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "InterventionsConfig",
     "MetricsConfig",
     "ModelSource",
+    "PlanConfig",
     "ProblemsConfig",
     "ResourceRequest",
     "SFTConfig",

@@ -1,4 +1,6 @@
-"""GPUs, memory and time of a rule's jobs."""
+"""GPUs, memory and time of a rule's jobs, and the card that `plan` assumes."""
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,4 +20,14 @@ class ResourceRequest(Section):
     )
     runtime: int | None = Field(
         None, ge=1, le=10**6, description="Time limit of one job, in minutes."
+    )
+
+
+class PlanConfig(Section):
+    """What `plan` assumes of the machine; no job depends on it."""
+
+    gpu: Literal["h200", "h100-80", "a100-80", "rtx4090"] = Field(
+        "h200",
+        description="GPU whose speed and memory `plan` assumes; its data sheet's numbers are in "
+        "crosslens/workflow/cost_estimate/rates.py.",
     )

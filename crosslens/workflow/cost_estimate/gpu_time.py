@@ -18,14 +18,13 @@ from crosslens.workflow.cost_estimate.model_sizes import Size, size_of
 from crosslens.workflow.cost_estimate.rates import (
     ADAM,
     ANSWER,
-    BANDWIDTH,
     BRANCH,
+    CARDS,
     CHOICES,
     CORRECT,
     DECODE,
     DISK,
     EXTRACTING,
-    FLOPS,
     LONGEST,
     MATH,
     MATH_ANSWER,
@@ -57,6 +56,16 @@ def gpu_hours(study: StudyConfig, count: Mapping[str, int]) -> dict[str, float]:
     return {rule: hours[rule] + starts[rule] for rule in GPU_RULES if count.get(rule)}
 
 
+def flops(study: StudyConfig) -> float:
+    """Return the bfloat16 products a second of the study's card."""
+    return CARDS[study.plan.gpu].flops
+
+
+def bandwidth(study: StudyConfig) -> float:
+    """Return the bytes a second at which the study's card reads its memory."""
+    return CARDS[study.plan.gpu].bandwidth
+
+
 def problems(study: StudyConfig) -> int:
     """Return the number of training problems: the synthetic data's, or the expected mean."""
     world, given = study.world, study.problems
@@ -73,7 +82,7 @@ def teacher_hours(study: StudyConfig) -> float:
     if teacher is None:
         return 0.0
     size = size_of("traces.teacher", ModelSource(model=teacher), study)
-    return sampling(size, problems(study) * trace_tokens(study))
+    return sampling(study, size, problems(study) * trace_tokens(study))
 
 
 def trace_tokens(study: StudyConfig) -> int:
@@ -83,9 +92,9 @@ def trace_tokens(study: StudyConfig) -> int:
     return SOLUTION if traces.teacher is None else min(TRACE, traces.max_new_tokens)
 
 
-def sampling(size: Size, tokens: float) -> float:
+def sampling(study: StudyConfig, size: Size, tokens: float) -> float:
     """Return the hours to sample a number of tokens."""
-    return 2 * size.parameters * tokens / (FLOPS * SAMPLING) / 3600
+    return 2 * size.parameters * tokens / (flops(study) * SAMPLING) / 3600
 
 
 def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
@@ -112,12 +121,12 @@ def family_hours(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[s
     trained = study_design.trained(family)
     if "sft" in trained:  # forward, backward and the forward again that checkpointing takes
         tokens = CORRECT * problems(study) * trace_tokens(study)
-        hours["train_sft"] = 8 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
+        hours["train_sft"] = 8 * size.parameters * tokens / (flops(study) * TRAINING) / 3600
     if "rl" in trained:  # sampling; old log-probabilities, then an update of every token
         answer = min(ANSWER, grpo.max_response_length)
         tokens = problems(study) * grpo.rollouts * answer
-        update = 10 * size.parameters * tokens / (FLOPS * TRAINING) / 3600
-        hours["train_grpo"] = sampling(size, tokens) + update
+        update = 10 * size.parameters * tokens / (flops(study) * TRAINING) / 3600
+        hours["train_grpo"] = sampling(study, size, tokens) + update
     return hours
 
 
@@ -135,8 +144,8 @@ def answers_hours(study: StudyConfig, size: Size) -> float:
     """
     most_tokens = study.evaluation.max_new_tokens
     tokens = min(MATH_ANSWER, most_tokens)
-    alone = 2 * size.parameters / (BANDWIDTH * READING) + STEP
-    cache = 2 * size.cache * tokens / 2 / (BANDWIDTH * READING)
+    alone = 2 * size.parameters / (bandwidth(study) * READING) + STEP
+    cache = 2 * size.cache * tokens / 2 / (bandwidth(study) * READING)
     seconds = 0.0
     for task in sampled_by_vllm(study):
         answers = answers_to(study, task)
@@ -152,7 +161,7 @@ def evaluation_hours(study: StudyConfig, size: Size) -> float:
     answers = sum(answers_to(study, task) for task in sampled)
     tasks = len(settings.tasks) + len(settings.heldout_tasks)
     read = tasks * most(study, QUESTIONS) * CHOICES * QUESTION
-    reading = 2 * size.parameters * read / (FLOPS * EXTRACTING) / 3600
+    reading = 2 * size.parameters * read / (flops(study) * EXTRACTING) / 3600
     batches = math.ceil(answers / settings.batch_size)
     return batches * LONGEST * settings.max_new_tokens * DECODE / 3600 + reading
 
@@ -167,7 +176,7 @@ def questions_hours(study: StudyConfig, size: Size) -> float:
     """Return the hours of one pass over all multiple-choice questions; choices share a prompt."""
     tasks = len(study.evaluation.tasks) + len(study.evaluation.heldout_tasks)
     tokens = tasks * most(study, QUESTIONS) * (QUESTION + CHOICES * BRANCH)
-    return 2 * size.parameters * tokens / (FLOPS * EXTRACTING) / 3600
+    return 2 * size.parameters * tokens / (flops(study) * EXTRACTING) / 3600
 
 
 def arms(study: StudyConfig) -> int:
@@ -195,7 +204,7 @@ def arms(study: StudyConfig) -> int:
 def extraction_hours(study: StudyConfig, size: Size) -> float:
     """Return the hours to extract one variant's activations: half of the model, and writing."""
     tokens = study.corpus.tokens + study.corpus.heldout_tokens
-    computing = 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING)
+    computing = 2 * size.parameters / 2 * tokens / (flops(study) * EXTRACTING)
     return (computing + tokens * (2 * size.d_model + ROW) / DISK) / 3600
 
 
@@ -207,13 +216,13 @@ def loading_hours(size: Size) -> float:
 def heldout_hours(study: StudyConfig, size: Size) -> float:
     """Return the hours of one model on the held-out texts, up to the middle layer."""
     tokens = study.corpus.heldout_tokens
-    return 2 * size.parameters / 2 * tokens / (FLOPS * EXTRACTING) / 3600
+    return 2 * size.parameters / 2 * tokens / (flops(study) * EXTRACTING) / 3600
 
 
 def splice_hours(study: StudyConfig, size: Size) -> float:
     """Return the hours of one pass of a model's lower half and six of its upper half with head."""
     tokens = study.metrics.splice_tokens
-    return 2 * size.parameters * (1 + 6) / 2 * tokens / (FLOPS * EXTRACTING) / 3600
+    return 2 * size.parameters * (1 + 6) / 2 * tokens / (flops(study) * EXTRACTING) / 3600
 
 
 def crosscoder_hours(study: StudyConfig, size: Size, models: int) -> float:
@@ -222,5 +231,5 @@ def crosscoder_hours(study: StudyConfig, size: Size, models: int) -> float:
     steps = study.corpus.tokens * settings.epochs / settings.batch_size
     count = weights(study, size, models)
     products = 5 * count * settings.batch_size  # 5 of 2 n d k FLOP a token: 10 n d k
-    step = products / FLOPS + 28 * count / BANDWIDTH
+    step = products / flops(study) + 28 * count / bandwidth(study)
     return (steps * step + shards * 2 * ADAM * count / DISK) / 3600

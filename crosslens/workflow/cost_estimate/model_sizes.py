@@ -19,16 +19,17 @@ class Size(NamedTuple):
     d_model: int
     parameters: float
     cache: int  # numbers that a token adds to the keys and values of all layers
+    vocabulary: int  # rows of the output layer
 
 
 SIZES = {  # of models on the hub, from their config.json and safetensors' metadata
-    "Qwen/Qwen3-4B-Base": Size(36, 2560, 4.02e9, 73_728),
-    "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9, 28_672),
-    "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9, 65_536),
-    "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9, 131_072),
-    "Qwen/Qwen2.5-0.5B": Size(24, 896, 494e6, 6144),
-    "Qwen/Qwen3-14B-Base": Size(40, 5120, 14.8e9, 81_920),
-    "allenai/OLMo-2-0425-1B": Size(16, 2048, 1.48e9, 65_536),
+    "Qwen/Qwen3-4B-Base": Size(36, 2560, 4.02e9, 73_728, 151_936),
+    "Qwen/Qwen2.5-7B": Size(28, 3584, 7.62e9, 28_672, 152_064),
+    "meta-llama/Llama-3.1-8B-Instruct": Size(32, 4096, 8.03e9, 65_536, 128_256),
+    "Qwen/Qwen3-32B": Size(64, 5120, 32.8e9, 131_072, 151_936),
+    "Qwen/Qwen2.5-0.5B": Size(24, 896, 494e6, 6144, 151_936),
+    "Qwen/Qwen3-14B-Base": Size(40, 5120, 14.8e9, 81_920, 151_936),
+    "allenai/OLMo-2-0425-1B": Size(16, 2048, 1.48e9, 65_536, 100_352),
 }
 
 
@@ -61,5 +62,6 @@ def from_fields(fields: Mapping[str, Any]) -> Size:
     groups, head = fields.get("num_key_value_heads") or heads, fields.get("head_dim") or d // heads
     layer = 2 * d * head * (heads + groups) + 3 * d * (fields.get("intermediate_size") or 4 * d)
     tables = 1 if fields.get("tie_word_embeddings", True) else 2
-    parameters = layers * layer + tables * d * fields.get("vocab_size", 1000)
-    return Size(layers, d, parameters, cache=2 * layers * groups * head)
+    words = fields.get("vocab_size", 1000)
+    parameters = layers * layer + tables * d * words
+    return Size(layers, d, parameters, cache=2 * layers * groups * head, vocabulary=words)

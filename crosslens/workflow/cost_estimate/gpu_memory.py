@@ -1,0 +1,93 @@
+"""How much memory a job takes on each of its GPUs: weights, training states, logits, caches.
+
+Intermediate values of the layers are left out, as checkpointing keeps few of them.
+"""
+
+from collections.abc import Mapping
+
+from crosslens.config import crosscoder_design, study_design
+from crosslens.config.sections import FamilyConfig, ModelSource
+from crosslens.config.study import StudyConfig
+from crosslens.workflow.cost_estimate.crosscoder_size import crosscoder_slots, weights
+from crosslens.workflow.cost_estimate.job_counts import sampled_by_vllm
+from crosslens.workflow.cost_estimate.model_sizes import Size, size_of
+from crosslens.workflow.cost_estimate.rates import (
+    ADAM,
+    CARDS,
+    LOGIT,
+    QUESTION,
+    STATE,
+    VLLM_SHARE,
+)
+
+SHARE = "actor_rollout_ref.rollout.gpu_memory_utilization"
+FIXES = {  # what lowers the memory of a rule
+    "train_sft": "Lower sft.micro_batch_size, or set sft.deepspeed: zero3 with more GPUs",
+    "train_grpo": "Lower grpo.tokens_per_device, or give resources.train_grpo.gpu more GPUs",
+    "evaluate_model": "Lower evaluation.batch_size",
+    "train_crosscoders": "Lower crosscoder.d_sparse",
+}  # of other rules nothing but a larger card
+
+
+def gpu_memory(study: StudyConfig, gpus: Mapping[str, int]) -> dict[str, float]:
+    """Return the bytes that a job of each rule takes on one GPU, of the family that takes most.
+
+    `gpus` are those of one job of each rule.
+    """
+    largest = teacher_memory(study, gpus.get("generate_traces") or 1)
+    for name, family in study.families.items():
+        size = size_of(f"families.{name}.base", study_design.given(family)["base"], study)
+        found = model_memory(study, size) | crosscoder_memory(study, family, size)
+        for variant in study_design.trained(family):
+            rule, memory = TRAINING[variant]
+            found[rule] = memory(study, name, size, gpus.get(rule) or 1)
+        for rule, value in found.items():
+            largest[rule] = max(largest.get(rule, 0.0), value)
+    return {rule: value for rule, value in largest.items() if gpus.get(rule)}
+
+
+def teacher_memory(study: StudyConfig, gpus: int) -> dict[str, float]:
+    """Return the bytes of the teacher's weights in bfloat16 on one GPU, if there is a teacher."""
+    teacher = study.traces.teacher if study.traces else None
+    if teacher is None:
+        return {}
+    size = size_of("traces.teacher", ModelSource(model=teacher), study)
+    return {"generate_traces": 2 * size.parameters / gpus}
+
+
+def sft_memory(study: StudyConfig, family: str, size: Size, gpus: int) -> float:
+    """Return the bytes of SFT on one GPU; ZeRO-3 alone spreads weights over all of them."""
+    sft = study.training_of(family).sft
+    spread = gpus if sft.deepspeed == "zero3" else 1
+    logits = LOGIT * size.vocabulary * sft.micro_batch_size * sft.max_length
+    return STATE * size.parameters / spread + logits
+
+
+def grpo_memory(study: StudyConfig, family: str, size: Size, gpus: int) -> float:
+    """Return the bytes of GRPO on one GPU: of rollouts with vLLM's share, or of an update."""
+    grpo = study.training_of(family).grpo
+    share = float(str(grpo.engine_options.get(SHARE, VLLM_SHARE))) if grpo.engine == "verl" else 0
+    rollout = ADAM * size.parameters / gpus + share * CARDS[study.plan.gpu].memory
+    update = STATE * size.parameters / gpus + LOGIT * size.vocabulary * grpo.tokens_per_device
+    return max(rollout, update)
+
+
+TRAINING = {"sft": ("train_sft", sft_memory), "rl": ("train_grpo", grpo_memory)}
+
+
+def model_memory(study: StudyConfig, size: Size) -> dict[str, float]:
+    """Return the bytes of rules that run a model in bfloat16; sampled answers keep a cache."""
+    asked, model = study.evaluation, 2 * size.parameters
+    sampled = asked.math.keys() - sampled_by_vllm(study)
+    cached = asked.batch_size * (QUESTION + asked.max_new_tokens) if sampled else 0
+    alone = dict.fromkeys(("generate_answers", "extract_activations", "answer_questions"), model)
+    return alone | {"evaluate_model": model + 2 * size.cache * cached}
+
+
+def crosscoder_memory(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
+    """Return the bytes of training the largest crosscoder, and of a model next to that of three."""
+    groups = crosscoder_design.groups(family, study.crosscoder).values()
+    slots = max(max(crosscoder_slots(group, family, study.crosscoder)) for group in groups)
+    both = 2 * size.parameters + 4 * weights(study, size, len(study_design.FINAL))
+    rules = ("intervene", "measure_splice", "measure_gap", "collect_feature_cards")
+    return {"train_crosscoders": ADAM * weights(study, size, slots), **dict.fromkeys(rules, both)}
