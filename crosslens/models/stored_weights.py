@@ -27,7 +27,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in sorted({*read_json(index)["weight_map"].values()})]
     files = sorted(folder.glob(WEIGHTS))
     if not files:
-        raise InputError(f"{folder}: it has no {WEIGHTS} file. Provide a model in this format.")
+        raise InputError(f"{folder}: there is no {WEIGHTS} file. Provide a model in this format.")
     return files
 
 
