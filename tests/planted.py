@@ -14,11 +14,11 @@ import torch
 
 from crosslens.analysis.arms import Extent, with_controls
 from crosslens.analysis.causal_protocol import ArmRunner, Result, arrays_of
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.critical_samples import CELLS, HALVES, cell_of, half_of
 from crosslens.analysis.edited_answers import EditedModel
 from crosslens.analysis.edits import ZERO, Dose, Editor
 from crosslens.analysis.feature_scores import Groups, Scores, score
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.feature_sets import Choice, Counts, feature_sets
 from crosslens.analysis.outcomes import Benchmark, Run
 from crosslens.crosscoder.model import Crosscoder

@@ -11,10 +11,9 @@ everywhere  no set: one and the same on every question
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from crosslens.analysis.controls import of_size
+from crosslens.analysis.controls import PRIMARY, of_size
 from crosslens.analysis.edits import ZERO, Dose
 from crosslens.analysis.feature_scores import BASE, RL, SFT
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.config.sections import CausalProtocolConfig, EvaluationConfig
 
 Part = tuple[str, str]  # a task and a half of it: an edit is one and the same within

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+PRIMARY = "primary"  # the kind of set of the primary hypotheses, which has the most controls
 # Largest differences, in powers of ten, of a control feature from the one that it replaces.
 CALIPERS = {"rate": 0.15, "contribution": 0.3, "share": 0.3}
 FARTHEST = 2.0  # calipers that a control feature may be off at most

@@ -33,8 +33,9 @@ import numpy as np
 
 from crosslens.analysis.arms import MATCHED
 from crosslens.analysis.comparisons import Rule
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.critical_samples import HALVES
-from crosslens.analysis.feature_selection import PRIMARY, none_if_nan
+from crosslens.analysis.feature_selection import none_if_nan
 from crosslens.analysis.feature_sets import SHARED
 from crosslens.analysis.hypotheses import Hypothesis, judge
 from crosslens.analysis.outcomes import Benchmark, Run

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 
 from crosslens.analysis.context_pool import BEFORE, WEAKEST, Contexts
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.difference_lens import difference_lens
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.feature_table import alive_features
 from crosslens.analysis.heldout_reading import Reading
 from crosslens.analysis.latent_scaling import TOO_RARE

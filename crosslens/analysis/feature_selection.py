@@ -10,7 +10,6 @@ from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.feature_scores import READOUTS, RL, Scores
 
 WON = CELLS.index("won")
-PRIMARY = "primary"  # the kind of set of the primary hypotheses: `topped_up`
 # What a feature is scored by: the paper's mean difference, or contributions, on critical samples or
 # another cell; on critical samples less all others; and with SFT in the place of RL.
 KINDS = ("paper", "contribution", "contrast", "sft", "lost", "both_right", "both_wrong")

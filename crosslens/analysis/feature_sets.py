@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from crosslens.analysis.controls import Matched, Traits, matched_sets, random_sets
+from crosslens.analysis.controls import PRIMARY, Matched, Traits, matched_sets, random_sets
 from crosslens.analysis.critical_samples import CELLS, HALVES
 from crosslens.analysis.feature_scores import READOUTS, RL, Scores, splits_of
 from crosslens.analysis.feature_selection import (
-    PRIMARY,
     WON,
     consistent,
     intersection,

@@ -26,8 +26,8 @@ from crosslens.analysis.comparisons import (
     numbers,
     pair,
 )
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.edits import ZERO, Dose
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.outcomes import MEASURES, Benchmark, Run, question_effects
 from crosslens.analysis.significance import LEAST_SEEDS, Effects, holm, mcnemar, t_interval
 from crosslens.config.sections import CausalProtocolConfig

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.critical_samples import HALVES
-from crosslens.analysis.feature_selection import PRIMARY
 
 SETS = {  # a design and a kind of set of comparisons.csv, in words
     ("protocol", PRIMARY): "protocol, selected in all tasks or most consistent over tasks",

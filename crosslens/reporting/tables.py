@@ -4,7 +4,7 @@ from statistics import mean
 
 import pandas as pd
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.intervals import Z, standard_error
 from crosslens.config.study_design import FINAL
 from crosslens.io.errors import InputError
@@ -18,6 +18,14 @@ SETS = {
 CONTROLS = {"random_alive": "random alive features", "random_active": "random active features"}
 PROTOCOL = "protocol"  # besides SETS: the causal protocol's sets, and their matched controls
 PROTOCOL_NAMES = {"set": "selected on other questions", "matched": "matched controls"}
+OTHERS = {  # what a primary set is compared with, in the first seed of base and RL
+    "next_best": "next best features",
+    "sft": "SFT's features",
+    "random_direction": "random directions",
+    "steering": "steering vector",
+    "steering_in_span": "steering vector in the features' span",
+    "steering_outside_span": "steering vector outside of it",
+}
 MISSING = "–"
 NOTHING = "no set was edited on any sample"
 TITLES = {  # as the paper writes them; any other task keeps the harness's name

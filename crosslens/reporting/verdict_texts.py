@@ -7,6 +7,7 @@ from crosslens.analysis.arms import MOST
 from crosslens.analysis.controls import FARTHEST
 from crosslens.analysis.significance import LEAST_SEEDS
 from crosslens.analysis.tails import LEVEL
+from crosslens.reporting.tables import OTHERS
 
 RULE = (
     "Supported: the 95% interval of the estimate lies on the claimed side of the null.",
@@ -55,14 +56,6 @@ RULE = (
     "Several families: a verdict holds if it is the same in all of them. Otherwise the claim is "
     "undecided.",
 )
-OTHERS = {  # what a primary set is compared with, in the first seed of base and RL
-    "next_best": "next best features",
-    "sft": "SFT's features",
-    "random_direction": "random directions",
-    "steering": "steering vector",
-    "steering_in_span": "steering vector in the features' span",
-    "steering_outside_span": "steering vector outside of it",
-}
 MEASURES = {
     "net": "net change of accuracy",
     "margin": "change of the correct choice's margin in nats",

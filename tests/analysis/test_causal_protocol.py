@@ -28,9 +28,9 @@ from crosslens.analysis.arms import (
     place_of,
 )
 from crosslens.analysis.causal_protocol import ArmRunner, arrays_of, match
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.edited_answers import Size
 from crosslens.analysis.edits import ZERO, Dose, Editor
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.outcomes import read_run
 from crosslens.config.sections import CausalProtocolConfig
 from crosslens.io.records import write_arrays, write_json

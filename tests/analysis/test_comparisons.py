@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crosslens.analysis.comparisons import ALONE, Rule, clusters, compare, numbers, pair
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, UNDECIDED, Hypothesis, judge
 from crosslens.analysis.outcomes import Benchmark, Run, effect_rows
 from crosslens.analysis.significance import cluster_weights

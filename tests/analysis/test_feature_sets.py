@@ -23,11 +23,11 @@ from planted import (
 )
 
 from crosslens.analysis.arms import arms
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.critical_samples import CELLS
 from crosslens.analysis.edits import Dose
 from crosslens.analysis.evidence import feature_numbers
 from crosslens.analysis.feature_scores import Scores, splits_of
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.feature_sets import (
     Choice,
     Counts,

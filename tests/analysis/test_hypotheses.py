@@ -16,8 +16,8 @@ from crosslens.analysis.comparisons import (
     comparison_rows,
     with_q,
 )
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.edits import ZERO
-from crosslens.analysis.feature_selection import PRIMARY
 from crosslens.analysis.hypotheses import (
     NOT_SUPPORTED,
     SUPPORTED,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.reporting.feature_edits import edits_of_features
 
 DOSES = {"base": "clamp 1", "rl": "multiply 0"}

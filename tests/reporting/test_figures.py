@@ -1,5 +1,8 @@
 """Every figure of the list can be drawn from the results that it names."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pandas as pd
 import pytest
 from helpers_effects import effect_row
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.config.figure_list import DRAWINGS, FIGURES
 from crosslens.io.records import write_csv, write_json
 from crosslens.reporting.figures import DRAW, FigureData, draw
@@ -95,3 +98,15 @@ def test_a_figure_comes_with_its_source_data(name: str, results: Path) -> None:
         assert set(table["replicate"]) == {0, 1}
     if "mas" in source:
         assert table["all"].sum() == 3, "the first trio only: one feature in each model"
+
+
+def test_drawing_and_tables_do_not_wait_for_torch() -> None:
+    """Its import would double the time of 15 jobs of the mini study."""
+    code = "import sys, draw_figure, tabulate_accuracy, tabulate_interventions; "
+    code += "print('torch' in sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    path = {"PYTHONPATH": f"{root}:{root / 'scripts'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr

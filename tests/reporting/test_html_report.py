@@ -13,7 +13,7 @@ from helpers_cards import card_record
 from helpers_effects import effect_row
 
 from crosslens.analysis import gap_test
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.hypotheses import SUPPORTED, UNDECIDED
 from crosslens.analysis.splice import COLUMNS
 from crosslens.config.figure_list import FIGURES

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers_effects import effect_row
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.reporting.plotting.curves import draw_crosscoders, draw_grpo, draw_sft
 from crosslens.reporting.plotting.dynamics import draw_overlap, draw_rank_shifts, square
 from crosslens.reporting.plotting.features import draw_feature_overlap, overlap_rows

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers_effects import effect_row
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
 from crosslens.reporting.tables import (

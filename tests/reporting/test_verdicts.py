@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.analysis.hypotheses import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 from crosslens.reporting.claims import claim_of, verdicts
 from crosslens.reporting.feature_numbers import attribution, tails

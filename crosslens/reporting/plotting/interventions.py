@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from crosslens.analysis.feature_selection import PRIMARY
+from crosslens.analysis.controls import PRIMARY
 from crosslens.reporting.plotting.style import COLORS, LIGHT, draw_placeholder
-from crosslens.reporting.verdict_texts import OTHERS
+from crosslens.reporting.tables import OTHERS
 
 TARGETS = {"base": "base edited", "rl": "RL edited"}
 MEASURES = {
