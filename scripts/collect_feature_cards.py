@@ -14,7 +14,7 @@ from crosslens.analysis.feature_cards import (
     scores_by_task,
 )
 from crosslens.analysis.feature_table import rows_of
-from crosslens.analysis.heldout_reading import read_heldout
+from crosslens.analysis.heldout_reading import read_heldout_texts
 from crosslens.config.sections import ActivationsConfig
 from crosslens.crosscoder.model import Crosscoder
 from crosslens.io.records import read_json, sha256, write_json, write_jsonl
@@ -53,7 +53,10 @@ def main(
         scores_by_task(pd.read_csv(scores), selection, chosen),
         matches_by_seed(part, chosen, other_seeds),
     )
-    reading, tokenizer = read_heldout(part, models, corpus, settings), load_tokenizer(models[0])
+    reading, tokenizer = (
+        read_heldout_texts(part, models, corpus, settings),
+        load_tokenizer(models[0]),
+    )
     lenses, differences = read_heads(part, reading, models, tokenizer)
     shown = Shown(part, reading, lenses, tokenizer)
     write_jsonl(out, cards(reasons, selection, measured, shown, sha256(crosscoder)[:12]))

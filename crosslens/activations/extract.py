@@ -149,7 +149,8 @@ def extract(
 def sink_mask(
     norms: Float[np.ndarray, " activations"], sink_threshold: float
 ) -> Bool[np.ndarray, " activations"]:
-    """Return which activations are not attention sinks: norm at most `threshold` x the median."""
+    """Return which activations are not attention sinks: norm at most `sink_threshold`
+    x the median."""
     return norms <= sink_threshold * np.median(norms)
 
 

@@ -142,8 +142,7 @@ def compare(
 
 
 def reach(effects: Sequence[Effects], cluster: Int[np.ndarray, " q"]) -> float:
-    """Return the fraction of passages that may change although none did: of the seed that edits
-    the fewest, by `none_changed`."""
+    """Return `none_changed` of the passages of the seed that edits the fewest."""
     return none_changed(min(len(np.unique(cluster[e.whole[0] > 0])) for e in effects))
 
 

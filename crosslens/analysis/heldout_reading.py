@@ -104,7 +104,7 @@ def heldout_batches(
     return list(batches_of(rows, source, size))
 
 
-def read_heldout(
+def read_heldout_texts(
     crosscoder: Crosscoder, models: Sequence[Path], corpus: Path, settings: ActivationsConfig
 ) -> Reading:
     """Read all held-out texts with a crosscoder's models, as `read_texts` does.

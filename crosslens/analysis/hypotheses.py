@@ -4,7 +4,7 @@ The rule. A hypothesis claims that both the effect of a set itself and its exces
 controls reach the smallest effect of interest. It is *not supported* when the interval of either
 excludes that effect, if RL gained on the questions and at least three seeds have a set. Otherwise
 it is *supported* when RL gained, there are at least three seeds, each has a set and matched
-controls, as many that p can pass (`least_controls`), the Holm-adjusted p-value is at most alpha,
+controls, so many that p can pass (`least_controls`), the Holm-adjusted p-value is at most alpha,
 the interval of the excess lies on the claimed side of 0, and so do the effect itself and the excess
 of every seed. Else it is *undecided at this size*.
 """

@@ -77,7 +77,8 @@ def null_in_one(
     """Return overlaps of two checkpoints' lists after permuting each feature's norms among models.
 
     The permutation removes the identity of base and checkpoints. It keeps the spread of a feature's
-    norms, and the base that two lists share. Overlaps are of all pairs in each of DRAWS draws.
+    norms, and the base that two lists share. There is one overlap for each pair of checkpoints in
+    each of DRAWS permutations.
     """
     generator = torch.Generator().manual_seed(0)
     overlaps = []

@@ -26,10 +26,10 @@ def model_directory(model: str, revision: str | None) -> Path:
 
 
 def model_identity(directory: Path, revision: str | None) -> dict[str, Any]:
-    """Return what tells a model from another, without reading its weights: a job may hold GPUs.
+    """Return what identifies a model, without reading its weights, as a job may hold GPUs.
 
-    It is the commit of one of the hub, whose cache names the folder after it, or the size and the
-    time of the last change (ns) of each file of a local one.
+    For a model of the hub, this is the commit, which names its folder in the cache. For a local
+    one, it is the size and the time of the last change (ns) of each file.
     """
     if revision:
         return {"commit": directory.name}

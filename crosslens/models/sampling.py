@@ -170,7 +170,7 @@ def stop_tokens_of(path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[int
 
 
 def end_tokens(config: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return the end tokens of a model's settings of generation, its tokenizer and template."""
+    """Return the end tokens of the generation settings, the tokenizer and the chat template."""
     declared = config.eos_token_id
     declared = declared if isinstance(declared, list) else [declared]
     ends = {*declared, tokenizer.eos_token_id, *turn_end_tokens(tokenizer)}

@@ -58,7 +58,7 @@ def check_tied_head(folder: Path) -> None:
     """
     if not is_tied(folder):
         return
-    stored = read_tensors(folder, (HEAD, *EMBEDDINGS))
+    stored = tensors_ending_in(folder, (HEAD, *EMBEDDINGS))
     head = stored.pop(HEAD, None)
     if head is not None and not all(head.equal(embeddings) for embeddings in stored.values()):
         raise InputError(
@@ -67,8 +67,8 @@ def check_tied_head(folder: Path) -> None:
         )
 
 
-def read_tensors(folder: Path, ends: tuple[str, ...]) -> "dict[str, torch.Tensor]":
-    """Return the tensors whose names end so."""
+def tensors_ending_in(folder: Path, ends: tuple[str, ...]) -> "dict[str, torch.Tensor]":
+    """Return the tensors whose names end in one of `ends`."""
     from safetensors import safe_open
 
     tensors: dict[str, torch.Tensor] = {}

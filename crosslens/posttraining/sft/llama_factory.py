@@ -41,8 +41,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "LLAMAFACTORY_VERBOSITY": "WARN",
 }
-# For which processes wait for the one that tokenizes, before the first step. By default it is half
-# an hour; one process took 28 minutes for 40,000 traces of 7,000 tokens.
+# How long processes wait, before the first step, for the one that tokenizes. The default is half an
+# hour; one process took 28 minutes for 40,000 traces of 7,000 tokens.
 WAIT_SECONDS = 6 * 3600
 # A free port of this machine; by default its name, which need not resolve, would be the address.
 TORCHRUN = ("torch.distributed.run", "--standalone", "--local-addr=127.0.0.1")

@@ -23,7 +23,9 @@ from crosslens.workflow.cost_estimate.rates import (
 SHARE = "actor_rollout_ref.rollout.gpu_memory_utilization"
 FIXES = {  # what lowers the memory of a rule
     "train_sft": "Lower sft.micro_batch_size, or set sft.deepspeed: zero3 with more GPUs",
-    "train_grpo": "Lower grpo.tokens_per_device, or give resources.train_grpo.gpu more GPUs",
+    "train_grpo": "Give resources.train_grpo.gpu more GPUs, or lower grpo.tokens_per_device "
+    "(updates) and gpu_memory_utilization in grpo.engine_options (rollouts)",
+    "generate_traces": "Give resources.generate_traces.gpu more GPUs",
     "evaluate_model": "Lower evaluation.batch_size",
     "train_crosscoders": "Lower crosscoder.d_sparse",
 }  # of other rules nothing but a larger card
@@ -37,11 +39,11 @@ def gpu_memory(study: StudyConfig, gpus: Mapping[str, int]) -> dict[str, float]:
     largest = teacher_memory(study, gpus.get("generate_traces") or 1)
     for name, family in study.families.items():
         size = size_of(f"families.{name}.base", study_design.given(family)["base"], study)
-        found = model_memory(study, size) | crosscoder_memory(study, family, size)
+        memories = model_memory(study, size) | crosscoder_memory(study, family, size)
         for variant in study_design.trained(family):
             rule, memory = TRAINING[variant]
-            found[rule] = memory(study, name, size, gpus.get(rule) or 1)
-        for rule, value in found.items():
+            memories[rule] = memory(study, name, size, gpus.get(rule) or 1)
+        for rule, value in memories.items():
             largest[rule] = max(largest.get(rule, 0.0), value)
     return {rule: value for rule, value in largest.items() if gpus.get(rule)}
 
@@ -85,7 +87,8 @@ def model_memory(study: StudyConfig, size: Size) -> dict[str, float]:
 
 
 def crosscoder_memory(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
-    """Return the bytes of training the largest crosscoder, and of a model next to that of three."""
+    """Return the bytes for training the largest crosscoder, and for a model and the crosscoder of
+    three models together."""
     groups = crosscoder_design.groups(family, study.crosscoder).values()
     slots = max(max(crosscoder_slots(group, family, study.crosscoder)) for group in groups)
     both = 2 * size.parameters + 4 * weights(study, size, len(study_design.FINAL))

@@ -1,8 +1,8 @@
 """The assumptions of the estimates: speeds of GPUs, lengths of texts, bytes of a parameter.
 
-Each card reaches the fractions of its data sheet's speeds that an H200 reached in a measurement
-outside this repository: 790 TFLOP/s of bfloat16 products, 4.3 TB/s of memory. All other numbers
-are assumed.
+Each card is assumed to reach the fractions of its data sheet's speeds that an H200 reached in a
+measurement outside this repository: 790 TFLOP/s of bfloat16 products, 4.3 TB/s of memory. All other
+numbers are assumed.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,8 @@ MATH = {"math500": 500, "aime24": 30, "aime25": 30}  # problems
 OTHER_MATH = 1000  # problems of any other set
 BRANCH = 10  # tokens of a choice behind the prompt that it shares
 ROW = 11  # bytes in addition to a row's activations: token, position, sequence, mask
-STATE = 16  # bytes per parameter of SFT and GRPO: bfloat16 weight and gradient, and ADAM's
+STATE = 16  # bytes per parameter of SFT (bfloat16 weight and gradient, and ADAM's) and of GRPO
+# (float32 gradient, and ADAM's)
 LOGIT = 14  # bytes per logit in training: bfloat16, float32 twice, and the gradient
 VLLM_SHARE = 0.5  # of a GPU in rollouts, where verl's own key does not say it
 ADAM = 12  # bytes per parameter in training: the weight and two moments, in float32
@@ -61,8 +62,8 @@ def assumptions(card: Card) -> str:
     """Return the assumptions in words."""
     return f"""\
 An {card.name}: {card.flops / 1e12:.0f} TFLOP/s in bfloat16 and {card.bandwidth / 1e12:.1f} TB/s.
-These are the fractions of its data sheet's speeds that an H200 reached in a measurement outside
-this repository. All other numbers are assumed.
+The card is assumed to reach the fractions of its data sheet's speeds that an H200 reached in a
+measurement outside this repository. All other numbers are assumed, too.
 Extraction reaches {EXTRACTING:.0%} of the products, training {TRAINING:.0%}, sampling
 {SAMPLING:.0%}. A crosscoder step takes 5 matrix products a model and 28 bytes of memory traffic a
 parameter. In a GPU's memory, training takes {STATE} bytes per parameter and {LOGIT} per
