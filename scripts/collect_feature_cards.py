@@ -53,10 +53,8 @@ def main(
         scores_by_task(pd.read_csv(scores), selection, chosen),
         matches_by_seed(part, chosen, other_seeds),
     )
-    reading, tokenizer = (
-        read_heldout_texts(part, models, corpus, settings),
-        load_tokenizer(models[0]),
-    )
+    reading = read_heldout_texts(part, models, corpus, settings)
+    tokenizer = load_tokenizer(models[0])
     lenses, differences = read_heads(part, reading, models, tokenizer)
     shown = Shown(part, reading, lenses, tokenizer)
     write_jsonl(out, cards(reasons, selection, measured, shown, sha256(crosscoder)[:12]))
