@@ -80,7 +80,7 @@ def judge(
     `runs` are those of each target, one per seed. `topk` are runs with BatchTopK, which decide
     nothing.
     """
-    gaps = gains(benchmark)
+    gaps = {name: gain(benchmark, h) for name, h in hypotheses.items()}
     effects, excesses = (
         {
             name: compare(
@@ -104,7 +104,7 @@ def judge(
     needed = least_controls(rule.alpha, len(hypotheses))
     judged = {}
     for name, h in hypotheses.items():
-        own, gap = runs.get(h.target, ()), gaps[h.questions]
+        own, gap = runs.get(h.target, ()), gaps[name]
         effect, excess = effects[name], excesses[name]
         counts = {"seeds": len(own), "needed": needed}
         judged[name] = (
@@ -143,14 +143,17 @@ def least_controls(alpha: float, hypotheses: int) -> int:
     return math.ceil(round(hypotheses / alpha, 6)) - 1
 
 
-def gains(benchmark: Benchmark) -> dict[str, float]:
-    """Return what RL gained over base on each group of questions, in points; NaN without any."""
-    return {
-        group: 100 * (benchmark.accuracy("rl", chosen) - benchmark.accuracy("base", chosen))
-        if chosen.any()
-        else np.nan
-        for group, chosen in benchmark.groups().items()
-    }
+def gain(benchmark: Benchmark, hypothesis: Hypothesis) -> float:
+    """Return what RL gained over base on a hypothesis's questions, in points; NaN without any.
+
+    These are the critical samples alone if its measure is about them.
+    """
+    chosen = benchmark.groups()[hypothesis.questions]
+    if hypothesis.measure == "critical":
+        chosen = chosen & benchmark.critical
+    if not chosen.any():
+        return np.nan
+    return 100 * (benchmark.accuracy("rl", chosen) - benchmark.accuracy("base", chosen))
 
 
 def evidence(
@@ -190,7 +193,7 @@ def evidence(
         "excess": total["excess"],
         "interval": [low, high],
         "seed_interval": [seed_low, seed_high],
-        "detectable": float(POWER * np.nanstd(excess.draws)),
+        "detectable": max(float(POWER * np.nanstd(excess.draws)), excess.reach),
     }
 
 
@@ -321,7 +324,9 @@ def refuted(
         tested["excess over controls"] = excess
     smallest = rule.smallest * gap if hypothesis.measure in POINTS else 0.0
     for name, compared in tested.items():
-        if compared is None or len(compared.values) < LEAST_SEEDS or not gap > 0:
+        if compared is None or not gap > 0:
+            continue
+        if np.isfinite(compared.per_seed()).sum() < LEAST_SEEDS:
             continue
         low, high = sorted(hypothesis.sign * bound for bound in compared.interval())
         if high > low and (high < smallest or (high <= 0 and not smallest)):

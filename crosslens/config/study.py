@@ -114,6 +114,7 @@ class StudyConfig(Section):
             where = f"families.{family}.overrides."
             try:
                 check_training(self, where, self.training_of(family))
+                check_batches(self, family)
             except ValidationError as error:
                 schema = TrainingSettings.model_json_schema()
                 fault = first_fault(error, self.training_settings(family), schema)
@@ -240,20 +241,23 @@ def check_training(study: StudyConfig, where: str, settings: TrainingSettings) -
             f"{gpus(study, 'train_grpo')}. Lower resources.train_grpo.gpu, or set grpo.engine: "
             "verl."
         )
-    check_batches(study, where, settings)
 
 
-def check_batches(study: StudyConfig, where: str, settings: TrainingSettings) -> None:
-    """Raise InputError for a batch that the GPUs of its job cannot share equally."""
+def check_batches(study: StudyConfig, family: str) -> None:
+    """Raise InputError for a batch of a trained family that its job's GPUs cannot share equally."""
+    settings, paradigms = study.training_of(family), trained(study.families[family])
+    own = study.families[family].overrides
     sft, grpo = settings.sft, settings.grpo
     devices = max(1, gpus(study, "train_sft"))
-    if sft.batch_size % (sft.micro_batch_size * devices):
+    if "sft" in paradigms and sft.batch_size % (sft.micro_batch_size * devices):
+        where = f"families.{family}.overrides." if own.sft else ""
         raise InputError(
             f"{where}sft.batch_size: {sft.batch_size} is not a multiple of sft.micro_batch_size: "
             f"{sft.micro_batch_size} times resources.train_sft.gpu: {devices}. Change one of them."
         )
     devices = gpus(study, "train_grpo") if grpo.device == "cuda" else 1
-    if grpo.mini_batch_size * grpo.rollouts % devices:
+    if "rl" in paradigms and grpo.mini_batch_size * grpo.rollouts % devices:
+        where = f"families.{family}.overrides." if own.grpo else ""
         raise InputError(
             f"{where}grpo.mini_batch_size: {grpo.mini_batch_size} times grpo.rollouts: "
             f"{grpo.rollouts} is not a multiple of resources.train_grpo.gpu: {devices}. Change one "

@@ -29,11 +29,11 @@ def model_identity(directory: Path, revision: str | None) -> dict[str, Any]:
     """Return what identifies a model, without reading its weights, as a job may hold GPUs.
 
     For a model of the hub, this is the commit, which names its folder in the cache. For a local
-    one, it is the size and the time of the last change (ns) of each file.
+    one, it is the size and the time of the last change (ns) of each file that a model consists of.
     """
     if revision:
         return {"commit": directory.name}
-    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    files = sorted(path for pattern in MODEL_FILES for path in directory.glob(pattern))
     stats = {path.relative_to(directory).as_posix(): path.stat() for path in files}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 

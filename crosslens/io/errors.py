@@ -21,7 +21,7 @@ def lock_refusal(error: BaseException) -> str | None:
         return None
     if number == errno.EAGAIN:
         return "another process holds a lock on this file. End that process and run again."
-    return (
-        f"the file system refuses locks ({os.strerror(number)}). Set the environment variable "
-        "HDF5_USE_FILE_LOCKING=FALSE, or use another file system, and run again."
-    )
+    remedy = "Use another file system"
+    if LOCK_TEXT in str(error):
+        remedy = "Set the environment variable HDF5_USE_FILE_LOCKING=FALSE, or use another one"
+    return f"the file system refuses locks ({os.strerror(number)}). {remedy}, and run again."

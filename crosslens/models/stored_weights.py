@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from crosslens.config.model_compatibility import WEIGHTS
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json
+from crosslens.models.loading import load_config
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +47,11 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def is_tied(folder: Path) -> bool:
-    """Return whether config.json ties the head to the embeddings, so that it need not be stored."""
-    return bool(read_json(folder / "config.json").get("tie_word_embeddings"))
+    """Return whether the head is tied to the embeddings, so that it need not be stored.
+
+    By config.json or, if it does not say so, by the architecture's default.
+    """
+    return bool(load_config(folder).tie_word_embeddings)
 
 
 def check_tied_head(folder: Path) -> None:

@@ -23,9 +23,10 @@ from crosslens.analysis.hypotheses import (
     SUPPORTED,
     UNDECIDED,
     Hypothesis,
-    gains,
+    gain,
     judge,
     least_controls,
+    refuted,
     verdict,
 )
 from crosslens.analysis.outcomes import effect_numbers
@@ -111,7 +112,7 @@ def test_holm_counts_all_primary_hypotheses() -> None:
     assert found["a"]["p"] == 0.05 and found["a"]["p_holm"] == 0.1
     assert found["a"]["verdict"] == UNDECIDED
     assert found["a"]["reason"] == "19 valid control sets, fewer than the 39 needed"
-    assert found["a"]["rl_gain"] == gains(benchmark)["held_out"] > 0
+    assert found["a"]["rl_gain"] == gain(benchmark, AMPLIFYING) > 0
     assert found["a"]["per_seed"][0]["n_features"] == {"all": 3, "A": 3, "B": 3}
     assert found["tasks"]["n_questions"] == 3 * found["a"]["n_questions"]
 
@@ -244,3 +245,21 @@ def test_every_comparison_has_an_adjusted_p_value() -> None:
     margin = next(r for r in rows if (r["questions"], r["measure"]) == ("tasks", "margin"))
     assert margin["excess"] == pytest.approx(margin["value"] - margin["control_mean"])
     assert margin["low"] < margin["excess"] < margin["high"] and margin["controls"] == CONTROLS
+
+
+def test_seeds_without_a_value_refute_nothing() -> None:
+    """Two sets of three change no answer on which the models differ: directedness has no value."""
+    values = [np.array([-0.5, 0.0]), np.array([np.nan, 0.0]), np.array([np.nan, 0.0])]
+    few = Compared(values, np.linspace(-0.53, -0.47, 200))
+    claim = AMPLIFYING._replace(measure="directedness")
+    rule = RULE._replace(alpha=1.0)
+    assert refuted(claim, few, None, 10.0, rule) == ""
+    enough = Compared([values[0]] * 3, few.draws)
+    assert "excludes the claimed direction" in refuted(claim, enough, None, 10.0, rule)
+
+
+def test_critical_samples_have_a_gain_of_their_own() -> None:
+    """RL answers all of them correctly and base none, whatever it gains on the other questions."""
+    _, benchmark = primary_runs(seeds_of(make_world("cause", seed=0)), CONTROLS)
+    assert gain(benchmark, AMPLIFYING._replace(measure="critical")) == 100.0
+    assert 0 < gain(benchmark, AMPLIFYING) < 100

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HELD = "another process holds a lock on this file. End that process and run again."
 REFUSED = (
     "the file system refuses locks (No locks available). Set the environment variable "
-    "HDF5_USE_FILE_LOCKING=FALSE, or use another file system, and run again."
+    "HDF5_USE_FILE_LOCKING=FALSE, or use another one, and run again."
 )
 # The kernel answers flock (73 on x86-64) with an error, as a file system without locks does.
 WITHOUT_LOCKS = """
@@ -50,6 +50,12 @@ with job_context(path.with_name("log")):
     else:
         open_hdf5(path)
 """
+
+
+@pytest.fixture(autouse=True)
+def locking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let HDF5 lock files, whatever the shell says."""
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
 
 
 def written(path: Path) -> Path:
@@ -97,5 +103,7 @@ def test_each_way_to_refuse_a_lock_is_told_from_other_errors(number: int) -> Non
     refused = OSError(number, f"unable to lock file, errno = {number}")
     assert "the file system refuses locks" in lock_refusal(refused)
     assert lock_refusal(OSError(errno.EAGAIN, "unable to lock file, errno = 11")) == HELD
+    assert "HDF5" in lock_refusal(refused)
+    assert "HDF5" not in lock_refusal(OSError(errno.ENOLCK, "flock of another file"))
     for other in (OSError(errno.EAGAIN, "a pipe"), OSError(errno.EIO, "x"), ValueError("x")):
         assert lock_refusal(other) is None

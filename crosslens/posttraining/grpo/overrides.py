@@ -45,7 +45,6 @@ CPU_OVERRIDES = {
     "actor_rollout_ref.rollout.dtype": "float32",
     "+ray_kwargs.ray_init.num_gpus": 1,
     "ray_kwargs.ray_init.num_cpus": 8,
-    "+ray_kwargs.ray_init.include_dashboard": False,
     "reward.num_workers": 0,  # the manager rewards
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
 }
@@ -86,6 +85,7 @@ def verl_overrides(
         | actor_overrides(settings, seed)
         | trainer_overrides(settings, out, save_every, gpus)
         | resume_overrides(resume)
+        | {"+ray_kwargs.ray_init.include_dashboard": False}
         | (cuda_overrides(gpus) if settings.device == "cuda" else cpu_overrides(settings))
         | settings.engine_options
     )

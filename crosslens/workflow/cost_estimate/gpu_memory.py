@@ -39,7 +39,7 @@ def gpu_memory(study: StudyConfig, gpus: Mapping[str, int]) -> dict[str, float]:
     largest = teacher_memory(study, gpus.get("generate_traces") or 1)
     for name, family in study.families.items():
         size = size_of(f"families.{name}.base", study_design.given(family)["base"], study)
-        memories = model_memory(study, size) | crosscoder_memory(study, family, size)
+        memories = model_memory(study, size, gpus) | crosscoder_memory(study, family, size)
         for variant in study_design.trained(family):
             rule, memory = TRAINING[variant]
             memories[rule] = memory(study, name, size, gpus.get(rule) or 1)
@@ -58,11 +58,12 @@ def teacher_memory(study: StudyConfig, gpus: int) -> dict[str, float]:
 
 
 def sft_memory(study: StudyConfig, family: str, size: Size, gpus: int) -> float:
-    """Return the bytes of SFT on one GPU; ZeRO-3 alone spreads weights over all of them."""
+    """Return the bytes of SFT on one GPU. ZeRO-3 spreads all state over GPUs, ZeRO-2 all but the
+    weights in bfloat16."""
     sft = study.training_of(family).sft
-    spread = gpus if sft.deepspeed == "zero3" else 1
-    logits = LOGIT * size.vocabulary * sft.micro_batch_size * sft.max_length
-    return STATE * size.parameters / spread + logits
+    whole = {"zero3": 0, "zero2": 2}.get(sft.deepspeed, STATE)
+    state = (whole + (STATE - whole) / gpus) * size.parameters
+    return state + LOGIT * size.vocabulary * sft.micro_batch_size * sft.max_length
 
 
 def grpo_memory(study: StudyConfig, family: str, size: Size, gpus: int) -> float:
@@ -77,13 +78,22 @@ def grpo_memory(study: StudyConfig, family: str, size: Size, gpus: int) -> float
 TRAINING = {"sft": ("train_sft", sft_memory), "rl": ("train_grpo", grpo_memory)}
 
 
-def model_memory(study: StudyConfig, size: Size) -> dict[str, float]:
-    """Return the bytes of rules that run a model in bfloat16; sampled answers keep a cache."""
+def model_memory(study: StudyConfig, size: Size, gpus: Mapping[str, int]) -> dict[str, float]:
+    """Return the bytes of rules that run a model in bfloat16.
+
+    Sampled answers keep a cache, vLLM splits a model over its GPUs, and cards need the lower halves
+    of three models.
+    """
     asked, model = study.evaluation, 2 * size.parameters
     sampled = asked.math.keys() - sampled_by_vllm(study)
     cached = asked.batch_size * (QUESTION + asked.max_new_tokens) if sampled else 0
-    alone = dict.fromkeys(("generate_answers", "extract_activations", "answer_questions"), model)
-    return alone | {"evaluate_model": model + 2 * size.cache * cached}
+    return {
+        "generate_answers": model / (gpus.get("generate_answers") or 1),
+        "extract_activations": model,
+        "answer_questions": model,
+        "collect_feature_cards": len(study_design.FINAL) * model / 2,
+        "evaluate_model": model + 2 * size.cache * cached,
+    }
 
 
 def crosscoder_memory(study: StudyConfig, family: FamilyConfig, size: Size) -> dict[str, float]:
@@ -92,5 +102,5 @@ def crosscoder_memory(study: StudyConfig, family: FamilyConfig, size: Size) -> d
     groups = crosscoder_design.groups(family, study.crosscoder).values()
     slots = max(max(crosscoder_slots(group, family, study.crosscoder)) for group in groups)
     both = 2 * size.parameters + 4 * weights(study, size, len(study_design.FINAL))
-    rules = ("intervene", "measure_splice", "measure_gap", "collect_feature_cards")
+    rules = ("intervene", "measure_splice", "measure_gap")
     return {"train_crosscoders": ADAM * weights(study, size, slots), **dict.fromkeys(rules, both)}
