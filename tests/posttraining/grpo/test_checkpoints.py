@@ -87,7 +87,9 @@ def test_a_tied_head_may_be_stored_by_one_of_the_two(
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "rl-1")
     expected = load_file(saved / WEIGHTS)["model.embed_tokens.weight"]
     assert model.lm_head.weight.equal(expected)
-    write_json(base / "config.json", read_json(base / "config.json") | {"tie_word_embeddings": 0})
+    write_json(
+        base / "config.json", read_json(base / "config.json") | {"tie_word_embeddings": False}
+    )
     with pytest.raises(InputError, match=r"base model differ in tensor lm_head\.weight"):
         export_checkpoint(saved, base, tmp_path / "rl-2")
 
