@@ -57,4 +57,6 @@ def test_grpo(number: int, family: str) -> None:
     assert stated == [round(state, 1), tokens, round(logits), round(kept, 1), total]
     assert total < 80
     assert row("GRPO", "bfloat16 weights")[number] == round(2 * size.parameters / 1e9, 1)
+    share, held = row("GRPO", "**rollouts**")[number], 12 * size.parameters / 8 / 1e9
+    assert row("GRPO", "vLLM, with weights")[number] == round(80 * share + held)
     assert row("GRPO", "cache of a token")[number] == round(2 * size.cache / 1e3)
