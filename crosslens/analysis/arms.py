@@ -207,11 +207,11 @@ def paper_arms(
     """List the paper's sets, and for each random ones of its size."""
     everywhere = [*tasks, *held_out]
     sets = {kind: dict.fromkeys(everywhere, chosen[kind]) for kind in ("intersection", "majority")}
-    sets["per_task"] = {task: found["selected"] for task, found in chosen["tasks"].items()}
+    sets["per_task"] = {task: entry["selected"] for task, entry in chosen["tasks"].items()}
     for kind, by_task in sets.items():
         yield Arm("paper", kind, SELECTED, dose, 0, by_task)
         for name, draws in chosen["controls"].items() if controls else ():
             drawn = {task: of_size(draws, len(own)) for task, own in by_task.items() if own}
             for i in range(max(map(len, drawn.values()), default=0)):
-                some = {task: found[i] for task, found in drawn.items() if i < len(found)}
+                some = {task: own[i] for task, own in drawn.items() if i < len(own)}
                 yield Arm("paper", kind, name, dose, i, some)

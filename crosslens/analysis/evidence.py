@@ -58,7 +58,7 @@ def collect_evidence(
     the contents of features.json, `rows` those of comparisons.csv.
     """
     doses_of = primary_doses((h.target, h.dose) for h in hypotheses.values())
-    found = {
+    content = {
         "questions": question_numbers(benchmark),
         "features": [feature_numbers(chosen) for chosen in seeds],
         "alpha": rule.alpha,
@@ -68,7 +68,7 @@ def collect_evidence(
         "doses": doses(rows),
         "comparisons": comparisons(rows, doses_of),
     }
-    return without_nan(found)
+    return without_nan(content)
 
 
 def primary_doses(hypotheses: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -76,8 +76,8 @@ def primary_doses(hypotheses: Iterable[tuple[str, str]]) -> dict[str, str]:
 
     SFT, a control, is edited as RL is.
     """
-    found = dict(hypotheses)
-    return found | ({"sft": found["rl"]} if "rl" in found else {})
+    doses_of = dict(hypotheses)
+    return doses_of | ({"sft": doses_of["rl"]} if "rl" in doses_of else {})
 
 
 def question_numbers(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
@@ -133,16 +133,16 @@ def worst_matching(splits: Mapping[str, Any]) -> dict[str, Any]:
 
 def overlap_numbers(seeds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the mean overlap of two tasks for each cell, by seed; None where sets are empty."""
-    found = {}
+    overlaps = {}
     for cell in seeds[0]["cells"]:
         entries = [seed["cells"][cell] for seed in seeds]
         pairs = [entry["overlap"] for entry in entries]
-        found[cell] = {
+        overlaps[cell] = {
             "share": [mean_of(pair["share"] for pair in some) for some in pairs],
             "chance": [mean_of(pair["chance"] for pair in some) for some in pairs],
             "features": [float(np.mean(list(entry["sizes"].values()))) for entry in entries],
         }
-    return found
+    return overlaps
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:
@@ -170,13 +170,13 @@ def comparisons(
     """Return the primary sets against all they are compared with. `primary` has each target's
     dose."""
     kept = ("design", "features", "against", "questions", "measure")
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_target: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["measure"] in SHOWN and row["dose"] == primary.get(row["target"]):
-            found.setdefault(row["target"], []).append(
+            by_target.setdefault(row["target"], []).append(
                 {k: row[k] for k in kept} | comparison_numbers(row)
             )
-    return found
+    return by_target
 
 
 def comparison_numbers(row: Mapping[str, Any]) -> dict[str, Any]:

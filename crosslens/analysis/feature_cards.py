@@ -226,8 +226,8 @@ def read_heads(
     for i, (name, path) in enumerate(zip(crosscoder.models, models, strict=True)):
         network = load_network(path, AutoModelForCausalLM)
         lenses[name] = logit_lens(network, directions[i])
-        found = difference_lens(network, means, i, reading.sources, tokenizer)
-        rows += [{"model": name, **row} for row in found]
+        lens = difference_lens(network, means, i, reading.sources, tokenizer)
+        rows += [{"model": name, **row} for row in lens]
         del network
     return lenses, rows
 

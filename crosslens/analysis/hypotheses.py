@@ -249,11 +249,11 @@ def other_runs(
 ) -> dict[str, Any] | None:
     """Return what other runs, or other comparisons, say of a hypothesis; None if nothing."""
     where, which = hypothesis.questions, arms_of(hypothesis)
-    found = compare(runs, benchmark, where, hypothesis.measure, rule, against=against, **which)
-    if found is None:
+    compared = compare(runs, benchmark, where, hypothesis.measure, rule, against=against, **which)
+    if compared is None:
         return None
     kept = ("value", "control_mean", "controls", "excess", "low", "high", "seeds", "compared")
-    total = numbers(found)
+    total = numbers(compared)
     return {name: total[name] for name in kept}
 
 
