@@ -1,16 +1,19 @@
 """Packing, shuffling and cutting of the corpus."""
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from real_material import FAMILIES, real, written_prompt
 from tiny_models import BOS, EOS, FIRST, LETTERS, letter_tokenizer
 
 from crosslens.data.corpus import (
     HELDOUT,
     build_corpus,
+    distinct,
     distinct_training_sequences,
     document,
     pack,
@@ -18,8 +21,9 @@ from crosslens.data.corpus import (
     text_of,
     write_corpus,
 )
-from crosslens.data.datasets import rows
+from crosslens.data.datasets import rows, shuffled_rows
 from crosslens.io.errors import InputError
+from crosslens.models.tokenizer import load_tokenizer
 
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 
@@ -173,3 +177,38 @@ def test_too_few_sequences_for_the_shards(sources, tmp_path):
     with pytest.raises(InputError, match="80 sequences, 78 of them held out, do not fill 3"):
         write_corpus(build(sources), tmp_path / "c.h5", heldout_rows=78, shards=3)
     assert not (tmp_path / "c.h5").exists()
+
+
+def written(family: str, row: dict) -> str:
+    """Return a row of the real sources as a document, by the family's published template."""
+    _, _, after, start, _, end = FAMILIES[family]
+    if "text" in row:
+        return (start or "") + row["text"] + end
+    message, answer = (turn["value"] for turn in row["conversations"])
+    return written_prompt(family, message) + answer.strip() + after.removesuffix(end) + end
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_corpus_of_the_real_sources_reads_as_they_do(family: str, tmp_path: Path) -> None:
+    """Both sources whole and in order, without a second start or end, and without think blocks."""
+    tokenizer = load_tokenizer(real(f"tokenizers/{family}"))
+    sources = {
+        "reasoning": [real("corpora/champ_traces.jsonl")],
+        "general": [real("corpora/brown.jsonl")],
+    }
+    sizes = {"tokens": 16384, "heldout_tokens": 4096, "sequence_length": 256}
+    corpus = build_corpus(sources, tokenizer, **sizes, seed=0)
+    assert corpus.rows.shape == (64 + 16, 256)
+    assert np.bincount(corpus.source[:16]).tolist() == [8, 8]
+    assert np.bincount(corpus.source[16:]).tolist() == [32, 32]
+    assert corpus.skipped == {"reasoning": 0, "general": 0}
+    for number, (name, files) in enumerate(sources.items()):
+        packed = pack(shuffled_rows(files, 0), tokenizer, count=40, sequence_length=256, name=name)
+        assert distinct(packed.rows) == distinct(corpus.rows[corpus.source == number])
+        documents = [written(family, row) for row in islice(shuffled_rows(files, 0), 60)]
+        text = tokenizer.decode(packed.rows.ravel(), clean_up_tokenization_spaces=False)
+        assert len(text) > 20_000
+        assert "".join(documents).startswith(text.removesuffix("\ufffd"))
+        assert "think>" not in text
+        start, starts = FAMILIES[family].start, packed.rows.ravel() == tokenizer.bos_token_id
+        assert starts.any() == (start is not None) and not (starts[1:] & starts[:-1]).any()
