@@ -1,5 +1,6 @@
 """Each check of `snakemake doctor`: what it finds on a sound machine, and what on a faulty one."""
 
+import getpass
 import json
 import os
 import platform
@@ -246,6 +247,30 @@ def test_rules_that_no_node_can_run() -> None:
     small = [node._replace(cpus=48), node._replace(gpus=4)]  # each lacks something else
     (found,) = cluster.unfit({"train_sft": REQUESTS["train_sft"]}, defaults, small)
     assert found.subject == "SLURM train_sft" and "no node has all of" in found.text
+
+
+@pytest.mark.parametrize(
+    ("limits", "least"),
+    [("50\n", 50), ("100\n20\n\n", 20), ("64\n", None), ("\n", None), ("", None)],
+    ids=["lower", "one of two lower", "as many", "none", "no association"],
+)
+def test_the_jobs_of_the_profile_and_a_users_limit(monkeypatch, tmp_path, limits, least) -> None:
+    """SLURM's programs print what they would on a cluster of eight GPUs a node."""
+    printed = {"sinfo": "1-00:00:00|128|2000000|gpu:h100:8\n", "sacctmgr": limits}
+    for name, text in printed.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        lines = ("#!/bin/sh", f'echo "$@" > {tmp_path}/{name}.asked', f"cat {tmp_path}/{name}.txt")
+        (tmp_path / name).write_text("\n".join(lines))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    fits, *found = cluster.slurm_limits(REQUESTS, ROOT)
+    assert fits.status == "ok"
+    asked = (tmp_path / "sacctmgr.asked").read_text().split()
+    assert {f"user={getpass.getuser()}", "format=MaxSubmitJobs"} <= {*asked}
+    told = f"the profile submits 64 jobs at once, but your limit is {least}. Lower jobs in "
+    assert [(f.status, f.text) for f in found] == (
+        [("warning", f"{told}{cluster.PROFILE}.")] if least else []
+    )
 
 
 @pytest.fixture(scope="module")
