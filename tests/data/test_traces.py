@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from tiny_models import tiny_model, tiny_problems, tiny_traces
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from crosslens.config.sections import TracesConfig
 from crosslens.data import teacher, traces
@@ -16,6 +16,7 @@ from crosslens.data.hub import model_identity
 from crosslens.io.errors import InputError
 from crosslens.io.records import read_json, read_jsonl, write_jsonl
 from crosslens.io.row_journal import RowJournal
+from crosslens.models import loading
 from crosslens.models.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,6 +90,21 @@ def generate(script, model: Path, tmp_path: Path):
         return read_jsonl(tmp_path / name)
 
     return run
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float32), ("cuda", torch.bfloat16)])
+def test_a_teacher_takes_half_the_memory_on_a_gpu(model: Path, monkeypatch, device, dtype) -> None:
+    """As transformers has loaded it, when it is moved to the device, which may be missing here."""
+    moved = []
+
+    def to(network: PreTrainedModel, where: str) -> PreTrainedModel:
+        moved.append((where, {weight.dtype for weight in network.parameters()}))
+        return network
+
+    monkeypatch.setattr(loading, "best_device", lambda: device)
+    monkeypatch.setattr(PreTrainedModel, "to", to)
+    teacher.sampler(model, backend="transformers", temperature=1.0, max_new_tokens=1)
+    assert moved == [(device, {dtype})]
 
 
 def test_seed_decides_the_traces(generate, tmp_path: Path) -> None:
