@@ -176,3 +176,13 @@ def declare_another_end(path: Path) -> Path:
         known = {key: value for key, value in changes.items() if key in content}
         (path / name).write_text(json.dumps(content | known))
     return path
+
+
+def add_extra_token(path: Path, token: str) -> Path:
+    """Add a special token to a model's tokenizer, in a list, as transformers 5 writes it."""
+    tokenizer = load_tokenizer(path)
+    tokenizer.add_special_tokens({"extra_special_tokens": [token]})
+    tokenizer.save_pretrained(path)
+    stated = json.loads((path / "tokenizer_config.json").read_text())["extra_special_tokens"]
+    assert stated == [token]
+    return path

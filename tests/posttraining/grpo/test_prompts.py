@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from tiny_models import CONFIGS, tiny_model, tiny_problems
+from tiny_models import CONFIGS, add_extra_token, tiny_model, tiny_problems
 from tokenizers import Tokenizer
 from verl.utils import hf_tokenizer
 from verl.utils.dataset.rl_dataset import RLHFDataset
@@ -68,6 +68,19 @@ def test_verl_tokenizes_like_tokenizer_json(tmp_path: Path, architecture: str) -
         == ids
     )
     assert (read.eos_token, read.pad_token) == ("<|endoftext|>", "<|pad|>")
+
+
+def test_a_list_of_extra_special_tokens_is_read(tmp_path: Path) -> None:
+    """Transformers 4 ended in an ImportError about protobuf."""
+    model = add_extra_token(tiny_model(tmp_path / "model"), "<extra>")
+    tokenizer = copy_tokenizer(model, tmp_path / "tokenizer")
+    texts = ("what is 1 plus 2 ?", "<extra> what is 1 plus 2 ?")
+    prompts = [[{"role": "user", "content": text}] for text in texts]
+    plain, longer = prompt_lengths(prompts, tokenizer)
+    assert longer == plain + 1
+    read = hf_tokenizer(str(tokenizer))
+    (extra,) = read.encode("<extra>", add_special_tokens=False)
+    assert read(texts[1])["input_ids"] == [extra, *read(texts[0])["input_ids"]]
 
 
 def test_tokenizer_that_transformers_replaces_is_refused(tmp_path: Path) -> None:

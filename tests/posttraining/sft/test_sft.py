@@ -15,7 +15,7 @@ import torch
 from conftest import TRACES
 from safetensors.torch import load_file
 from sft_runs import SETTINGS, Run, arguments, on_two_cpus, train_sft
-from tiny_models import tiny_model, tiny_traces
+from tiny_models import add_extra_token, tiny_model, tiny_traces
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crosslens.data.traces import DATASET, sft_rows
@@ -128,6 +128,21 @@ def test_templates_agree(base: Path, data: Path, tmp_path: Path) -> None:
     entrypoint.check_template(
         AutoTokenizer.from_pretrained(base), module["tokenizer"], template, messages
     )
+
+
+def test_a_list_of_extra_special_tokens_is_read(data: Path, tmp_path: Path) -> None:
+    """Transformers 4 ended in an ImportError about protobuf."""
+    model = add_extra_token(tiny_model(tmp_path / "model"), "<extra>")
+    _, module, template = parsed(settings_of(model, data, tmp_path / "run"))
+    tokenizer, plain = module["tokenizer"], sft_rows(tiny_traces(1))[0]["messages"]
+    (extra,) = tokenizer.encode("<extra>", add_special_tokens=False)
+    entrypoint.check_template(AutoTokenizer.from_pretrained(model), tokenizer, template, plain)
+    user, assistant = plain
+    prompt, _ = template.encode_oneturn(
+        tokenizer, [user | {"content": f"<extra> {user['content']}"}, assistant]
+    )
+    expected, _ = template.encode_oneturn(tokenizer, plain)
+    assert prompt == [extra, *expected]
 
 
 def test_different_template_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
