@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONVERTED = "refs/convert/parquet"  # the branch of the hub's own conversions; here, the commit
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -40,7 +42,7 @@ class Hub(BaseHTTPRequestHandler):
         folder = self.root / repository
         if repository.endswith("/gated") and not self.headers.get("Authorization"):
             self.refuse(401, "GatedRepo")
-        elif revision != COMMIT:
+        elif unquote(revision) not in (COMMIT, CONVERTED):
             self.refuse(404, "RevisionNotFound")
         else:
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_hub import COMMIT, make_repositories, serve
+from local_hub import COMMIT, CONVERTED, make_repositories, serve
 
 from crosslens.data.hub import check_disk, model_identity
 from crosslens.io.errors import InputError
@@ -64,6 +64,17 @@ def test_a_data_set_comes_from_a_mirror_and_then_from_the_cache(tmp_path, addres
     nowhere = "http://127.0.0.1:9"
     again = ask(DATA, tmp_path, nowhere, HF_HUB_OFFLINE="1")
     assert json.loads(again.stdout) == expected, again.stderr
+
+
+def test_a_revision_may_have_slashes(tmp_path, address) -> None:
+    """It is found by its name in the cache, too."""
+    program = RECORD.replace("REVISION", repr(CONVERTED))
+    record = json.loads(ask(program, tmp_path, address).stdout)
+    assert (record["revision"], record["commit"]) == (CONVERTED, COMMIT)
+    assert list(record["files"]) == ["data/train-0.parquet", "data/train-1.parquet"]
+    program = DATA.replace("revision=REVISION", f"revision={CONVERTED!r}")
+    cached = ask(program, tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert [row["problem"] for row in json.loads(cached.stdout)] == ["p0", "p1"]
 
 
 def test_a_model_comes_without_its_second_copy(tmp_path, address) -> None:
