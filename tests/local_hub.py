@@ -25,6 +25,11 @@ class Hub(BaseHTTPRequestHandler):
         parts = self.path.strip("/").split("/")
         if parts == [""]:
             self.reply(b"", {})
+        elif parts[0] == "xet":
+            told = {"Cas-Url": self.address, "Access-Token": "any", "Token-Expiration": str(10**10)}
+            self.reply(b"", {f"X-Xet-{name}": value for name, value in told.items()})
+        elif parts[0] in ("v1", "v2"):  # where clients then ask for a file's parts
+            self.refuse(404, "EntryNotFound")
         elif parts[-1] == "auth-check":
             self.refuse(403, "GatedRepo")
         elif parts[0] == "api" and len(parts) < 6:  # of no repository
@@ -62,7 +67,15 @@ class Hub(BaseHTTPRequestHandler):
         """Send a file, with the headers that a cache needs."""
         content = file.read_bytes()
         tag = f'"{hashlib.sha256(content).hexdigest()}"'
-        self.reply(content, {"X-Repo-Commit": COMMIT, "ETag": tag})
+        headers = {"X-Repo-Commit": COMMIT, "ETag": tag}
+        if "in-parts" in file.parts:
+            headers |= {"X-Xet-Hash": "0" * 64, "X-Xet-Refresh-Route": f"{self.address}/xet"}
+        self.reply(content, headers)
+
+    @property
+    def address(self) -> str:
+        """Return where this hub answers."""
+        return f"http://{self.headers['Host']}"
 
     def refuse(self, status: int, code: str) -> None:
         """Send an error as the hub does."""
@@ -81,7 +94,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 def make_repositories(root: Path) -> Path:
-    """Write a data set and three models, two of them gated, as they lie on the hub."""
+    """Write a data set and four models, two gated and one in parts, as they lie on the hub."""
     import pyarrow.parquet  # not in every environment
 
     data = root / "datasets" / "org" / "data"
@@ -90,7 +103,7 @@ def make_repositories(root: Path) -> Path:
         (data / "data").mkdir(parents=True, exist_ok=True)
         pyarrow.parquet.write_table(table, data / "data" / f"train-{part}.parquet")
     (data / "README.md").write_text("no row")
-    for name in ("model", "gated", "licensed"):
+    for name in ("model", "gated", "licensed", "in-parts"):
         folder = root / "models" / "org" / name
         folder.mkdir(parents=True)
         copies = ("pytorch_model.bin", "consolidated.safetensors")  # of the weights

@@ -90,6 +90,14 @@ def test_a_gated_model_needs_a_token(tmp_path, address) -> None:
     assert ask(gated, tmp_path, address, HF_TOKEN="hf_given").returncode == 0
 
 
+def test_the_storage_of_the_hubs_files_fails_in_one_line(tmp_path, address) -> None:
+    """hf_xet, which gets large files in parts, raises a RuntimeError of its own."""
+    done = ask(MODEL.replace("MODEL, ", "'org/in-parts', "), tmp_path, address)
+    assert "\nRuntimeError: " in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode and last.startswith("crosslens.io.errors.InputError: org/in-parts at")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "environment", "said"),
