@@ -76,7 +76,7 @@ CASES = (
 )
 
 
-class Found(NamedTuple):
+class Step(NamedTuple):
     """What one side computes; gradients by parameter, in the crosscoder's units and shapes."""
 
     kept: torch.Tensor
@@ -108,7 +108,7 @@ def entries_to_keep(crosscoder: Crosscoder, x: torch.Tensor, l0: int) -> int:
     return first + int((v[first - 1 : last - 1] - v[first:last]).argmax())
 
 
-def ours(case: Case, crosscoder: Crosscoder, x: torch.Tensor, keep: int) -> Found:
+def ours(case: Case, crosscoder: Crosscoder, x: torch.Tensor, keep: int) -> Step:
     """Return what the library's step computes, read from its kernels.
 
     The second call on the same batch counts: it starts from the first one's threshold, and screens
@@ -128,7 +128,7 @@ def ours(case: Case, crosscoder: Crosscoder, x: torch.Tensor, keep: int) -> Foun
     unwritten[: case.dead] = False
     for matrix in (stepper.gradient.W_dec, stepper.gradient.W_enc):
         matrix[unwritten] = 0
-    return Found(kept, x_hat, stats.error.sum(), stepper.gradient.parameters(case.n))
+    return Step(kept, x_hat, stats.error.sum(), stepper.gradient.parameters(case.n))
 
 
 def sae_of(crosscoder: Crosscoder, k: float, convention: str) -> "BatchTopKTrainingSAE":
@@ -158,7 +158,7 @@ def units(crosscoder: Crosscoder, convention: str) -> torch.Tensor:
     return norms if convention == "ours" else torch.ones_like(norms)
 
 
-def theirs(case: Case, crosscoder: Crosscoder, x: torch.Tensor, keep: int) -> Found:
+def theirs(case: Case, crosscoder: Crosscoder, x: torch.Tensor, keep: int) -> Step:
     """Return what SAELens computes by autograd, in the crosscoder's units."""
     from sae_lens.saes.sae import TrainStepInput
 
@@ -173,12 +173,12 @@ def theirs(case: Case, crosscoder: Crosscoder, x: torch.Tensor, keep: int) -> Fo
     )  # fmt: skip
     kept, x_hat = output.feature_acts > 0, output.sae_out.reshape(x.shape)
     loss = output.losses["mse_loss"].detach()
-    return Found(kept, x_hat.detach(), loss, gradients.parameters(case.n))
+    return Step(kept, x_hat.detach(), loss, gradients.parameters(case.n))
 
 
-def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+def difference(ours: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the norm of the difference over the norm of what is expected."""
-    return ((found - expected).norm() / expected.norm()).item()
+    return ((ours - expected).norm() / expected.norm()).item()
 
 
 def differences(case: Case) -> dict[str, float]:
@@ -186,13 +186,13 @@ def differences(case: Case) -> dict[str, float]:
     crosscoder, x = problem(case)
     keep = entries_to_keep(crosscoder, x, case.l0)
     mine, peers = ours(case, crosscoder, x, keep), theirs(case, crosscoder, x, keep)
-    found = {
+    apart = {
         "kept": float((mine.kept != peers.kept).sum()),
         "x_hat": difference(mine.x_hat, peers.x_hat),
         "loss": difference(mine.loss, peers.loss),
     }
     gradients = mine.gradients.items()
-    return found | {f"d {name}": difference(g, peers.gradients[name]) for name, g in gradients}
+    return apart | {f"d {name}": difference(g, peers.gradients[name]) for name, g in gradients}
 
 
 @cache
@@ -204,15 +204,15 @@ def measured() -> dict[Case, dict[str, float]]:
 def rows() -> list[dict]:
     """One line a problem."""
     return [
-        case._asdict() | {name: f"{value:.1g}" for name, value in found.items()}
-        for case, found in measured().items()
+        case._asdict() | {name: f"{value:.1g}" for name, value in apart.items()}
+        for case, apart in measured().items()
     ]
 
 
 def too_different() -> Iterator[str]:
     """Yield where a difference exceeds the limit; NaN does."""
-    for case, found in measured().items():
-        for name, value in found.items():
+    for case, apart in measured().items():
+        for name, value in apart.items():
             if not value <= LIMIT:
                 yield f"{name} of {case}: {value:.2g}"
 
@@ -221,5 +221,5 @@ def ratios() -> dict[str, float]:
     """Return the largest difference. Ends the program with an error where one is too large."""
     if wrong := list(too_different()):
         raise SystemExit(f"agreement: above {LIMIT:g}:\n" + "\n".join(wrong))
-    largest = max(max(found.values()) for found in measured().values())
+    largest = max(max(apart.values()) for apart in measured().values())
     return {"batch_topk_largest_difference_from_saelens": largest}

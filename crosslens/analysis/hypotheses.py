@@ -335,8 +335,14 @@ def refuted(
                 if smallest
                 else "the claimed direction"
             )
-            return f"the interval of the {name} excludes {excluded}"
+            return f"the {name}, {in_words(compared)}, excludes {excluded}"
     return ""
+
+
+def in_words(compared: Compared) -> str:
+    """Return the mean excess and its interval, as the report writes numbers."""
+    low, high = compared.interval()
+    return f"{np.nanmean(compared.per_seed()):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def verdict(

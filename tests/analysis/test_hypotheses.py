@@ -208,15 +208,17 @@ def test_a_seed_without_a_value_supports_nothing() -> None:
 
 def test_a_claim_is_refuted_by_its_effect_alone_whatever_the_controls() -> None:
     """The excess needs as many controls as one claim by itself: over few its interval is narrow."""
-    refuted = {
+    expected = {
         "verdict": NOT_SUPPORTED,
-        "reason": "the interval of the effect excludes an effect of 2.0 points, 10% of RL's gain",
+        "reason": "the effect, +0.00 [-0.47, +0.47], excludes an effect of 2.0 points, 10% of RL's "
+        "gain",
     }
     few = over_seeds(-0.5, 0.5, controls=18)
-    assert decided(NONE, None) == decided(NONE, few) == decided(NONE, LARGE, seeds=4) == refuted
+    assert decided(NONE, None) == decided(NONE, few) == decided(NONE, LARGE, seeds=4) == expected
     assert decided(LARGE, few)["verdict"] == UNDECIDED
     reason = decided(LARGE, NONE, needed=79)["reason"]
-    assert reason.startswith("the interval of the excess over controls excludes an effect of 2.0")
+    assert reason.startswith("the excess over controls, ")
+    assert "], excludes an effect of 2.0 points" in reason
 
 
 def test_how_many_controls_let_p_pass() -> None:
